@@ -1,0 +1,73 @@
+// Settings of QUIC connections. Each says its default, when to change it, and what it can cost.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace crosslink::quic {
+
+/// Default ALPN on both sides. Another implementation may use its own. Contract.
+inline constexpr const char* alpn_default = "crosslink/1";
+
+enum class CongestionControl : std::uint8_t {
+  bbr,    ///< for long lines with loss: 290-315 Mbit/s where CUBIC gives 10 (100 ms, 1 % loss, 500 Mbit/s)
+  cubic,  ///< fair beside TCP on shared lines without much loss
+};
+
+/// PEM files. TLS 1.3, mutual, always: there is no way to leave one out. Certificates are read when a connection or listener
+/// is started and again when a file has changed.
+struct TlsFiles {
+  std::filesystem::path ca;    ///< who may sign the peer's certificate
+  std::filesystem::path cert;  ///< ours, followed by intermediates if any
+  std::filesystem::path key;   ///< ours; not encrypted
+};
+
+/// What both sides can set.
+struct TransportSettings {
+  std::vector<std::string> alpn{alpn_default};  ///< offered or accepted, best first; 1 to 255 bytes each
+  CongestionControl congestion = CongestionControl::bbr;
+  /// A connection on which nothing is heard for this long is dead; both sides agree on the smaller.
+  std::chrono::milliseconds idle_timeout{10'000};
+  /// A PING after this much silence, so that a dead peer is noticed within idle_timeout; 0 turns it off.
+  std::chrono::milliseconds keep_alive{2'500};
+  /// Largest UDP payload to try; path discovery goes up to it. Loopback takes up to 65,000 but shares nothing with a WAN.
+  std::uint16_t mtu_max = 1500;
+  /// Outgoing rate to keep below, in bits per second; 0 is none. Name the line rate when it is known: BBR otherwise overruns
+  /// a queue of one bandwidth-delay product.
+  std::uint64_t rate_cap_bits_per_s = 0;
+};
+
+/// The side that dials: the mirror. Worst-case receive memory per connection is connection_window_bytes().
+struct ClientConfig {
+  TlsFiles tls;
+  TransportSettings transport;
+  /// Receive window of each stream we open. A power of two (msquic's rule) of at least 64 KiB. One stream's throughput
+  /// is at most this per round trip: 16 MiB carries 1.3 Gbit/s at 100 ms.
+  std::uint32_t stream_window_bytes = 16 * 1024 * 1024;
+  /// How many bulk streams the connection window leaves room for.
+  std::uint32_t bulk_streams = 4;
+  /// Never taken by bulk streams, so that control always flows. Design section 5.
+  static constexpr std::uint32_t control_reserve_bytes = 1024 * 1024;
+  std::uint64_t connection_window_bytes() const {
+    return std::uint64_t{stream_window_bytes} * bulk_streams + control_reserve_bytes;
+  }
+};
+
+/// The side that listens: the source. It receives little, so its windows are small: 1,000 mirrors cannot take more than
+/// 1,000 * connection_window_bytes.
+struct ServerConfig {
+  TlsFiles tls;
+  TransportSettings transport;
+  std::uint32_t stream_window_bytes = 64 * 1024;       ///< power of two
+  std::uint32_t connection_window_bytes = 512 * 1024;
+  /// Bidirectional streams a peer may have open before Connection::set_streams_allowed raises it. Contract: one.
+  std::uint16_t streams_before_acceptance = 1;
+  /// QUIC handshakes and accepted connections together; one more is refused by the transport. Bounds memory.
+  std::uint32_t connections_max = 4096;
+  std::chrono::milliseconds handshake_timeout{5'000};
+};
+
+}  // namespace crosslink::quic

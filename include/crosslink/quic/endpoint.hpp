@@ -1,0 +1,68 @@
+// Endpoint: where QUIC connections are made and accepted.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "crosslink/awaitable.hpp"
+#include "crosslink/quic/config.hpp"
+#include "crosslink/quic/connection.hpp"
+
+namespace crosslink::quic {
+
+namespace detail { class EndpointState; class ListenerState; }
+
+/// Accepts connections at one UDP port. Move-only; dropping it is close().
+class Listener {
+ public:
+  Listener(Listener&&) noexcept = default;
+  Listener& operator=(Listener&&) noexcept;
+  ~Listener();
+  /// The bound address with the real port.
+  Address local_address() const;
+  /// Next connection whose TLS handshake is complete: certificate of our CA, with at least one DNS name, ALPN agreed.
+  /// Connections that fail before that are never seen here. Errors: Cancelled, after close() NotConnected.
+  Task<Connection> accept();
+  /// Takes no more connections; those accepted live on. Idempotent. Blocks until the transport has let go (milliseconds).
+  void close();
+  /// Uses new certificate files (or the same, changed ones) for connections from now on. Errors: Configuration; the old
+  /// ones stay in use then.
+  Result<void> reload(const TlsFiles& tls);
+
+ private:
+  friend class Endpoint;
+  explicit Listener(std::shared_ptr<detail::ListenerState> state) : state_(std::move(state)) {}
+  std::shared_ptr<detail::ListenerState> state_;
+};
+
+/// Copies are handles to one endpoint. It owns the transport's worker threads (one per processor). The last handle must go
+/// before main() ends and not on a transport thread; going closes every connection and waits for that (milliseconds).
+/// Thread safe.
+class Endpoint {
+ public:
+  /// Errors (us): Transport/local_failure when the transport cannot start.
+  static Result<Endpoint> open();
+
+  /// Dials. `server_name` is demanded as a DNS name of the source's certificate (exact, case folded; no wildcard, no common
+  /// name). Errors: Configuration (files), TlsRefused (either side), Transport with unreachable, refused, handshake_timeout
+  /// or what ended it, Cancelled.
+  Task<Connection> connect(Address address, std::string server_name, const ClientConfig& config);
+
+  /// Errors: Configuration (files unusable, address in use or not ours).
+  Result<Listener> listen(Address address, const ServerConfig& config);
+
+ private:
+  explicit Endpoint(std::shared_ptr<detail::EndpointState> state) : state_(std::move(state)) {}
+  std::shared_ptr<detail::EndpointState> state_;
+};
+
+/// "host:port", "1.2.3.4:port" or "[v6]:port", split. Errors: Configuration.
+struct HostPort {
+  std::string host;
+  std::uint16_t port = 0;
+};
+Result<HostPort> parse_host_port(std::string_view text);
+/// Resolves anew each time; the first address. Errors: Transport/unresolved, Cancelled.
+Task<Address> resolve(const HostPort& host_port);
+
+}  // namespace crosslink::quic

@@ -1,0 +1,59 @@
+// SendThrottle: how many bytes one mirror's link holds in flight, shared by the link, the snapshot and the log sender.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "crosslink/awaitable.hpp"
+
+namespace crosslink {
+
+/// Contract, design section 4: default cap, and the share of it at or below which sending resumes.
+inline constexpr std::uint64_t throttle_cap_bytes_default = 64ull * 1024 * 1024;
+inline constexpr std::uint64_t throttle_resume_percent = 75;
+
+/// Copies share one counter. Every member may be called from any thread at any time.
+///
+///   co_await throttle.wait_for_resume();         // between frames only
+///   auto ticket = throttle.charge(frame.size()); // before the write
+///   ... write; when the receiver says it has let go of it:
+///   throttle.ack(ticket);
+///
+/// The unit is bytes the receiver holds: the larger of compressed and raw. The cap is tested between frames, so one frame
+/// larger than the whole cap still goes (when nothing else is in flight), and the counter may stand above the cap by at most
+/// one frame per sender.
+class SendThrottle {
+ public:
+  explicit SendThrottle(std::uint64_t cap_bytes = throttle_cap_bytes_default);
+
+  /// What was charged, and during which stretch (between two resets). A plain value.
+  struct Ticket {
+    std::uint64_t bytes = 0;
+    std::uint64_t stretch = 0;
+  };
+
+  [[nodiscard]] Ticket charge(std::uint64_t bytes);
+  /// Lets go of what the ticket charged. A ticket from before a reset changes nothing. Acking one twice is the caller's bug
+  /// and is held at 0, never below.
+  void ack(const Ticket& ticket);
+  /// Lets go of bytes charged in the current stretch; saturates at 0.
+  void ack(std::uint64_t bytes);
+  /// in_flight() < cap()
+  bool can_send() const;
+  /// in_flight() <= 75 % of cap()
+  bool can_resume() const;
+  /// Forgets all bytes in flight and starts a new stretch; wakes every waiter.
+  void reset();
+  std::uint64_t in_flight() const;
+  std::uint64_t cap() const;
+
+  /// Returns at once while can_send(); once the cap was reached, waits until can_resume(). Errors: Cancelled.
+  Task<void> wait_for_resume();
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace crosslink
