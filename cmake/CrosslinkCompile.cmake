@@ -1,0 +1,36 @@
+# How every target of ours is compiled, and the one way to make a library.
+set(CMAKE_CXX_STANDARD 23)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}")
+
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${CCACHE}")
+endif()
+
+add_library(crosslink_options INTERFACE)
+target_compile_options(crosslink_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # g++ 12 reports these inside Asio's coroutine frames at -O2; clang builds the same code without them.
+  target_compile_options(crosslink_options INTERFACE -Wno-maybe-uninitialized -Wno-mismatched-new-delete)
+endif()
+if(CROSSLINK_SANITIZE)
+  add_compile_options(-fsanitize=${CROSSLINK_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${CROSSLINK_SANITIZE})
+endif()
+
+# crosslink_library(core SOURCES a.cpp b.cpp LINKS fmt::fmt PRIVATE_LINKS x)
+# makes the static library crosslink_core with alias crosslink::core.
+function(crosslink_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS;PRIVATE_LINKS" ${ARGN})
+  add_library(crosslink_${name} STATIC ${ARG_SOURCES})
+  add_library(crosslink::${name} ALIAS crosslink_${name})
+  set_target_properties(crosslink_${name} PROPERTIES EXPORT_NAME ${name})
+  target_include_directories(crosslink_${name}
+    PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>
+    PRIVATE ${CMAKE_SOURCE_DIR}/src)
+  target_link_libraries(crosslink_${name} PUBLIC ${ARG_LINKS} PRIVATE $<BUILD_INTERFACE:crosslink_options> ${ARG_PRIVATE_LINKS})
+endfunction()

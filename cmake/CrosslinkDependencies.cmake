@@ -1,0 +1,28 @@
+# What crosslink is built on. Versions and reasons: docs/hacking.md.
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(OpenSSL 3 REQUIRED)
+find_package(Boost 1.81 REQUIRED)
+
+# MessagePack for C++, header only. Debian's package depends on Boost 1.74 and cannot be installed beside 1.81, so
+# tools/setup unpacks it into the dependency folder.
+find_path(CROSSLINK_MSGPACK_INCLUDE msgpack.hpp HINTS "${CROSSLINK_DEPS_DIR}/msgpack/usr/include" REQUIRED)
+add_library(crosslink_msgpack INTERFACE)
+target_include_directories(crosslink_msgpack SYSTEM INTERFACE $<BUILD_INTERFACE:${CROSSLINK_MSGPACK_INCLUDE}>)
+target_compile_definitions(crosslink_msgpack INTERFACE MSGPACK_NO_BOOST)
+
+# msquic: an installed one, else the one that tools/setup built from the pinned crate.
+find_package(msquic 2.5 CONFIG QUIET)
+if(msquic_FOUND)
+  get_target_property(CROSSLINK_MSQUIC_INCLUDE msquic::msquic INTERFACE_INCLUDE_DIRECTORIES)
+  get_target_property(CROSSLINK_MSQUIC_LIBRARY msquic::msquic LOCATION)
+else()
+  find_path(CROSSLINK_MSQUIC_INCLUDE msquic.h HINTS "${CROSSLINK_DEPS_DIR}/msquic/include" REQUIRED)
+  find_library(CROSSLINK_MSQUIC_LIBRARY msquic HINTS "${CROSSLINK_DEPS_DIR}/msquic/lib" REQUIRED)
+endif()
+# A target of our own: the package's carries compile flags that do not suit us.
+add_library(crosslink_msquic SHARED IMPORTED GLOBAL)
+set_target_properties(crosslink_msquic PROPERTIES
+  IMPORTED_LOCATION "${CROSSLINK_MSQUIC_LIBRARY}" IMPORTED_SONAME libmsquic.so.2
+  INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${CROSSLINK_MSQUIC_INCLUDE}"
+  INTERFACE_COMPILE_DEFINITIONS QUIC_API_ENABLE_PREVIEW_FEATURES)

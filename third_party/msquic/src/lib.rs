@@ -1,0 +1,1 @@
+// Nothing: the dependency's build script is what this package is for.
