@@ -1,0 +1,25 @@
+// What every verb knows: the global options, and how a verb hands over its work.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+namespace crosslink::cli {
+
+enum class OutputFormat : std::uint8_t { text, json };
+enum class LogLevel : std::uint8_t { error, warning, info, debug };
+
+/// Exit codes that are no error kind's; those are exit_code(MirrorError).
+inline constexpr int exit_good = 0;
+inline constexpr int exit_usage = 2;
+
+struct Globals {
+  OutputFormat output = OutputFormat::text;
+  LogLevel log_level = LogLevel::info;
+  /// The chosen verb's work, set by its CLI11 callback; run by main once all options are known. Returns the exit code.
+  std::function<int()> run;
+
+  bool json() const { return output == OutputFormat::json; }
+};
+
+}  // namespace crosslink::cli
