@@ -6,7 +6,9 @@
 //  - it can be cancelled with Asio's per-operation cancellation (any cancellation_type) and then returns kind Cancelled.
 //    As with every Asio operation, a coroutine whose throw_if_cancelled is true (Asio's default) throws
 //    boost::system::system_error at its next co_await after a cancellation; set it to false to see the Result instead;
-//  - it throws nothing but std::bad_alloc and that.
+//  - it throws nothing but std::bad_alloc and that;
+//  - what waits must have ended, or its Endpoint must be gone, before its execution context is destroyed: declare the
+//    io_context first and the Endpoint after it.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>

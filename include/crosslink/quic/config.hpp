@@ -33,8 +33,10 @@ struct TransportSettings {
   std::chrono::milliseconds idle_timeout{10'000};
   /// A PING after this much silence, so that a dead peer is noticed within idle_timeout; 0 turns it off.
   std::chrono::milliseconds keep_alive{2'500};
-  /// Largest UDP payload to try; path discovery goes up to it. Loopback takes up to 65,000 but shares nothing with a WAN.
+  /// Largest MTU to try, 1248 to 1500 (the transport's limits); path discovery goes up to it.
   std::uint16_t mtu_max = 1500;
+  /// Unidirectional streams the peer may have open at once. crosslink's own protocol uses none.
+  std::uint16_t uni_streams_allowed = 0;
   /// Outgoing rate to keep below, in bits per second; 0 is none. Name the line rate when it is known: BBR otherwise overruns
   /// a queue of one bandwidth-delay product.
   std::uint64_t rate_cap_bits_per_s = 0;

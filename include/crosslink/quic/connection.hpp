@@ -54,10 +54,9 @@ class Connection {
 
   /// Starts to close with an application code; everything waiting returns closed_locally. Idempotent: the first code counts.
   void close(std::uint64_t code);
-  /// Waits until the connection has ended, by whomever, and returns how: a Transport error that says who caused it.
-  /// Errors: Cancelled is the only Result error; the value is the reason.
-  Task<MirrorError> closed();
-  /// How it ended; empty while it stands.
+  /// Waits until the connection has ended, by whomever; end_reason() then says how. Errors: Cancelled.
+  Task<void> closed();
+  /// How it ended, and who caused it (Transport or TlsRefused); empty while it stands.
   std::optional<MirrorError> end_reason() const;
   /// Application code that closed it, by the peer or by us; empty while it stands and for every other end.
   std::optional<std::uint64_t> close_code() const;

@@ -1,0 +1,140 @@
+#include "crosslink/quic/endpoint.hpp"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include "quic/connection_state.hpp"
+#include "quic/endpoint_state.hpp"
+#include "quic/settings.hpp"
+#include "quic/transport_error.hpp"
+#include "tls/credentials.hpp"
+
+namespace crosslink::quic {
+namespace detail {
+
+Result<HandlePointer> load_configuration(const Api& api, HQUIC registration, const TransportSettings& transport,
+                                         const QUIC_SETTINGS& settings, const TlsFiles& tls, bool client) {
+  // The transport says only that loading failed; our own look at the files says which one and why.
+  if (auto checked = tls::check_credentials(tls.ca, tls.cert, tls.key); !checked) return checked.error();
+  const auto alpn = alpn_buffers(transport.alpn);
+  HQUIC raw = nullptr;
+  if (const auto status = api->ConfigurationOpen(registration, alpn.data(), static_cast<std::uint32_t>(alpn.size()), &settings,
+                                                sizeof(settings), nullptr, &raw);
+      QUIC_FAILED(status)) {
+    return local_failure("cannot use these transport settings", status);
+  }
+  auto configuration = configuration_handle(api, raw);
+  const std::string ca = tls.ca.string();
+  const std::string cert = tls.cert.string();
+  const std::string key = tls.key.string();
+  QUIC_CERTIFICATE_FILE files{key.c_str(), cert.c_str()};
+  QUIC_CREDENTIAL_CONFIG credential{};
+  credential.Type = QUIC_CREDENTIAL_TYPE_CERTIFICATE_FILE;
+  credential.CertificateFile = &files;
+  credential.CaCertificateFile = ca.c_str();
+  credential.Flags = QUIC_CREDENTIAL_FLAG_SET_CA_CERTIFICATE_FILE | QUIC_CREDENTIAL_FLAG_USE_TLS_BUILTIN_CERTIFICATE_VALIDATION |
+                     QUIC_CREDENTIAL_FLAG_INDICATE_CERTIFICATE_RECEIVED | QUIC_CREDENTIAL_FLAG_USE_PORTABLE_CERTIFICATES |
+                     (client ? QUIC_CREDENTIAL_FLAG_CLIENT : QUIC_CREDENTIAL_FLAG_REQUIRE_CLIENT_AUTHENTICATION);
+  if (const auto status = api->ConfigurationLoadCredential(raw, &credential); QUIC_FAILED(status)) {
+    return MirrorError::configuration(
+        fmt::format("the TLS library refuses {} with {} and {}: {}", cert, key, ca, describe_status(status)));
+  }
+  return configuration;
+}
+
+namespace {
+
+// Changes whenever a file is replaced or written, so that renewed certificates are picked up without a restart.
+std::string file_stamp(const std::filesystem::path& path) {
+  struct stat facts {};
+  if (::stat(path.c_str(), &facts) != 0) return "missing";
+  return fmt::format("{}:{}:{}:{}.{}", path.string(), facts.st_ino, facts.st_size, facts.st_mtim.tv_sec, facts.st_mtim.tv_nsec);
+}
+
+std::string configuration_key(const ClientConfig& config) {
+  const auto& transport = config.transport;
+  std::string key = fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}", file_stamp(config.tls.ca), file_stamp(config.tls.cert),
+                                file_stamp(config.tls.key), config.stream_window_bytes, config.bulk_streams,
+                                to_string(transport.congestion), transport.idle_timeout.count(), transport.keep_alive.count(),
+                                transport.mtu_max);
+  key += fmt::format("|{}", transport.uni_streams_allowed);
+  for (const auto& alpn : transport.alpn) key += fmt::format("|{}:{}", alpn.size(), alpn);
+  return key;
+}
+
+}  // namespace
+
+Result<HandlePointer> EndpointState::client_configuration(const ClientConfig& config) {
+  if (auto checked = check(config); !checked) return checked.error();
+  auto key = configuration_key(config);
+  const std::scoped_lock lock(mutex_);
+  for (const auto& loaded : loaded_) {
+    if (loaded.key == key) return loaded.configuration;
+  }
+  auto configuration =
+      load_configuration(api_, registration_, config.transport, client_settings(config), config.tls, true);
+  if (!configuration) return configuration.error();
+  if (loaded_.size() == loaded_max) loaded_.pop_front();
+  loaded_.push_back({std::move(key), *configuration});
+  return *configuration;
+}
+
+namespace {
+constexpr std::chrono::milliseconds handles_wait{5'000};
+}  // namespace
+
+EndpointState::~EndpointState() {
+  loaded_.clear();
+  api_->RegistrationShutdown(registration_, QUIC_CONNECTION_SHUTDOWN_FLAG_NONE, normal_close_code);
+  // RegistrationClose waits for every handle, without a bound. A reader that still holds a view keeps one open: rather than
+  // hang for ever in a destructor, leave the transport to the end of the process.
+  if (!api_.open_handles->wait_for_none(handles_wait)) return;
+  api_->RegistrationClose(registration_);
+  MsQuicClose(api_.table);
+}
+
+}  // namespace detail
+
+Result<Endpoint> Endpoint::open() {
+  const QUIC_API_TABLE* table = nullptr;
+  if (const auto status = MsQuicOpen2(&table); QUIC_FAILED(status)) {
+    return detail::local_failure("cannot start the QUIC transport", status);
+  }
+  const QUIC_REGISTRATION_CONFIG registration_config{"crosslink", QUIC_EXECUTION_PROFILE_TYPE_MAX_THROUGHPUT};
+  HQUIC registration = nullptr;
+  if (const auto status = table->RegistrationOpen(&registration_config, &registration); QUIC_FAILED(status)) {
+    MsQuicClose(table);
+    return detail::local_failure("cannot start the QUIC transport", status);
+  }
+  const detail::Api api{table, std::make_shared<detail::OpenHandles>()};
+  return Endpoint(std::make_shared<detail::EndpointState>(api, registration));
+}
+
+Task<Connection> Endpoint::connect(Address address, std::string server_name, const ClientConfig& config) {
+  auto state = state_;
+  if (!is_dns_name(server_name)) {
+    co_return MirrorError::configuration(
+        fmt::format("'{}' is no DNS name: a cluster id must be one, such as prod-us", escape(server_name)));
+  }
+  const auto rate_cap = config.transport.rate_cap_bits_per_s;
+  const auto congestion = config.transport.congestion;
+  auto configuration = state->client_configuration(config);
+  if (!configuration) co_return configuration.error();
+  auto connection = std::make_shared<detail::ConnectionState>(state->api(), congestion, rate_cap);
+  Connection handle(connection);  // closes it on every way out but the last
+  auto connected = co_await connection->connect(state->registration(), *configuration, address, std::move(server_name));
+  if (!connected) co_return connected.error();
+  co_return handle;
+}
+
+Result<Listener> Endpoint::listen(Address address, const ServerConfig& config) {
+  if (auto checked = detail::check(config); !checked) return checked.error();
+  auto configuration = detail::load_configuration(state_->api(), state_->registration(), config.transport,
+                                                  detail::server_settings(config), config.tls, false);
+  if (!configuration) return configuration.error();
+  auto listener = std::make_shared<detail::ListenerState>(state_, config, *configuration);
+  if (auto started = listener->start(address); !started) return started.error();
+  return Listener(std::move(listener));
+}
+
+}  // namespace crosslink::quic

@@ -1,0 +1,82 @@
+// Waiting in a coroutine for something another thread says, without a strand.
+//
+// The transport's callbacks run on its own threads; coroutines run wherever their owner put them. A WaitList lives beside the
+// state it watches and is guarded by that state's mutex. Waking posts to the waiting coroutine's executor, so a callback never
+// runs user code.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/execution/outstanding_work.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/prefer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+namespace crosslink::quic::detail {
+
+class WaitList {
+ public:
+  /// Suspends until notify_all (true) or cancellation (false). `lock` must hold the mutex that guards this list; it is
+  /// released once the wait stands and is not held on return. Check the condition again after waking: another coroutine
+  /// may have been faster.
+  boost::asio::awaitable<bool> wait(std::unique_lock<std::mutex> lock) {
+    auto initiation = [this, &lock](auto handler) {
+      auto slot = boost::asio::get_associated_cancellation_slot(handler);
+      auto node = std::make_shared<Node>(std::move(handler));
+      if (slot.is_connected()) {
+        slot.assign([node](boost::asio::cancellation_type) { node->complete(false); });
+      }
+      std::erase_if(nodes_, [](const auto& waiting) { return waiting->completed(); });
+      nodes_.push_back(std::move(node));
+      lock.unlock();
+    };
+    co_return co_await boost::asio::async_initiate<const boost::asio::use_awaitable_t<>, void(bool)>(
+        initiation, boost::asio::use_awaitable);
+  }
+
+  /// With the guarding mutex held.
+  void notify_all() {
+    for (auto& node : std::exchange(nodes_, {})) {
+      node->complete(true);
+    }
+  }
+
+  bool empty() const { return nodes_.empty(); }
+
+ private:
+  class Node {
+   public:
+    template <class Handler>
+    explicit Node(Handler handler)
+        : executor_(boost::asio::prefer(boost::asio::any_io_executor(boost::asio::get_associated_executor(handler)),
+                                        boost::asio::execution::outstanding_work.tracked)),
+          handler_(std::move(handler)) {}
+
+    bool completed() const { return completed_.load(std::memory_order_acquire); }
+
+    void complete(bool woken) {
+      if (completed_.exchange(true, std::memory_order_acq_rel)) {
+        return;
+      }
+      auto executor = std::move(executor_);
+      boost::asio::post(executor, [handler = std::move(handler_), woken]() mutable { handler(woken); });
+    }
+
+   private:
+    std::atomic<bool> completed_{false};
+    boost::asio::any_io_executor executor_;
+    std::move_only_function<void(bool)> handler_;
+  };
+
+  std::vector<std::shared_ptr<Node>> nodes_;
+};
+
+}  // namespace crosslink::quic::detail
