@@ -52,12 +52,15 @@ void add_certs_verb(CLI::App& app, Globals& globals) {
   certs->footer("Example:\n  crosslink certs init --dir certs\n  crosslink certs issue --dir certs --name prod-us");
 
   auto* init_verb = certs->add_subcommand("init", "Make a certificate authority: ca.pem and ca.key");
-  init_verb->add_option("--dir", options->dir, "Folder for the files, made if it is missing")->required()->type_name("DIR");
+  init_verb->add_option("--dir", options->dir, "Folder for the files, made if it is missing")
+      ->required()
+      ->type_name("DIR");
   init_verb->add_flag("--force", options->force, "Replace existing files");
   init_verb->footer("Example:\n  crosslink certs init --dir certs");
   init_verb->callback([&globals, options] { globals.run = [&globals, options] { return init(globals, *options); }; });
 
-  auto* issue_verb = certs->add_subcommand("issue", "Make a cluster's certificate and key: CLUSTER_ID.pem and CLUSTER_ID.key");
+  auto* issue_verb =
+      certs->add_subcommand("issue", "Make a cluster's certificate and key: CLUSTER_ID.pem and CLUSTER_ID.key");
   issue_verb->add_option("--dir", options->dir, "Folder with the authority's files")->required()->type_name("DIR");
   issue_verb->add_option("--name", options->name, "The cluster's id, a lower-case DNS name")
       ->required()

@@ -7,7 +7,6 @@
 #include <boost/asio/this_coro.hpp>
 #include <charconv>
 #include <exception>
-#include <map>
 #include <utility>
 
 #include "tls/credentials.hpp"
@@ -58,10 +57,10 @@ Result<void> check_files(const TlsOptions& options, const std::string& own_name)
   auto names = tls::dns_names_of_file(options.cert);
   if (!names) return names.error();
   if (std::ranges::any_of(*names, [&](const auto& name) { return equal_ignoring_case(name, own_name); })) return {};
-  return MirrorError::configuration(
-      fmt::format("the certificate in '{}' is for {}, not for the cluster id '{}': give the one made for it, or make one with "
-                  "`crosslink certs issue --name {}`",
-                  escape(options.cert), fmt::join(*names, ", "), own_name, own_name));
+  return MirrorError::configuration(fmt::format(
+      "the certificate in '{}' is for {}, not for the cluster id '{}': give the one made for it, or make one with "
+      "`crosslink certs issue --name {}`",
+      escape(options.cert), fmt::join(*names, ", "), own_name, own_name));
 }
 
 std::string to_text(const quic::Address& address) {

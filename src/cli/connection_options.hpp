@@ -21,7 +21,8 @@ void add_tls_options(CLI::App& verb, TlsOptions& options, bool required);
 void add_alpn_option(CLI::App& verb, std::string& alpn);
 void add_congestion_option(CLI::App& verb, quic::CongestionControl& congestion);
 /// A number without sign, decimal only: CLI11 by itself reads 010 as 8.
-CLI::Option* add_number_option(CLI::App& verb, const std::string& name, std::uint64_t& number, const std::string& description);
+CLI::Option* add_number_option(CLI::App& verb, const std::string& name, std::uint64_t& number,
+                               const std::string& description);
 
 /// Checks the three files and, if `own_name` is given, that our certificate has that DNS name. Errors: Configuration.
 Result<void> check_files(const TlsOptions& options, const std::string& own_name = {});

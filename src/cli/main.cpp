@@ -49,16 +49,18 @@ std::string verb_missing(const CLI::App& app) {
   const CLI::App* deepest = &app;
   while (!deepest->get_subcommands().empty()) deepest = deepest->get_subcommands().front();
   std::vector<std::string> names;
-  for (const auto* one : deepest->get_subcommands([](const CLI::App*) { return true; })) names.push_back(one->get_name());
+  for (const auto* one : deepest->get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(one->get_name());
   return fmt::format("after {} comes one of: {}", deepest->get_name(), fmt::join(names, ", "));
 }
 
 int run(int argc, char** argv) {
   CLI::App app("crosslink mirrors databases of other clusters over QUIC.", "crosslink");
   Globals globals;
-  app.fallthrough();  // before the verbs: they inherit it, so that global options may follow them
+  app.fallthrough();             // before the verbs: they inherit it, so that global options may follow them
   app.require_subcommand(0, 1);  // none is reported below: CLI11's own check hides the name of an unknown verb
-  app.footer("Global options may stand before or after the verb.\nExample:\n  crosslink certs init --dir certs -o json");
+  app.footer(
+      "Global options may stand before or after the verb.\nExample:\n  crosslink certs init --dir certs -o json");
   add_global_options(app, globals);
   add_certs_verb(app, globals);
 #ifdef CROSSLINK_HAS_BENCH
@@ -67,7 +69,8 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return app.exit(error);  // --help, --version
+    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success))
+      return app.exit(error);  // --help, --version
     if (asks_for_json({argv, argv + argc})) globals.output = OutputFormat::json;
     return report_usage(globals, error.what());
   }

@@ -114,7 +114,8 @@ Result<KeyAndCertificate> make_authority_certificate() {
   return made;
 }
 
-Result<KeyAndCertificate> make_leaf_certificate(const KeyAndCertificate& authority, const std::vector<std::string>& names) {
+Result<KeyAndCertificate> make_leaf_certificate(const KeyAndCertificate& authority,
+                                                const std::vector<std::string>& names) {
   X509* issuer = authority.certificate.get();
   auto made = begin_certificate(names.front(), leaf_validity, issuer);
   if (!made) return made;
@@ -139,7 +140,8 @@ std::string text_of(BIO* bio) {
 }
 
 /// Both or none get their names; the key first, so that a certificate in place always has its key.
-Result<void> store(const KeyAndCertificate& made, const std::filesystem::path& dir, const std::string& name, bool force) {
+Result<void> store(const KeyAndCertificate& made, const std::filesystem::path& dir, const std::string& name,
+                   bool force) {
   // Secure memory for the key's text would end in std::string all the same; its bytes are wiped below.
   const BioPointer key_bio(BIO_new(BIO_s_mem()));
   const BioPointer certificate_bio(BIO_new(BIO_s_mem()));
@@ -162,7 +164,7 @@ Result<void> store(const KeyAndCertificate& made, const std::filesystem::path& d
 Result<void> refuse_existing(const std::filesystem::path& dir, const std::string& name) {
   for (const char* ending : {".key", ".pem"}) {
     const auto path = dir / (name + ending);
-    struct stat facts {};
+    struct stat facts{};
     if (::lstat(path.c_str(), &facts) == 0) return already_exists(path);
   }
   return {};
@@ -181,8 +183,8 @@ Result<void> make_folder(std::filesystem::path dir) {
 
 Result<void> check_name(const std::string& name) {
   if (!is_dns_name(name)) {
-    return MirrorError::configuration(
-        fmt::format("'{}' is not a DNS name: use letters, digits, hyphens and dots, such as prod-us", escape(name, 300)));
+    return MirrorError::configuration(fmt::format(
+        "'{}' is not a DNS name: use letters, digits, hyphens and dots, such as prod-us", escape(name, 300)));
   }
   if (std::ranges::any_of(name, [](char c) { return c >= 'A' && c <= 'Z'; })) {
     return MirrorError::configuration(fmt::format("'{}' has upper-case letters: cluster ids are lower-case", name));
@@ -202,7 +204,8 @@ Result<std::vector<std::string>> checked_names(const std::string& name, std::spa
     if (std::ranges::find(names, one) == names.end()) names.push_back(one);
   }
   if (names.size() > peer_names_max) {
-    return MirrorError::configuration(fmt::format("{} names are too many: a certificate holds 64 at most", names.size()));
+    return MirrorError::configuration(
+        fmt::format("{} names are too many: a certificate holds 64 at most", names.size()));
   }
   return names;
 }
@@ -210,7 +213,7 @@ Result<std::vector<std::string>> checked_names(const std::string& name, std::spa
 Result<KeyAndCertificate> load_authority(const std::filesystem::path& dir) {
   const auto certificate_path = dir / "ca.pem";
   const auto key_path = dir / "ca.key";
-  struct stat facts {};
+  struct stat facts{};
   if (::stat(certificate_path.c_str(), &facts) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
     return MirrorError::configuration(
         fmt::format("there is no CA in {} (no ca.pem): make one with `crosslink certs init`", quoted(dir)));
@@ -223,17 +226,18 @@ Result<KeyAndCertificate> load_authority(const std::filesystem::path& dir) {
   const bool match = X509_check_private_key(certificate.get(), key->get()) == 1;
   ERR_clear_error();
   if (!match) {
-    return MirrorError::configuration(fmt::format("the key in {} does not belong to the CA in {}: restore the right one",
-                                                  quoted(key_path), quoted(certificate_path)));
+    return MirrorError::configuration(
+        fmt::format("the key in {} does not belong to the CA in {}: restore the right one", quoted(key_path),
+                    quoted(certificate_path)));
   }
   if (X509_check_ca(certificate.get()) == 0) {
-    return MirrorError::configuration(
-        fmt::format("the certificate in {} is not a CA: make one with `crosslink certs init`", quoted(certificate_path)));
+    return MirrorError::configuration(fmt::format(
+        "the certificate in {} is not a CA: make one with `crosslink certs init`", quoted(certificate_path)));
   }
   if (X509_cmp_current_time(X509_get0_notAfter(certificate.get())) <= 0) {
-    return MirrorError::configuration(fmt::format("the CA in {} expired on {}: make a new one with `crosslink certs init`",
-                                                  quoted(certificate_path),
-                                                  to_text(X509_get0_notAfter(certificate.get()))));
+    return MirrorError::configuration(
+        fmt::format("the CA in {} expired on {}: make a new one with `crosslink certs init`", quoted(certificate_path),
+                    to_text(X509_get0_notAfter(certificate.get()))));
   }
   return KeyAndCertificate{std::move(*key), std::move(certificate)};
 }
@@ -250,7 +254,8 @@ Result<void> make_authority(const std::filesystem::path& dir, bool force) {
   return store(*made, dir, "ca", force);
 }
 
-Result<void> issue(const std::filesystem::path& dir, const std::string& name, std::span<const std::string> also, bool force) {
+Result<void> issue(const std::filesystem::path& dir, const std::string& name, std::span<const std::string> also,
+                   bool force) {
   auto names = checked_names(name, also);
   if (!names) return names.error();
   auto authority = load_authority(dir);

@@ -55,10 +55,11 @@ Result<void> check_credentials(const std::filesystem::path& ca, const std::files
   auto names = dns_names_of_file(cert);
   if (!names) return names.error();
   if (names->empty()) {
-    return MirrorError::configuration(fmt::format(
-        "the certificate in {} has no DNS name in its subjectAltName (wildcards and common names do not count): issue one "
-        "for the cluster id, for instance with `crosslink certs issue`",
-        quoted(cert)));
+    return MirrorError::configuration(
+        fmt::format("the certificate in {} has no DNS name in its subjectAltName (wildcards and common names do not "
+                    "count): issue one "
+                    "for the cluster id, for instance with `crosslink certs issue`",
+                    quoted(cert)));
   }
   return {};
 }

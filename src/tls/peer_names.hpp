@@ -15,11 +15,11 @@ inline constexpr std::size_t peer_names_max = 64;
 /// A larger certificate is refused unread.
 inline constexpr std::size_t certificate_bytes_max = 64 * 1024;
 
-/// DNS names of the subjectAltName, lower-cased, in the certificate's order. Wildcards and names that is_dns_name refuses are
-/// left out, and the common name never counts, so the result may be empty: the caller decides what that means.
-/// Does no I/O and never blocks: made for a TLS callback on a transport thread.
-/// Errors (peer), TlsRefused: not one complete DER certificate, an unreadable or doubled subjectAltName, a name with a NUL
-/// in it, more than peer_names_max names.
+/// DNS names of the subjectAltName, lower-cased, in the certificate's order. Wildcards and names that is_dns_name
+/// refuses are left out, and the common name never counts, so the result may be empty: the caller decides what that
+/// means. Does no I/O and never blocks: made for a TLS callback on a transport thread. Errors (peer), TlsRefused: not
+/// one complete DER certificate, an unreadable or doubled subjectAltName, a name with a NUL in it, more than
+/// peer_names_max names.
 Result<std::vector<std::string>> dns_names_of_der(std::span<const std::byte> der);
 
 }  // namespace crosslink::tls

@@ -46,7 +46,7 @@ Result<std::string> read_file(const std::filesystem::path& path, std::string_vie
   // Without O_NONBLOCK opening a FIFO would wait for a writer that never comes.
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.number() < 0) return cannot_open(path, what, errno);
-  struct stat facts {};
+  struct stat facts{};
   if (::fstat(file.number(), &facts) != 0) return cannot_open(path, what, errno);
   if (!S_ISREG(facts.st_mode)) return file_error(path, what, "is not a regular file: give the path of a PEM file");
 
@@ -115,9 +115,11 @@ Result<KeyPointer> load_key(const std::filesystem::path& path, std::string_view 
   ERR_clear_error();
   OPENSSL_cleanse(text->data(), text->size());
   if (asked) {
-    return file_error(path, what, "is encrypted, and no passphrase is ever asked for: give a key that is not encrypted");
+    return file_error(path, what,
+                      "is encrypted, and no passphrase is ever asked for: give a key that is not encrypted");
   }
-  if (!key) return file_error(path, what, "holds no PEM private key: give one that begins with -----BEGIN PRIVATE KEY-----");
+  if (!key)
+    return file_error(path, what, "holds no PEM private key: give one that begins with -----BEGIN PRIVATE KEY-----");
   return key;
 }
 

@@ -20,7 +20,9 @@ namespace crosslink::tls {
 template <auto free_function>
 struct OpensslDelete {
   template <class T>
-  void operator()(T* object) const { free_function(object); }
+  void operator()(T* object) const {
+    free_function(object);
+  }
 };
 using X509Pointer = std::unique_ptr<X509, OpensslDelete<X509_free>>;
 using KeyPointer = std::unique_ptr<EVP_PKEY, OpensslDelete<EVP_PKEY_free>>;

@@ -10,7 +10,8 @@
 
 namespace crosslink::tls {
 
-/// Content on disk under a temporary name beside `target`, until publish(); dropped before that it leaves nothing behind.
+/// Content on disk under a temporary name beside `target`, until publish(); dropped before that it leaves nothing
+/// behind.
 class PendingFile {
  public:
   /// The temporary has `mode` (less the umask) before its first byte. Errors: Configuration.
