@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "crosslink/awaitable.hpp"
+#include "crosslink/backoff.hpp"
 #include "crosslink/frame.hpp"
 #include "crosslink/handshake.hpp"
 #include "crosslink/quic/endpoint.hpp"

@@ -63,6 +63,8 @@ int run(int argc, char** argv) {
       "Global options may stand before or after the verb.\nExample:\n  crosslink certs init --dir certs -o json");
   add_global_options(app, globals);
   add_certs_verb(app, globals);
+  add_ping_verb(app, globals);
+  add_listen_verb(app, globals);
 #ifdef CROSSLINK_HAS_BENCH
   add_bench_verb(app, globals);
 #endif
