@@ -67,9 +67,8 @@ Result<HostPort> parse_host_port(std::string_view text) {
   return HostPort{std::string(host), port};
 }
 
-Task<Address> resolve(const HostPort& host_port) {
-  const auto host = host_port.host;
-  const auto port = host_port.port;
+Task<Address> resolve(HostPort host_port) {
+  const auto& [host, port] = host_port;
   boost::system::error_code error;
   if (const auto literal = boost::asio::ip::make_address(host, error); !error) co_return Address(literal, port);
   boost::asio::ip::udp::resolver resolver(co_await boost::asio::this_coro::executor);

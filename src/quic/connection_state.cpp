@@ -120,19 +120,21 @@ void ConnectionState::set_streams_allowed(std::uint16_t count) {
 
 // --- ending ------------------------------------------------------------------------------------------------------------
 
-void ConnectionState::end(MirrorError reason, std::optional<std::uint64_t> code) {
+bool ConnectionState::end(MirrorError reason, std::optional<std::uint64_t> code) {
   const std::scoped_lock lock(mutex_);
-  if (end_reason_) return;
+  if (end_reason_) return false;
   end_reason_ = std::move(reason);
   close_code_ = code;
   connect_waiters_.notify_all();
   stream_waiters_.notify_all();
   end_waiters_.notify_all();
+  return true;
 }
 
 void ConnectionState::close(std::uint64_t code) {
   const auto connection = handle();
-  end(closed_locally_error(), code);
+  // The transport would let a second code replace the first while that is still on its way.
+  if (!end(closed_locally_error(), code)) return;
   if (connection) api_->ConnectionShutdown(connection->raw(), QUIC_CONNECTION_SHUTDOWN_FLAG_NONE, code);
 }
 

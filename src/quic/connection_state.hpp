@@ -57,7 +57,8 @@ class ConnectionState : public std::enable_shared_from_this<ConnectionState> {
   void on_connected(const QUIC_CONNECTION_EVENT& event);
   void on_stream(const QUIC_CONNECTION_EVENT& event);
   void on_shutdown_complete();
-  void end(MirrorError reason, std::optional<std::uint64_t> code);
+  /// Notes how the connection ended; false when it had ended before.
+  bool end(MirrorError reason, std::optional<std::uint64_t> code);
   HandlePointer handle() const;
   ShutdownContext shutdown_context() const;
   void read_transport_facts(const Handle& handle, ConnectionFacts& facts) const;

@@ -110,7 +110,7 @@ Result<Endpoint> Endpoint::open() {
   return Endpoint(std::make_shared<detail::EndpointState>(api, registration));
 }
 
-Task<Connection> Endpoint::connect(Address address, std::string server_name, const ClientConfig& config) {
+Task<Connection> Endpoint::connect(Address address, std::string server_name, ClientConfig config) {
   auto state = state_;
   if (!is_dns_name(server_name)) {
     co_return MirrorError::configuration(

@@ -13,6 +13,7 @@
 #include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <functional>
 #include <memory>
@@ -28,6 +29,9 @@ class WaitList {
   /// released once the wait stands and is not held on return. Check the condition again after waking: another coroutine
   /// may have been faster.
   boost::asio::awaitable<bool> wait(std::unique_lock<std::mutex> lock) {
+    // A cancellation that came while the coroutine was on its way between two waits must not be lost.
+    const auto cancellation = co_await boost::asio::this_coro::cancellation_state;
+    if (cancellation.cancelled() != boost::asio::cancellation_type::none) co_return false;
     auto initiation = [this, &lock](auto handler) {
       auto slot = boost::asio::get_associated_cancellation_slot(handler);
       auto node = std::make_shared<Node>(std::move(handler));

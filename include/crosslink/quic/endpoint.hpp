@@ -46,7 +46,7 @@ class Endpoint {
   /// Dials. `server_name` is demanded as a DNS name of the source's certificate (exact, case folded; no wildcard, no common
   /// name). Errors: Configuration (files), TlsRefused (either side), Transport with unreachable, refused, handshake_timeout
   /// or what ended it, Cancelled.
-  Task<Connection> connect(Address address, std::string server_name, const ClientConfig& config);
+  Task<Connection> connect(Address address, std::string server_name, ClientConfig config);
 
   /// Errors: Configuration (files unusable, address in use or not ours).
   Result<Listener> listen(Address address, const ServerConfig& config);
@@ -63,6 +63,6 @@ struct HostPort {
 };
 Result<HostPort> parse_host_port(std::string_view text);
 /// Resolves anew each time; the first address. Errors: Transport/unresolved, Cancelled.
-Task<Address> resolve(const HostPort& host_port);
+Task<Address> resolve(HostPort host_port);
 
 }  // namespace crosslink::quic
