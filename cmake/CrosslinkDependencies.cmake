@@ -1,8 +1,9 @@
 # What crosslink is built on. Versions and reasons: docs/hacking.md.
+set(CROSSLINK_BOOST_VERSION 1.81)
 find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
 find_package(OpenSSL 3 REQUIRED)
-find_package(Boost 1.81 REQUIRED)
+find_package(Boost ${CROSSLINK_BOOST_VERSION} REQUIRED)
 
 # MessagePack for C++, header only. Debian's package depends on Boost 1.74 and cannot be installed beside 1.81, so
 # tools/setup unpacks it into the dependency folder.
@@ -11,12 +12,15 @@ add_library(crosslink_msgpack INTERFACE)
 target_include_directories(crosslink_msgpack SYSTEM INTERFACE $<BUILD_INTERFACE:${CROSSLINK_MSGPACK_INCLUDE}>)
 target_compile_definitions(crosslink_msgpack INTERFACE MSGPACK_NO_BOOST)
 
-# msquic: an installed one, else the one that tools/setup built from the pinned crate.
-find_package(msquic 2.5 CONFIG QUIET)
+# msquic: an installed one (its package states no version, so none can be asked for), else the one that tools/setup built
+# from the pinned crate and that goes with us when we are installed.
+find_package(msquic CONFIG QUIET)
 if(msquic_FOUND)
+  set(CROSSLINK_MSQUIC_BUNDLED OFF)
   get_target_property(CROSSLINK_MSQUIC_INCLUDE msquic::msquic INTERFACE_INCLUDE_DIRECTORIES)
   get_target_property(CROSSLINK_MSQUIC_LIBRARY msquic::msquic LOCATION)
 else()
+  set(CROSSLINK_MSQUIC_BUNDLED ON)
   find_path(CROSSLINK_MSQUIC_INCLUDE msquic.h HINTS "${CROSSLINK_DEPS_DIR}/msquic/include" REQUIRED)
   find_library(CROSSLINK_MSQUIC_LIBRARY msquic HINTS "${CROSSLINK_DEPS_DIR}/msquic/lib" REQUIRED)
 endif()

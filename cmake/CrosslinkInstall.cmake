@@ -1,0 +1,34 @@
+# cmake --install: headers, static libraries, the program, and a package for find_package(crosslink).
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+# The one to link: everything that public headers name.
+add_library(crosslink_all INTERFACE)
+add_library(crosslink::crosslink ALIAS crosslink_all)
+set_target_properties(crosslink_all PROPERTIES EXPORT_NAME crosslink)
+target_link_libraries(crosslink_all INTERFACE crosslink::link crosslink::quic crosslink::tls crosslink::core)
+target_compile_features(crosslink_all INTERFACE cxx_std_23)
+
+install(TARGETS crosslink_all crosslink_link crosslink_quic crosslink_tls crosslink_core EXPORT crosslink
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS crosslink RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(DIRECTORY "${CMAKE_SOURCE_DIR}/include/crosslink" DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp")
+install(FILES "${CMAKE_SOURCE_DIR}/LICENSE" DESTINATION ${CMAKE_INSTALL_DOCDIR})
+
+set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/crosslink)
+install(EXPORT crosslink NAMESPACE crosslink:: FILE crosslinkTargets.cmake DESTINATION ${package_folder})
+configure_package_config_file("${CMAKE_SOURCE_DIR}/cmake/crosslinkConfig.cmake.in" "${CMAKE_BINARY_DIR}/crosslinkConfig.cmake"
+  INSTALL_DESTINATION ${package_folder} PATH_VARS CMAKE_INSTALL_LIBDIR)
+write_basic_package_version_file("${CMAKE_BINARY_DIR}/crosslinkConfigVersion.cmake" COMPATIBILITY SameMinorVersion)
+install(FILES "${CMAKE_BINARY_DIR}/crosslinkConfig.cmake" "${CMAKE_BINARY_DIR}/crosslinkConfigVersion.cmake"
+  DESTINATION ${package_folder})
+
+# A msquic of our own goes into the library folder, where the program looks for it.
+if(CROSSLINK_MSQUIC_BUNDLED)
+  file(REAL_PATH "${CROSSLINK_MSQUIC_LIBRARY}" msquic_file)
+  install(FILES "${msquic_file}" DESTINATION ${CMAKE_INSTALL_LIBDIR} RENAME libmsquic.so.2)
+  file(RELATIVE_PATH from_program_to_library "${CMAKE_INSTALL_FULL_BINDIR}" "${CMAKE_INSTALL_FULL_LIBDIR}")
+  set_target_properties(crosslink PROPERTIES INSTALL_RPATH "$ORIGIN/${from_program_to_library}")
+else()
+  set_target_properties(crosslink PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+endif()

@@ -1,0 +1,34 @@
+# Goal: what `cmake --install` leaves is all that a user of the library needs.
+# Method: install into an empty folder, move that folder (nothing may remember where it was), build outside/ against it with
+# no other hint, run its program and the installed one.
+function(run what)
+  execute_process(COMMAND ${ARGN} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(NOT result EQUAL 0)
+    message(FATAL_ERROR "${what} failed (${result}):\n${output}")
+  endif()
+  set(output "${output}" PARENT_SCOPE)
+endfunction()
+
+file(REMOVE_RECURSE "${FOLDER}")
+run("installing" ${CMAKE_COMMAND} --install "${BUILD}" --prefix "${FOLDER}/first")
+file(RENAME "${FOLDER}/first" "${FOLDER}/prefix")
+
+if(SANITIZE)
+  set(flags "-DCMAKE_CXX_FLAGS=-fsanitize=${SANITIZE}")
+endif()
+run("configuring the outside project" ${CMAKE_COMMAND} -S "${OUTSIDE}" -B "${FOLDER}/build" -G Ninja
+  "-DCMAKE_CXX_COMPILER=${COMPILER}" "-DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}" "-DCMAKE_PREFIX_PATH=${FOLDER}/prefix" ${flags})
+if(NOT output MATCHES "crosslink found in ${FOLDER}/prefix")
+  message(FATAL_ERROR "found another crosslink:\n${output}")
+endif()
+run("building the outside project" ${CMAKE_COMMAND} --build "${FOLDER}/build" -j2)
+
+run("running the outside project's program" "${FOLDER}/build/outside")
+if(NOT output MATCHES "connect: Configuration")
+  message(FATAL_ERROR "the outside project's program said:\n${output}")
+endif()
+run("running the installed program" "${FOLDER}/prefix/bin/crosslink" --version)
+if(NOT output MATCHES "0\\.1\\.0")
+  message(FATAL_ERROR "the installed program said:\n${output}")
+endif()
+file(REMOVE_RECURSE "${FOLDER}")
