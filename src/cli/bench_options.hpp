@@ -1,0 +1,60 @@
+// Options and shared pieces of `crosslink bench`.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "cli/connection_options.hpp"
+#include "cli/globals.hpp"
+#include "crosslink/awaitable.hpp"
+
+namespace crosslink::cli {
+
+struct BenchOptions {
+  std::uint64_t bytes = 1'000'000'000;
+  std::uint64_t streams = 1;
+  std::uint64_t count = 1000;       ///< handshakes
+  std::uint64_t parallel = 32;      ///< handshakes at once in the parallel part
+  std::uint64_t rate_mbit_per_s = 0;
+  quic::CongestionControl congestion = quic::CongestionControl::bbr;
+  std::string listen, connect;
+  std::string cluster_id = "bench-source";
+  TlsOptions tls;
+};
+
+/// The source of both benchmarks: serves until SIGTERM or SIGINT. Prints `listening HOST:PORT` first.
+int run_bench_source(const Globals& globals, const BenchOptions& options);
+int run_bench_link(const Globals& globals, const BenchOptions& options);
+int run_bench_handshakes(const Globals& globals, const BenchOptions& options);
+
+/// The mirror's side of a benchmark needs a source: the one it was told to connect to, or one of its own, a second process on
+/// loopback with certificates of its own. Ends that process and removes the files when it goes.
+class BenchSource {
+ public:
+  /// `verb` is "link" or "handshakes". Errors: Configuration.
+  static Result<BenchSource> start(const BenchOptions& options, const std::string& verb);
+  BenchSource(BenchSource&& other) noexcept;
+  BenchSource& operator=(BenchSource&&) = delete;
+  ~BenchSource();
+
+  const std::string& address() const { return address_; }
+  const TlsOptions& tls() const { return tls_; }
+  /// Stops the own source and returns its peak memory; 0 when there is none of our own.
+  std::uint64_t stop();
+
+ private:
+  BenchSource() = default;
+  Result<void> launch(const BenchOptions& options, const std::string& verb);
+  std::string address_;
+  TlsOptions tls_;
+  std::filesystem::path folder_;
+  pid_t process_ = 0;
+};
+
+/// Peak resident memory of this process.
+std::uint64_t own_peak_memory_bytes();
+
+}  // namespace crosslink::cli

@@ -1,0 +1,115 @@
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <vector>
+
+#include "cli/bench_options.hpp"
+#include "tls/certificate_authority.hpp"
+
+namespace crosslink::cli {
+namespace {
+
+constexpr std::string_view listening_prefix = "listening ";
+
+std::uint64_t peak_bytes(const rusage& usage) { return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024; }
+
+Result<std::filesystem::path> make_certificates(const std::string& cluster_id) {
+  std::string name = (std::filesystem::temp_directory_path() / "crosslink-bench-XXXXXX").string();
+  if (::mkdtemp(name.data()) == nullptr) return MirrorError::configuration("cannot make a temporary folder for the certificates");
+  const std::filesystem::path folder = name;
+  if (auto made = tls::make_authority(folder, false); !made) return made.error();
+  if (auto made = tls::issue(folder, cluster_id, {}, false); !made) return made.error();
+  if (auto made = tls::issue(folder, "bench-mirror", {}, false); !made) return made.error();
+  return folder;
+}
+
+/// One line of a pipe, without its end; empty when the writer went first.
+std::string read_line(int descriptor) {
+  std::string line;
+  char one = 0;
+  while (line.size() < 4096 && ::read(descriptor, &one, 1) == 1 && one != '\n') line.push_back(one);
+  return line;
+}
+
+pid_t spawn(const std::vector<std::string>& arguments, int output) {
+  std::vector<char*> raw;
+  for (const auto& argument : arguments) raw.push_back(const_cast<char*>(argument.c_str()));
+  raw.push_back(nullptr);
+  const pid_t process = ::fork();
+  if (process == 0) {
+    ::dup2(output, STDOUT_FILENO);
+    ::execv("/proc/self/exe", raw.data());
+    ::_exit(127);
+  }
+  return process;
+}
+
+}  // namespace
+
+std::uint64_t own_peak_memory_bytes() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return peak_bytes(usage);
+}
+
+Result<BenchSource> BenchSource::start(const BenchOptions& options, const std::string& verb) {
+  BenchSource source;
+  if (!options.connect.empty()) {
+    source.address_ = options.connect;
+    source.tls_ = options.tls;
+    return source;
+  }
+  auto folder = make_certificates(options.cluster_id);
+  if (!folder) return folder.error();
+  source.folder_ = *folder;
+  const auto file = [&](const std::string& name) { return (source.folder_ / name).string(); };
+  source.tls_ = {file("ca.pem"), file("bench-mirror.pem"), file("bench-mirror.key")};
+  if (auto launched = source.launch(options, verb); !launched) return launched.error();
+  return source;
+}
+
+Result<void> BenchSource::launch(const BenchOptions& options, const std::string& verb) {
+  const auto file = [this](const std::string& name) { return (folder_ / name).string(); };
+  std::array<int, 2> pipe{};
+  if (::pipe2(pipe.data(), O_CLOEXEC) != 0) return MirrorError::configuration("cannot make a pipe to the source's process");
+  process_ = spawn({"crosslink", "bench", verb, "--listen", "127.0.0.1:0", "--cluster-id", options.cluster_id, "--ca", file("ca.pem"),
+                    "--cert", file(options.cluster_id + ".pem"), "--key", file(options.cluster_id + ".key"), "--congestion",
+                    options.congestion == quic::CongestionControl::bbr ? "bbr" : "cubic", "--rate",
+                    std::to_string(options.rate_mbit_per_s)},
+                   pipe[1]);
+  ::close(pipe[1]);
+  const auto line = process_ > 0 ? read_line(pipe[0]) : std::string();
+  ::close(pipe[0]);
+  if (!line.starts_with(listening_prefix)) return MirrorError::configuration("the source's process did not start; its reason is above");
+  address_ = line.substr(listening_prefix.size());
+  return {};
+}
+
+BenchSource::BenchSource(BenchSource&& other) noexcept
+    : address_(std::move(other.address_)),
+      tls_(std::move(other.tls_)),
+      folder_(std::exchange(other.folder_, {})),
+      process_(std::exchange(other.process_, 0)) {}
+
+BenchSource::~BenchSource() {
+  stop();
+  std::error_code ignored;
+  if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
+}
+
+std::uint64_t BenchSource::stop() {
+  if (process_ <= 0) return 0;
+  ::kill(process_, SIGTERM);
+  rusage usage{};
+  int status = 0;
+  ::wait4(std::exchange(process_, 0), &status, 0, &usage);
+  return peak_bytes(usage);
+}
+
+}  // namespace crosslink::cli
