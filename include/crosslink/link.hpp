@@ -17,8 +17,8 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <random>
 #include <string>
+#include <string_view>
 
 #include "crosslink/awaitable.hpp"
 #include "crosslink/backoff.hpp"
@@ -27,6 +27,8 @@
 #include "crosslink/throttle.hpp"
 
 namespace crosslink {
+
+namespace link { struct LinkMaker; }
 
 enum class LinkState : std::uint8_t { disconnected, connecting, connected, closed };
 std::string_view to_string(LinkState state);
@@ -95,6 +97,8 @@ class CrossClusterLink {
 
  private:
   struct Impl;
+  friend struct link::LinkMaker;  ///< tests make links with other times
+  explicit CrossClusterLink(std::shared_ptr<Impl> impl);
   std::shared_ptr<Impl> impl_;
 };
 

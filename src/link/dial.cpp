@@ -1,0 +1,128 @@
+#include "link/dial.hpp"
+
+#include <fmt/format.h>
+
+#include <optional>
+#include <utility>
+
+#include "link/frame_reader.hpp"
+#include "link/with_timeout.hpp"
+
+namespace crosslink::link {
+namespace {
+
+std::optional<MirrorError> check_ack_header(FrameHeader header) {
+  if (header.kind != frame_kind::mirror_hello_ack) {
+    return MirrorError::codec(fmt::format("the source answered the hello with a frame of kind {:#04x}", header.kind));
+  }
+  if (header.payload_bytes > handshake_payload_bytes_max) {
+    return MirrorError::codec(fmt::format("the source announced an ack of {} bytes, more than {}", header.payload_bytes,
+                                          handshake_payload_bytes_max));
+  }
+  return std::nullopt;
+}
+
+/// An application close code says as much as an ack: without it a refusal whose ack got lost would look like a cut.
+MirrorError explain(MirrorError error, const quic::Connection* connection, const MirrorHello& hello) {
+  if (error.kind() != ErrorKind::Transport) return error;
+  auto fault = std::get_if<TransportFault>(&error.data());
+  auto ended = connection != nullptr ? connection->end_reason() : std::nullopt;
+  if (ended && ended->kind() == ErrorKind::TlsRefused) return *std::move(ended);
+  if (ended && (fault == nullptr || fault->cause != TransportCause::closed_by_peer)) {
+    fault = std::get_if<TransportFault>(&ended->data());
+  }
+  if (fault == nullptr || fault->cause != TransportCause::closed_by_peer || !fault->code) return error;
+  if (!kind_of_wire_code(*fault->code)) return error;
+  MirrorHelloAck ack;
+  ack.error_code = static_cast<std::uint8_t>(*fault->code);
+  ack.error_detail = "the source closed the connection with this code";
+  return refused(ack, hello);
+}
+
+Task<MirrorHelloAck> exchange(quic::Connection connection, const MirrorHello& hello) {
+  auto bytes = encode_frame(hello);
+  if (!bytes) co_return bytes.error();
+  auto stream = co_await connection.open_bidi_stream();
+  if (!stream) co_return stream.error();
+  const auto written = co_await stream->send.write(quic::SendBuffer(*std::move(bytes)));
+  // A source may stop reading a hello it has seen enough of, and answer all the same.
+  if (!written && written.error().transport_cause() != TransportCause::stream_stopped_by_peer) co_return written.error();
+  stream->send.finish();
+  if (is_cancelled(co_await boost::asio::this_coro::cancellation_state)) co_return MirrorError::cancelled("the handshake");
+  FrameReader reader(handshake_payload_bytes_max, &check_ack_header);
+  const auto frame = co_await reader.read(stream->recv);
+  if (!frame) {
+    if (frame.error().transport_cause() == TransportCause::stream_ended_early && !connection.end_reason()) {
+      co_return MirrorError::codec("the source ended the handshake's stream before a whole ack");
+    }
+    co_return frame.error();
+  }
+  co_return decode_ack(frame->payload);
+}
+
+/// Judges the ack; what the source refuses comes back as its error.
+Result<MirrorHelloAck> judge(Result<MirrorHelloAck> ack, const quic::Connection& connection, const MirrorHello& hello) {
+  if (!ack) return explain(ack.error(), &connection, hello);
+  if (!ack->accepted) return refused(*ack, hello);
+  if (!equal_ignoring_case(ack->source_cluster_id.str(), hello.source_cluster.str())) {
+    return MirrorError(ErrorKind::ClusterIdMismatch, CausedBy::peer,
+                       fmt::format("the source accepted a hello for cluster \"{}\" but says it is \"{}\"",
+                                   escape(hello.source_cluster.str()), escape(ack->source_cluster_id.str())),
+                       ClusterIds{hello.source_cluster.str(), ack->source_cluster_id.str()});
+  }
+  return ack;
+}
+
+/// The code we close with tells the source what we found wrong with it; what it told us needs no answer.
+std::uint64_t close_code(const MirrorError& error, const Result<MirrorHelloAck>* ack) {
+  const bool source_refused = ack != nullptr && ack->ok() && !(*ack)->accepted;
+  if (source_refused || error.kind() == ErrorKind::Cancelled) return normal_close_code;
+  return rule_of(error.kind()).wire_code.value_or(normal_close_code);
+}
+
+Task<quic::Connection> reach(quic::Endpoint endpoint, const quic::ClientConfig& config, const DialTarget& target) {
+  const auto host_port = quic::parse_host_port(target.address);
+  if (!host_port) co_return host_port.error();
+  const auto address = co_await quic::resolve(*host_port);
+  if (!address) co_return address.error();
+  if (is_cancelled(co_await boost::asio::this_coro::cancellation_state)) co_return MirrorError::cancelled("dialling");
+  auto connection = co_await endpoint.connect(*address, target.hello.source_cluster.str(), config);
+  if (!connection) co_return explain(connection.error(), nullptr, target.hello);
+  co_return connection;
+}
+
+/// `reached` outlives the timeout, so that what is cancelled in the middle is closed with the right code.
+Task<MirrorHelloAck> attempt(quic::Endpoint endpoint, const quic::ClientConfig& config, const DialTarget& target,
+                             std::optional<quic::Connection>& reached) {
+  auto connection = co_await reach(std::move(endpoint), config, target);
+  if (!connection) co_return connection.error();
+  reached = *std::move(connection);
+  if (is_cancelled(co_await boost::asio::this_coro::cancellation_state)) co_return MirrorError::cancelled("the handshake");
+  const auto ack = co_await exchange(*reached, target.hello);
+  auto judged = judge(ack, *reached, target.hello);
+  if (!judged && judged.error().kind() != ErrorKind::Cancelled) reached->close(close_code(judged.error(), &ack));
+  co_return judged;
+}
+
+}  // namespace
+
+Task<Established> dial(quic::Endpoint endpoint, const quic::ClientConfig& config, DialTarget target) {
+  if (!is_dns_name(target.hello.source_cluster.str())) {
+    co_return MirrorError::configuration(
+        fmt::format("the cluster id \"{}\" is no DNS name, which the source's certificate must carry; use letters, digits, "
+                    "hyphens and dots",
+                    escape(target.hello.source_cluster.str())));
+  }
+  std::optional<quic::Connection> reached;
+  auto late = MirrorError::timeout(
+      fmt::format("{} did not complete the handshake within {} ms", target.address, target.deadline.count()));
+  auto operation = attempt(std::move(endpoint), config, target, reached);
+  auto ack = co_await with_timeout(std::move(operation), target.deadline, std::move(late));
+  if (!ack) {
+    if (reached) reached->close(close_code(ack.error(), nullptr));
+    co_return ack.error().with_context(escape(target.address));
+  }
+  co_return Established{*std::move(reached), *std::move(ack)};
+}
+
+}  // namespace crosslink::link

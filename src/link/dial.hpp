@@ -1,0 +1,28 @@
+// One attempt of a link: from an address to an accepted handshake.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "crosslink/awaitable.hpp"
+#include "crosslink/handshake.hpp"
+#include "crosslink/quic/endpoint.hpp"
+
+namespace crosslink::link {
+
+struct DialTarget {
+  std::string address;  ///< HOST:PORT
+  MirrorHello hello;
+  std::chrono::milliseconds deadline;
+};
+
+struct Established {
+  quic::Connection connection;
+  MirrorHelloAck ack;
+};
+
+/// Resolves, dials, shakes hands, all within the deadline. On any error nothing stays open.
+/// Errors: those of CrossClusterLink::connect that concern one attempt.
+Task<Established> dial(quic::Endpoint endpoint, const quic::ClientConfig& config, DialTarget target);
+
+}  // namespace crosslink::link

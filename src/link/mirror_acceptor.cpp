@@ -1,0 +1,184 @@
+#include <list>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "crosslink/source.hpp"
+#include "link/source_handshake.hpp"
+#include "link/stop_event.hpp"
+#include "link/task_group.hpp"
+
+namespace crosslink {
+
+struct MirrorAcceptor::Impl : std::enable_shared_from_this<Impl> {
+  Impl(quic::Listener own_listener, SourcePolicy own_policy, AcceptorLimits own_limits, Session own_session, Callbacks own)
+      : listener(std::move(own_listener)),
+        local(listener.local_address()),
+        policy(std::move(own_policy)),
+        limits(own_limits),
+        session(std::move(own_session)),
+        callbacks(std::move(own)) {}
+
+  /// A place among the accepted mirrors, given back when it goes.
+  class Place {
+   public:
+    Place(std::shared_ptr<Impl> owner, std::string name) : owner_(std::move(owner)), name_(std::move(name)) {}
+    ~Place() { owner_->give_back(name_); }
+    Place(const Place&) = delete;
+    Place& operator=(const Place&) = delete;
+
+   private:
+    const std::shared_ptr<Impl> owner_;
+    const std::string name_;
+  };
+
+  Result<std::shared_ptr<Place>> take_place(const std::string& name);
+  void give_back(const std::string& name);
+  void report(const quic::Connection& connection, const std::optional<MirrorHello>& hello,
+              const Result<AcceptedMirror>& mirror, std::chrono::steady_clock::time_point began) const;
+
+  static Task<void> run(std::shared_ptr<Impl> self, boost::asio::any_io_executor executor);
+  static Task<void> accept_all(std::shared_ptr<Impl> self, link::TaskGroup& handshakes, link::TaskGroup& sessions);
+  static awaitable<void> shake_hands(std::shared_ptr<Impl> self, quic::Connection connection, link::TaskGroup& sessions);
+  static awaitable<void> hold_session(std::shared_ptr<Impl> self, AcceptedMirror mirror, std::shared_ptr<Place> place);
+
+  quic::Listener listener;
+  const quic::Address local;
+  const SourcePolicy policy;
+  const AcceptorLimits limits;
+  const Session session;
+  const Callbacks callbacks;
+  link::StopEvent stop;
+  std::list<quic::Connection> serving;  // only touched on run()'s executor
+
+  mutable std::mutex mutex;
+  std::map<std::string, std::uint32_t, std::less<>> mirrors_by_name;
+  std::uint32_t mirror_count = 0;
+};
+
+Result<std::shared_ptr<MirrorAcceptor::Impl::Place>> MirrorAcceptor::Impl::take_place(const std::string& name) {
+  const std::scoped_lock lock(mutex);
+  const auto found = mirrors_by_name.find(name);
+  if (found != mirrors_by_name.end() && found->second >= limits.mirrors_per_name_max) {
+    return MirrorError(ErrorKind::Busy, CausedBy::us, "this name already has as many mirrors here as it may; retry later");
+  }
+  if (mirror_count >= limits.mirrors_max) {
+    return MirrorError(ErrorKind::Busy, CausedBy::us, "this source serves as many mirrors as it may; retry later");
+  }
+  ++mirrors_by_name[name];
+  ++mirror_count;
+  return std::make_shared<Place>(shared_from_this(), name);
+}
+
+void MirrorAcceptor::Impl::give_back(const std::string& name) {
+  const std::scoped_lock lock(mutex);
+  const auto found = mirrors_by_name.find(name);
+  if (--found->second == 0) mirrors_by_name.erase(found);
+  --mirror_count;
+}
+
+void MirrorAcceptor::Impl::report(const quic::Connection& connection, const std::optional<MirrorHello>& hello,
+                                  const Result<AcceptedMirror>& mirror, std::chrono::steady_clock::time_point began) const {
+  if (!callbacks.on_handshake) return;
+  HandshakeReport report;
+  report.peer = connection.remote_address();
+  for (const auto& name : connection.peer_names()) report.peer_names.push_back(escape(name));
+  if (hello) {
+    report.hello = MirrorHello{ClusterId(escape(hello->source_cluster.str())), DatabaseId(escape(hello->source_database_id.str())),
+                               hello->last_applied_lsn, hello->protocol_version};
+  }
+  if (mirror) {
+    report.ack = mirror->ack;
+  } else {
+    report.error = mirror.error();
+  }
+  report.took = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - began);
+  callbacks.on_handshake(report);
+}
+
+awaitable<void> MirrorAcceptor::Impl::shake_hands(std::shared_ptr<Impl> self, quic::Connection connection,
+                                                  link::TaskGroup& sessions) {
+  const auto began = std::chrono::steady_clock::now();
+  std::shared_ptr<Place> place;
+  auto limited = self->policy;
+  limited.admit = [&self, &place](const MirrorHello& hello,
+                                  std::span<const std::string> names) -> std::optional<MirrorError> {
+    if (self->policy.admit) {
+      if (auto refused = self->policy.admit(hello, names)) return refused;
+    }
+    auto taken = self->take_place(names.empty() ? std::string() : names.front());
+    if (!taken) return taken.error();
+    place = *std::move(taken);
+    return std::nullopt;
+  };
+  std::optional<MirrorHello> hello;
+  auto mirror = co_await link::serve_hello(connection, limited, hello);
+  self->report(connection, hello, mirror, began);
+  if (mirror && !self->stop.is_set()) sessions.spawn(hold_session(self, *std::move(mirror), std::move(place)));
+}
+
+awaitable<void> MirrorAcceptor::Impl::hold_session(std::shared_ptr<Impl> self, AcceptedMirror mirror,
+                                                   std::shared_ptr<Place> place) {
+  const auto served = self->serving.insert(self->serving.end(), mirror.connection);
+  const auto ended = co_await self->session(mirror);
+  self->serving.erase(served);
+  mirror.connection.close(normal_close_code);
+  place.reset();
+  if (self->callbacks.on_session_end) self->callbacks.on_session_end(mirror, ended);
+}
+
+Task<void> MirrorAcceptor::Impl::accept_all(std::shared_ptr<Impl> self, link::TaskGroup& handshakes,
+                                            link::TaskGroup& sessions) {
+  for (;;) {
+    if (!co_await handshakes.wait_below(self->limits.handshakes_max)) co_return MirrorError::cancelled("accepting mirrors");
+    auto connection = co_await self->listener.accept();
+    if (!connection) co_return connection.error();
+    handshakes.spawn(shake_hands(self, *std::move(connection), sessions));
+    if (link::is_cancelled(co_await boost::asio::this_coro::cancellation_state)) {
+      co_return MirrorError::cancelled("accepting mirrors");
+    }
+  }
+}
+
+Task<void> MirrorAcceptor::Impl::run(std::shared_ptr<Impl> self, boost::asio::any_io_executor executor) {
+  link::TaskGroup handshakes(executor);
+  link::TaskGroup sessions(executor);
+  auto accepting = accept_all(self, handshakes, sessions);
+  auto stopped = link::when_set(self->stop, MirrorError::cancelled("accepting mirrors"));
+  const auto ended = co_await link::interruptible(std::move(accepting), std::move(stopped));
+  const bool asked_to_stop = self->stop.is_set();
+  // From here on a handshake that succeeds starts no session.
+  self->stop.set();
+  self->listener.close();
+  handshakes.cancel();
+  co_await handshakes.drain();
+  sessions.cancel();
+  for (auto& connection : self->serving) connection.close(normal_close_code);
+  co_await sessions.drain();
+  if (asked_to_stop) co_return Result<void>{};
+  co_return ended;
+}
+
+MirrorAcceptor::MirrorAcceptor(quic::Listener listener, SourcePolicy policy, AcceptorLimits limits, Session session,
+                               Callbacks callbacks)
+    : impl_(std::make_shared<Impl>(std::move(listener), std::move(policy), limits, std::move(session), std::move(callbacks))) {}
+
+MirrorAcceptor::~MirrorAcceptor() { stop(); }
+
+Task<void> MirrorAcceptor::run() {
+  auto run_here = [](std::shared_ptr<Impl> self) -> Task<void> {
+    auto executor = co_await boost::asio::this_coro::executor;
+    co_return co_await link::on_own_strand(Impl::run(std::move(self), std::move(executor)));
+  };
+  return run_here(impl_);
+}
+
+void MirrorAcceptor::stop() { impl_->stop.set(); }
+quic::Address MirrorAcceptor::local_address() const { return impl_->local; }
+
+std::size_t MirrorAcceptor::mirrors() const {
+  const std::scoped_lock lock(impl_->mutex);
+  return impl_->mirror_count;
+}
+
+}  // namespace crosslink

@@ -1,0 +1,81 @@
+#include <mutex>
+
+#include "core/throttle_account.hpp"
+#include "crosslink/throttle.hpp"
+#include "quic/waiter.hpp"
+
+namespace crosslink {
+
+struct SendThrottle::State {
+  explicit State(std::uint64_t cap_bytes) : account(cap_bytes) {}
+  mutable std::mutex mutex;
+  core::ThrottleAccount account;
+  quic::detail::WaitList waiters;
+
+  void wake_if_resumable() {
+    if (!waiters.empty() && account.can_resume()) waiters.notify_all();
+  }
+};
+
+SendThrottle::SendThrottle(std::uint64_t cap_bytes) : state_(std::make_shared<State>(cap_bytes)) {}
+
+SendThrottle::Ticket SendThrottle::charge(std::uint64_t bytes) {
+  const std::scoped_lock lock(state_->mutex);
+  const auto ticket = state_->account.charge(bytes);
+  return {ticket.bytes, ticket.stretch};
+}
+
+void SendThrottle::ack(const Ticket& ticket) {
+  const std::scoped_lock lock(state_->mutex);
+  state_->account.ack(core::ThrottleAccount::Ticket{ticket.bytes, ticket.stretch});
+  state_->wake_if_resumable();
+}
+
+void SendThrottle::ack(std::uint64_t bytes) {
+  const std::scoped_lock lock(state_->mutex);
+  state_->account.ack(bytes);
+  state_->wake_if_resumable();
+}
+
+bool SendThrottle::can_send() const {
+  const std::scoped_lock lock(state_->mutex);
+  return state_->account.can_send();
+}
+
+bool SendThrottle::can_resume() const {
+  const std::scoped_lock lock(state_->mutex);
+  return state_->account.can_resume();
+}
+
+void SendThrottle::reset() {
+  const std::scoped_lock lock(state_->mutex);
+  state_->account.reset();
+  state_->waiters.notify_all();
+}
+
+std::uint64_t SendThrottle::in_flight() const {
+  const std::scoped_lock lock(state_->mutex);
+  return state_->account.in_flight();
+}
+
+std::uint64_t SendThrottle::cap() const {
+  const std::scoped_lock lock(state_->mutex);
+  return state_->account.cap();
+}
+
+Task<void> SendThrottle::wait_for_resume() {
+  auto wait = [](std::shared_ptr<State> state) -> Task<void> {
+    {
+      const std::scoped_lock lock(state->mutex);
+      if (state->account.can_send()) co_return Result<void>{};
+    }
+    for (;;) {
+      std::unique_lock lock(state->mutex);
+      if (state->account.can_resume()) co_return Result<void>{};
+      if (!co_await state->waiters.wait(std::move(lock))) co_return MirrorError::cancelled("waiting for the throttle");
+    }
+  };
+  return wait(state_);
+}
+
+}  // namespace crosslink
