@@ -21,10 +21,8 @@ FrameHeader decode_frame_header(std::span<const std::byte, frame_header_bytes> b
 
 std::vector<std::byte> encode_frame(std::uint8_t kind, std::span<const std::byte> payload) {
   const auto header = encode_frame_header({kind, static_cast<std::uint32_t>(payload.size())});
-  std::vector<std::byte> frame;
-  frame.reserve(header.size() + payload.size());
-  frame.insert(frame.end(), header.begin(), header.end());
-  frame.insert(frame.end(), payload.begin(), payload.end());
+  std::vector<std::byte> frame(header.size() + payload.size());
+  std::ranges::copy(payload, std::ranges::copy(header, frame.begin()).out);
   return frame;
 }
 
