@@ -20,7 +20,7 @@ namespace {
 Result<void> check_free(const Address& address) {
   if (address.port() == 0) return {};
   const int probe = ::socket(address.address().is_v6() ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (probe < 0) return local_failure("cannot make a socket", errno);
+  if (probe < 0) return local_failure("cannot make a socket", static_cast<QUIC_STATUS>(errno));
   const int bound = ::bind(probe, address.data(), static_cast<socklen_t>(address.size()));
   const int error = errno;
   ::close(probe);
