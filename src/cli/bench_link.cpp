@@ -201,7 +201,8 @@ int run_bench_link(const Globals& globals, const BenchOptions& options) {
   const auto work = [](const Globals& all, const BenchOptions& how, CrossClusterLink& over,
                        std::optional<Result<Figures>>& result) -> awaitable<int> {
     co_await boost::asio::this_coro::throw_if_cancelled(false);
-    result.emplace(co_await move_bytes(all, how, over));
+    auto moved = co_await move_bytes(all, how, over);
+    result.emplace(std::move(moved));
     co_return exit_good;
   };
   run_to_end(context, work(globals, options, link, figures));

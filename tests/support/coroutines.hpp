@@ -65,7 +65,8 @@ class Background {
     if constexpr (std::is_void_v<T>) {
       co_await std::move(work);
     } else {
-      state->value.emplace(co_await std::move(work));
+      auto value = co_await std::move(work);
+      state->value.emplace(std::move(value));
     }
   }
   std::shared_ptr<State> state_;
