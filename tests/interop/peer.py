@@ -158,8 +158,15 @@ class Authority:
         if dns:
             built = built.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in dns]), critical=False)
         pem = built.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-        secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        return Credentials(self.folder / "ca.pem", self._write(f"{label}.pem", pem), self._write(f"{label}.key", secret))
+        return Credentials(self.folder / "ca.pem", self._write(f"{label}.pem", pem), self._write(f"{label}.key", self._pem(key)))
+
+    def own_credentials(self):
+        """The CA's own certificate, used as a leaf."""
+        return Credentials(self.folder / "ca.pem", self.folder / "ca.pem", self._write("ca.key", self._pem(self.key)))
+
+    @staticmethod
+    def _pem(key):
+        return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
     def _builder(self, subject, key, begin, end):
         return (x509.CertificateBuilder().subject_name(subject).issuer_name(self.name).public_key(key.public_key())
@@ -425,6 +432,10 @@ class InteropTest(unittest.IsolatedAsyncioTestCase):
         cls.stranger = Authority(Path(folder.name) / "unknown")
         cls.prod_us = cls.authority.issue("prod-us", ["prod-us"])
         cls.eu_1 = cls.authority.issue("eu-1", ["eu-1"])
+
+    async def asyncSetUp(self):
+        # unittest turns on asyncio's warnings about slow steps; starting a process is one.
+        asyncio.get_running_loop().slow_callback_duration = DEADLINE_S
 
     @classmethod
     def listen(cls, *more, credentials=None):
