@@ -44,7 +44,8 @@ SourcePolicy policy_of(const Options& options) {
 boost::json::object json_of(const HandshakeReport& report) {
   boost::json::object object{{"peer", to_text(report.peer)},
                              {"peer_names", boost::json::value_from(report.peer_names)}};
-  for (const char* field : {"source_cluster", "database", "last_applied_lsn", "snapshot_lsn"}) object[field] = nullptr;
+  for (const char* field : {"source_cluster", "database", "last_applied_lsn", "snapshot_lsn"})
+    object[field] = nullptr;
   if (report.hello) {
     object["source_cluster"] = report.hello->source_cluster.str();
     object["database"] = report.hello->source_database_id.str();
@@ -60,7 +61,7 @@ boost::json::object json_of(const HandshakeReport& report) {
 std::string text_of(const HandshakeReport& report) {
   auto text = fmt::format("{} names={}", to_text(report.peer), fmt::join(report.peer_names, ","));
   if (report.hello) {
-    text += fmt::format(" database={} last_applied={}", escape(report.hello->source_database_id.str()),
+    text += fmt::format(" database={} last_applied={}", report.hello->source_database_id.str(),
                         report.hello->last_applied_lsn.value);
   }
   text += report.error ? fmt::format(" {}", to_string(report.error->kind())) : " accepted";
@@ -96,7 +97,8 @@ MirrorAcceptor::Callbacks callbacks_of(const Globals& globals, const std::shared
 }
 
 awaitable<int> serve(const Globals& globals, const Options& options, quic::Listener listener) {
-  boost::asio::signal_set signals(co_await boost::asio::this_coro::executor, SIGINT, SIGTERM);
+  auto executor = co_await boost::asio::this_coro::executor;
+  boost::asio::signal_set signals(executor, SIGINT, SIGTERM);
   const auto count = std::make_shared<Count>();
   count->max = options.handshakes_max;
   const auto address = to_text(listener.local_address());

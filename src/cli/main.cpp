@@ -65,9 +65,7 @@ int run(int argc, char** argv) {
   add_certs_verb(app, globals);
   add_ping_verb(app, globals);
   add_listen_verb(app, globals);
-#ifdef CROSSLINK_HAS_BENCH
   add_bench_verb(app, globals);
-#endif
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

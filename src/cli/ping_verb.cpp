@@ -1,4 +1,3 @@
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <boost/asio/steady_timer.hpp>
@@ -63,18 +62,22 @@ class Watch : public std::enable_shared_from_this<Watch> {
     timer_.cancel();
   }
   bool timed_out() const { return timed_out_; }
-  void say(std::uint64_t attempt, const MirrorError& error, std::optional<steady_clock::time_point> next) {
-    if (globals_.json() || attempt <= said_) return;
-    said_ = attempt;
-    const auto wait = next ? std::chrono::duration<double>(*next - steady_clock::now()).count() : 0;
-    const auto when = next ? fmt::format("the next one comes in {:.1f} s", std::max(wait, 0.0)) : "trying again";
+  /// Attempts that failed, as far as seen: the link itself forgets them once a handshake stands.
+  std::uint64_t failed_attempts() const { return failed_; }
+  void attempt_failed(std::uint64_t attempt, const MirrorError& error, std::optional<steady_clock::time_point> next) {
+    if (attempt <= failed_) return;
+    failed_ = attempt;
+    if (globals_.json()) return;
+    const std::chrono::duration<double> wait = next ? *next - steady_clock::now() : steady_clock::duration{};
+    const auto when =
+        next ? fmt::format("the next one comes in {:.1f} s", std::max(wait.count(), 0.0)) : "trying again";
     note(globals_, LogLevel::info, fmt::format("attempt {} failed: {}; {}", attempt, error.message(), when));
   }
 
  private:
   void look() {
     const auto facts = link_.retry_facts();
-    if (facts.last_error && facts.next_attempt) say(facts.attempts, *facts.last_error, facts.next_attempt);
+    if (facts.last_error && facts.next_attempt) attempt_failed(facts.attempts, *facts.last_error, facts.next_attempt);
     if (deadline_ && steady_clock::now() >= *deadline_) {
       timed_out_ = true;
       link_.close();
@@ -87,7 +90,7 @@ class Watch : public std::enable_shared_from_this<Watch> {
   CrossClusterLink& link_;
   const Globals& globals_;
   std::optional<steady_clock::time_point> deadline_;
-  std::uint64_t said_ = 0;
+  std::uint64_t failed_ = 0;
   bool timed_out_ = false, stopped_ = false;
 };
 
@@ -110,18 +113,22 @@ awaitable<Outcome> dial(const Globals& globals, const Options& options, quic::En
   config.transport.congestion = options.congestion;
   CrossClusterLink link(ClusterId(options.cluster_id), DatabaseId(options.database), options.address,
                         std::move(endpoint), config);
+  auto executor = co_await boost::asio::this_coro::executor;
   const auto watch =
-      std::make_shared<Watch>(co_await boost::asio::this_coro::executor, link, globals, timeout_of(options));
+      std::make_shared<Watch>(executor, link, globals, timeout_of(options));
   watch->start();
   const Lsn applied{options.last_applied_lsn};
   auto result = co_await link.connect(applied);
   const bool again = !result && options.retry && rule_of(result.error().kind()).in_reconnect == InReconnect::retry;
-  if (again) result = co_await link.schedule_reconnect(applied);
+  if (again) {
+    watch->attempt_failed(1, result.error(), std::nullopt);
+    result = co_await link.schedule_reconnect(applied);
+  }
   watch->stop();
 
   Outcome outcome;
   const auto facts = link.retry_facts();
-  outcome.attempts = facts.attempts;
+  outcome.attempts = result ? watch->failed_attempts() + 1 : facts.attempts;
   if (!result) {
     outcome.error = watch->timed_out() ? timed_out(options, facts.last_error) : result.error();
     co_return outcome;

@@ -16,9 +16,9 @@ namespace detail {
 namespace {
 
 // The transport binds with SO_REUSEPORT, one socket per processor, so a port that another process serves would be shared with
-// it in silence and each would get some of the mirrors. A plain bind beforehand finds that out.
+// it in silence and each would get some of the mirrors. A plain bind beforehand finds that out. It also finds an address that
+// is not ours, with port 0 too: the transport itself would listen there and hear nothing.
 Result<void> check_free(const Address& address) {
-  if (address.port() == 0) return {};
   const int probe = ::socket(address.address().is_v6() ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (probe < 0) return local_failure("cannot make a socket", static_cast<QUIC_STATUS>(errno));
   const int bound = ::bind(probe, address.data(), static_cast<socklen_t>(address.size()));
@@ -28,7 +28,8 @@ Result<void> check_free(const Address& address) {
   return MirrorError::configuration(
       error == EADDRINUSE
           ? fmt::format("cannot listen on {}: the port is in use; choose another or stop what uses it", format_address(address))
-          : fmt::format("cannot listen on {}: {}", format_address(address), std::strerror(error)));
+          : fmt::format("cannot listen on {} ({}): give an address of this machine and a port this user may take",
+                        format_address(address), std::strerror(error)));
 }
 
 }  // namespace

@@ -47,8 +47,8 @@ class Certs(CommandLineTest):
         self.made(self.init())
         self.made(self.issue("prod-us"))
         before = {file.name: file.read_bytes() for file in self.own.iterdir()}
-        self.assert_sentence(self.init(), 1, self.own / "ca.key", "already exists", "--force")
-        self.assert_sentence(self.issue("prod-us"), 1, self.own / "prod-us.key", "already exists", "--force")
+        self.assert_sentence(self.init(), 2, self.own / "ca.key", "already exists", "--force")
+        self.assert_sentence(self.issue("prod-us"), 2, self.own / "prod-us.key", "already exists", "--force")
         self.assertEqual({file.name: file.read_bytes() for file in self.own.iterdir()}, before)
         self.made(self.issue("prod-us", "--force"))
         self.assertNotEqual((self.own / "prod-us.key").read_bytes(), before["prod-us.key"])
@@ -65,7 +65,7 @@ class Certs(CommandLineTest):
 
     def test_json_errors_name_kind_and_cause(self):
         result = self.issue("prod-us", "-o", "json")
-        self.assertEqual(result.returncode, 1)
+        self.assertEqual(result.returncode, 2)
         failed = self.one_object(result)
         self.assertEqual((failed["error"], failed["caused_by"]), ("Configuration", "us"))
         self.assertIn("certs init", failed["message"])
@@ -74,15 +74,15 @@ class Certs(CommandLineTest):
         self.made(self.init())
         for name in ("Prod-US", "a/b", "../a", "*.a", "a b", "a.", "-a", "ca", "x" * 64):
             with self.subTest(name=name):
-                self.assert_sentence(run("certs", "issue", "--dir", self.own, f"--name={name}"), 1, name)
+                self.assert_sentence(run("certs", "issue", "--dir", self.own, f"--name={name}"), 2, name)
         self.assertEqual(sorted(os.listdir(self.own)), ["ca.key", "ca.pem"])
 
     def test_a_folder_that_cannot_be_used_is_named(self):
         file = Path(tempfile.mkdtemp(dir=self.path)) / "file"
         file.touch()
-        self.assert_sentence(run("certs", "init", "--dir", file), 1, file)
-        self.assert_sentence(run("certs", "init", "--dir", file / "below"), 1, file)
-        self.assert_sentence(run("certs", "init", "--dir", "/proc/self"), 1, "/proc/self")
+        self.assert_sentence(run("certs", "init", "--dir", file), 2, file)
+        self.assert_sentence(run("certs", "init", "--dir", file / "below"), 2, file)
+        self.assert_sentence(run("certs", "init", "--dir", "/proc/self"), 2, "/proc/self")
 
 
 if __name__ == "__main__":

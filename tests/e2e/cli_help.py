@@ -48,7 +48,7 @@ class GlobalOptions(CommandLineTest):
         between = run("certs", "--output=json", "issue", "--dir", self.path / "none", "--name", "a")
         after = run("certs", "issue", "--dir", self.path / "none", "--name", "a", "-o", "json", "--log-level", "error")
         for result in (before, between, after):
-            self.assertEqual((result.returncode, result.stderr), (1, ""))
+            self.assertEqual((result.returncode, result.stderr), (2, ""))
             self.assertEqual(self.one_object(result)["error"], "Configuration")
 
     def test_refuse_values_nobody_defined(self):
