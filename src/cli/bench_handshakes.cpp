@@ -64,7 +64,8 @@ awaitable<void> shake_hands(const Work& work, std::uint64_t& left, Part& part) {
 awaitable<Part> run_part(const Work& work, std::uint64_t at_once) {
   Part part;
   std::uint64_t left = work.options.count;
-  link::TaskGroup group(co_await boost::asio::this_coro::executor);
+  auto executor = co_await boost::asio::this_coro::executor;
+  link::TaskGroup group(executor);
   const auto begin = Clock::now();
   for (std::uint64_t i = 0; i < at_once; ++i) group.spawn(shake_hands(work, left, part));
   co_await group.drain();

@@ -143,7 +143,8 @@ Task<Figures> move_bytes(const Globals& globals, const BenchOptions& options, Cr
   Figures figures;
   {
     Progress progress(options.bytes, !globals.json());
-    link::TaskGroup streams(co_await boost::asio::this_coro::executor);
+    auto executor = co_await boost::asio::this_coro::executor;
+    link::TaskGroup streams(executor);
     const auto begin = Clock::now();
     for (std::uint64_t i = 0; i < options.streams; ++i) {
       const auto share = options.bytes / options.streams + (i < options.bytes % options.streams ? 1 : 0);

@@ -66,7 +66,8 @@ awaitable<void> serve_stream(IncomingStream incoming, quic::Connection connectio
   }
   const auto total = take_number(std::span(incoming.request.payload).first<bench_number_bytes>());
   SendThrottle throttle;
-  link::TaskGroup acks(co_await boost::asio::this_coro::executor);
+  auto executor = co_await boost::asio::this_coro::executor;
+  link::TaskGroup acks(executor);
   acks.spawn(follow_acks(incoming.stream.recv, throttle, total));
   // A mirror that leaves in the middle ends this with an error that its session reports.
   (void)co_await send_data(incoming.stream.send, throttle, total, std::move(connection));
@@ -75,7 +76,8 @@ awaitable<void> serve_stream(IncomingStream incoming, quic::Connection connectio
 }
 
 Task<void> serve_mirror(AcceptedMirror& mirror) {
-  link::TaskGroup streams(co_await boost::asio::this_coro::executor);
+  auto executor = co_await boost::asio::this_coro::executor;
+  link::TaskGroup streams(executor);
   Result<void> end;
   for (;;) {
     auto incoming = co_await mirror.accept_stream();
@@ -115,7 +117,8 @@ awaitable<int> serve(const Globals& globals, const BenchOptions& options, quic::
   AcceptorLimits limits;
   limits.mirrors_per_name_max = limits.mirrors_max;
   MirrorAcceptor acceptor(std::move(*listener), std::move(policy), limits, serve_mirror);
-  boost::asio::signal_set signals(co_await boost::asio::this_coro::executor, SIGINT, SIGTERM);
+  auto executor = co_await boost::asio::this_coro::executor;
+  boost::asio::signal_set signals(executor, SIGINT, SIGTERM);
   signals.async_wait([&acceptor](boost::system::error_code error, int) {
     if (!error) acceptor.stop();
   });

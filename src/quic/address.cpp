@@ -71,7 +71,8 @@ Task<Address> resolve(HostPort host_port) {
   const auto& [host, port] = host_port;
   boost::system::error_code error;
   if (const auto literal = boost::asio::ip::make_address(host, error); !error) co_return Address(literal, port);
-  boost::asio::ip::udp::resolver resolver(co_await boost::asio::this_coro::executor);
+  auto executor = co_await boost::asio::this_coro::executor;
+  boost::asio::ip::udp::resolver resolver(executor);
   const auto results = co_await resolver.async_resolve(host, std::to_string(port),
                                                        boost::asio::redirect_error(boost::asio::use_awaitable, error));
   if (error == boost::asio::error::operation_aborted) co_return MirrorError::cancelled("resolving a name");

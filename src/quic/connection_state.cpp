@@ -46,7 +46,8 @@ Task<void> ConnectionState::connect(HQUIC registration, HandlePointer configurat
     std::unique_lock lock(mutex_);
     if (end_reason_) co_return *end_reason_;
     if (connected_) co_return Result<void>{};
-    if (!co_await connect_waiters_.wait(std::move(lock))) {
+    const bool woken = co_await connect_waiters_.wait(std::move(lock));
+    if (!woken) {
       close(normal_close_code);
       co_return MirrorError::cancelled("dialling");
     }
@@ -92,7 +93,8 @@ Task<std::shared_ptr<StreamState>> ConnectionState::accept_stream(bool bidirecti
       co_return stream;
     }
     if (end_reason_) co_return *end_reason_;
-    if (!co_await stream_waiters_.wait(std::move(lock))) co_return MirrorError::cancelled("waiting for a stream");
+    const bool woken = co_await stream_waiters_.wait(std::move(lock));
+    if (!woken) co_return MirrorError::cancelled("waiting for a stream");
   }
 }
 
@@ -134,8 +136,12 @@ bool ConnectionState::end(MirrorError reason, std::optional<std::uint64_t> code)
 void ConnectionState::close(std::uint64_t code) {
   const auto connection = handle();
   // The transport would let a second code replace the first while that is still on its way.
-  if (!end(closed_locally_error(), code)) return;
-  if (connection) api_->ConnectionShutdown(connection->raw(), QUIC_CONNECTION_SHUTDOWN_FLAG_NONE, code);
+  if (!end(closed_locally_error(), code) || !connection) return;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (!shut_down_) closing_ = api_.open_handles->closing();
+  }
+  api_->ConnectionShutdown(connection->raw(), QUIC_CONNECTION_SHUTDOWN_FLAG_NONE, code);
 }
 
 Task<void> ConnectionState::closed() {
@@ -143,7 +149,8 @@ Task<void> ConnectionState::closed() {
   for (;;) {
     std::unique_lock lock(mutex_);
     if (end_reason_) co_return Result<void>{};
-    if (!co_await end_waiters_.wait(std::move(lock))) co_return MirrorError::cancelled("waiting for the end of a connection");
+    const bool woken = co_await end_waiters_.wait(std::move(lock));
+    if (!woken) co_return MirrorError::cancelled("waiting for the end of a connection");
   }
 }
 
@@ -265,6 +272,7 @@ void ConnectionState::on_shutdown_complete() {
   const auto last = facts();
   HandlePointer handle;
   std::shared_ptr<ConnectionState> self;
+  std::shared_ptr<void> closing;
   std::function<void(bool)> ready;
   std::deque<std::shared_ptr<StreamState>> bidi;
   std::deque<std::shared_ptr<StreamState>> uni;
@@ -275,6 +283,7 @@ void ConnectionState::on_shutdown_complete() {
     last_facts_ = last;
     handle = std::move(handle_);
     self = std::move(self_);
+    closing = std::move(closing_);
     ready = std::move(on_ready_);
     bidi.swap(bidi_streams_);
     uni.swap(uni_streams_);

@@ -87,6 +87,7 @@ class ConnectionState : public std::enable_shared_from_this<ConnectionState> {
   std::optional<MirrorError> end_reason_;
   std::optional<std::uint64_t> close_code_;
   bool shut_down_ = false;
+  std::shared_ptr<void> closing_;  ///< from close() until the transport is done with it
   WaitList end_waiters_;
   ConnectionFacts last_facts_;
 };

@@ -11,9 +11,10 @@
 
 namespace crosslink::quic::detail {
 
-/// Counts open handles, so that an endpoint can wait for them with a bound.
-class OpenHandles {
+/// Counts open handles, and connections on their way to being closed, so that an endpoint can wait for them with a bound.
+class OpenHandles : public std::enable_shared_from_this<OpenHandles> {
  public:
+  using Deadline = std::chrono::steady_clock::time_point;
   void opened() {
     const std::scoped_lock lock(mutex_);
     ++count_;
@@ -22,15 +23,28 @@ class OpenHandles {
     const std::scoped_lock lock(mutex_);
     if (--count_ == 0) none_.notify_all();
   }
-  bool wait_for_none(std::chrono::milliseconds longest) {
+  /// Counts as closing for as long as the token lives.
+  std::shared_ptr<void> closing() {
+    const std::scoped_lock lock(mutex_);
+    ++closing_count_;
+    return {nullptr, [self = shared_from_this()](void*) {
+              const std::scoped_lock end_lock(self->mutex_);
+              if (--self->closing_count_ == 0) self->none_.notify_all();
+            }};
+  }
+  bool wait_for_none(Deadline deadline) {
     std::unique_lock lock(mutex_);
-    return none_.wait_for(lock, longest, [this] { return count_ == 0; });
+    return none_.wait_until(lock, deadline, [this] { return count_ == 0; });
+  }
+  void wait_for_none_closing(Deadline deadline) {
+    std::unique_lock lock(mutex_);
+    none_.wait_until(lock, deadline, [this] { return closing_count_ == 0; });
   }
 
  private:
   std::mutex mutex_;
   std::condition_variable none_;
-  std::size_t count_ = 0;
+  std::size_t count_ = 0, closing_count_ = 0;
 };
 
 /// The function table of one endpoint and the count of what was made with it. A value: copies are cheap. It owns nothing; the

@@ -93,7 +93,8 @@ Task<std::shared_ptr<ConnectionState>> ListenerState::accept() {
       co_return connection;
     }
     if (inbox_->closed) co_return MirrorError::not_connected("the listener is closed");
-    if (!co_await inbox_->waiters.wait(std::move(lock))) co_return MirrorError::cancelled("accepting a connection");
+    const bool woken = co_await inbox_->waiters.wait(std::move(lock));
+    if (!woken) co_return MirrorError::cancelled("accepting a connection");
   }
 }
 

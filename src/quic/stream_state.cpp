@@ -50,7 +50,8 @@ Task<void> StreamState::start(HandlePointer connection_handle) {
       lock.unlock();
       co_return connection_end();
     }
-    if (!co_await start_waiters_.wait(std::move(lock))) {
+    const bool woken = co_await start_waiters_.wait(std::move(lock));
+    if (!woken) {
       api->StreamShutdown(raw, QUIC_STREAM_SHUTDOWN_FLAG_ABORT | QUIC_STREAM_SHUTDOWN_FLAG_IMMEDIATE, dropped_code);
       co_return MirrorError::cancelled("opening a stream");
     }
@@ -88,7 +89,8 @@ Task<void> StreamState::wait_for_room() {
     std::unique_lock lock(mutex_);
     if (auto obstacle = send_obstacle()) co_return *obstacle;
     if (in_flight_bytes_ < ideal_bytes_) co_return Result<void>{};
-    if (!co_await send_waiters_.wait(std::move(lock))) co_return MirrorError::cancelled("writing to a stream");
+    const bool woken = co_await send_waiters_.wait(std::move(lock));
+    if (!woken) co_return MirrorError::cancelled("writing to a stream");
   }
 }
 
@@ -139,7 +141,8 @@ Task<void> StreamState::write(std::vector<SendBuffer> buffers) {
       }
     }
     if (pacer.active()) {
-      boost::asio::steady_timer timer(co_await boost::asio::this_coro::executor);
+      auto executor = co_await boost::asio::this_coro::executor;
+      boost::asio::steady_timer timer(executor);
       timer.expires_at(pacer.reserve(request->bytes, Pacer::Clock::now()));
       boost::system::error_code error;
       co_await timer.async_wait(boost::asio::redirect_error(boost::asio::use_awaitable, error));
@@ -168,7 +171,8 @@ Task<void> StreamState::wait_acknowledged() {
     }
     if (reset_) co_return MirrorError::transport(TransportCause::stream_reset_locally, "this side gave the stream up");
     if (shut_down_ || !handle_) co_return connection_end();
-    if (!co_await send_waiters_.wait(std::move(lock))) co_return MirrorError::cancelled("waiting for an acknowledgement");
+    const bool woken = co_await send_waiters_.wait(std::move(lock));
+    if (!woken) co_return MirrorError::cancelled("waiting for an acknowledgement");
   }
 }
 
@@ -238,7 +242,8 @@ Task<ReadView> StreamState::read() {
       lock.unlock();
       co_return connection_end();
     }
-    if (!co_await recv_waiters_.wait(std::move(lock))) co_return MirrorError::cancelled("reading from a stream");
+    const bool woken = co_await recv_waiters_.wait(std::move(lock));
+    if (!woken) co_return MirrorError::cancelled("reading from a stream");
   }
 }
 

@@ -89,7 +89,8 @@ inline void run(boost::asio::io_context& context, boost::asio::awaitable<void> t
 
 /// Waits until `condition` holds, looking every few milliseconds; false when it did not within the deadline.
 inline boost::asio::awaitable<bool> eventually(std::function<bool()> condition, std::chrono::seconds deadline = test_deadline) {
-  boost::asio::steady_timer timer(co_await boost::asio::this_coro::executor);
+  auto executor = co_await boost::asio::this_coro::executor;
+  boost::asio::steady_timer timer(executor);
   const auto end = std::chrono::steady_clock::now() + deadline;
   while (!condition()) {
     if (std::chrono::steady_clock::now() > end) co_return false;

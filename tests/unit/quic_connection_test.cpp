@@ -189,7 +189,10 @@ TEST_F(QuicConnections, one_connection_over_the_limit_is_refused_by_the_transpor
     EXPECT_EQ(error.caused_by(), CausedBy::peer);
     second.reset();
     bool again = false;
-    while (!again) again = (co_await test.endpoint.connect(listener.local_address(), "prod-us", test.client_config())).ok();
+    while (!again) {
+      const auto dialled = co_await test.endpoint.connect(listener.local_address(), "prod-us", test.client_config());
+      again = dialled.ok();
+    }
     EXPECT_TRUE(again) << "a place is free again once a connection has ended";
   }(*this));
 }
@@ -248,7 +251,8 @@ TEST_F(QuicConnections, an_endpoint_that_goes_ends_what_waits_on_it) {
   auto accepting = [](quic::Endpoint& from, const quic::ServerConfig& config,
                       std::optional<Result<quic::Connection>>& result) -> awaitable<void> {
     auto listener = need(from.listen(loopback(), config));
-    auto accept = Background<Result<quic::Connection>>(co_await boost::asio::this_coro::executor, listener.accept());
+    auto executor = co_await boost::asio::this_coro::executor;
+    auto accept = Background<Result<quic::Connection>>(executor, listener.accept());
     co_await boost::asio::post(boost::asio::use_awaitable);
     listener.close();
     result = co_await accept.end();
