@@ -79,7 +79,8 @@ awaitable<void> take_request(Streams& streams, PendingIterator pending) {
 
 /// One round: waits until any stream, or its request, has come. False when cancelled.
 awaitable<bool> wait_for_one(Streams& streams, const quic::Connection& connection) {
-  link::TaskGroup group(co_await boost::asio::this_coro::executor);
+  auto executor = co_await boost::asio::this_coro::executor;
+  link::TaskGroup group(executor);
   for (auto pending = streams.pending.begin(); pending != streams.pending.end();) {
     const auto current = pending++;
     group.spawn(take_request(streams, current));
@@ -130,7 +131,8 @@ Task<IncomingStream> next_stream(std::shared_ptr<Streams> streams, quic::Connect
     }
     if (!streams->end) streams->end = connection.end_reason();
     if (streams->end) co_return *streams->end;
-    if (!co_await wait_for_one(*streams, connection) && streams->ready.empty() && !streams->violation) {
+    const bool uncancelled = co_await wait_for_one(*streams, connection);
+    if (!uncancelled && streams->ready.empty() && !streams->violation) {
       co_return MirrorError::cancelled("waiting for a mirror's next stream");
     }
   }

@@ -130,7 +130,8 @@ awaitable<void> MirrorAcceptor::Impl::hold_session(std::shared_ptr<Impl> self, A
 Task<void> MirrorAcceptor::Impl::accept_all(std::shared_ptr<Impl> self, link::TaskGroup& handshakes,
                                             link::TaskGroup& sessions) {
   for (;;) {
-    if (!co_await handshakes.wait_below(self->limits.handshakes_max)) co_return MirrorError::cancelled("accepting mirrors");
+    const bool has_room = co_await handshakes.wait_below(self->limits.handshakes_max);
+    if (!has_room) co_return MirrorError::cancelled("accepting mirrors");
     auto connection = co_await self->listener.accept();
     if (!connection) co_return connection.error();
     handshakes.spawn(shake_hands(self, *std::move(connection), sessions));

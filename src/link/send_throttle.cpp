@@ -72,7 +72,8 @@ Task<void> SendThrottle::wait_for_resume() {
     for (;;) {
       std::unique_lock lock(state->mutex);
       if (state->account.can_resume()) co_return Result<void>{};
-      if (!co_await state->waiters.wait(std::move(lock))) co_return MirrorError::cancelled("waiting for the throttle");
+      const bool woken = co_await state->waiters.wait(std::move(lock));
+      if (!woken) co_return MirrorError::cancelled("waiting for the throttle");
     }
   };
   return wait(state_);

@@ -26,7 +26,8 @@ class StopEvent {
     for (;;) {
       std::unique_lock lock(mutex_);
       if (set_) co_return true;
-      if (!co_await waiters_.wait(std::move(lock))) co_return false;
+      const bool woken = co_await waiters_.wait(std::move(lock));
+      if (!woken) co_return false;
     }
   }
 
@@ -38,7 +39,8 @@ class StopEvent {
 
 /// For interruptible: ends with `error` once the event is set. The event must outlive the wait.
 inline Interruption when_set(StopEvent& event, MirrorError error) {
-  if (co_await event.wait()) co_return error;
+  const bool stopped = co_await event.wait();
+  if (stopped) co_return error;
   co_return std::nullopt;
 }
 

@@ -38,7 +38,8 @@ awaitable<void> keep_outcome(Task<T> operation, std::optional<Result<T>>& outcom
   }
   co_await boost::asio::this_coro::reset_cancellation_state(boost::asio::enable_total_cancellation());
   co_await boost::asio::this_coro::throw_if_cancelled(false);
-  outcome.emplace(co_await std::move(operation));
+  auto result = co_await std::move(operation);
+  outcome.emplace(std::move(result));
 }
 
 namespace detail {
@@ -59,14 +60,15 @@ struct StrandRun {
 /// cancellation that outlives what it points to when the two executors differ.
 template <class T>
 Task<T> on_own_strand(Task<T> operation) {
-  auto run = std::make_shared<detail::StrandRun<T>>(co_await boost::asio::this_coro::executor);
+  auto executor = co_await boost::asio::this_coro::executor;
+  auto run = std::make_shared<detail::StrandRun<T>>(executor);
   auto initiation = [&run, &operation](auto handler) {
     const auto slot = boost::asio::get_associated_cancellation_slot(handler);
-    auto executor = boost::asio::prefer(boost::asio::any_io_executor(boost::asio::get_associated_executor(handler)),
-                                        boost::asio::execution::outstanding_work.tracked);
-    auto finish = [kept = run, executor, handler = std::move(handler)](std::exception_ptr failure) mutable {
+    auto resume_on = boost::asio::prefer(boost::asio::any_io_executor(boost::asio::get_associated_executor(handler)),
+                                         boost::asio::execution::outstanding_work.tracked);
+    auto finish = [kept = run, resume_on = std::move(resume_on), handler = std::move(handler)](std::exception_ptr failure) mutable {
       kept->failure = std::move(failure);
-      boost::asio::post(executor, [handler = std::move(handler)]() mutable { std::move(handler)(); });
+      boost::asio::post(resume_on, [handler = std::move(handler)]() mutable { std::move(handler)(); });
     };
     if (slot.is_connected()) {
       boost::asio::cancellation_slot(slot).assign([kept = run](boost::asio::cancellation_type type) {

@@ -61,7 +61,8 @@ awaitable<bool> TaskGroup::wait_below(std::size_t count) {
   auto state = state_;
   while (state->children.size() >= count) {
     std::unique_lock lock(state->mutex);
-    if (!co_await state->waiters.wait(std::move(lock))) co_return false;
+    const bool woken = co_await state->waiters.wait(std::move(lock));
+    if (!woken) co_return false;
   }
   co_return true;
 }

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <array>
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/experimental/parallel_group.hpp>
+#include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
 
@@ -42,15 +42,21 @@ Task<T> interruptible(Task<T> operation, Interruption interruption) {
   co_return std::move(*outcome);
 }
 
+// Here and elsewhere a co_await stands in a declaration, not in a condition or among arguments: g++ 12 destroys what such an
+// expression awaits twice.
+
 /// Waits in the current coroutine. False when cancelled.
 inline awaitable<bool> sleep_for(std::chrono::milliseconds duration) {
-  boost::asio::steady_timer timer(co_await boost::asio::this_coro::executor, duration);
-  const auto [error] = co_await timer.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
+  auto executor = co_await boost::asio::this_coro::executor;
+  boost::asio::steady_timer timer(executor, duration);
+  boost::system::error_code error;
+  co_await timer.async_wait(boost::asio::redirect_error(boost::asio::use_awaitable, error));
   co_return !error;
 }
 
 inline Interruption after(std::chrono::milliseconds duration, MirrorError error) {
-  if (co_await sleep_for(duration)) co_return error;
+  const bool slept = co_await sleep_for(duration);
+  if (slept) co_return error;
   co_return std::nullopt;
 }
 
