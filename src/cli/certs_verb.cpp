@@ -36,7 +36,8 @@ int issue(const Globals& globals, const Options& options) {
   if (!made) return report_error(globals, made.error());
   auto fields = files(options.dir, options.name);
   boost::json::array names{options.name};
-  for (const auto& one : options.also) names.emplace_back(one);
+  for (const auto& one : options.also)
+    names.emplace_back(one);
   fields["names"] = std::move(names);
   const auto text = fmt::format("made {} and its key {}", fields["certificate"].as_string().c_str(),
                                 fields["key"].as_string().c_str());

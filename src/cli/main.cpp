@@ -47,7 +47,8 @@ int report_usage(const Globals& globals, std::string_view what) {
 
 std::string verb_missing(const CLI::App& app) {
   const CLI::App* deepest = &app;
-  while (!deepest->get_subcommands().empty()) deepest = deepest->get_subcommands().front();
+  while (!deepest->get_subcommands().empty())
+    deepest = deepest->get_subcommands().front();
   std::vector<std::string> names;
   for (const auto* one : deepest->get_subcommands([](const CLI::App*) { return true; }))
     names.push_back(one->get_name());

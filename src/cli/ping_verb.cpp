@@ -114,8 +114,7 @@ awaitable<Outcome> dial(const Globals& globals, const Options& options, quic::En
   CrossClusterLink link(ClusterId(options.cluster_id), DatabaseId(options.database), options.address,
                         std::move(endpoint), config);
   auto executor = co_await boost::asio::this_coro::executor;
-  const auto watch =
-      std::make_shared<Watch>(executor, link, globals, timeout_of(options));
+  const auto watch = std::make_shared<Watch>(executor, link, globals, timeout_of(options));
   watch->start();
   const Lsn applied{options.last_applied_lsn};
   auto result = co_await link.connect(applied);

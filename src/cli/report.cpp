@@ -15,7 +15,8 @@ void print_json(const boost::json::object& object) { print_line(boost::json::ser
 
 void append_error(boost::json::object& object, const std::optional<MirrorError>& error) {
   if (!error) {
-    for (const char* field : {"error", "caused_by", "message"}) object[field] = nullptr;
+    for (const char* field : {"error", "caused_by", "message"})
+      object[field] = nullptr;
     return;
   }
   object["error"] = to_string(error->kind());
@@ -56,21 +57,17 @@ std::string_view next_step(ErrorKind kind) {
       return "compare --cluster-id with the source's own id, or --addr with where that cluster lives";
     case ErrorKind::ObserverRoleViolation:
       return "the source takes this peer for a voter: use a crosslink of the same protocol on both sides";
-    case ErrorKind::ProtocolVersionMismatch:
-      return "bring both sides to the same protocol version";
-    case ErrorKind::UnknownDatabase:
-      return "compare --database with the databases the source serves";
+    case ErrorKind::ProtocolVersionMismatch: return "bring both sides to the same protocol version";
+    case ErrorKind::UnknownDatabase: return "compare --database with the databases the source serves";
     case ErrorKind::NotAuthorized:
       return "have the source allow a name of this certificate, or use another certificate";
-    case ErrorKind::Busy:
-      return "try again later, or with --retry";
+    case ErrorKind::Busy: return "try again later, or with --retry";
     case ErrorKind::TlsRefused:
       return "check on both sides that --ca signed the other's certificate, that it names --cluster-id, and that "
              "--alpn is "
              "the same";
     case ErrorKind::HandshakeCodec:
-    case ErrorKind::ProtocolViolation:
-      return "check that --addr is a crosslink source; if it is, report this as a bug";
+    case ErrorKind::ProtocolViolation: return "check that --addr is a crosslink source; if it is, report this as a bug";
     case ErrorKind::Transport:
     case ErrorKind::Timeout:
       return "check that the source runs at --addr and that UDP passes between here and there; --retry waits for it";
@@ -87,8 +84,7 @@ std::string_view next_step(ErrorKind kind) {
     case ErrorKind::SourceBehind:
     case ErrorKind::HistoriesParted:
     case ErrorKind::OriginChanged:
-    case ErrorKind::UnsupportedOperation:
-      return {};
+    case ErrorKind::UnsupportedOperation: return {};
   }
   return {};
 }

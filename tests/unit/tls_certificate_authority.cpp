@@ -45,7 +45,8 @@ class Authority : public testing::Test {
   }
   std::vector<std::string> names_in_folder() const {
     std::vector<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(dir_)) names.push_back(entry.path().filename());
+    for (const auto& entry : std::filesystem::directory_iterator(dir_))
+      names.push_back(entry.path().filename());
     std::ranges::sort(names);
     return names;
   }
@@ -149,7 +150,9 @@ TEST_F(Authority, two_at_once_never_overwrite_each_other) {
   std::vector<int> made(4, 0);
   {
     std::vector<std::jthread> threads;
-    for (int& one : made) threads.emplace_back([this, &one] { one = issue("prod-us") ? 1 : 0; });
+    threads.reserve(made.size());
+    for (int& one : made)
+      threads.emplace_back([this, &one] { one = issue("prod-us") ? 1 : 0; });
   }
   EXPECT_EQ(std::ranges::count(made, 1), 1);
   EXPECT_TRUE(tls::check_credentials(file("ca.pem"), file("prod-us.pem"), file("prod-us.key")));
@@ -170,7 +173,8 @@ TEST_F(Authority, refuses_names_that_no_cluster_can_have) {
 TEST_F(Authority, puts_at_most_64_names_into_a_certificate) {
   make();
   std::vector<std::string> also;
-  for (int i = 1; i < 64; ++i) also.push_back("n" + std::to_string(i));
+  for (int i = 1; i < 64; ++i)
+    also.push_back("n" + std::to_string(i));
   EXPECT_TRUE(issue("a", also));
   also.emplace_back("n64");
   expect_refused(issue("b", also), "65 names are too many");

@@ -54,7 +54,8 @@ TEST(PeerNames, refuse_a_name_with_a_nul_even_beside_good_ones) {
 
 TEST(PeerNames, are_64_at_most) {
   SpecimenOptions options;
-  for (int i = 0; i < 64; ++i) options.dns_names.push_back("n" + std::to_string(i));
+  for (int i = 0; i < 64; ++i)
+    options.dns_names.push_back("n" + std::to_string(i));
   auto names = names_of(options);
   ASSERT_TRUE(names);
   EXPECT_EQ(names->size(), 64u);
