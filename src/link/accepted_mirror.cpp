@@ -93,7 +93,9 @@ awaitable<bool> wait_for_one(Streams& streams, const quic::Connection& connectio
 }
 
 Task<void> answer_failure(quic::SendStream& stream, std::string_view kind, const std::string& detail) {
-  auto written = co_await stream.write(quic::SendBuffer(encode_failure({std::string(kind), detail})));
+  const Failure failure{std::string(kind), detail};
+  quic::SendBuffer answer(encode_failure(failure));
+  auto written = co_await stream.write(std::move(answer));
   if (written) stream.finish();
   co_return written;
 }

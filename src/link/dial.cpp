@@ -44,7 +44,8 @@ Task<MirrorHelloAck> exchange(quic::Connection connection, const MirrorHello& he
   if (!bytes) co_return bytes.error();
   auto stream = co_await connection.open_bidi_stream();
   if (!stream) co_return stream.error();
-  const auto written = co_await stream->send.write(quic::SendBuffer(*std::move(bytes)));
+  quic::SendBuffer sent(*std::move(bytes));
+  const auto written = co_await stream->send.write(std::move(sent));
   // A source may stop reading a hello it has seen enough of, and answer all the same.
   if (!written && written.error().transport_cause() != TransportCause::stream_stopped_by_peer) co_return written.error();
   stream->send.finish();

@@ -19,7 +19,9 @@ std::uint64_t close_code_of(const MirrorError& error) { return rule_of(error.kin
 namespace {
 
 Task<void> deliver(quic::SendStream& stream, std::vector<std::byte> ack) {
-  if (auto written = co_await stream.write(quic::SendBuffer(std::move(ack))); !written) co_return written;
+  quic::SendBuffer answer(std::move(ack));
+  auto written = co_await stream.write(std::move(answer));
+  if (!written) co_return written;
   stream.finish();
   if (is_cancelled(co_await boost::asio::this_coro::cancellation_state)) co_return MirrorError::cancelled("refusing a mirror");
   co_return co_await stream.wait_acknowledged();
@@ -30,8 +32,9 @@ Task<void> deliver(quic::SendStream& stream, std::vector<std::byte> ack) {
 awaitable<void> send_refusal(quic::SendStream& stream, const MirrorError& error, const ClusterId& cluster_id) {
   auto ack = encode_frame(refusal(error, cluster_id));
   if (!ack) co_return;
+  auto late = MirrorError::timeout("a refusal's ack was not acknowledged in time");
   auto delivering = deliver(stream, *std::move(ack));
-  const auto delivered = co_await with_timeout(std::move(delivering), refusal_linger, MirrorError::timeout("a refusal's ack"));
+  const auto delivered = co_await with_timeout(std::move(delivering), refusal_linger, std::move(late));
   // A mirror that left or never acknowledged is closed all the same; the error that matters is the refusal's own.
   static_cast<void>(delivered);
 }

@@ -60,6 +60,8 @@ struct StrandRun {
 /// cancellation that outlives what it points to when the two executors differ.
 template <class T>
 Task<T> on_own_strand(Task<T> operation) {
+  // What runs on the strand has a cancellation state of its own: one that came before would be lost.
+  if (is_cancelled(co_await boost::asio::this_coro::cancellation_state)) co_return MirrorError::cancelled("before it began");
   auto executor = co_await boost::asio::this_coro::executor;
   auto run = std::make_shared<detail::StrandRun<T>>(executor);
   auto initiation = [&run, &operation](auto handler) {

@@ -21,6 +21,7 @@ using Interruption = awaitable<std::optional<MirrorError>>;
 template <class T>
 Task<T> interruptible(Task<T> operation, Interruption interruption) {
   namespace asio = boost::asio;
+  if (is_cancelled(co_await asio::this_coro::cancellation_state)) co_return MirrorError::cancelled("before it began");
   auto executor = co_await asio::this_coro::executor;
   std::optional<Result<T>> outcome;
   std::optional<MirrorError> reason;

@@ -317,8 +317,10 @@ TEST_F(Handshake, an_answer_that_is_no_ack_is_a_codec_error_and_tells_the_source
 TEST_F(Handshake, cancelling_the_source_side_closes_the_connection) {
   run(context, [](Handshake& test) -> awaitable<void> {
     auto listener = test.listen();
-    auto serving = test.begin(serve(listener, test.policy()));
     auto connection = need(co_await test.endpoint.connect(listener.local_address(), "prod-us", test.client_config()));
+    const auto policy = test.policy();
+    auto accepted = need(co_await listener.accept());
+    auto serving = test.begin(handle_mirror_connection(accepted, policy));
     co_await boost::asio::post(boost::asio::use_awaitable);
     serving.cancel();
     EXPECT_EQ(kind_of(co_await serving.end()), ErrorKind::Cancelled);

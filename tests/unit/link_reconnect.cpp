@@ -296,10 +296,13 @@ TEST_F(Reconnect, a_cancelled_handshake_leaves_nothing_open_and_the_link_usable)
     EXPECT_EQ(kind_of(co_await dialling.end()), ErrorKind::Cancelled);
     EXPECT_EQ(link->state(), LinkState::disconnected);
     EXPECT_EQ(co_await source.end(), normal_close_code);
-    listener.close();
-    auto running = test.source_at(listener.local_address().port());
-    EXPECT_TRUE((co_await link->connect(Lsn{0})).ok());
-    need(co_await running->stop());
+    seen = false;
+    auto again = test.begin(holding_source(listener, seen));
+    auto redialling = test.begin(link->connect(Lsn{0}));
+    EXPECT_TRUE(co_await eventually([&] { return seen; })) << "a second hello came";
+    link->close();
+    EXPECT_EQ(kind_of(co_await redialling.end()), ErrorKind::Cancelled);
+    EXPECT_EQ(co_await again.end(), normal_close_code);
   }(*this));
 }
 

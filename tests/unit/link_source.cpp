@@ -103,7 +103,10 @@ TEST_F(Source, four_stalled_streams_do_not_stop_a_fifth) {
     auto source = test.source();
     auto link = co_await test.linked(*source);
     std::vector<quic::BidiStream> stalled;
-    for (int i = 0; i < 4; ++i) stalled.push_back(co_await request(*link, header_only(0x20, 10)));
+    for (int i = 0; i < 4; ++i) {
+      auto stream = co_await request(*link, header_only(0x20, 10));
+      stalled.push_back(std::move(stream));
+    }
     auto fifth = co_await request(*link, encode_frame(std::uint8_t{0x21}, {}));
     EXPECT_TRUE(co_await eventually([&] { return !test.seen.kinds.empty(); }));
     EXPECT_EQ(test.seen.kinds, std::vector<std::uint8_t>{0x21});
@@ -150,12 +153,15 @@ TEST_F(Source, a_stream_that_breaks_the_framing_gets_a_failure_and_the_session_g
     auto source = test.source(policy);
     auto link = co_await test.linked(*source);
     auto oversize = co_await request(*link, header_only(0x20, control_payload_bytes_max + 1));
-    EXPECT_EQ((co_await read_failure(oversize)).kind, "ProtocolViolation");
+    const auto oversize_answer = co_await read_failure(oversize);
+    EXPECT_EQ(oversize_answer.kind, "ProtocolViolation");
     auto cut = co_await request(*link, header_only(0x20, 10));
     cut.send.finish();
-    EXPECT_EQ((co_await read_failure(cut)).kind, "Transport");
+    const auto cut_answer = co_await read_failure(cut);
+    EXPECT_EQ(cut_answer.kind, "Transport");
     auto slow = co_await request(*link, header_only(0x20, 10));
-    EXPECT_EQ((co_await read_failure(slow)).kind, "Timeout");
+    const auto slow_answer = co_await read_failure(slow);
+    EXPECT_EQ(slow_answer.kind, "Timeout");
     auto reset = co_await request(*link, header_only(0x20, 10));
     reset.send.reset(1);
     auto good = co_await request(*link, encode_frame(std::uint8_t{0x21}, {}));
@@ -289,7 +295,8 @@ TEST_F(Source, a_cancelled_wait_for_a_stream_loses_none) {
     auto link = test.make_link(text_of(listener.local_address()));
     auto connecting = test.begin(link->connect(Lsn{0}));
     const auto policy = test.policy();
-    auto mirror = need(co_await handle_mirror_connection(need(co_await listener.accept()), policy));
+    auto connection = need(co_await listener.accept());
+    auto mirror = need(co_await handle_mirror_connection(connection, policy));
     need(co_await connecting.end());
     auto slow = co_await request(*link, header_only(0x20, 10));
     auto waiting = test.begin(mirror.accept_stream());
