@@ -26,8 +26,7 @@ Task<void> StreamState::start(HandlePointer connection_handle) {
   HQUIC raw = nullptr;
   const auto flags = directions_ == Directions::both ? QUIC_STREAM_OPEN_FLAG_NONE : QUIC_STREAM_OPEN_FLAG_UNIDIRECTIONAL;
   if (const auto status = api->StreamOpen(connection_handle->raw(), flags, &StreamState::callback, this, &raw); QUIC_FAILED(status)) {
-    if (auto reason = connection_->end_reason()) co_return *reason;
-    co_return local_failure("cannot open a stream", status);
+    co_return co_await not_opened(status);
   }
   HandlePointer handle = stream_handle(api, raw, std::move(connection_handle));
   {
@@ -37,11 +36,13 @@ Task<void> StreamState::start(HandlePointer connection_handle) {
   }
   const auto status = api->StreamStart(raw, QUIC_STREAM_START_FLAG_INDICATE_PEER_ACCEPT | QUIC_STREAM_START_FLAG_SHUTDOWN_ON_FAIL);
   if (QUIC_FAILED(status)) {
-    const std::scoped_lock lock(mutex_);
-    handle_.reset();
-    self_.reset();
-    shut_down_ = true;
-    co_return local_failure("cannot start a stream", status);
+    {
+      const std::scoped_lock lock(mutex_);
+      handle_.reset();
+      self_.reset();
+      shut_down_ = true;
+    }
+    co_return co_await not_opened(status);
   }
   for (;;) {
     std::unique_lock lock(mutex_);
@@ -56,6 +57,16 @@ Task<void> StreamState::start(HandlePointer connection_handle) {
       co_return MirrorError::cancelled("opening a stream");
     }
   }
+}
+
+Task<void> StreamState::not_opened(QUIC_STATUS status) {
+  // The transport refuses streams of a connection that has ended a moment before it tells us how it ended.
+  if (status == QUIC_STATUS_ABORTED || status == QUIC_STATUS_INVALID_STATE) {
+    const auto ended = co_await connection_->closed();
+    if (!ended) co_return ended.error();
+  }
+  if (auto reason = connection_->end_reason()) co_return *reason;
+  co_return local_failure("cannot open a stream", status);
 }
 
 void StreamState::adopt(HandlePointer connection_handle, HQUIC raw) {
@@ -104,6 +115,10 @@ Result<void> StreamState::queue(std::unique_ptr<SendRequest> request) {
   if (QUIC_FAILED(status)) {
     in_flight_bytes_ -= request->bytes;
     if (auto reason = connection_->end_reason()) return *reason;
+    // The event that says so is on its way.
+    if (status == QUIC_STATUS_ABORTED) {
+      return MirrorError::transport(TransportCause::stream_stopped_by_peer, "the peer no longer reads this stream");
+    }
     return local_failure("cannot send", status);
   }
   // From here on the request belongs to the transport, until SEND_COMPLETE.
