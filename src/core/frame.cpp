@@ -47,6 +47,11 @@ Result<FrameAssembler::Progress> FrameAssembler::feed(std::span<const std::byte>
   }
   const auto rest = bytes.subspan(of_header);
   const auto of_payload = std::min<std::size_t>(rest.size(), known->payload_bytes - payload_.size());
+  // A vector that doubles would overshoot what was announced, and with it the bound.
+  const auto needed = payload_.size() + of_payload;
+  if (needed > payload_.capacity()) {
+    payload_.reserve(std::min<std::size_t>(known->payload_bytes, std::max(needed, 2 * payload_.capacity())));
+  }
   payload_.insert(payload_.end(), rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(of_payload));
   progress.consumed_bytes += of_payload;
   if (payload_.size() == known->payload_bytes) {
