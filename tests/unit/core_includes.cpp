@@ -1,0 +1,128 @@
+// The map's arrows that no linker sees: headers slip past what each target links.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <regex>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace crosslink::test {
+namespace {
+
+namespace fs = std::filesystem;
+const fs::path root = CROSSLINK_SOURCE_DIR;
+
+struct Line {
+  std::string where;  ///< path from the root, and number
+  std::string text;
+};
+
+bool is_cxx(const fs::path& file) {
+  static const std::set<std::string> endings = {".cpp", ".hpp", ".cc", ".h", ".ipp"};
+  return endings.contains(file.extension().string());
+}
+
+std::vector<Line> lines_of(const fs::path& file) {
+  std::vector<Line> lines;
+  std::ifstream stream(file);
+  for (std::string text; std::getline(stream, text);) {
+    lines.push_back({fs::relative(file, root).string() + ":" + std::to_string(lines.size() + 1), text});
+  }
+  return lines;
+}
+
+std::vector<Line> lines_below(const fs::path& folder) {
+  std::vector<Line> lines;
+  for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
+    if (!entry.is_regular_file() || !is_cxx(entry.path())) continue;
+    const auto more = lines_of(entry.path());
+    lines.insert(lines.end(), more.begin(), more.end());
+  }
+  return lines;
+}
+
+std::vector<std::string> found_in(const std::vector<Line>& lines, const std::regex& pattern) {
+  std::vector<std::string> found;
+  for (const auto& line : lines) {
+    if (std::regex_search(line.text, pattern)) found.push_back(line.where + ": " + line.text);
+  }
+  return found;
+}
+
+/// Sockets, clocks and threads, included or named. <chrono> stays allowed for durations, its clocks do not.
+const std::regex not_for_core(
+    R"(boost/asio|asio::|sys/socket\.h|sys/epoll\.h|netinet|netdb\.h|arpa/inet\.h|unistd\.h|pthread)"
+    R"(|<(thread|mutex|shared_mutex|condition_variable|future|stop_token|semaphore|latch|barrier|ctime|time\.h|sys/time\.h)>)"
+    R"(|std::(thread|jthread|mutex|async|this_thread)|_clock\b|clock_gettime|gettimeofday|msquic|awaitable)");
+const std::regex includes_msquic(R"(^\s*#\s*include\s*[<"][^>"]*msquic)");
+
+TEST(Core, names_no_sockets_clocks_or_threads) {
+  const auto lines = lines_below("src/core");
+  ASSERT_GT(lines.size(), 300U);
+  EXPECT_EQ(found_in(lines, not_for_core), std::vector<std::string>{});
+}
+
+/// The public headers that src/core reaches, directly or through one another.
+std::set<std::string> public_headers_of_core() {
+  static const std::regex include(R"-(^\s*#\s*include\s*"(crosslink/[^"]+)")-");
+  std::set<std::string> headers;
+  std::vector<Line> to_read = lines_below("src/core");
+  while (!to_read.empty()) {
+    const auto line = to_read.back();
+    to_read.pop_back();
+    std::smatch match;
+    if (!std::regex_search(line.text, match, include) || !headers.insert(match[1]).second) continue;
+    const auto more = lines_of(root / "include" / match[1].str());
+    to_read.insert(to_read.end(), more.begin(), more.end());
+  }
+  return headers;
+}
+
+TEST(Core, reaches_no_sockets_clocks_or_threads_through_public_headers) {
+  const auto headers = public_headers_of_core();
+  EXPECT_TRUE(headers.contains("crosslink/error.hpp") && headers.contains("crosslink/types.hpp"));
+  for (const auto& header : headers) {
+    EXPECT_EQ(found_in(lines_of(root / "include" / header), not_for_core), std::vector<std::string>{}) << header;
+  }
+}
+
+TEST(Core, includes_no_other_folder_of_src) {
+  static const std::regex other(R"-(^\s*#\s*include\s*"(quic|link|tls|cli|node|engine)/)-");
+  EXPECT_EQ(found_in(lines_below("src/core"), other), std::vector<std::string>{});
+}
+
+TEST(Map, lets_only_src_quic_include_msquic) {
+  std::vector<std::string> found;
+  std::size_t in_quic = 0;
+  for (const fs::path folder : {"include", "src", "tests", "examples", "fuzz"}) {
+    for (const auto& where : found_in(lines_below(folder), includes_msquic)) {
+      if (where.starts_with("src/quic/")) {
+        ++in_quic;
+      } else {
+        found.push_back(where);
+      }
+    }
+  }
+  EXPECT_EQ(found, std::vector<std::string>{});
+  EXPECT_GT(in_quic, 0U);
+}
+
+TEST(Map, finds_what_it_looks_for) {
+  for (const std::string bad :
+       {"#include <boost/asio/post.hpp>", "#include <mutex>", "#include <netinet/in.h>",
+        "std::chrono::steady_clock::now()", "std::chrono::system_clock", "#include <sys/socket.h>", "#include <thread>",
+        "#include <condition_variable>", "#include <future>", "#include <msquic.h>"}) {
+    EXPECT_TRUE(std::regex_search(bad, not_for_core)) << bad;
+  }
+  for (const std::string good : {"#include <chrono>", "std::chrono::milliseconds delay{0};", "next_attempt"}) {
+    EXPECT_FALSE(std::regex_search(good, not_for_core)) << good;
+  }
+  for (const std::string bad : {"#include <msquic.h>", "# include \"msquic.hpp\"", "#include <quic/msquic.h>"}) {
+    EXPECT_TRUE(std::regex_search(bad, includes_msquic)) << bad;
+  }
+}
+
+}  // namespace
+}  // namespace crosslink::test
