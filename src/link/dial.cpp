@@ -121,7 +121,10 @@ Task<Established> dial(quic::Endpoint endpoint, const quic::ClientConfig& config
   auto ack = co_await with_timeout(std::move(operation), target.deadline, std::move(late));
   if (!ack) {
     if (reached) reached->close(close_code(ack.error(), nullptr));
-    co_return ack.error().with_context(escape(target.address));
+    const auto& error = ack.error();
+    // The transport names an address itself; said twice it only confuses.
+    const bool named = error.message().find(target.address) != std::string::npos;
+    co_return named ? error : error.with_context(escape(target.address));
   }
   co_return Established{*std::move(reached), *std::move(ack)};
 }
