@@ -273,7 +273,7 @@ TEST_F(Handshake, a_close_code_without_an_ack_says_as_much_as_the_ack) {
 
 TEST_F(Handshake, a_normal_close_or_an_unknown_code_instead_of_the_ack_is_a_transport_error) {
   run(context, [](Handshake& test) -> awaitable<void> {
-    for (const std::uint64_t code : {0x00, 0x7777}) {
+    for (const std::uint64_t code : std::vector<std::uint64_t>{0x00, 0x7777}) {
       auto listener = test.listen();
       const auto closing = [](quic::Listener& at, std::uint64_t with) -> awaitable<void> {
         auto connection = need(co_await at.accept());

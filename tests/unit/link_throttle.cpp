@@ -95,7 +95,7 @@ TEST_F(Throttle, a_cancelled_wait_says_so_and_the_next_one_still_works) {
 
 TEST_F(Throttle, frames_around_the_cap_all_pass_one_after_another) {
   run(context, [](Throttle& test) -> awaitable<void> {
-    for (const std::uint64_t frame : {999, 1000, 1001, 5000}) {
+    for (const std::uint64_t frame : std::vector<std::uint64_t>{999, 1000, 1001, 5000}) {
       EXPECT_TRUE((co_await test.throttle.wait_for_resume()).ok());
       const auto ticket = test.throttle.charge(frame);
       EXPECT_EQ(test.throttle.can_send(), frame < 1000);
