@@ -17,7 +17,7 @@ class Leniency : public testing::Test {
   }
 };
 using Messages = testing::Types<HelloMessage, AckMessage>;
-TYPED_TEST_SUITE(Leniency, Messages);
+TYPED_TEST_SUITE(Leniency, Messages, MessageNames);
 
 TYPED_TEST(Leniency, the_contracts_own_form_decodes_and_is_what_encoding_gives) {
   this->expect_specimen(map_of(TypeParam::fields()));

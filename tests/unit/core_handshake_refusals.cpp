@@ -34,7 +34,7 @@ class Refusals : public testing::Test {
   }
 };
 using Messages = testing::Types<HelloMessage, AckMessage>;
-TYPED_TEST_SUITE(Refusals, Messages);
+TYPED_TEST_SUITE(Refusals, Messages, MessageNames);
 
 TYPED_TEST(Refusals, an_empty_payload) { this->expect_refused({}, "it is empty"); }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -117,6 +118,14 @@ struct AckMessage {
     return {{"error_code", 7, UINT8_MAX}, {"snapshot_lsn", 9, UINT64_MAX}, {"snapshot_bytes_total", 77, UINT64_MAX}};
   }
   static Result<MirrorHelloAck> decode(std::span<const std::byte> payload) { return decode_ack(payload); }
+};
+
+/// So that a test's name says which message it is about.
+struct MessageNames {
+  template <class Message>
+  static std::string GetName(int) {
+    return std::is_same_v<Message, HelloMessage> ? "hello" : "ack";
+  }
 };
 
 }  // namespace crosslink::test
