@@ -86,8 +86,8 @@ constexpr std::chrono::milliseconds handles_wait{5'000};
 EndpointState::~EndpointState() {
   loaded_.clear();
   const auto deadline = std::chrono::steady_clock::now() + handles_wait;
-  // RegistrationShutdown overtakes a ConnectionShutdown that was asked for just before: its code would replace the one that
-  // tells the peer why. Those are let through first; what is still open after that gets the normal code.
+  // RegistrationShutdown overtakes a ConnectionShutdown that was asked for just before: its code would replace the one
+  // that tells the peer why. Those are let through first; what is still open after that gets the normal code.
   api_.open_handles->wait_for_none_closing(deadline);
   api_->RegistrationShutdown(registration_, QUIC_CONNECTION_SHUTDOWN_FLAG_NONE, normal_close_code);
   // RegistrationClose waits for every handle, without a bound. A reader that still holds a view keeps one open: rather than

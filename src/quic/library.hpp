@@ -11,7 +11,7 @@
 
 namespace crosslink::quic::detail {
 
-/// Counts open handles, and connections on their way to being closed, so that an endpoint can wait for them with a bound.
+/// Counts open handles, and connections that are being closed, so that an endpoint can wait for them with a bound.
 class OpenHandles : public std::enable_shared_from_this<OpenHandles> {
  public:
   using Deadline = std::chrono::steady_clock::time_point;

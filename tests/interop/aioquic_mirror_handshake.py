@@ -5,13 +5,13 @@ import time
 import unittest
 
 import msgpack
-from peer import (DEADLINE_S, HELLO, HELLO_STREAM, NO_SNAPSHOT, InteropTest, ack, ack_fields, frame, hello, hello_fields,
-                  hello_of_payload_bytes, mirror, wide_map)
+from peer import (DEADLINE_S, HELLO, HELLO_STREAM, NO_SNAPSHOT, InteropTest, ack, ack_fields, frame, hello,
+                  hello_fields, hello_of_payload_bytes, mirror, wide_map)
 
 # The first of the golden vectors, digit by digit.
 GOLDEN_HELLO = bytes.fromhex(
-    "010000005a84ae736f757263655f636c7573746572a770726f642d7573b2736f757263655f64617461626173655f6964aa64625f30314a54455354"
-    "b06c6173745f6170706c6965645f6c736e00b070726f746f636f6c5f76657273696f6e01")
+    "010000005a84ae736f757263655f636c7573746572a770726f642d7573b2736f757263655f64617461626173655f6964aa64625f30314a"
+    "54455354b06c6173745f6170706c6965645f6c736e00b070726f746f636f6c5f76657273696f6e01")
 
 
 class HandshakeTest(InteropTest):

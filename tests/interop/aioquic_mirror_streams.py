@@ -1,4 +1,4 @@
-"""aioquic as the mirror, `crosslink listen` as the source: streams beyond the hello's, the observer role, credit, windows."""
+"""aioquic as the mirror, `crosslink listen` as the source: streams beyond the hello's, roles, credit, windows."""
 
 import contextlib
 import unittest

@@ -1,5 +1,5 @@
-"""aioquic as the mirror, `crosslink listen` as the source: whose certificate is let in. A TLS 1.3 client has finished its own
-handshake before the server judges its certificate: the refusal comes after that, and no ack ever does."""
+"""aioquic as the mirror, `crosslink listen` as the source: whose certificate is let in. A TLS 1.3 client has finished
+its own handshake before the server judges its certificate: the refusal comes after that, and no ack ever does."""
 
 import asyncio
 import unittest

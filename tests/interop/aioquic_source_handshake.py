@@ -43,8 +43,8 @@ class Accepted(SourceTest):
             await peer.until(lambda: stream.ended, "the end of the hello's stream")
             self.assertEqual(stream.data, hello(database="db_01JTEST", last_applied=256))
             self.assertEqual(stream.data.hex(), (
-                "010000005c84ae736f757263655f636c7573746572a770726f642d7573b2736f757263655f64617461626173655f6964aa64625f30314a"
-                "54455354b06c6173745f6170706c6965645f6c736ecd0100b070726f746f636f6c5f76657273696f6e01"))
+                "010000005c84ae736f757263655f636c7573746572a770726f642d7573b2736f757263655f64617461626173655f6964aa"
+                "64625f30314a54455354b06c6173745f6170706c6965645f6c736ecd0100b070726f746f636f6c5f76657273696f6e01"))
             self.assertEqual(peer.peer_certificate_der(), self.eu_1.der())
             self.assertEqual(peer.connected.alpn_protocol, "crosslink/1")
             peer.send(HELLO_STREAM, ack(snapshot_lsn=2**40, snapshot_bytes=2**64 - 1), end=True)

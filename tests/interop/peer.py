@@ -1,11 +1,12 @@
 """The other side of the interop tests: aioquic, an independent QUIC implementation, as a mirror or as a source.
 
-What is covered by which side: aioquic as a server asks for a client certificate and checks that the client owns its key, but
-it does not judge the chain or the names; the tests compare the certificate it received with the one that was given out.
-Everything else about certificates is judged by crosslink, in both roles. As a client aioquic checks chain and name itself.
+What is covered by which side: aioquic as a server asks for a client certificate and checks that the client owns its
+key, but it does not judge the chain or the names; the tests compare the certificate it received with the one that was
+given out. Everything else about certificates is judged by crosslink, in both roles. As a client aioquic checks chain
+and name itself.
 
-Some private members of aioquic are read: limits told by the peer, and bytes sent, have no public accessor. The version is
-pinned in requirements.txt.
+Some private members of aioquic are used: asking for a client certificate, limits told by the peer and bytes sent have
+no public form. The version is pinned in requirements.txt.
 """
 
 import asyncio
@@ -43,7 +44,7 @@ HELLO, ACK, FAILURE = 0x01, 0x02, 0x7F
 HELLO_STREAM, SECOND_STREAM, THIRD_STREAM = 0, 4, 8
 HELLO_FIELDS = ["source_cluster", "source_database_id", "last_applied_lsn", "protocol_version"]
 ACK_FIELDS = ["accepted", "error_code", "error_detail", "source_cluster_id", "snapshot_lsn", "snapshot_bytes_total"]
-# RFC 9001, section 4.8: QUIC error codes that carry a TLS alert. RFC 9000, section 19.19: frame that closes the transport.
+# RFC 9001, section 4.8: QUIC error codes that carry a TLS alert. RFC 9000, section 19.6: the frame that carries TLS.
 TLS_ALERTS = range(0x100, 0x200)
 CRYPTO_FRAME = 0x06
 
@@ -144,7 +145,8 @@ class Authority:
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"CA of {self.folder.name}")])
         built = self._builder(self.name, self.key, *self._validity(0, 10))
         built = built.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        built = built.add_extension(x509.KeyUsage(False, False, False, False, False, True, True, False, False), critical=True)
+        signs_certificates = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+        built = built.add_extension(signs_certificates, critical=True)
         self._write("ca.pem", built.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def issue(self, label, dns=(), common_name=None, from_days=0, to_days=5):
@@ -153,12 +155,14 @@ class Authority:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else [])
         built = self._builder(subject, key, *self._validity(from_days, to_days))
         built = built.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        built = built.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
-                                    critical=False)
+        both_roles = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+        built = built.add_extension(both_roles, critical=False)
         if dns:
-            built = built.add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in dns]), critical=False)
+            names = x509.SubjectAlternativeName([x509.DNSName(name) for name in dns])
+            built = built.add_extension(names, critical=False)
         pem = built.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-        return Credentials(self.folder / "ca.pem", self._write(f"{label}.pem", pem), self._write(f"{label}.key", self._pem(key)))
+        return Credentials(self.folder / "ca.pem", self._write(f"{label}.pem", pem),
+                           self._write(f"{label}.key", self._pem(key)))
 
     def own_credentials(self):
         """The CA's own certificate, used as a leaf."""
@@ -166,7 +170,8 @@ class Authority:
 
     @staticmethod
     def _pem(key):
-        return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                                 serialization.NoEncryption())
 
     def _builder(self, subject, key, begin, end):
         return (x509.CertificateBuilder().subject_name(subject).issuer_name(self.name).public_key(key.public_key())
@@ -253,8 +258,11 @@ class Peer(QuicConnectionProtocol):
     async def until_frame(self, stream_id=HELLO_STREAM):
         """The bytes of the stream once a whole frame is there."""
         stream = self.stream(stream_id)
-        await self.until(lambda: len(stream.data) >= 5 and len(stream.data) >= 5 + int.from_bytes(stream.data[1:5], "big"),
-                         f"a frame on stream {stream_id}")
+
+        def whole():
+            return len(stream.data) >= 5 and len(stream.data) >= 5 + int.from_bytes(stream.data[1:5], "big")
+
+        await self.until(whole, f"a frame on stream {stream_id}")
         return stream.data
 
     async def until_ack(self, stream_id=HELLO_STREAM):

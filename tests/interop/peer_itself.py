@@ -7,8 +7,8 @@ from unittest import mock
 
 import msgpack
 import peer
-from peer import (ACK, ACK_FIELDS, HELLO, HELLO_FIELDS, HELLO_STREAM, InteropTest, ack, ack_fields, decode_exactly, frame,
-                  hello, hello_of_payload_bytes, mirror, source, split_frames, wide_map)
+from peer import (ACK, ACK_FIELDS, HELLO, HELLO_FIELDS, HELLO_STREAM, InteropTest, ack, ack_fields, decode_exactly,
+                  frame, hello, hello_of_payload_bytes, mirror, source, split_frames, wide_map)
 
 VECTORS = json.loads((Path(__file__).parent.parent / "unit" / "handshake_vectors.json").read_text(encoding="utf-8"))
 
