@@ -255,6 +255,23 @@ TEST(Failure, is_refused_without_its_fields_or_with_wrong_or_doubled_ones) {
   }
 }
 
+TEST(Failure, with_a_field_whose_name_is_a_list_a_map_or_no_text_is_refused) {
+  const auto rest = str("kind") + str("Storage") + str("detail") + str("x");
+  for (const auto& key : {fixarray(0), fixarray(1) + nil(), fixmap(0), fixint(1), bin8("x"), nil()}) {
+    EXPECT_FALSE(decode_failure(fixmap(3) + key + fixint(1) + rest)) << text_of(key);
+    EXPECT_FALSE(decode_failure(fixmap(3) + str("x") + fixint(1) + key + fixint(1) + rest)) << text_of(key);
+  }
+}
+
+TEST(Failure, skips_lists_seven_deep_and_refuses_eight) {
+  const auto with_lists = [](std::size_t depth) {
+    return fixmap(3) + str("x") + Bytes(depth, std::byte{0x91}) + nil() + str("kind") + str("Storage") + str("detail") +
+           str("x");
+  };
+  EXPECT_TRUE(decode_failure(with_lists(7)));
+  EXPECT_FALSE(decode_failure(with_lists(8)));
+}
+
 TEST(Failure, with_too_many_or_too_deep_fields_is_refused) {
   Bytes many = map16(1000);
   for (int i = 0; i < 1000; ++i)

@@ -46,6 +46,14 @@ TYPED_TEST(Leniency, integers_come_in_wider_forms_signed_ones_included) {
   }
 }
 
+TYPED_TEST(Leniency, zero_is_no_negative_number_in_any_form) {
+  for (const auto& [name, value, most] : TypeParam::numbers()) {
+    for (const auto& form : {fixint(0), uint8(0), uint64(0), int8(0), int16(0), int32(0), int64(0)}) {
+      EXPECT_TRUE(TypeParam::decode(map_of(with(TypeParam::fields(), name, form)))) << name;
+    }
+  }
+}
+
 TYPED_TEST(Leniency, the_largest_value_of_each_number_is_allowed) {
   for (const auto& [name, value, most] : TypeParam::numbers()) {
     EXPECT_TRUE(TypeParam::decode(map_of(with(TypeParam::fields(), name, uint64(most))))) << name;
