@@ -7,10 +7,12 @@
 //
 // 1. connect() once; a rejection returns at once.
 // 2. open_bidi_stream() for whatever the session needs; note_progress() when data is safe at the mirror.
-// 3. When anything fails: await the end of what you apply, then schedule_reconnect(position); it comes back with a new ack
+// 3. When anything fails: await the end of what you apply, then schedule_reconnect(position); it comes back with a new
+// ack
 //    or with an error that no retry can mend.
 //
-// Other headers: source.hpp (the other side), throttle.hpp, handshake.hpp and frame.hpp (bytes), error.hpp, quic/ (transport).
+// Other headers: source.hpp (the other side), throttle.hpp, handshake.hpp and frame.hpp (bytes), error.hpp, quic/
+// (transport).
 #pragma once
 
 #include <chrono>
@@ -28,27 +30,29 @@
 
 namespace crosslink {
 
-namespace link { struct LinkMaker; }
+namespace link {
+struct LinkMaker;
+}
 
 enum class LinkState : std::uint8_t { disconnected, connecting, connected, closed };
 std::string_view to_string(LinkState state);
 
 /// What an operator wants to see of a link that is trying.
 struct RetryFacts {
-  std::uint64_t attempts = 0;               ///< dials since the last established handshake
-  std::uint64_t reconnects = 0;             ///< established handshakes after the first
-  std::chrono::milliseconds backoff{0};     ///< before jitter, what the next wait is drawn from
+  std::uint64_t attempts = 0;            ///< dials since the last established handshake
+  std::uint64_t reconnects = 0;          ///< established handshakes after the first
+  std::chrono::milliseconds backoff{0};  ///< before jitter, what the next wait is drawn from
   std::optional<std::chrono::steady_clock::time_point> next_attempt;  ///< while waiting
   std::optional<MirrorError> last_error;
 };
 
 /// One outbound connection from a mirror to its source: establishment, authentication by cluster id, reconnect with
-/// exponential backoff, a throttle of bytes in flight. Thread safe. Coroutines started on it must end (close() makes them)
-/// before it is destroyed.
+/// exponential backoff, a throttle of bytes in flight. Thread safe. Coroutines started on it must end (close() makes
+/// them) before it is destroyed.
 class CrossClusterLink {
  public:
-  /// Made disconnected; no I/O, nothing is checked yet. `source_addr` is HOST:PORT or several, comma separated; the next one
-  /// is taken at each attempt and its name resolved anew. `endpoint` is a handle and is kept.
+  /// Made disconnected; no I/O, nothing is checked yet. `source_addr` is HOST:PORT or several, comma separated; the
+  /// next one is taken at each attempt and its name resolved anew. `endpoint` is a handle and is kept.
   CrossClusterLink(ClusterId source_cluster_id, DatabaseId source_database_id, std::string source_addr,
                    quic::Endpoint endpoint, quic::ClientConfig client_config, SendThrottle throttle = SendThrottle());
   /// Closes.
@@ -63,31 +67,32 @@ class CrossClusterLink {
   const DatabaseId& source_database_id() const;
 
   /// One attempt: QUIC + TLS, then the handshake on the first bidi stream, within handshake_deadline together.
-  /// On success the link is connected. On any error nothing stays open and the link is disconnected; there is no backoff.
-  /// Errors: AlreadyConnected while connected; Busy while another connect or schedule_reconnect runs; Cancelled after or
-  /// during close(), or by cancellation; Configuration (addresses, files, cluster id is no DNS name); what the source
-  /// answered (ClusterIdMismatch, ObserverRoleViolation, ProtocolVersionMismatch, UnknownDatabase, NotAuthorized, Busy);
-  /// TlsRefused; HandshakeCodec; ProtocolViolation; Transport; Timeout.
+  /// On success the link is connected. On any error nothing stays open and the link is disconnected; there is no
+  /// backoff. Errors: AlreadyConnected while connected; Busy while another connect or schedule_reconnect runs;
+  /// Cancelled after or during close(), or by cancellation; Configuration (addresses, files, cluster id is no DNS
+  /// name); what the source answered (ClusterIdMismatch, ObserverRoleViolation, ProtocolVersionMismatch,
+  /// UnknownDatabase, NotAuthorized, Busy); TlsRefused; HandshakeCodec; ProtocolViolation; Transport; Timeout.
   Task<MirrorHelloAck> connect(Lsn last_applied_lsn);
 
   /// A new stream to the source. Waits until the source allows one more, delaying nobody else.
-  /// Errors: NotConnected while disconnected (reconnect first), and when the connection ends while waiting: what ended it;
-  /// Cancelled.
+  /// Errors: NotConnected while disconnected (reconnect first), and when the connection ends while waiting: what ended
+  /// it; Cancelled.
   Task<quic::BidiStream> open_bidi_stream();
 
   /// 1. marks Disconnected, closes the old connection, resets the throttle; if a session had been established without
-  ///    note_progress(), doubles the backoff first; 2. sleeps the backoff with jitter; 3. dials and shakes hands; 4. success:
-  ///    returns the ack; 5. failure: doubles the backoff, capped, goes to 2. An error that no retry can mend returns at once.
+  ///    note_progress(), doubles the backoff first; 2. sleeps the backoff with jitter; 3. dials and shakes hands; 4.
+  ///    success: returns the ack; 5. failure: doubles the backoff, capped, goes to 2. An error that no retry can mend
+  ///    returns at once.
   /// Await the end of whatever applies received data, and read the position, before calling this.
   /// Errors: Busy while another connect or schedule_reconnect runs; Cancelled; the hard kinds of error_rules().
   Task<MirrorHelloAck> schedule_reconnect(Lsn last_applied_lsn);
 
-  /// Said by the session when durable rose, a snapshot chunk is on disk, or it was caught up for 30 s. Only this, not a mere
-  /// handshake, sets the backoff back to its base. Without effect while disconnected.
+  /// Said by the session when durable rose, a snapshot chunk is on disk, or it was caught up for 30 s. Only this, not a
+  /// mere handshake, sets the backoff back to its base. Without effect while disconnected.
   void note_progress();
 
-  /// Ends everything: what waits returns Cancelled, the connection is closed with 0x00. Idempotent and final: later calls of
-  /// connect and schedule_reconnect return Cancelled. Does not wait.
+  /// Ends everything: what waits returns Cancelled, the connection is closed with 0x00. Idempotent and final: later
+  /// calls of connect and schedule_reconnect return Cancelled. Does not wait.
   void close();
 
   LinkState state() const;

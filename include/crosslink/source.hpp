@@ -27,8 +27,8 @@ struct SnapshotDecision {
 /// The other implementation's rule: last_applied below the latest snapshot's LSN means that snapshot, else none.
 SnapshotDecision default_snapshot_decision(Lsn last_applied, const std::optional<SnapshotDecision>& latest_snapshot);
 
-/// Whom and what a source accepts. The functions are called on the executor of whoever runs handle_mirror_connection, must
-/// not block, and must be safe to call for several mirrors at once if that executor has several threads.
+/// Whom and what a source accepts. The functions are called on the executor of whoever runs handle_mirror_connection,
+/// must not block, and must be safe to call for several mirrors at once if that executor has several threads.
 struct SourcePolicy {
   ClusterId cluster_id;
   /// May a mirror with these certificate names (any of them counts) see this database, whether it exists or not?
@@ -63,11 +63,12 @@ struct AcceptedMirror {
   Lsn stream_from;
   std::vector<std::string> peer_names;
 
-  /// Next stream with its first frame read (at most control_payload_bytes_max, within hello_deadline of its arrival). Several
-  /// streams may be on their way; one that is slow holds back no other. The observer role is enforced here: a voter-class
-  /// frame is answered with an ack of code 0x02, the connection is closed with 0x02, and this returns ObserverRoleViolation.
-  /// Skippable unknown kinds before the request are passed over. A stream that breaks the framing gets a Failure and is
-  /// dropped; the session goes on. Errors: ObserverRoleViolation, any end of the connection, Cancelled.
+  /// Next stream with its first frame read (at most control_payload_bytes_max, within hello_deadline of its arrival).
+  /// Several streams may be on their way; one that is slow holds back no other. The observer role is enforced here: a
+  /// voter-class frame is answered with an ack of code 0x02, the connection is closed with 0x02, and this returns
+  /// ObserverRoleViolation. Skippable unknown kinds before the request are passed over. A stream that breaks the
+  /// framing gets a Failure and is dropped; the session goes on. Errors: ObserverRoleViolation, any end of the
+  /// connection, Cancelled.
   Task<IncomingStream> accept_stream();
   /// Answers a request of a kind nobody serves: Failure naming the kind, then the end of the stream.
   static Task<void> refuse_kind(IncomingStream incoming);
@@ -77,10 +78,10 @@ struct AcceptedMirror {
 };
 
 /// Takes the hello off a fresh connection, judges it, answers. On acceptance raises the streams allowed and returns the
-/// mirror. On refusal sends the ack, waits until it is acknowledged or the mirror closes (refusal_linger at most), closes with
-/// the wire code and returns that error. Errors: the kinds of judge_hello; ObserverRoleViolation for a voter-class first
-/// frame (answered with an ack); HandshakeCodec (answered with an ack of its code); Timeout when no hello came within
-/// hello_deadline (closed with 0x11); any end of the connection; Cancelled.
+/// mirror. On refusal sends the ack, waits until it is acknowledged or the mirror closes (refusal_linger at most),
+/// closes with the wire code and returns that error. Errors: the kinds of judge_hello; ObserverRoleViolation for a
+/// voter-class first frame (answered with an ack); HandshakeCodec (answered with an ack of its code); Timeout when no
+/// hello came within hello_deadline (closed with 0x11); any end of the connection; Cancelled.
 Task<AcceptedMirror> handle_mirror_connection(quic::Connection connection, const SourcePolicy& policy);
 
 struct AcceptorLimits {
@@ -95,28 +96,29 @@ struct AcceptorLimits {
 struct HandshakeReport {
   quic::Address peer;
   std::vector<std::string> peer_names;
-  std::optional<MirrorHello> hello;    ///< absent when none could be read
-  std::optional<MirrorHelloAck> ack;   ///< present when accepted
-  std::optional<MirrorError> error;    ///< present when refused or failed
+  std::optional<MirrorHello> hello;   ///< absent when none could be read
+  std::optional<MirrorHelloAck> ack;  ///< present when accepted
+  std::optional<MirrorError> error;   ///< present when refused or failed
   std::chrono::microseconds took{0};
 };
 
-/// Serves many mirrors at one listener: accepts, shakes hands with bounded concurrency, counts limits per name and in total,
-/// runs a session for each accepted mirror and awaits their ends.
+/// Serves many mirrors at one listener: accepts, shakes hands with bounded concurrency, counts limits per name and in
+/// total, runs a session for each accepted mirror and awaits their ends.
 class MirrorAcceptor {
  public:
-  /// Runs one mirror's session until it ends. What it returns as an error is reported by on_session_end only. The mirror's
-  /// connection is closed (0x00) after it returns.
+  /// Runs one mirror's session until it ends. What it returns as an error is reported by on_session_end only. The
+  /// mirror's connection is closed (0x00) after it returns.
   using Session = std::function<Task<void>(AcceptedMirror& mirror)>;
   struct Callbacks {
-    std::function<void(const HandshakeReport&)> on_handshake;  ///< may be absent
+    std::function<void(const HandshakeReport&)> on_handshake;                        ///< may be absent
     std::function<void(const AcceptedMirror&, const Result<void>&)> on_session_end;  ///< may be absent
   };
-  MirrorAcceptor(quic::Listener listener, SourcePolicy policy, AcceptorLimits limits, Session session, Callbacks callbacks = {});
+  MirrorAcceptor(quic::Listener listener, SourcePolicy policy, AcceptorLimits limits, Session session,
+                 Callbacks callbacks = {});
   ~MirrorAcceptor();
 
-  /// Serves until stop() or cancellation, then ends every session and returns when all have ended. Call once. All callbacks
-  /// and sessions run on the caller's executor, which must be a strand or a single thread.
+  /// Serves until stop() or cancellation, then ends every session and returns when all have ended. Call once. All
+  /// callbacks and sessions run on the caller's executor, which must be a strand or a single thread.
   Task<void> run();
   /// Idempotent, from any thread; run() then returns.
   void stop();

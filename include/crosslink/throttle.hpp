@@ -20,9 +20,9 @@ inline constexpr std::uint64_t throttle_resume_percent = 75;
 ///   ... write; when the receiver says it has let go of it:
 ///   throttle.ack(ticket);
 ///
-/// The unit is bytes the receiver holds: the larger of compressed and raw. The cap is tested between frames, so one frame
-/// larger than the whole cap still goes (when nothing else is in flight), and the counter may stand above the cap by at most
-/// one frame per sender.
+/// The unit is bytes the receiver holds: the larger of compressed and raw. The cap is tested between frames, so one
+/// frame larger than the whole cap still goes (when nothing else is in flight), and the counter may stand above the cap
+/// by at most one frame per sender.
 class SendThrottle {
  public:
   explicit SendThrottle(std::uint64_t cap_bytes = throttle_cap_bytes_default);
@@ -34,8 +34,8 @@ class SendThrottle {
   };
 
   [[nodiscard]] Ticket charge(std::uint64_t bytes);
-  /// Lets go of what the ticket charged. A ticket from before a reset changes nothing. Acking one twice is the caller's bug
-  /// and is held at 0, never below.
+  /// Lets go of what the ticket charged. A ticket from before a reset changes nothing. Acking one twice is the caller's
+  /// bug and is held at 0, never below.
   void ack(const Ticket& ticket);
   /// Lets go of bytes charged in the current stretch; saturates at 0.
   void ack(std::uint64_t bytes);

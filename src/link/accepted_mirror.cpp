@@ -35,8 +35,8 @@ namespace {
 using Streams = AcceptedMirror::Streams;
 using PendingIterator = std::list<Streams::Pending>::iterator;
 
-// Each of the two below runs beside the others of its kind, on one strand. Being cancelled loses nothing: the stream stays
-// pending, with what it has already got, for the next round.
+// Each of the two below runs beside the others of its kind, on one strand. Being cancelled loses nothing: the stream
+// stays pending, with what it has already got, for the next round.
 
 awaitable<void> take_stream(Streams& streams, quic::Connection connection) {
   auto stream = co_await connection.accept_bidi_stream();

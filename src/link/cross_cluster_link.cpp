@@ -19,8 +19,10 @@ std::vector<std::string> split_addresses(std::string_view text) {
   for (;;) {
     const auto comma = text.find(',');
     auto address = text.substr(0, comma);
-    while (!address.empty() && address.front() == ' ') address.remove_prefix(1);
-    while (!address.empty() && address.back() == ' ') address.remove_suffix(1);
+    while (!address.empty() && address.front() == ' ')
+      address.remove_prefix(1);
+    while (!address.empty() && address.back() == ' ')
+      address.remove_suffix(1);
     addresses.emplace_back(address);
     if (comma == std::string_view::npos) return addresses;
     text.remove_prefix(comma + 1);
@@ -33,22 +35,18 @@ MirrorError cancelled_error() { return MirrorError::cancelled("the link's attemp
 
 std::string_view to_string(LinkState state) {
   switch (state) {
-    case LinkState::disconnected:
-      return "disconnected";
-    case LinkState::connecting:
-      return "connecting";
-    case LinkState::connected:
-      return "connected";
-    case LinkState::closed:
-      return "closed";
+    case LinkState::disconnected: return "disconnected";
+    case LinkState::connecting: return "connecting";
+    case LinkState::connected: return "connected";
+    case LinkState::closed: return "closed";
   }
   std::abort();
 }
 
 // The machine decides, this carries it out. The mutex is never held over a wait. Lock order: ours, then a connection's.
 struct CrossClusterLink::Impl {
-  Impl(link::LinkTarget target, quic::Endpoint used_endpoint, quic::ClientConfig client_config, SendThrottle shared_throttle,
-       const link::LinkOptions& chosen)
+  Impl(link::LinkTarget target, quic::Endpoint used_endpoint, quic::ClientConfig client_config,
+       SendThrottle shared_throttle, const link::LinkOptions& chosen)
       : cluster_id(std::move(target.cluster_id)),
         database_id(std::move(target.database_id)),
         addresses(split_addresses(target.addresses)),
@@ -117,8 +115,7 @@ awaitable<std::optional<core::Action>> CrossClusterLink::Impl::sleep(std::chrono
   co_return machine.slept();
 }
 
-core::Action CrossClusterLink::Impl::take_outcome(Result<link::Established> dialled,
-                                                              Result<MirrorHelloAck>& outcome) {
+core::Action CrossClusterLink::Impl::take_outcome(Result<link::Established> dialled, Result<MirrorHelloAck>& outcome) {
   const std::scoped_lock lock(mutex);
   if (stop.is_set()) {
     outcome = cancelled_error();
@@ -195,7 +192,8 @@ void CrossClusterLink::Impl::close() {
 }
 
 CrossClusterLink::CrossClusterLink(ClusterId source_cluster_id, DatabaseId source_database_id, std::string source_addr,
-                                   quic::Endpoint endpoint, quic::ClientConfig client_config, SendThrottle shared_throttle)
+                                   quic::Endpoint endpoint, quic::ClientConfig client_config,
+                                   SendThrottle shared_throttle)
     : CrossClusterLink(std::make_shared<Impl>(
           link::LinkTarget{std::move(source_cluster_id), std::move(source_database_id), std::move(source_addr)},
           std::move(endpoint), std::move(client_config), std::move(shared_throttle), link::LinkOptions{})) {}
@@ -230,14 +228,10 @@ LinkState CrossClusterLink::state() const {
   impl_->notice_lost_connection();
   switch (impl_->machine.phase()) {
     case core::LinkPhase::disconnected:
-    case core::LinkPhase::waiting:
-      return LinkState::disconnected;
-    case core::LinkPhase::connecting:
-      return LinkState::connecting;
-    case core::LinkPhase::connected:
-      return LinkState::connected;
-    case core::LinkPhase::closed:
-      return LinkState::closed;
+    case core::LinkPhase::waiting: return LinkState::disconnected;
+    case core::LinkPhase::connecting: return LinkState::connecting;
+    case core::LinkPhase::connected: return LinkState::connected;
+    case core::LinkPhase::closed: return LinkState::closed;
   }
   std::abort();
 }

@@ -47,9 +47,11 @@ Task<MirrorHelloAck> exchange(quic::Connection connection, const MirrorHello& he
   quic::SendBuffer sent(*std::move(bytes));
   const auto written = co_await stream->send.write(std::move(sent));
   // A source may stop reading a hello it has seen enough of, and answer all the same.
-  if (!written && written.error().transport_cause() != TransportCause::stream_stopped_by_peer) co_return written.error();
+  if (!written && written.error().transport_cause() != TransportCause::stream_stopped_by_peer)
+    co_return written.error();
   stream->send.finish();
-  if (is_cancelled(co_await boost::asio::this_coro::cancellation_state)) co_return MirrorError::cancelled("the handshake");
+  if (is_cancelled(co_await boost::asio::this_coro::cancellation_state))
+    co_return MirrorError::cancelled("the handshake");
   FrameReader reader(handshake_payload_bytes_max, &check_ack_header);
   const auto frame = co_await reader.read(stream->recv);
   if (!frame) {
@@ -98,7 +100,8 @@ Task<MirrorHelloAck> attempt(quic::Endpoint endpoint, const quic::ClientConfig& 
   auto connection = co_await reach(std::move(endpoint), config, target);
   if (!connection) co_return connection.error();
   reached = *std::move(connection);
-  if (is_cancelled(co_await boost::asio::this_coro::cancellation_state)) co_return MirrorError::cancelled("the handshake");
+  if (is_cancelled(co_await boost::asio::this_coro::cancellation_state))
+    co_return MirrorError::cancelled("the handshake");
   const auto ack = co_await exchange(*reached, target.hello);
   auto judged = judge(ack, *reached, target.hello);
   if (!judged && judged.error().kind() != ErrorKind::Cancelled) reached->close(close_code(judged.error(), &ack));
@@ -109,10 +112,10 @@ Task<MirrorHelloAck> attempt(quic::Endpoint endpoint, const quic::ClientConfig& 
 
 Task<Established> dial(quic::Endpoint endpoint, const quic::ClientConfig& config, DialTarget target) {
   if (!is_dns_name(target.hello.source_cluster.str())) {
-    co_return MirrorError::configuration(
-        fmt::format("the cluster id \"{}\" is no DNS name, which the source's certificate must carry; use letters, digits, "
-                    "hyphens and dots",
-                    escape(target.hello.source_cluster.str())));
+    co_return MirrorError::configuration(fmt::format(
+        "the cluster id \"{}\" is no DNS name, which the source's certificate must carry; use letters, digits, "
+        "hyphens and dots",
+        escape(target.hello.source_cluster.str())));
   }
   std::optional<quic::Connection> reached;
   auto late = MirrorError::timeout(

@@ -34,7 +34,8 @@ Task<Frame> FrameReader::read(quic::RecvStream& stream) {
     const auto view = co_await stream.read();
     if (!view) co_return view.error();
     if (view->total_bytes == 0 && view->end) {
-      co_return MirrorError::transport(TransportCause::stream_ended_early, "the peer ended the stream before a whole frame");
+      co_return MirrorError::transport(TransportCause::stream_ended_early,
+                                       "the peer ended the stream before a whole frame");
     }
     std::size_t consumed_bytes = 0;
     std::optional<Frame> frame;

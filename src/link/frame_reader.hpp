@@ -18,7 +18,8 @@ class FrameReader {
   FrameReader(std::size_t payload_bytes_max, HeaderCheck check) : check_(check), assembler_(payload_bytes_max) {}
 
   /// The next frame; bytes after it stay in the stream. Errors: those of RecvStream::read, what the check says,
-  /// ProtocolViolation for a payload over the limit, Transport/stream_ended_early when the stream ends before the frame does.
+  /// ProtocolViolation for a payload over the limit, Transport/stream_ended_early when the stream ends before the frame
+  /// does.
   Task<Frame> read(quic::RecvStream& stream);
 
  private:

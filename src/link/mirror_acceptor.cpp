@@ -11,7 +11,8 @@
 namespace crosslink {
 
 struct MirrorAcceptor::Impl : std::enable_shared_from_this<Impl> {
-  Impl(quic::Listener own_listener, SourcePolicy own_policy, AcceptorLimits own_limits, Session own_session, Callbacks own)
+  Impl(quic::Listener own_listener, SourcePolicy own_policy, AcceptorLimits own_limits, Session own_session,
+       Callbacks own)
       : listener(std::move(own_listener)),
         local(listener.local_address()),
         policy(std::move(own_policy)),
@@ -39,7 +40,8 @@ struct MirrorAcceptor::Impl : std::enable_shared_from_this<Impl> {
 
   static Task<void> run(std::shared_ptr<Impl> self, boost::asio::any_io_executor executor);
   static Task<void> accept_all(std::shared_ptr<Impl> self, link::TaskGroup& handshakes, link::TaskGroup& sessions);
-  static awaitable<void> shake_hands(std::shared_ptr<Impl> self, quic::Connection connection, link::TaskGroup& sessions);
+  static awaitable<void> shake_hands(std::shared_ptr<Impl> self, quic::Connection connection,
+                                     link::TaskGroup& sessions);
   static awaitable<void> hold_session(std::shared_ptr<Impl> self, AcceptedMirror mirror, std::shared_ptr<Place> place);
 
   quic::Listener listener;
@@ -60,7 +62,8 @@ Result<std::shared_ptr<MirrorAcceptor::Impl::Place>> MirrorAcceptor::Impl::take_
   const std::scoped_lock lock(mutex);
   const auto found = mirrors_by_name.find(name);
   if (found != mirrors_by_name.end() && found->second >= limits.mirrors_per_name_max) {
-    return MirrorError(ErrorKind::Busy, CausedBy::us, "this name already has as many mirrors here as it may; retry later");
+    return MirrorError(ErrorKind::Busy, CausedBy::us,
+                       "this name already has as many mirrors here as it may; retry later");
   }
   if (mirror_count >= limits.mirrors_max) {
     return MirrorError(ErrorKind::Busy, CausedBy::us, "this source serves as many mirrors as it may; retry later");
@@ -78,14 +81,17 @@ void MirrorAcceptor::Impl::give_back(const std::string& name) {
 }
 
 void MirrorAcceptor::Impl::report(const quic::Connection& connection, const std::optional<MirrorHello>& hello,
-                                  const Result<AcceptedMirror>& mirror, std::chrono::steady_clock::time_point began) const {
+                                  const Result<AcceptedMirror>& mirror,
+                                  std::chrono::steady_clock::time_point began) const {
   if (!callbacks.on_handshake) return;
   HandshakeReport report;
   report.peer = connection.remote_address();
-  for (const auto& name : connection.peer_names()) report.peer_names.push_back(escape(name));
+  for (const auto& name : connection.peer_names())
+    report.peer_names.push_back(escape(name));
   if (hello) {
-    report.hello = MirrorHello{ClusterId(escape(hello->source_cluster.str())), DatabaseId(escape(hello->source_database_id.str())),
-                               hello->last_applied_lsn, hello->protocol_version};
+    report.hello =
+        MirrorHello{ClusterId(escape(hello->source_cluster.str())), DatabaseId(escape(hello->source_database_id.str())),
+                    hello->last_applied_lsn, hello->protocol_version};
   }
   if (mirror) {
     report.ack = mirror->ack;
@@ -154,7 +160,8 @@ Task<void> MirrorAcceptor::Impl::run(std::shared_ptr<Impl> self, boost::asio::an
   handshakes.cancel();
   co_await handshakes.drain();
   sessions.cancel();
-  for (auto& connection : self->serving) connection.close(normal_close_code);
+  for (auto& connection : self->serving)
+    connection.close(normal_close_code);
   co_await sessions.drain();
   if (asked_to_stop) co_return Result<void>{};
   co_return ended;
@@ -162,7 +169,8 @@ Task<void> MirrorAcceptor::Impl::run(std::shared_ptr<Impl> self, boost::asio::an
 
 MirrorAcceptor::MirrorAcceptor(quic::Listener listener, SourcePolicy policy, AcceptorLimits limits, Session session,
                                Callbacks callbacks)
-    : impl_(std::make_shared<Impl>(std::move(listener), std::move(policy), limits, std::move(session), std::move(callbacks))) {}
+    : impl_(std::make_shared<Impl>(std::move(listener), std::move(policy), limits, std::move(session),
+                                   std::move(callbacks))) {}
 
 MirrorAcceptor::~MirrorAcceptor() { stop(); }
 

@@ -10,11 +10,14 @@
 namespace crosslink::link {
 
 MirrorError voter_class_error(std::uint8_t kind) {
-  return {ErrorKind::ObserverRoleViolation, CausedBy::peer,
-          fmt::format("the mirror sent a voter-class frame of kind {:#04x}; a mirror is an observer and may not", kind)};
+  return {
+      ErrorKind::ObserverRoleViolation, CausedBy::peer,
+      fmt::format("the mirror sent a voter-class frame of kind {:#04x}; a mirror is an observer and may not", kind)};
 }
 
-std::uint64_t close_code_of(const MirrorError& error) { return rule_of(error.kind()).wire_code.value_or(normal_close_code); }
+std::uint64_t close_code_of(const MirrorError& error) {
+  return rule_of(error.kind()).wire_code.value_or(normal_close_code);
+}
 
 namespace {
 
@@ -23,7 +26,8 @@ Task<void> deliver(quic::SendStream& stream, std::vector<std::byte> ack) {
   auto written = co_await stream.write(std::move(answer));
   if (!written) co_return written;
   stream.finish();
-  if (is_cancelled(co_await boost::asio::this_coro::cancellation_state)) co_return MirrorError::cancelled("refusing a mirror");
+  if (is_cancelled(co_await boost::asio::this_coro::cancellation_state))
+    co_return MirrorError::cancelled("refusing a mirror");
   co_return co_await stream.wait_acknowledged();
 }
 

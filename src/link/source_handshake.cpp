@@ -20,8 +20,8 @@ std::optional<MirrorError> check_hello_header(FrameHeader header) {
     return MirrorError::codec(fmt::format("the first frame was of kind {:#04x}, not a hello", header.kind));
   }
   if (header.payload_bytes > handshake_payload_bytes_max) {
-    return MirrorError::codec(
-        fmt::format("a hello of {} bytes was announced, more than {}", header.payload_bytes, handshake_payload_bytes_max));
+    return MirrorError::codec(fmt::format("a hello of {} bytes was announced, more than {}", header.payload_bytes,
+                                          handshake_payload_bytes_max));
   }
   return std::nullopt;
 }
@@ -35,7 +35,8 @@ Task<MirrorHello> read_hello(quic::Connection connection, std::optional<quic::Bi
   auto accepted = co_await connection.accept_bidi_stream();
   if (!accepted) co_return accepted.error();
   stream = *std::move(accepted);
-  if (is_cancelled(co_await boost::asio::this_coro::cancellation_state)) co_return MirrorError::cancelled("reading a hello");
+  if (is_cancelled(co_await boost::asio::this_coro::cancellation_state))
+    co_return MirrorError::cancelled("reading a hello");
   FrameReader reader(handshake_payload_bytes_max, &check_hello_header);
   const auto frame = co_await reader.read(stream->recv);
   if (!frame) {
@@ -78,13 +79,14 @@ Task<AcceptedMirror> accept(quic::Connection connection, quic::BidiStream stream
   auto names = connection.peer_names();
   const auto stream_from = first_lsn_to_stream(hello, ack);
   auto streams = std::make_shared<AcceptedMirror::Streams>(policy);
-  co_return AcceptedMirror{std::move(connection), std::move(hello), std::move(ack), stream_from, std::move(names),
-                           std::move(streams)};
+  co_return AcceptedMirror{std::move(connection), std::move(hello), std::move(ack),
+                           stream_from,           std::move(names), std::move(streams)};
 }
 
 }  // namespace
 
-Task<AcceptedMirror> serve_hello(quic::Connection connection, const SourcePolicy& policy, std::optional<MirrorHello>& seen) {
+Task<AcceptedMirror> serve_hello(quic::Connection connection, const SourcePolicy& policy,
+                                 std::optional<MirrorHello>& seen) {
   std::optional<quic::BidiStream> stream;
   auto late = MirrorError::timeout(fmt::format("no hello came within {} ms", policy.hello_deadline.count()));
   auto reading = read_hello(connection, stream);

@@ -8,6 +8,7 @@
 namespace crosslink::link {
 
 /// As handle_mirror_connection, on the caller's strand; `seen` keeps the hello, also of a mirror that is refused.
-Task<AcceptedMirror> serve_hello(quic::Connection connection, const SourcePolicy& policy, std::optional<MirrorHello>& seen);
+Task<AcceptedMirror> serve_hello(quic::Connection connection, const SourcePolicy& policy,
+                                 std::optional<MirrorHello>& seen);
 
 }  // namespace crosslink::link

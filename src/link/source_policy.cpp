@@ -20,8 +20,8 @@ std::optional<MirrorError> judge_hello(const MirrorHello& hello, std::span<const
   }
   if (!equal_ignoring_case(hello.source_cluster.str(), policy.cluster_id.str())) {
     return MirrorError(ErrorKind::ClusterIdMismatch, CausedBy::peer,
-                       fmt::format("the mirror asked for cluster \"{}\", this is \"{}\"", escape(hello.source_cluster.str()),
-                                   escape(policy.cluster_id.str())),
+                       fmt::format("the mirror asked for cluster \"{}\", this is \"{}\"",
+                                   escape(hello.source_cluster.str()), escape(policy.cluster_id.str())),
                        ClusterIds{hello.source_cluster.str(), policy.cluster_id.str()});
   }
   const auto& database = hello.source_database_id;
@@ -32,7 +32,8 @@ std::optional<MirrorError> judge_hello(const MirrorHello& hello, std::span<const
   }
   if (!policy.database_exists || !policy.database_exists(database)) {
     return MirrorError(ErrorKind::UnknownDatabase, CausedBy::peer,
-                       fmt::format("there is no database \"{}\" here", escape(database.str())), DatabaseName{database.str()});
+                       fmt::format("there is no database \"{}\" here", escape(database.str())),
+                       DatabaseName{database.str()});
   }
   if (policy.admit) return policy.admit(hello, peer_names);
   return std::nullopt;

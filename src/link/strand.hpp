@@ -55,20 +55,22 @@ struct StrandRun {
 
 }  // namespace detail
 
-/// Runs `operation` on a new strand, so that what it starts beside itself needs no lock even on a pool of threads. Passes
-/// cancellation on; resumes on the awaiting coroutine's executor. co_spawn alone could do this, but Asio 1.81 lets it post a
-/// cancellation that outlives what it points to when the two executors differ.
+/// Runs `operation` on a new strand, so that what it starts beside itself needs no lock even on a pool of threads.
+/// Passes cancellation on; resumes on the awaiting coroutine's executor. co_spawn alone could do this, but Asio 1.81
+/// lets it post a cancellation that outlives what it points to when the two executors differ.
 template <class T>
 Task<T> on_own_strand(Task<T> operation) {
   // What runs on the strand has a cancellation state of its own: one that came before would be lost.
-  if (is_cancelled(co_await boost::asio::this_coro::cancellation_state)) co_return MirrorError::cancelled("before it began");
+  if (is_cancelled(co_await boost::asio::this_coro::cancellation_state))
+    co_return MirrorError::cancelled("before it began");
   auto executor = co_await boost::asio::this_coro::executor;
   auto run = std::make_shared<detail::StrandRun<T>>(executor);
   auto initiation = [&run, &operation](auto handler) {
     const auto slot = boost::asio::get_associated_cancellation_slot(handler);
     auto resume_on = boost::asio::prefer(boost::asio::any_io_executor(boost::asio::get_associated_executor(handler)),
                                          boost::asio::execution::outstanding_work.tracked);
-    auto finish = [kept = run, resume_on = std::move(resume_on), handler = std::move(handler)](std::exception_ptr failure) mutable {
+    auto finish = [kept = run, resume_on = std::move(resume_on),
+                   handler = std::move(handler)](std::exception_ptr failure) mutable {
       kept->failure = std::move(failure);
       boost::asio::post(resume_on, [handler = std::move(handler)]() mutable { std::move(handler)(); });
     };

@@ -16,8 +16,8 @@ namespace crosslink::link {
 using Interruption = awaitable<std::optional<MirrorError>>;
 
 /// Runs both until one ends, cancels the other and awaits its end. What the operation has to say comes first, its own
-/// error too; the interruption's error stands in for its Cancelled only. Cancellation from outside reaches the operation.
-/// The awaiting coroutine must run on a strand (on_own_strand) or a single thread.
+/// error too; the interruption's error stands in for its Cancelled only. Cancellation from outside reaches the
+/// operation. The awaiting coroutine must run on a strand (on_own_strand) or a single thread.
 template <class T>
 Task<T> interruptible(Task<T> operation, Interruption interruption) {
   namespace asio = boost::asio;
@@ -43,8 +43,8 @@ Task<T> interruptible(Task<T> operation, Interruption interruption) {
   co_return std::move(*outcome);
 }
 
-// Here and elsewhere a co_await stands in a declaration, not in a condition or among arguments: g++ 12 destroys what such an
-// expression awaits twice.
+// Here and elsewhere a co_await stands in a declaration, not in a condition or among arguments: g++ 12 destroys what
+// such an expression awaits twice.
 
 /// Waits in the current coroutine. False when cancelled.
 inline awaitable<bool> sleep_for(std::chrono::milliseconds duration) {

@@ -25,11 +25,13 @@ constexpr std::size_t links_at_once = 1000;
 
 template <class T>
 T need(Result<T> result) {
-  if (!result) throw std::runtime_error(std::string(to_string(result.error().kind())) + ": " + result.error().message());
+  if (!result)
+    throw std::runtime_error(std::string(to_string(result.error().kind())) + ": " + result.error().message());
   if constexpr (!std::is_void_v<T>) return std::move(result).value();
 }
 
-// --- the source's process ----------------------------------------------------------------------------------------------
+// --- the source's process
+// ----------------------------------------------------------------------------------------------
 
 /// Answers every request with bytes until the mirror has enough.
 Task<void> send_without_end(AcceptedMirror& mirror) {
@@ -127,7 +129,8 @@ std::uint64_t memory_kib(pid_t pid, const std::string& field) {
   throw std::runtime_error("no " + field);
 }
 
-// --- the mirror's process ----------------------------------------------------------------------------------------------
+// --- the mirror's process
+// ----------------------------------------------------------------------------------------------
 
 class LinkProcesses : public ::testing::Test {
  public:
@@ -164,40 +167,45 @@ class LinkProcesses : public ::testing::Test {
 };
 
 // Goal: a source that dies without a word is noticed within the idle timeout, and the link comes back to its successor.
-// Method: SIGKILL while bytes flow; the mirror reads on until it gets an error; then a new source starts at the same port.
+// Method: SIGKILL while bytes flow; the mirror reads on until it gets an error; then a new source starts at the same
+// port.
 TEST_F(LinkProcesses, a_source_killed_mid_stream_is_noticed_within_the_idle_timeout_and_reconnected_to) {
-  run(context, [](LinkProcesses& test) -> awaitable<void> {
-    constexpr auto idle_timeout = 2s;
-    quic::ClientConfig config;
-    config.transport.idle_timeout = idle_timeout;
-    config.transport.keep_alive = 500ms;
-    auto source = std::make_unique<SourceProcess>(test.certificates.folder());
-    auto link = test.make_link(source->address(), config);
-    need(co_await link->connect(Lsn{0}));
-    auto flow = co_await open_flow(*link);
-    need(co_await read_bytes(flow, 8 * 1024 * 1024));
-    const auto port = source->port();
-    source->kill();
-    const auto killed = std::chrono::steady_clock::now();
-    const auto ended = co_await read_bytes(flow, SIZE_MAX);
-    const auto noticed = std::chrono::steady_clock::now() - killed;
-    EXPECT_FALSE(ended.ok());
-    EXPECT_EQ(ended.error().kind(), ErrorKind::Transport) << ended.error().message();
-    EXPECT_EQ(ended.error().caused_by(), CausedBy::transport) << ended.error().message();
-    EXPECT_LT(noticed, idle_timeout + 1s);
-    EXPECT_EQ(link->state(), LinkState::disconnected);
-    std::printf("noticed after %lld ms: %s\n",
-                static_cast<long long>(std::chrono::duration_cast<std::chrono::milliseconds>(noticed).count()),
-                ended.error().message().c_str());
-    auto reconnecting = Background<Result<MirrorHelloAck>>(test.context.get_executor(), link->schedule_reconnect(Lsn{7}));
-    EXPECT_TRUE(co_await eventually([&] { return link->retry_facts().attempts >= 1; }));
-    source = std::make_unique<SourceProcess>(test.certificates.folder(), port);
-    const auto ack = co_await reconnecting.end();
-    EXPECT_TRUE(ack.ok());
-    auto second = co_await open_flow(*link);
-    need(co_await read_bytes(second, 8 * 1024 * 1024));
-    link->close();
-  }(*this), 120s);
+  run(
+      context,
+      [](LinkProcesses& test) -> awaitable<void> {
+        constexpr auto idle_timeout = 2s;
+        quic::ClientConfig config;
+        config.transport.idle_timeout = idle_timeout;
+        config.transport.keep_alive = 500ms;
+        auto source = std::make_unique<SourceProcess>(test.certificates.folder());
+        auto link = test.make_link(source->address(), config);
+        need(co_await link->connect(Lsn{0}));
+        auto flow = co_await open_flow(*link);
+        need(co_await read_bytes(flow, 8 * 1024 * 1024));
+        const auto port = source->port();
+        source->kill();
+        const auto killed = std::chrono::steady_clock::now();
+        const auto ended = co_await read_bytes(flow, SIZE_MAX);
+        const auto noticed = std::chrono::steady_clock::now() - killed;
+        EXPECT_FALSE(ended.ok());
+        EXPECT_EQ(ended.error().kind(), ErrorKind::Transport) << ended.error().message();
+        EXPECT_EQ(ended.error().caused_by(), CausedBy::transport) << ended.error().message();
+        EXPECT_LT(noticed, idle_timeout + 1s);
+        EXPECT_EQ(link->state(), LinkState::disconnected);
+        std::printf("noticed after %lld ms: %s\n",
+                    static_cast<long long>(std::chrono::duration_cast<std::chrono::milliseconds>(noticed).count()),
+                    ended.error().message().c_str());
+        auto reconnecting =
+            Background<Result<MirrorHelloAck>>(test.context.get_executor(), link->schedule_reconnect(Lsn{7}));
+        EXPECT_TRUE(co_await eventually([&] { return link->retry_facts().attempts >= 1; }));
+        source = std::make_unique<SourceProcess>(test.certificates.folder(), port);
+        const auto ack = co_await reconnecting.end();
+        EXPECT_TRUE(ack.ok());
+        auto second = co_await open_flow(*link);
+        need(co_await read_bytes(second, 8 * 1024 * 1024));
+        link->close();
+      }(*this),
+      120s);
 }
 
 /// An overloaded transport refuses connections, which is worth another try; every other error is not.
@@ -208,34 +216,42 @@ Task<MirrorHelloAck> connect_under_load(CrossClusterLink& link, Lsn lsn) {
 }
 
 TEST_F(LinkProcesses, a_thousand_links_to_one_source_shake_hands_at_once) {
-  run(context, [](LinkProcesses& test) -> awaitable<void> {
-    SourceProcess source(test.certificates.folder());
-    const auto before_kib = memory_kib(::getpid(), "VmRSS");
-    std::vector<std::unique_ptr<CrossClusterLink>> links;
-    std::vector<Background<Result<MirrorHelloAck>>> connecting;
-    const auto began = std::chrono::steady_clock::now();
-    for (std::size_t i = 0; i < links_at_once; ++i) {
-      links.push_back(test.make_link(source.address(), {}));
-      connecting.emplace_back(test.context.get_executor(), connect_under_load(*links.back(), Lsn{i}));
-    }
-    std::size_t accepted = 0;
-    for (auto& one : connecting) {
-      const auto ack = co_await one.end();
-      accepted += ack.ok() ? 1 : 0;
-      EXPECT_TRUE(ack.ok()) << ack.error().message();
-    }
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
-    EXPECT_EQ(accepted, links_at_once);
-    std::size_t connected = 0;
-    for (const auto& link : links) connected += link->state() == LinkState::connected ? 1 : 0;
-    EXPECT_EQ(connected, links_at_once) << "all at the same time";
-    std::printf("%zu links in %.2f s; source VmRSS %llu KiB, VmHWM %llu KiB; mirror VmRSS %llu KiB (%llu before), VmHWM %llu KiB\n",
-                accepted, took.count(), static_cast<unsigned long long>(memory_kib(source.pid(), "VmRSS")),
-                static_cast<unsigned long long>(memory_kib(source.pid(), "VmHWM")),
-                static_cast<unsigned long long>(memory_kib(::getpid(), "VmRSS")), static_cast<unsigned long long>(before_kib),
-                static_cast<unsigned long long>(memory_kib(::getpid(), "VmHWM")));
-    for (auto& link : links) link->close();
-  }(*this), 200s);
+  run(
+      context,
+      [](LinkProcesses& test) -> awaitable<void> {
+        SourceProcess source(test.certificates.folder());
+        const auto before_kib = memory_kib(::getpid(), "VmRSS");
+        std::vector<std::unique_ptr<CrossClusterLink>> links;
+        std::vector<Background<Result<MirrorHelloAck>>> connecting;
+        const auto began = std::chrono::steady_clock::now();
+        for (std::size_t i = 0; i < links_at_once; ++i) {
+          links.push_back(test.make_link(source.address(), {}));
+          connecting.emplace_back(test.context.get_executor(), connect_under_load(*links.back(), Lsn{i}));
+        }
+        std::size_t accepted = 0;
+        for (auto& one : connecting) {
+          const auto ack = co_await one.end();
+          accepted += ack.ok() ? 1 : 0;
+          EXPECT_TRUE(ack.ok()) << ack.error().message();
+        }
+        const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+        EXPECT_EQ(accepted, links_at_once);
+        std::size_t connected = 0;
+        for (const auto& link : links)
+          connected += link->state() == LinkState::connected ? 1 : 0;
+        EXPECT_EQ(connected, links_at_once) << "all at the same time";
+        std::printf(
+            "%zu links in %.2f s; source VmRSS %llu KiB, VmHWM %llu KiB; mirror VmRSS %llu KiB (%llu before), VmHWM "
+            "%llu KiB\n",
+            accepted, took.count(), static_cast<unsigned long long>(memory_kib(source.pid(), "VmRSS")),
+            static_cast<unsigned long long>(memory_kib(source.pid(), "VmHWM")),
+            static_cast<unsigned long long>(memory_kib(::getpid(), "VmRSS")),
+            static_cast<unsigned long long>(before_kib),
+            static_cast<unsigned long long>(memory_kib(::getpid(), "VmHWM")));
+        for (auto& link : links)
+          link->close();
+      }(*this),
+      200s);
 }
 
 }  // namespace

@@ -13,8 +13,9 @@ using namespace std::chrono_literals;
 /// A MirrorAcceptor that serves until stop().
 class RunningSource {
  public:
-  RunningSource(boost::asio::any_io_executor executor, quic::Listener listener, SourcePolicy policy, AcceptorLimits limits = {},
-                MirrorAcceptor::Session session = refuse_all_requests, MirrorAcceptor::Callbacks callbacks = {})
+  RunningSource(boost::asio::any_io_executor executor, quic::Listener listener, SourcePolicy policy,
+                AcceptorLimits limits = {}, MirrorAcceptor::Session session = refuse_all_requests,
+                MirrorAcceptor::Callbacks callbacks = {})
       : acceptor_(std::move(listener), std::move(policy), limits, std::move(session), std::move(callbacks)),
         running_(executor, acceptor_.run()) {}
   awaitable<Result<void>> stop() {
@@ -51,7 +52,9 @@ class LinkTest : public QuicTest {
   SourcePolicy policy() const {
     SourcePolicy policy;
     policy.cluster_id = cluster;
-    policy.authorize = [](std::span<const std::string>, const DatabaseId& asked) { return !asked.str().starts_with("secret"); };
+    policy.authorize = [](std::span<const std::string>, const DatabaseId& asked) {
+      return !asked.str().starts_with("secret");
+    };
     policy.database_exists = [](const DatabaseId& asked) { return asked.str() == "orders"; };
     return policy;
   }
@@ -65,8 +68,9 @@ class LinkTest : public QuicTest {
   }
   std::unique_ptr<CrossClusterLink> make_link(std::string addresses, link::LinkOptions options = quick(),
                                               std::string cluster_id = "prod-us", std::string database_id = "orders") {
-    return link::LinkMaker::make({ClusterId(std::move(cluster_id)), DatabaseId(std::move(database_id)), std::move(addresses)},
-                                 endpoint, client_config(), SendThrottle(1000), options);
+    return link::LinkMaker::make(
+        {ClusterId(std::move(cluster_id)), DatabaseId(std::move(database_id)), std::move(addresses)}, endpoint,
+        client_config(), SendThrottle(1000), options);
   }
 
   template <class T>

@@ -110,7 +110,8 @@ TEST_F(Handshake, an_accepted_mirror_gets_the_ack_and_the_source_knows_where_to_
 
 TEST_F(Handshake, without_a_snapshot_streaming_goes_on_after_the_applied_lsn) {
   run(context, [](Handshake& test) -> awaitable<void> {
-    for (const auto& [applied, from] : {std::pair{Lsn{0}, Lsn{1}}, {Lsn{41}, Lsn{42}}, {Lsn{UINT64_MAX}, Lsn{UINT64_MAX}}}) {
+    for (const auto& [applied, from] :
+         {std::pair{Lsn{0}, Lsn{1}}, {Lsn{41}, Lsn{42}}, {Lsn{UINT64_MAX}, Lsn{UINT64_MAX}}}) {
       auto listener = test.listen();
       auto serving = test.begin(serve(listener, test.policy()));
       auto link = test.make_link(text_of(listener.local_address()));
@@ -186,7 +187,8 @@ TEST_F(Handshake, a_hello_that_comes_byte_by_byte_without_an_end_is_accepted) {
     auto listener = test.listen();
     auto serving = test.begin(serve(listener, test.policy()));
     std::vector<std::vector<std::byte>> pieces;
-    for (const auto byte : hello_frame(test.hello())) pieces.push_back({byte});
+    for (const auto byte : hello_frame(test.hello()))
+      pieces.push_back({byte});
     const auto answer = co_await test.raw_handshake(listener.local_address(), std::move(pieces), false);
     EXPECT_TRUE(answer.ack && answer.ack->accepted);
     EXPECT_EQ(need(co_await serving.end()).hello, test.hello());
@@ -201,7 +203,8 @@ TEST_F(Handshake, another_version_is_refused) {
 
 TEST_F(Handshake, a_voter_class_first_frame_is_refused_before_its_payload_comes) {
   // The header alone, announcing far more than a hello may have.
-  refuses({std::byte{0x30}, std::byte{0x7f}, std::byte{0}, std::byte{0}, std::byte{0}}, ErrorKind::ObserverRoleViolation, false);
+  refuses({std::byte{0x30}, std::byte{0x7f}, std::byte{0}, std::byte{0}, std::byte{0}},
+          ErrorKind::ObserverRoleViolation, false);
 }
 
 TEST_F(Handshake, another_first_frame_is_a_codec_error) {
@@ -209,7 +212,8 @@ TEST_F(Handshake, another_first_frame_is_a_codec_error) {
 }
 
 TEST_F(Handshake, a_hello_over_4096_bytes_is_refused_by_its_header) {
-  refuses({std::byte{0x01}, std::byte{0}, std::byte{0}, std::byte{0x10}, std::byte{0x01}}, ErrorKind::HandshakeCodec, false);
+  refuses({std::byte{0x01}, std::byte{0}, std::byte{0}, std::byte{0x10}, std::byte{0x01}}, ErrorKind::HandshakeCodec,
+          false);
 }
 
 TEST_F(Handshake, a_hello_that_is_cut_short_is_a_codec_error) {
@@ -238,8 +242,8 @@ TEST_F(Handshake, a_mirror_that_says_nothing_is_closed_after_the_deadline) {
   }(*this));
 }
 
-// Goal: a refusal is never lost. Method: fifty refusals one after another, each source closing as soon as it may; the mirror
-// must name the refusal's kind every time.
+// Goal: a refusal is never lost. Method: fifty refusals one after another, each source closing as soon as it may; the
+// mirror must name the refusal's kind every time.
 TEST_F(Handshake, a_refusal_is_never_lost_in_fifty) {
   run(context, [](Handshake& test) -> awaitable<void> {
     RunningSource source(test.context.get_executor(), test.listen(), test.policy());
@@ -293,12 +297,14 @@ TEST_F(Handshake, a_normal_close_or_an_unknown_code_instead_of_the_ack_is_a_tran
 TEST_F(Handshake, an_answer_that_is_no_ack_is_a_codec_error_and_tells_the_source) {
   run(context, [](Handshake& test) -> awaitable<void> {
     const std::vector<std::vector<std::byte>> answers{
-        encode_frame(frame_kind::mirror_hello, {}), encode_frame(frame_kind::mirror_hello_ack, {}),
+        encode_frame(frame_kind::mirror_hello, {}),
+        encode_frame(frame_kind::mirror_hello_ack, {}),
         {std::byte{0x02}, std::byte{0}, std::byte{0}, std::byte{0x10}, std::byte{0x01}},
         {std::byte{0x02}, std::byte{0}}};
     for (const auto& answer : answers) {
       auto listener = test.listen();
-      const auto answering = [](quic::Listener& at, std::vector<std::byte> bytes) -> awaitable<std::optional<std::uint64_t>> {
+      const auto answering = [](quic::Listener& at,
+                                std::vector<std::byte> bytes) -> awaitable<std::optional<std::uint64_t>> {
         auto connection = need(co_await at.accept());
         auto stream = need(co_await connection.accept_bidi_stream());
         need(co_await stream.send.write(SendBuffer(std::move(bytes))));

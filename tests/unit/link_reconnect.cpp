@@ -55,7 +55,8 @@ class Reconnect : public LinkTest {
   /// Connects again and again until that fails; the kind it failed with.
   static awaitable<ErrorKind> connect_and_reconnect(CrossClusterLink& link) {
     auto result = co_await link.connect(Lsn{0});
-    while (result.ok()) result = co_await link.schedule_reconnect(Lsn{0});
+    while (result.ok())
+      result = co_await link.schedule_reconnect(Lsn{0});
     co_return result.error().kind();
   }
 };
@@ -306,8 +307,8 @@ TEST_F(Reconnect, a_cancelled_handshake_leaves_nothing_open_and_the_link_usable)
   }(*this));
 }
 
-// Goal: a caller that waits for stream credit holds up nobody. Method: the source allows one stream after acceptance and never
-// ends it, so that a second open waits; then a reconnect, or a close, must go ahead at once.
+// Goal: a caller that waits for stream credit holds up nobody. Method: the source allows one stream after acceptance
+// and never ends it, so that a second open waits; then a reconnect, or a close, must go ahead at once.
 TEST_F(Reconnect, a_wait_for_stream_credit_delays_neither_reconnect_nor_close) {
   run(context, [](Reconnect& test) -> awaitable<void> {
     auto policy = test.policy();
@@ -344,8 +345,8 @@ TEST_F(Reconnect, a_wait_for_stream_credit_delays_neither_reconnect_nor_close) {
 
 using ReconnectConcurrent = Reconnect;
 
-// Goal: close() from any thread ends whatever runs, whenever it comes. Method: for each of many links a thread closes while
-// the link connects or waits, the moment shifted a little each time.
+// Goal: close() from any thread ends whatever runs, whenever it comes. Method: for each of many links a thread closes
+// while the link connects or waits, the moment shifted a little each time.
 TEST_F(ReconnectConcurrent, close_from_another_thread_ends_whatever_runs) {
   run(context, [](Reconnect& test) -> awaitable<void> {
     auto source = test.source_at();
@@ -355,7 +356,8 @@ TEST_F(ReconnectConcurrent, close_from_another_thread_ends_whatever_runs) {
       auto working = test.begin(connect_and_reconnect(*link));
       std::thread closer([&link, round] {
         const auto moment = std::chrono::steady_clock::now() + std::chrono::microseconds(round * 250);
-        while (std::chrono::steady_clock::now() < moment) std::this_thread::yield();
+        while (std::chrono::steady_clock::now() < moment)
+          std::this_thread::yield();
         link->close();
       });
       EXPECT_EQ(co_await working.end(), ErrorKind::Cancelled);
@@ -381,7 +383,8 @@ TEST_F(ReconnectConcurrent, one_link_may_be_asked_from_several_threads) {
       }
     });
     need(co_await link->connect(Lsn{0}));
-    for (int round = 0; round < 10; ++round) need(co_await link->schedule_reconnect(Lsn{0}));
+    for (int round = 0; round < 10; ++round)
+      need(co_await link->schedule_reconnect(Lsn{0}));
     done = true;
     asker.join();
     EXPECT_EQ(link->retry_facts().reconnects, 10u);

@@ -38,7 +38,8 @@ class Source : public LinkTest {
       if (!ended) seen.session_errors.push_back(ended.error().kind());
     };
     const auto session = [this](AcceptedMirror& mirror) { return record(mirror, seen); };
-    return std::make_unique<RunningSource>(context.get_executor(), listen(), std::move(policy), limits, session, callbacks);
+    return std::make_unique<RunningSource>(context.get_executor(), listen(), std::move(policy), limits, session,
+                                           callbacks);
   }
   std::unique_ptr<RunningSource> source() { return source(policy()); }
 
@@ -111,7 +112,8 @@ TEST_F(Source, four_stalled_streams_do_not_stop_a_fifth) {
     EXPECT_TRUE(co_await eventually([&] { return !test.seen.kinds.empty(); }));
     EXPECT_EQ(test.seen.kinds, std::vector<std::uint8_t>{0x21});
     // The stalled ones lost nothing while they waited.
-    for (auto& stream : stalled) need(co_await stream.send.write(SendBuffer(pattern(10))));
+    for (auto& stream : stalled)
+      need(co_await stream.send.write(SendBuffer(pattern(10))));
     EXPECT_TRUE(co_await eventually([&] { return test.seen.kinds.size() == 5; }));
     for (std::size_t i = 1; i < test.seen.streams.size(); ++i) {
       EXPECT_EQ(test.seen.streams[i].request.payload, pattern(10));
@@ -129,7 +131,8 @@ TEST_F(Source, a_later_stream_with_a_voter_class_frame_is_answered_and_closes_th
       auto stream = co_await request(*link, header_only(kind, 1000));
       std::vector<std::byte> header(frame_header_bytes);
       need(co_await stream.recv.read_exactly(header));
-      const auto announced = decode_frame_header(std::span<const std::byte, frame_header_bytes>(header.data(), frame_header_bytes));
+      const auto announced =
+          decode_frame_header(std::span<const std::byte, frame_header_bytes>(header.data(), frame_header_bytes));
       EXPECT_EQ(announced.kind, frame_kind::mirror_hello_ack);
       std::vector<std::byte> payload(announced.payload_bytes);
       need(co_await stream.recv.read_exactly(payload));
@@ -230,7 +233,8 @@ TEST_F(Source, a_bounded_number_shakes_hands_at_once_and_the_others_wait_their_t
     auto link = test.make_link(text_of(source->address()));
     const auto began = std::chrono::steady_clock::now();
     need(co_await link->connect(Lsn{0}));
-    EXPECT_GE(std::chrono::steady_clock::now() - began, 200ms) << "the silent one held the only place until its deadline";
+    EXPECT_GE(std::chrono::steady_clock::now() - began, 200ms)
+        << "the silent one held the only place until its deadline";
     need(co_await silent.closed());
     EXPECT_EQ(silent.close_code(), 0x11u);
     need(co_await source->stop());

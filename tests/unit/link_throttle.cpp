@@ -20,7 +20,8 @@ class Throttle : public ::testing::Test {
   Background<Result<void>> waiting() { return {context.get_executor(), throttle.wait_for_resume()}; }
   /// Lets everything that can run do so.
   static awaitable<void> settle() {
-    for (int round = 0; round < 5; ++round) co_await boost::asio::post(boost::asio::use_awaitable);
+    for (int round = 0; round < 5; ++round)
+      co_await boost::asio::post(boost::asio::use_awaitable);
   }
 };
 
@@ -123,10 +124,12 @@ TEST(ThrottleConcurrent, two_threads_acking_lose_nothing) {
   constexpr int rounds = 20'000;
   SendThrottle throttle(1'000'000'000);
   std::vector<SendThrottle::Ticket> tickets;
-  for (int i = 0; i < 2 * rounds; ++i) tickets.push_back(throttle.charge(3));
+  for (int i = 0; i < 2 * rounds; ++i)
+    tickets.push_back(throttle.charge(3));
   auto keeper = throttle.charge(11);
   auto ack = [&](int from) {
-    for (int i = from; i < 2 * rounds; i += 2) throttle.ack(tickets[static_cast<std::size_t>(i)]);
+    for (int i = from; i < 2 * rounds; i += 2)
+      throttle.ack(tickets[static_cast<std::size_t>(i)]);
   };
   std::thread first(ack, 0);
   std::thread second(ack, 1);
@@ -137,8 +140,9 @@ TEST(ThrottleConcurrent, two_threads_acking_lose_nothing) {
   EXPECT_EQ(throttle.in_flight(), 0u);
 }
 
-// Goal: no wake-up is lost between an ack on one thread and a wait on another. Method: senders on a pool charge frames larger
-// than the cap, an acker on its own thread lets go of each; a lost wake-up would leave a sender waiting for ever.
+// Goal: no wake-up is lost between an ack on one thread and a wait on another. Method: senders on a pool charge frames
+// larger than the cap, an acker on its own thread lets go of each; a lost wake-up would leave a sender waiting for
+// ever.
 TEST(ThrottleConcurrent, senders_and_an_acker_on_other_threads_never_deadlock) {
   SendThrottle throttle(100);
   boost::asio::thread_pool pool(3);
@@ -165,7 +169,8 @@ TEST(ThrottleConcurrent, senders_and_an_acker_on_other_threads_never_deadlock) {
       const std::scoped_lock lock(mutex);
       taken.swap(sent);
     }
-    for (const auto& ticket : taken) throttle.ack(ticket);
+    for (const auto& ticket : taken)
+      throttle.ack(ticket);
     std::this_thread::yield();
   }
   throttle.reset();

@@ -2,9 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_future.hpp>
-#include <atomic>
 #include <future>
 #include <thread>
 
@@ -42,7 +42,8 @@ TEST_F(WithTimeout, a_success_in_time_is_returned) {
 TEST_F(WithTimeout, an_error_in_time_is_returned_as_it_is) {
   run(context, [](WithTimeout& test) -> awaitable<void> {
     const auto began = std::chrono::steady_clock::now();
-    const auto result = co_await link::with_timeout(test.operation(0ms, MirrorError::codec("own"), cancelled()), 20s, late());
+    const auto result =
+        co_await link::with_timeout(test.operation(0ms, MirrorError::codec("own"), cancelled()), 20s, late());
     EXPECT_EQ(result.error().kind(), ErrorKind::HandshakeCodec);
     EXPECT_LT(std::chrono::steady_clock::now() - began, 10s) << "the timer was waited for";
   }(*this));
@@ -110,14 +111,15 @@ TEST_F(WithTimeout, a_stop_from_another_thread_interrupts) {
   std::thread stopper;
   run(context, [](WithTimeout& test, link::StopEvent& event, std::thread& thread) -> awaitable<void> {
     thread = std::thread([&event] { event.set(); });
-    const auto result = co_await link::interruptible(test.operation(60s, 7, cancelled()), link::when_set(event, late()));
+    const auto result =
+        co_await link::interruptible(test.operation(60s, 7, cancelled()), link::when_set(event, late()));
     EXPECT_EQ(result.error().kind(), ErrorKind::Timeout);
   }(*this, stop, stopper));
   stopper.join();
 }
 
-// Goal: timeouts, cancellations and successes that meet on a pool of threads neither race nor hang. Method: many operations
-// that end about when their timeout does, on four threads; every outcome must be one of the two.
+// Goal: timeouts, cancellations and successes that meet on a pool of threads neither race nor hang. Method: many
+// operations that end about when their timeout does, on four threads; every outcome must be one of the two.
 TEST(WithTimeoutConcurrent, on_a_pool_of_threads_every_operation_ends_one_way_or_the_other) {
   boost::asio::thread_pool pool(4);
   auto one = [](int round) -> Task<int> {
@@ -126,7 +128,8 @@ TEST(WithTimeoutConcurrent, on_a_pool_of_threads_every_operation_ends_one_way_or
       if (!slept) co_return MirrorError::cancelled("sleeping");
       co_return value;
     };
-    auto timed = link::with_timeout(sleeping(round), std::chrono::milliseconds((round + 1) % 3), MirrorError::timeout("late"));
+    auto timed =
+        link::with_timeout(sleeping(round), std::chrono::milliseconds((round + 1) % 3), MirrorError::timeout("late"));
     co_return co_await link::on_own_strand(std::move(timed));
   };
   std::vector<std::future<void>> rounds;
@@ -143,7 +146,8 @@ TEST(WithTimeoutConcurrent, on_a_pool_of_threads_every_operation_ends_one_way_or
   for (int round = 0; round < 600; ++round) {
     rounds.push_back(boost::asio::co_spawn(pool, keep(one(round), done, late), boost::asio::use_future));
   }
-  for (auto& round : rounds) round.get();
+  for (auto& round : rounds)
+    round.get();
   EXPECT_EQ(done + late, 600);
   EXPECT_GT(done.load(), 0);
   EXPECT_GT(late.load(), 0);
