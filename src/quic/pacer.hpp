@@ -1,6 +1,7 @@
 // Keeps a connection's payload below a given rate, for lines whose rate is known.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -20,6 +21,9 @@ class Pacer {
   std::size_t piece_bytes() const {
     return static_cast<std::size_t>(std::max(bytes_per_s_ * piece_seconds, static_cast<double>(piece_bytes_min)));
   }
+  /// What may be unacknowledged at least. A lost packet holds back the acknowledgement of all that was written after it, for a
+  /// round trip or two; a paced writer that waits for that loses the time for good.
+  std::uint64_t in_flight_bytes() const { return static_cast<std::uint64_t>(bytes_per_s_ * in_flight_seconds); }
   /// When the next `bytes` may go. Time that was not used is not saved up beyond one piece.
   Clock::time_point reserve(std::size_t bytes, Clock::time_point now) {
     const std::scoped_lock lock(mutex_);
@@ -34,6 +38,7 @@ class Pacer {
   // may be sent twice: the cap is meant for the line.
   static constexpr double payload_share = 0.94;
   static constexpr double piece_seconds = 0.002;
+  static constexpr double in_flight_seconds = 0.4;
   static constexpr std::size_t piece_bytes_min = 16 * 1024;
   double bytes_per_s_;
   std::mutex mutex_;

@@ -1,5 +1,6 @@
 #include "quic/stream_state.hpp"
 
+#include <algorithm>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -95,11 +96,16 @@ MirrorError StreamState::connection_end() const {
   return MirrorError::transport(TransportCause::stream_reset_locally, "the stream has ended");
 }
 
+std::uint64_t StreamState::in_flight_limit() const {
+  const auto& pacer = connection_->pacer();
+  return pacer.active() ? std::max(ideal_bytes_, pacer.in_flight_bytes()) : ideal_bytes_;
+}
+
 Task<void> StreamState::wait_for_room() {
   for (;;) {
     std::unique_lock lock(mutex_);
     if (auto obstacle = send_obstacle()) co_return *obstacle;
-    if (in_flight_bytes_ < ideal_bytes_) co_return Result<void>{};
+    if (in_flight_bytes_ < in_flight_limit()) co_return Result<void>{};
     const bool woken = co_await send_waiters_.wait(std::move(lock));
     if (!woken) co_return MirrorError::cancelled("writing to a stream");
   }
@@ -394,7 +400,7 @@ void StreamState::on_send_complete(SendRequest* raw_request) {
   const std::unique_ptr<SendRequest> request(raw_request);
   const std::scoped_lock lock(mutex_);
   in_flight_bytes_ -= request->bytes;
-  if (in_flight_bytes_ < ideal_bytes_) send_waiters_.notify_all();
+  if (in_flight_bytes_ < in_flight_limit()) send_waiters_.notify_all();
 }
 
 void StreamState::on_shutdown_complete() {

@@ -72,6 +72,8 @@ class StreamState : public std::enable_shared_from_this<StreamState> {
   /// Why sending / receiving is impossible now, if it is. With the mutex held.
   std::optional<MirrorError> send_obstacle() const;
   Task<void> not_opened(QUIC_STATUS status);
+  /// Unacknowledged bytes at which a writer waits. With the mutex held.
+  std::uint64_t in_flight_limit() const;
   Task<void> wait_for_room();
   Result<void> queue(std::unique_ptr<SendRequest> request);
   /// Lets the transport have the bytes of the shown view back. Takes the lock over.
