@@ -137,11 +137,14 @@ void ConnectionState::close(std::uint64_t code) {
   const auto connection = handle();
   // The transport would let a second code replace the first while that is still on its way.
   if (!end(closed_locally_error(), code) || !connection) return;
+  auto flags = QUIC_CONNECTION_SHUTDOWN_FLAG_NONE;
   {
     const std::scoped_lock lock(mutex_);
     if (!shut_down_) closing_ = api_.open_handles->closing();
+    // A source that never answered would not acknowledge a close either; waiting for that would hold up the process's end.
+    if (client_ && !connected_) flags = QUIC_CONNECTION_SHUTDOWN_FLAG_SILENT;
   }
-  api_->ConnectionShutdown(connection->raw(), QUIC_CONNECTION_SHUTDOWN_FLAG_NONE, code);
+  api_->ConnectionShutdown(connection->raw(), flags, code);
 }
 
 Task<void> ConnectionState::closed() {

@@ -355,9 +355,10 @@ async def source(script, credentials, alpn=ALPN):
 
 @dataclass
 class Said:
-    """What `crosslink ping -o json` said, with which exit code, after how long."""
+    """What `crosslink ping -o json` said, with which exit code; after how long it said so, and how long it lived."""
     code: int
     json: dict
+    answer_seconds: float
     seconds: float
 
 
@@ -369,14 +370,17 @@ async def ping(port, credentials, *more, cluster="prod-us", database="orders"):
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         async with asyncio.timeout(DEADLINE_S):
-            out, err = await process.communicate()
+            first = await process.stdout.readline()
+            answered = time.monotonic()
+            rest, err = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
+    out = first + rest
     if process.returncode < 0 or not out or err:
         raise AssertionError(f"ping ended with {process.returncode}; stderr: {err.decode()}")
-    return Said(process.returncode, json.loads(out), time.monotonic() - began)
+    return Said(process.returncode, json.loads(out), answered - began, time.monotonic() - began)
 
 
 class Listening:
