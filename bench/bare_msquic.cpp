@@ -1,13 +1,14 @@
-// The yardstick for `crosslink bench link`: one stream over the transport's C interface, callbacks only, none of our code.
+// The yardstick for `crosslink bench link`: one stream over the transport's C interface, callbacks only, none of our
+// code.
 //
-//   bare_msquic --bytes 4000000000 --congestion bbr --ca ca.pem --cert a.pem --key a.key                 both ends, loopback
-//   bare_msquic --listen 0.0.0.0:7500 --ca ...        the sender
-//   bare_msquic --connect 10.77.0.1:7500 --ca ...     the receiver, which prints the figures
+//   bare_msquic --bytes 4000000000 --congestion bbr --ca ca.pem --cert a.pem --key a.key                 both ends,
+//   loopback bare_msquic --listen 0.0.0.0:7500 --ca ...        the sender bare_msquic --connect 10.77.0.1:7500 --ca ...
+//   the receiver, which prints the figures
 //
-// The same settings as the product: max-throughput profile, no send buffering, 16 MiB windows, the ideal amount in flight,
-// mutual TLS, sends of 1 MiB.
-#include <msquic.h>
+// The same settings as the product: max-throughput profile, no send buffering, 16 MiB windows, the ideal amount in
+// flight, mutual TLS, sends of 1 MiB.
 #include <arpa/inet.h>
+#include <msquic.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -70,7 +71,8 @@ struct Sender {
       }
       left -= now;
       in_flight += now;
-      require(api->StreamSend(stream, piece, 1, left == 0 ? QUIC_SEND_FLAG_FIN : QUIC_SEND_FLAG_NONE, piece), "StreamSend");
+      require(api->StreamSend(stream, piece, 1, left == 0 ? QUIC_SEND_FLAG_FIN : QUIC_SEND_FLAG_NONE, piece),
+              "StreamSend");
     }
   }
 };
@@ -138,7 +140,8 @@ QUIC_STATUS receiver_connection(HQUIC connection, void* context, QUIC_CONNECTION
     HQUIC stream = nullptr;
     require(api->StreamOpen(connection, QUIC_STREAM_OPEN_FLAG_NONE, receiver_stream, context, &stream), "StreamOpen");
     receiver.request.Buffer = reinterpret_cast<std::uint8_t*>(&receiver.asked);
-    require(api->StreamSend(stream, &receiver.request, 1, QUIC_SEND_FLAG_START | QUIC_SEND_FLAG_FIN, nullptr), "StreamSend");
+    require(api->StreamSend(stream, &receiver.request, 1, QUIC_SEND_FLAG_START | QUIC_SEND_FLAG_FIN, nullptr),
+            "StreamSend");
   } else if (event->Type == QUIC_CONNECTION_EVENT_SHUTDOWN_INITIATED_BY_TRANSPORT) {
     fail("the connection ended", event->SHUTDOWN_INITIATED_BY_TRANSPORT.Status);
   } else if (event->Type == QUIC_CONNECTION_EVENT_SHUTDOWN_COMPLETE) {
@@ -161,8 +164,9 @@ QUIC_SETTINGS make_settings(const Options& options) {
   settings.IsSet.PeerBidiStreamCount = 1;
   settings.IdleTimeoutMs = 10'000;
   settings.IsSet.IdleTimeoutMs = 1;
-  settings.CongestionControlAlgorithm = static_cast<std::uint16_t>(
-      options.at("congestion") == "bbr" ? QUIC_CONGESTION_CONTROL_ALGORITHM_BBR : QUIC_CONGESTION_CONTROL_ALGORITHM_CUBIC);
+  settings.CongestionControlAlgorithm =
+      static_cast<std::uint16_t>(options.at("congestion") == "bbr" ? QUIC_CONGESTION_CONTROL_ALGORITHM_BBR
+                                                                   : QUIC_CONGESTION_CONTROL_ALGORITHM_CUBIC);
   settings.IsSet.CongestionControlAlgorithm = 1;
   return settings;
 }
@@ -173,13 +177,15 @@ HQUIC make_configuration(HQUIC registration, const Options& options, bool client
                          reinterpret_cast<std::uint8_t*>(const_cast<char*>(alpn_name.data()))};
   const QUIC_SETTINGS settings = make_settings(options);
   HQUIC configuration = nullptr;
-  require(api->ConfigurationOpen(registration, &alpn, 1, &settings, sizeof(settings), nullptr, &configuration), "ConfigurationOpen");
+  require(api->ConfigurationOpen(registration, &alpn, 1, &settings, sizeof(settings), nullptr, &configuration),
+          "ConfigurationOpen");
   QUIC_CERTIFICATE_FILE files{options.at("key").c_str(), options.at("cert").c_str()};
   QUIC_CREDENTIAL_CONFIG credential{};
   credential.Type = QUIC_CREDENTIAL_TYPE_CERTIFICATE_FILE;
   credential.CertificateFile = &files;
   credential.CaCertificateFile = options.at("ca").c_str();
-  credential.Flags = QUIC_CREDENTIAL_FLAG_SET_CA_CERTIFICATE_FILE | QUIC_CREDENTIAL_FLAG_USE_TLS_BUILTIN_CERTIFICATE_VALIDATION |
+  credential.Flags = QUIC_CREDENTIAL_FLAG_SET_CA_CERTIFICATE_FILE |
+                     QUIC_CREDENTIAL_FLAG_USE_TLS_BUILTIN_CERTIFICATE_VALIDATION |
                      (client ? QUIC_CREDENTIAL_FLAG_CLIENT : QUIC_CREDENTIAL_FLAG_REQUIRE_CLIENT_AUTHENTICATION);
   require(api->ConfigurationLoadCredential(configuration, &credential), "ConfigurationLoadCredential");
   return configuration;
@@ -228,15 +234,16 @@ void receive(HQUIC registration, const Options& options) {
   const QUIC_ADDR remote = parse(options.at("connect"));
   require(api->SetParam(receiver.connection, QUIC_PARAM_CONN_REMOTE_ADDRESS, sizeof(remote), &remote), "address");
   const auto begin = std::chrono::steady_clock::now();
-  require(api->ConnectionStart(receiver.connection, configuration, AF_INET, "source", ntohs(remote.Ipv4.sin_port)), "ConnectionStart");
+  require(api->ConnectionStart(receiver.connection, configuration, AF_INET, "source", ntohs(remote.Ipv4.sin_port)),
+          "ConnectionStart");
   receiver.finished.wait();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   api->ConnectionShutdown(receiver.connection, QUIC_CONNECTION_SHUTDOWN_FLAG_NONE, 0);
   receiver.ended.wait();
   api->ConnectionClose(receiver.connection);
   std::printf("{\"bytes\":%llu,\"seconds\":%.3f,\"gbit_per_s\":%.3f,\"mirror_peak_memory_kib\":%ld}\n",
-              static_cast<unsigned long long>(receiver.got), seconds, static_cast<double>(receiver.got) * 8 / seconds / 1e9,
-              peak_memory_kib());
+              static_cast<unsigned long long>(receiver.got), seconds,
+              static_cast<double>(receiver.got) * 8 / seconds / 1e9, peak_memory_kib());
   if (receiver.got != receiver.asked) std::exit(1);
 }
 
@@ -252,7 +259,8 @@ void with_registration(void (*work)(HQUIC, const Options&), const Options& optio
 
 int main(int argc, char** argv) {
   Options options{{"bytes", "1000000000"}, {"congestion", "bbr"}};
-  for (int i = 1; i + 1 < argc; i += 2) options[argv[i] + 2] = argv[i + 1];
+  for (int i = 1; i + 1 < argc; i += 2)
+    options[argv[i] + 2] = argv[i + 1];
   for (const char* needed : {"ca", "cert", "key"}) {
     if (!options.contains(needed)) {
       std::fprintf(stderr, "bare_msquic: --%s is needed; see the head of bench/bare_msquic.cpp\n", needed);
@@ -260,7 +268,8 @@ int main(int argc, char** argv) {
     }
   }
   if (options.contains("listen")) {
-    with_registration([](HQUIC registration, const Options& all) { send_once(registration, all, STDOUT_FILENO); }, options);
+    with_registration([](HQUIC registration, const Options& all) { send_once(registration, all, STDOUT_FILENO); },
+                      options);
     return 0;
   }
   if (options.contains("connect")) {

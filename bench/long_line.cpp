@@ -1,9 +1,11 @@
-// Two network namespaces joined by an emulated long line, in user space over TUN devices: kernels without netem, fair to TCP and UDP.
+// Two network namespaces joined by an emulated long line, in user space over TUN devices: kernels without netem, fair
+// to TCP and UDP.
 //
 //   long_line NAME --rtt-ms 100 --loss 0.01 --rate-mbit 500 [--queue-ms 100] [--jitter-ms 0]
 //
-// NAME-a has 10.77.0.1, NAME-b 10.77.0.2; run programs with `ip netns exec NAME-a ...`. Prints "ready", forwards until its
-// standard input ends, and removes both namespaces. Lines on standard input: "loss 0.05", "down", "up". Needs root and iproute2.
+// NAME-a has 10.77.0.1, NAME-b 10.77.0.2; run programs with `ip netns exec NAME-a ...`. Prints "ready", forwards until
+// its standard input ends, and removes both namespaces. Lines on standard input: "loss 0.05", "down", "up". Needs root
+// and iproute2.
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
@@ -132,7 +134,8 @@ void forward(int a, int b, Options& options) {
   while (stopping == 0) {
     const auto now = Clock::now();
     auto next = now + milliseconds(20);
-    for (auto& direction : directions) next = std::min(next, direction.let_out(now));
+    for (auto& direction : directions)
+      next = std::min(next, direction.let_out(now));
     const auto wait = std::max(next - Clock::now(), Clock::duration::zero());
     const timespec timeout{0, static_cast<long>(std::chrono::duration_cast<std::chrono::nanoseconds>(wait).count())};
     std::array<pollfd, 3> polled{{{a, POLLIN, 0}, {b, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}}};
@@ -150,7 +153,8 @@ int main(int argc, char** argv) {
   if (argc < 2) fail("usage: see the head of bench/long_line.cpp");
   const std::string name = argv[1];
   Options options{{"rtt-ms", 100}, {"jitter-ms", 0}, {"loss", 0}, {"rate-mbit", 0}, {"queue-ms", 100}};
-  for (int i = 2; i + 1 < argc; i += 2) options[argv[i] + 2] = std::atof(argv[i + 1]);
+  for (int i = 2; i + 1 < argc; i += 2)
+    options[argv[i] + 2] = std::atof(argv[i + 1]);
   std::signal(SIGTERM, [](int) { stopping = 1; });
   std::signal(SIGINT, [](int) { stopping = 1; });
   const int a = open_end(name + "-a", "10.77.0.1");

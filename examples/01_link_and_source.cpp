@@ -36,7 +36,8 @@ SourcePolicy policy() {
   return result;
 }
 
-awaitable<void> mirror(quic::Endpoint endpoint, quic::Address source, std::string folder, MirrorAcceptor& acceptor, int& exit_code) {
+awaitable<void> mirror(quic::Endpoint endpoint, quic::Address source, std::string folder, MirrorAcceptor& acceptor,
+                       int& exit_code) {
   quic::ClientConfig config;
   config.tls = files(folder, "eu-1");
   const std::string address = "127.0.0.1:" + std::to_string(source.port());
@@ -49,7 +50,8 @@ awaitable<void> mirror(quic::Endpoint endpoint, quic::Address source, std::strin
   if (!ack) {
     exit_code = fail(ack.error());
   } else {
-    std::cout << "connected to " << ack->source_cluster_id.str() << ", " << link.connection()->facts().tls_version << "\n";
+    std::cout << "connected to " << ack->source_cluster_id.str() << ", " << link.connection()->facts().tls_version
+              << "\n";
     std::cout << (ack->snapshot_lsn == no_snapshot ? "no snapshot: the log follows\n" : "a snapshot follows\n");
   }
 

@@ -1,11 +1,11 @@
 // SendThrottle: a sender that never has more than a cap in flight, and a receiver that lets go.
 //
 //   02_throttle
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <algorithm>
 #include <deque>
 #include <iostream>
 

@@ -47,7 +47,8 @@ Task<void> follow(boost::asio::io_context& context, quic::Endpoint endpoint, std
 
   quic::ClientConfig at_mirror;
   at_mirror.tls = files(folder, "eu-1");
-  CrossClusterLink link(ClusterId("prod-us"), DatabaseId("orders"), "127.0.0.1:" + std::to_string(address.port()), endpoint, at_mirror);
+  CrossClusterLink link(ClusterId("prod-us"), DatabaseId("orders"), "127.0.0.1:" + std::to_string(address.port()),
+                        endpoint, at_mirror);
   auto ack = co_await link.connect(Lsn{100});
   if (!ack) co_return ack.error();
   std::cout << "connected\n";

@@ -3,7 +3,8 @@
 // Every asynchronous function is `Task<T>`: a Boost.Asio awaitable of Result<T>. Rules that hold for all of them:
 //  - it starts when awaited, and whoever awaits it sees its end;
 //  - it may be awaited from any executor; it resumes on the awaiting coroutine's executor;
-//  - it can be cancelled with Asio's per-operation cancellation (any cancellation_type) and then returns kind Cancelled.
+//  - it can be cancelled with Asio's per-operation cancellation (any cancellation_type) and then returns kind
+//  Cancelled.
 //    As with every Asio operation, a coroutine whose throw_if_cancelled is true (Asio's default) throws
 //    boost::system::system_error at its next co_await after a cancellation; set it to false to see the Result instead;
 //  - it throws nothing but std::bad_alloc and that;

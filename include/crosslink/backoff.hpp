@@ -7,7 +7,8 @@ namespace crosslink {
 
 inline constexpr std::chrono::milliseconds backoff_base{500};
 inline constexpr std::chrono::milliseconds backoff_cap{30'000};
-/// Each delay is drawn evenly from 75 % to 125 % of the backoff, so that mirrors of one source do not come back together.
+/// Each delay is drawn evenly from 75 % to 125 % of the backoff, so that mirrors of one source do not come back
+/// together.
 inline constexpr double backoff_jitter = 0.25;
 /// Dial and handshake together.
 inline constexpr std::chrono::milliseconds handshake_deadline{5'000};

@@ -1,9 +1,9 @@
 // The one error type of crosslink, and the one table of what each kind means.
 //
-// Every fallible function returns Result<T> (result.hpp) holding a MirrorError: a kind, who caused it, data that programs
-// can read, and a sentence for people. The table (error_rules) is the only place that says, for each kind, who raises it,
-// its code on the wire, what a reconnect does with it, the exit code and the mirror's status. docs/protocol.md prints the
-// same table; a test compares the two.
+// Every fallible function returns Result<T> (result.hpp) holding a MirrorError: a kind, who caused it, data that
+// programs can read, and a sentence for people. The table (error_rules) is the only place that says, for each kind, who
+// raises it, its code on the wire, what a reconnect does with it, the exit code and the mirror's status.
+// docs/protocol.md prints the same table; a test compares the two.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,8 @@ enum class ErrorKind : std::uint8_t {
   AlreadyConnected,
   Cancelled,
   MirrorPromoted,
-  Configuration,  ///< a file, address or option given to us cannot be used; ours, beyond the other implementation's kinds
+  Configuration,  ///< a file, address or option given to us cannot be used; ours, beyond the other implementation's
+                  ///< kinds
   Storage,
   SnapshotOffsetRegression,
   SnapshotCrcMismatch,
@@ -51,38 +52,61 @@ enum class CausedBy : std::uint8_t { us, peer, transport };
 
 /// What exactly went wrong below the protocol. Each way a connection or stream can end has its own value.
 enum class TransportCause : std::uint8_t {
-  unresolved,              ///< the name has no address (transport)
-  unreachable,             ///< no route, or nobody listens at that port (transport)
-  refused,                 ///< the peer's endpoint refuses new connections (peer)
-  handshake_timeout,       ///< no complete QUIC handshake in time (transport)
-  idle_timeout,            ///< nothing was heard for the idle timeout (transport)
-  peer_silent,             ///< what we sent is no longer acknowledged: peer killed or line cut (transport)
-  closed_locally,          ///< we closed the connection (us)
-  closed_by_peer,          ///< the peer closed the connection with an application code (peer)
-  stream_reset_locally,    ///< we gave the stream up (us)
-  stream_finished_locally, ///< we had already finished sending on the stream (us)
-  stream_reset_by_peer,    ///< the peer gave up sending on the stream (peer)
-  stream_stopped_by_peer,  ///< the peer no longer reads the stream (peer)
-  stream_ended_early,      ///< the stream ended in the middle of what was to be read (peer)
-  protocol,                ///< the QUIC layers disagree (peer)
-  local_failure,           ///< our own transport could not do it, out of memory for instance (us)
+  unresolved,               ///< the name has no address (transport)
+  unreachable,              ///< no route, or nobody listens at that port (transport)
+  refused,                  ///< the peer's endpoint refuses new connections (peer)
+  handshake_timeout,        ///< no complete QUIC handshake in time (transport)
+  idle_timeout,             ///< nothing was heard for the idle timeout (transport)
+  peer_silent,              ///< what we sent is no longer acknowledged: peer killed or line cut (transport)
+  closed_locally,           ///< we closed the connection (us)
+  closed_by_peer,           ///< the peer closed the connection with an application code (peer)
+  stream_reset_locally,     ///< we gave the stream up (us)
+  stream_finished_locally,  ///< we had already finished sending on the stream (us)
+  stream_reset_by_peer,     ///< the peer gave up sending on the stream (peer)
+  stream_stopped_by_peer,   ///< the peer no longer reads the stream (peer)
+  stream_ended_early,       ///< the stream ended in the middle of what was to be read (peer)
+  protocol,                 ///< the QUIC layers disagree (peer)
+  local_failure,            ///< our own transport could not do it, out of memory for instance (us)
 };
 
 /// Data of each kind. Kinds that need no more than the sentence carry std::monostate.
-struct ClusterIds { std::string declared; std::string remote; };  ///< what we named, what the other side says it is
-struct VersionMismatch { std::uint16_t local = 0; };
-struct DatabaseName { std::string database; };
-struct TransportFault { TransportCause cause{}; std::optional<std::uint64_t> code; };  ///< code: QUIC application code
-struct SnapshotOffsets { std::string database; std::uint64_t expected = 0, actual = 0; };
-struct SnapshotCrcs { std::string database; std::uint32_t stored = 0, computed = 0; };
-struct CapExceeded { std::string database; std::uint64_t in_flight_bytes = 0, cap_bytes = 0; };
-struct LogWindow { Lsn oldest, head; };
-struct AtLsn { Lsn lsn; };
-using ErrorData = std::variant<std::monostate, ClusterIds, VersionMismatch, DatabaseName, TransportFault, SnapshotOffsets,
-                               SnapshotCrcs, CapExceeded, LogWindow, AtLsn>;
+struct ClusterIds {
+  std::string declared;
+  std::string remote;
+};  ///< what we named, what the other side says it is
+struct VersionMismatch {
+  std::uint16_t local = 0;
+};
+struct DatabaseName {
+  std::string database;
+};
+struct TransportFault {
+  TransportCause cause{};
+  std::optional<std::uint64_t> code;
+};  ///< code: QUIC application code
+struct SnapshotOffsets {
+  std::string database;
+  std::uint64_t expected = 0, actual = 0;
+};
+struct SnapshotCrcs {
+  std::string database;
+  std::uint32_t stored = 0, computed = 0;
+};
+struct CapExceeded {
+  std::string database;
+  std::uint64_t in_flight_bytes = 0, cap_bytes = 0;
+};
+struct LogWindow {
+  Lsn oldest, head;
+};
+struct AtLsn {
+  Lsn lsn;
+};
+using ErrorData = std::variant<std::monostate, ClusterIds, VersionMismatch, DatabaseName, TransportFault,
+                               SnapshotOffsets, SnapshotCrcs, CapExceeded, LogWindow, AtLsn>;
 
-/// A value; copyable, no resources. The message is one sentence that names the thing and, where there is one, the way out;
-/// text that came from a peer is already escaped in it.
+/// A value; copyable, no resources. The message is one sentence that names the thing and, where there is one, the way
+/// out; text that came from a peer is already escaped in it.
 class MirrorError {
  public:
   MirrorError(ErrorKind kind, CausedBy caused_by, std::string message, ErrorData data = {});
@@ -114,20 +138,21 @@ class MirrorError {
 
 /// What schedule_reconnect does with a kind.
 enum class InReconnect : std::uint8_t {
-  hard,          ///< returned at once
-  retry,         ///< next attempt after the backoff
-  session_stays, ///< does not end the session
+  hard,           ///< returned at once
+  retry,          ///< next attempt after the backoff
+  session_stays,  ///< does not end the session
   restart_snapshot,
   last_good_chunk,
-  bootstrap,     ///< bootstrap anew
-  halt,          ///< Halted, the data kept, an operator decides
+  bootstrap,  ///< bootstrap anew
+  halt,       ///< Halted, the data kept, an operator decides
 };
 
 struct ErrorRule {
   ErrorKind kind;
   std::string_view name;       ///< spelling in JSON, logs and docs
   std::string_view raised_by;  ///< "source", "mirror", "either", "local"
-  /// Application close code and `error_code` of an ack; absent: never on the wire as a code ("local" or in a Failure frame).
+  /// Application close code and `error_code` of an ack; absent: never on the wire as a code ("local" or in a Failure
+  /// frame).
   std::optional<std::uint64_t> wire_code;
   InReconnect in_reconnect;
   std::optional<int> exit_code;  ///< absent: the kind never ends a command

@@ -1,5 +1,6 @@
 // Frames: `[u8 kind][u32 big-endian payload length][payload]`, the unit of every crosslink stream.
-// Source of the layout and of every number here: design sections 4 and 5 (the handshake part is contract); docs/protocol.md.
+// Source of the layout and of every number here: design sections 4 and 5 (the handshake part is contract);
+// docs/protocol.md.
 #pragma once
 
 #include <array>
@@ -17,7 +18,8 @@ namespace crosslink {
 inline constexpr std::size_t frame_header_bytes = 5;
 /// Largest payload of the two handshake frames. Contract.
 inline constexpr std::size_t handshake_payload_bytes_max = 4096;
-/// Largest payload of a control or request frame after the handshake. Worst-case memory a peer can make us hold per stream.
+/// Largest payload of a control or request frame after the handshake. Worst-case memory a peer can make us hold per
+/// stream.
 inline constexpr std::size_t control_payload_bytes_max = 64 * 1024;
 /// Most data bytes in one bulk frame. Design section 5.
 inline constexpr std::size_t bulk_data_bytes_max = 1024 * 1024;
@@ -26,7 +28,7 @@ inline constexpr std::size_t bulk_data_bytes_max = 1024 * 1024;
 namespace frame_kind {
 inline constexpr std::uint8_t mirror_hello = 0x01;
 inline constexpr std::uint8_t mirror_hello_ack = 0x02;
-inline constexpr std::uint8_t bench = 0x60;    ///< `crosslink bench link` only
+inline constexpr std::uint8_t bench = 0x60;  ///< `crosslink bench link` only
 inline constexpr std::uint8_t failure = 0x7f;
 }  // namespace frame_kind
 
@@ -76,7 +78,7 @@ class FrameAssembler {
 
 /// 0x7f Failure: {kind, detail}, a MessagePack map. `detail` is escaped and cut to 512 bytes on encoding.
 struct Failure {
-  std::string kind;    ///< an ErrorKind's name
+  std::string kind;  ///< an ErrorKind's name
   std::string detail;
 };
 std::vector<std::byte> encode_failure(const Failure& failure);  ///< the whole frame

@@ -1,5 +1,6 @@
 // The two handshake messages and their bytes. Contract: wire-compatible with the other implementation, byte for byte
-// (tests/unit checks every golden vector both ways). Nothing may ever be added here: the other side refuses unknown fields.
+// (tests/unit checks every golden vector both ways). Nothing may ever be added here: the other side refuses unknown
+// fields.
 //
 //   mirror                        source
 //     | -- 0x01 MirrorHello ----->  |   first bidi stream, opened by the mirror
@@ -23,19 +24,19 @@ inline constexpr std::uint16_t protocol_version = 1;
 inline constexpr std::size_t error_detail_bytes_max = 512;
 
 struct MirrorHello {
-  ClusterId source_cluster;         ///< the cluster the mirror believes it talks to
+  ClusterId source_cluster;  ///< the cluster the mirror believes it talks to
   DatabaseId source_database_id;
-  Lsn last_applied_lsn;             ///< 0: nothing yet
+  Lsn last_applied_lsn;  ///< 0: nothing yet
   std::uint16_t protocol_version = crosslink::protocol_version;
   friend bool operator==(const MirrorHello&, const MirrorHello&) = default;
 };
 
 struct MirrorHelloAck {
   bool accepted = false;
-  std::uint8_t error_code = 0;      ///< a wire code of error_rules(); 0 when accepted
-  std::string error_detail;         ///< empty when accepted; from the peer: escape before printing
-  ClusterId source_cluster_id;      ///< who the source says it is
-  Lsn snapshot_lsn;                 ///< no_snapshot (all ones): streaming goes on from last_applied + 1
+  std::uint8_t error_code = 0;             ///< a wire code of error_rules(); 0 when accepted
+  std::string error_detail;                ///< empty when accepted; from the peer: escape before printing
+  ClusterId source_cluster_id;             ///< who the source says it is
+  Lsn snapshot_lsn;                        ///< no_snapshot (all ones): streaming goes on from last_applied + 1
   std::uint64_t snapshot_bytes_total = 0;  ///< an estimate
   friend bool operator==(const MirrorHelloAck&, const MirrorHelloAck&) = default;
 };
@@ -48,8 +49,8 @@ Result<std::vector<std::byte>> encode_frame(const MirrorHello& hello);
 Result<std::vector<std::byte>> encode_frame(const MirrorHelloAck& ack);
 
 /// Lenient: any key order, wider integer and string forms, map16 and map32, bytes after the map.
-/// Errors (peer), all HandshakeCodec: empty payload, over 4096 bytes, not a map (array form included), a missing, unknown or
-/// doubled field, a value of the wrong type or out of range, text that is not UTF-8, truncated bytes.
+/// Errors (peer), all HandshakeCodec: empty payload, over 4096 bytes, not a map (array form included), a missing,
+/// unknown or doubled field, a value of the wrong type or out of range, text that is not UTF-8, truncated bytes.
 Result<MirrorHello> decode_hello(std::span<const std::byte> payload);
 Result<MirrorHelloAck> decode_ack(std::span<const std::byte> payload);
 

@@ -1,7 +1,7 @@
 // Strong types shared by every public header.
 //
-// An LSN and a byte count are both 64-bit numbers, a cluster id and a database id are both text: mixing them up compiles
-// silently unless each has a type of its own.
+// An LSN and a byte count are both 64-bit numbers, a cluster id and a database id are both text: mixing them up
+// compiles silently unless each has a type of its own.
 #pragma once
 
 #include <compare>
@@ -42,14 +42,15 @@ using ClusterId = detail::Id<struct ClusterIdTag>;
 /// Name of a database within its cluster.
 using DatabaseId = detail::Id<struct DatabaseIdTag>;
 
-/// True when `text` can be a DNS name: 1 to 253 characters, labels of 1 to 63 letters, digits, hyphens or underscores, no
-/// hyphen at a label's ends, no trailing dot, no wildcard. Cluster ids that cross a real link must pass this.
+/// True when `text` can be a DNS name: 1 to 253 characters, labels of 1 to 63 letters, digits, hyphens or underscores,
+/// no hyphen at a label's ends, no trailing dot, no wildcard. Cluster ids that cross a real link must pass this.
 bool is_dns_name(std::string_view text);
 
 /// ASCII case folded comparison, as DNS names and cluster ids are compared.
 bool equal_ignoring_case(std::string_view a, std::string_view b);
 
-/// Text from a peer, made safe to print: control characters, quotes, backslashes and bytes that are not valid UTF-8 become
+/// Text from a peer, made safe to print: control characters, quotes, backslashes and bytes that are not valid UTF-8
+/// become
 /// `\xNN`; at most `bytes_max` bytes come out (cut at an escape's or a character's end, followed by nothing).
 std::string escape(std::string_view text, std::size_t bytes_max = 512);
 

@@ -49,7 +49,8 @@ struct Part {
 awaitable<void> shake_hands(const Work& work, std::uint64_t& left, Part& part) {
   while (left > 0 && !part.error) {
     --left;
-    CrossClusterLink link(ClusterId(work.options.cluster_id), DatabaseId("bench"), work.address, work.endpoint, work.config);
+    CrossClusterLink link(ClusterId(work.options.cluster_id), DatabaseId("bench"), work.address, work.endpoint,
+                          work.config);
     const auto begin = Clock::now();
     auto ack = co_await link.connect(Lsn{0});
     if (!ack) {
@@ -67,7 +68,8 @@ awaitable<Part> run_part(const Work& work, std::uint64_t at_once) {
   auto executor = co_await boost::asio::this_coro::executor;
   link::TaskGroup group(executor);
   const auto begin = Clock::now();
-  for (std::uint64_t i = 0; i < at_once; ++i) group.spawn(shake_hands(work, left, part));
+  for (std::uint64_t i = 0; i < at_once; ++i)
+    group.spawn(shake_hands(work, left, part));
   co_await group.drain();
   part.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   std::ranges::sort(part.milliseconds);
@@ -80,9 +82,11 @@ awaitable<int> measure(const Globals& globals, const Work& work) {
   if (sequential.error) co_return report_error(globals, *sequential.error);
   const auto parallel = co_await run_part(work, work.options.parallel);
   if (parallel.error) co_return report_error(globals, *parallel.error);
-  boost::json::object object{{"sequential", sequential.json()}, {"parallel", parallel.json()}, {"at_once", work.options.parallel}};
-  co_return report_good(globals, std::move(object),
-                        fmt::format("one at a time: {}\n{} at once: {}", sequential.text(), work.options.parallel, parallel.text()));
+  boost::json::object object{
+      {"sequential", sequential.json()}, {"parallel", parallel.json()}, {"at_once", work.options.parallel}};
+  co_return report_good(
+      globals, std::move(object),
+      fmt::format("one at a time: {}\n{} at once: {}", sequential.text(), work.options.parallel, parallel.text()));
 }
 
 }  // namespace

@@ -88,14 +88,16 @@ std::uint64_t wire_bytes(std::uint64_t total) {
   return total + (total + bulk_data_bytes_max - 1) / bulk_data_bytes_max * frame_header_bytes;
 }
 
-Task<void> receive(quic::BidiStream& stream, std::uint64_t total, SendThrottle throttle, Progress& progress, StreamOutcome& outcome) {
+Task<void> receive(quic::BidiStream& stream, std::uint64_t total, SendThrottle throttle, Progress& progress,
+                   StreamOutcome& outcome) {
   if (auto asked = co_await stream.send.write(quic::SendBuffer(number_frame(total))); !asked) co_return asked;
   DataFrames frames;
   std::uint64_t acknowledged = 0;
   for (std::uint64_t left = wire_bytes(total); left > 0;) {
     auto view = co_await stream.recv.read();
     if (!view) co_return view.error();
-    if (view->total_bytes == 0) co_return MirrorError::protocol_violation("the source ended the stream before its last byte");
+    if (view->total_bytes == 0)
+      co_return MirrorError::protocol_violation("the source ended the stream before its last byte");
     const auto ticket = throttle.charge(view->total_bytes);
     std::uint64_t consumed = 0;
     for (std::size_t i = 0; i < view->piece_count && consumed < left; ++i) {
@@ -111,7 +113,8 @@ Task<void> receive(quic::BidiStream& stream, std::uint64_t total, SendThrottle t
     progress.add(consumed);
     if (outcome.bytes - acknowledged >= bench_ack_bytes || left == 0) {
       acknowledged = outcome.bytes;
-      if (auto acked = co_await stream.send.write(quic::SendBuffer(number_frame(acknowledged))); !acked) co_return acked;
+      if (auto acked = co_await stream.send.write(quic::SendBuffer(number_frame(acknowledged))); !acked)
+        co_return acked;
     }
   }
   std::array<std::byte, frame_header_bytes + BenchReport::payload_bytes> report{};
@@ -127,7 +130,8 @@ awaitable<void> one_stream(CrossClusterLink& link, std::uint64_t total, Progress
     outcome.error = stream.error();
     co_return;
   }
-  if (auto received = co_await receive(*stream, total, link.throttle, progress, outcome); !received) outcome.error = received.error();
+  if (auto received = co_await receive(*stream, total, link.throttle, progress, outcome); !received)
+    outcome.error = received.error();
 }
 
 struct Figures {
@@ -165,7 +169,8 @@ Task<Figures> move_bytes(const Globals& globals, const BenchOptions& options, Cr
   co_return figures;
 }
 
-int print(const Globals& globals, const BenchOptions& options, const Figures& figures, std::uint64_t source_peak_bytes) {
+int print(const Globals& globals, const BenchOptions& options, const Figures& figures,
+          std::uint64_t source_peak_bytes) {
   const double rate = static_cast<double>(figures.bytes) * 8 / figures.seconds / 1e9;
   boost::json::object object{{"bytes", figures.bytes},
                              {"seconds", figures.seconds},
@@ -178,9 +183,10 @@ int print(const Globals& globals, const BenchOptions& options, const Figures& fi
                              {"mirror_peak_memory_bytes", own_peak_memory_bytes()},
                              {"source_peak_memory_bytes", nullptr}};
   if (source_peak_bytes > 0) object["source_peak_memory_bytes"] = source_peak_bytes;
-  auto text = fmt::format("{} bytes in {:.2f} s over {} stream(s): {:.3f} Gbit/s, {}, round trip {} us, {} of {} packets lost",
-                          figures.bytes, figures.seconds, options.streams, rate, figures.facts.congestion,
-                          figures.facts.round_trip.count(), figures.report.packets_lost, figures.report.packets_sent);
+  auto text =
+      fmt::format("{} bytes in {:.2f} s over {} stream(s): {:.3f} Gbit/s, {}, round trip {} us, {} of {} packets lost",
+                  figures.bytes, figures.seconds, options.streams, rate, figures.facts.congestion,
+                  figures.facts.round_trip.count(), figures.report.packets_lost, figures.report.packets_sent);
   text += fmt::format("\npeak memory: mirror {:.0f} MB", static_cast<double>(own_peak_memory_bytes()) / 1e6);
   if (source_peak_bytes > 0) text += fmt::format(", source {:.0f} MB", static_cast<double>(source_peak_bytes) / 1e6);
   return report_good(globals, std::move(object), text);

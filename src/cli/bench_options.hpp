@@ -16,8 +16,8 @@ namespace crosslink::cli {
 struct BenchOptions {
   std::uint64_t bytes = 1'000'000'000;
   std::uint64_t streams = 1;
-  std::uint64_t count = 1000;       ///< handshakes
-  std::uint64_t parallel = 32;      ///< handshakes at once in the parallel part
+  std::uint64_t count = 1000;   ///< handshakes
+  std::uint64_t parallel = 32;  ///< handshakes at once in the parallel part
   std::uint64_t rate_mbit_per_s = 0;
   quic::CongestionControl congestion = quic::CongestionControl::bbr;
   std::string listen, connect;
@@ -30,8 +30,8 @@ int run_bench_source(const Globals& globals, const BenchOptions& options);
 int run_bench_link(const Globals& globals, const BenchOptions& options);
 int run_bench_handshakes(const Globals& globals, const BenchOptions& options);
 
-/// The mirror's side of a benchmark needs a source: the one it was told to connect to, or one of its own, a second process on
-/// loopback with certificates of its own. Ends that process and removes the files when it goes.
+/// The mirror's side of a benchmark needs a source: the one it was told to connect to, or one of its own, a second
+/// process on loopback with certificates of its own. Ends that process and removes the files when it goes.
 class BenchSource {
  public:
   /// `verb` is "link" or "handshakes". Errors: Configuration.

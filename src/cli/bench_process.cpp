@@ -21,7 +21,8 @@ std::uint64_t peak_bytes(const rusage& usage) { return static_cast<std::uint64_t
 
 Result<std::filesystem::path> make_certificates(const std::string& cluster_id) {
   std::string name = (std::filesystem::temp_directory_path() / "crosslink-bench-XXXXXX").string();
-  if (::mkdtemp(name.data()) == nullptr) return MirrorError::configuration("cannot make a temporary folder for the certificates");
+  if (::mkdtemp(name.data()) == nullptr)
+    return MirrorError::configuration("cannot make a temporary folder for the certificates");
   const std::filesystem::path folder = name;
   if (auto made = tls::make_authority(folder, false); !made) return made.error();
   if (auto made = tls::issue(folder, cluster_id, {}, false); !made) return made.error();
@@ -33,13 +34,15 @@ Result<std::filesystem::path> make_certificates(const std::string& cluster_id) {
 std::string read_line(int descriptor) {
   std::string line;
   char one = 0;
-  while (line.size() < 4096 && ::read(descriptor, &one, 1) == 1 && one != '\n') line.push_back(one);
+  while (line.size() < 4096 && ::read(descriptor, &one, 1) == 1 && one != '\n')
+    line.push_back(one);
   return line;
 }
 
 pid_t spawn(const std::vector<std::string>& arguments, int output) {
   std::vector<char*> raw;
-  for (const auto& argument : arguments) raw.push_back(const_cast<char*>(argument.c_str()));
+  for (const auto& argument : arguments)
+    raw.push_back(const_cast<char*>(argument.c_str()));
   raw.push_back(nullptr);
   const pid_t process = ::fork();
   if (process == 0) {
@@ -77,16 +80,19 @@ Result<BenchSource> BenchSource::start(const BenchOptions& options, const std::s
 Result<void> BenchSource::launch(const BenchOptions& options, const std::string& verb) {
   const auto file = [this](const std::string& name) { return (folder_ / name).string(); };
   std::array<int, 2> pipe{};
-  if (::pipe2(pipe.data(), O_CLOEXEC) != 0) return MirrorError::configuration("cannot make a pipe to the source's process");
-  process_ = spawn({"crosslink", "bench", verb, "--listen", "127.0.0.1:0", "--cluster-id", options.cluster_id, "--ca", file("ca.pem"),
-                    "--cert", file(options.cluster_id + ".pem"), "--key", file(options.cluster_id + ".key"), "--congestion",
-                    options.congestion == quic::CongestionControl::bbr ? "bbr" : "cubic", "--rate",
-                    std::to_string(options.rate_mbit_per_s)},
-                   pipe[1]);
+  if (::pipe2(pipe.data(), O_CLOEXEC) != 0)
+    return MirrorError::configuration("cannot make a pipe to the source's process");
+  process_ =
+      spawn({"crosslink", "bench", verb, "--listen", "127.0.0.1:0", "--cluster-id", options.cluster_id, "--ca",
+             file("ca.pem"), "--cert", file(options.cluster_id + ".pem"), "--key", file(options.cluster_id + ".key"),
+             "--congestion", options.congestion == quic::CongestionControl::bbr ? "bbr" : "cubic", "--rate",
+             std::to_string(options.rate_mbit_per_s)},
+            pipe[1]);
   ::close(pipe[1]);
   const auto line = process_ > 0 ? read_line(pipe[0]) : std::string();
   ::close(pipe[0]);
-  if (!line.starts_with(listening_prefix)) return MirrorError::configuration("the source's process did not start; its reason is above");
+  if (!line.starts_with(listening_prefix))
+    return MirrorError::configuration("the source's process did not start; its reason is above");
   address_ = line.substr(listening_prefix.size());
   return {};
 }

@@ -28,12 +28,14 @@ struct BenchReport {
 };
 
 inline void put_number(std::vector<std::byte>& out, std::uint64_t number) {
-  for (int shift = 56; shift >= 0; shift -= 8) out.push_back(static_cast<std::byte>((number >> shift) & 0xff));
+  for (int shift = 56; shift >= 0; shift -= 8)
+    out.push_back(static_cast<std::byte>((number >> shift) & 0xff));
 }
 
 inline std::uint64_t take_number(std::span<const std::byte, bench_number_bytes> bytes) {
   std::uint64_t number = 0;
-  for (const auto byte : bytes) number = number << 8 | std::to_integer<std::uint64_t>(byte);
+  for (const auto byte : bytes)
+    number = number << 8 | std::to_integer<std::uint64_t>(byte);
   return number;
 }
 
@@ -45,7 +47,8 @@ inline std::vector<std::byte> number_frame(std::uint64_t number) {
 
 inline std::vector<std::byte> report_frame(const BenchReport& report) {
   std::vector<std::byte> payload;
-  for (const auto number : {report.packets_lost, report.packets_sent, report.round_trip_us, report.congestion_window_bytes}) {
+  for (const auto number :
+       {report.packets_lost, report.packets_sent, report.round_trip_us, report.congestion_window_bytes}) {
     put_number(payload, number);
   }
   return encode_frame(frame_kind::bench, payload);

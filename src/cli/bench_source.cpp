@@ -19,7 +19,8 @@ namespace {
 const std::shared_ptr<const std::vector<std::byte>>& data_block() {
   static const auto block = [] {
     auto bytes = std::make_shared<std::vector<std::byte>>(bulk_data_bytes_max);
-    for (std::size_t i = 0; i < bytes->size(); ++i) (*bytes)[i] = static_cast<std::byte>((i * 2654435761U) >> 13 & 0xff);
+    for (std::size_t i = 0; i < bytes->size(); ++i)
+      (*bytes)[i] = static_cast<std::byte>((i * 2654435761U) >> 13 & 0xff);
     return std::shared_ptr<const std::vector<std::byte>>(std::move(bytes));
   }();
   return block;
@@ -38,7 +39,8 @@ awaitable<void> follow_acks(quic::RecvStream& stream, SendThrottle throttle, std
   }
 }
 
-Task<void> send_data(quic::SendStream& stream, SendThrottle throttle, std::uint64_t total, quic::Connection connection) {
+Task<void> send_data(quic::SendStream& stream, SendThrottle throttle, std::uint64_t total,
+                     quic::Connection connection) {
   const auto& block = data_block();
   for (std::uint64_t left = total; left > 0;) {
     if (auto room = co_await throttle.wait_for_resume(); !room) co_return room;
@@ -92,7 +94,8 @@ Task<void> serve_mirror(AcceptedMirror& mirror) {
   co_return end;
 }
 
-Result<quic::Listener> open_listener(quic::Endpoint& endpoint, const BenchOptions& options, const quic::Address& address) {
+Result<quic::Listener> open_listener(quic::Endpoint& endpoint, const BenchOptions& options,
+                                     const quic::Address& address) {
   quic::ServerConfig config;
   config.tls = options.tls.files();
   config.transport.congestion = options.congestion;

@@ -13,7 +13,8 @@ using Run = int (*)(const Globals&, const BenchOptions&);
 int check_and_run(const Globals& globals, const BenchOptions& options, Run mirror) {
   const bool addressed = !options.listen.empty() || !options.connect.empty();
   if (addressed) {
-    if (auto checked = check_files(options.tls, options.listen.empty() ? std::string() : options.cluster_id); !checked) {
+    if (auto checked = check_files(options.tls, options.listen.empty() ? std::string() : options.cluster_id);
+        !checked) {
       return report_error(globals, checked.error());
     }
   }
@@ -24,7 +25,8 @@ CLI::App* add_bench(CLI::App& bench, Globals& globals, const std::shared_ptr<Ben
                     const char* description, Run run) {
   auto* verb = bench.add_subcommand(name, description);
   auto* listen = verb->add_option("--listen", options->listen, "Be the source at this address")->type_name("HOST:PORT");
-  auto* connect = verb->add_option("--connect", options->connect, "Be the mirror of the source at this address")->type_name("HOST:PORT");
+  auto* connect = verb->add_option("--connect", options->connect, "Be the mirror of the source at this address")
+                      ->type_name("HOST:PORT");
   listen->excludes(connect);
   verb->add_option("--cluster-id", options->cluster_id, "The source's cluster id")->type_name("ID");
   add_tls_options(*verb, options->tls, false);
@@ -43,19 +45,22 @@ void add_bench_verb(CLI::App& app, Globals& globals) {
   bench->footer("Example:\n  crosslink bench link --bytes 4000000000\n  crosslink bench handshakes");
   const auto options = std::make_shared<BenchOptions>();
 
-  auto* link = add_bench(*bench, globals, options, "link", "Move bytes from a source to a mirror over a CrossClusterLink", run_bench_link);
+  auto* link = add_bench(*bench, globals, options, "link",
+                         "Move bytes from a source to a mirror over a CrossClusterLink", run_bench_link);
   add_number_option(*link, "--bytes", options->bytes, "Bytes to move in all")->check(CLI::PositiveNumber);
-  add_number_option(*link, "--streams", options->streams, "Streams to move them over at once")->check(CLI::Range(1, 60));
+  add_number_option(*link, "--streams", options->streams, "Streams to move them over at once")
+      ->check(CLI::Range(1, 60));
   add_number_option(*link, "--rate", options->rate_mbit_per_s,
                     "At the source: known line rate in Mbit/s to keep below; 0 is unknown");
   link->footer(
       "Without addresses: two processes on loopback with certificates of their own.\n"
       "Example:\n  crosslink bench link --bytes 4000000000 --streams 1 --congestion bbr");
 
-  auto* handshakes = add_bench(*bench, globals, options, "handshakes", "Connect and shake hands, one at a time and in parallel",
-                               run_bench_handshakes);
+  auto* handshakes = add_bench(*bench, globals, options, "handshakes",
+                               "Connect and shake hands, one at a time and in parallel", run_bench_handshakes);
   add_number_option(*handshakes, "--count", options->count, "Handshakes in each part")->check(CLI::Range(1, 1'000'000));
-  add_number_option(*handshakes, "--parallel", options->parallel, "How many at once in the parallel part")->check(CLI::Range(1, 512));
+  add_number_option(*handshakes, "--parallel", options->parallel, "How many at once in the parallel part")
+      ->check(CLI::Range(1, 512));
   add_number_option(*handshakes, "--rate", options->rate_mbit_per_s, "As for bench link");
   handshakes->footer("Example:\n  crosslink bench handshakes --count 1000");
 }

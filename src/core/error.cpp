@@ -30,7 +30,8 @@ constexpr std::array rules{
     ErrorRule{MirrorPromoted, "MirrorPromoted", "local", std::nullopt, hard, 6, "Promoted"},
     ErrorRule{Configuration, "Configuration", "local", std::nullopt, hard, 2, "-"},
     ErrorRule{Storage, "Storage", "local", std::nullopt, session_stays, 1, "Degraded"},
-    ErrorRule{SnapshotOffsetRegression, "SnapshotOffsetRegression", "mirror", std::nullopt, restart_snapshot, 1, "Bootstrapping"},
+    ErrorRule{SnapshotOffsetRegression, "SnapshotOffsetRegression", "mirror", std::nullopt, restart_snapshot, 1,
+              "Bootstrapping"},
     ErrorRule{SnapshotCrcMismatch, "SnapshotCrcMismatch", "mirror", std::nullopt, last_good_chunk, 1, "Bootstrapping"},
     ErrorRule{BytesInFlightCapExceeded, "BytesInFlightCapExceeded", "either", std::nullopt, retry, 1, "Disconnected"},
     ErrorRule{LogWindowExceeded, "LogWindowExceeded", "source", std::nullopt, bootstrap, std::nullopt, "Bootstrapping"},
@@ -92,11 +93,15 @@ MirrorError MirrorError::not_connected(std::string_view what) {
 MirrorError MirrorError::configuration(std::string message) {
   return {ErrorKind::Configuration, CausedBy::us, std::move(message)};
 }
-MirrorError MirrorError::codec(std::string message) { return {ErrorKind::HandshakeCodec, CausedBy::peer, std::move(message)}; }
+MirrorError MirrorError::codec(std::string message) {
+  return {ErrorKind::HandshakeCodec, CausedBy::peer, std::move(message)};
+}
 MirrorError MirrorError::protocol_violation(std::string message) {
   return {ErrorKind::ProtocolViolation, CausedBy::peer, std::move(message)};
 }
-MirrorError MirrorError::timeout(std::string message) { return {ErrorKind::Timeout, CausedBy::transport, std::move(message)}; }
+MirrorError MirrorError::timeout(std::string message) {
+  return {ErrorKind::Timeout, CausedBy::transport, std::move(message)};
+}
 MirrorError MirrorError::tls_refused(CausedBy caused_by, std::string message) {
   return {ErrorKind::TlsRefused, caused_by, std::move(message)};
 }

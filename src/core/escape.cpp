@@ -63,9 +63,7 @@ bool is_dns_name(std::string_view text) {
   }
 }
 
-bool equal_ignoring_case(std::string_view a, std::string_view b) {
-  return std::ranges::equal(a, b, {}, lower, lower);
-}
+bool equal_ignoring_case(std::string_view a, std::string_view b) { return std::ranges::equal(a, b, {}, lower, lower); }
 
 std::string escape(std::string_view text, std::size_t bytes_max) {
   std::string out;
@@ -73,15 +71,16 @@ std::string escape(std::string_view text, std::size_t bytes_max) {
     const auto length = core::utf8_character_bytes(text);
     const auto first = static_cast<unsigned char>(text.front());
     // U+0080-U+009f are control characters as well, some of which terminals obey.
-    const bool control = first < 0x20 || first == 0x7f ||
-                         (first == 0xc2 && length == 2 && static_cast<unsigned char>(text[1]) < 0xa0);
+    const bool control =
+        first < 0x20 || first == 0x7f || (first == 0xc2 && length == 2 && static_cast<unsigned char>(text[1]) < 0xa0);
     const bool plain = length > 0 && !control && first != '"' && first != '\'' && first != '\\';
     const auto taken = std::max<std::size_t>(length, 1);
     std::string piece;
     if (plain) {
       piece = text.substr(0, taken);
     } else {
-      for (const char c : text.substr(0, taken)) piece += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+      for (const char c : text.substr(0, taken))
+        piece += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
     }
     if (out.size() + piece.size() > bytes_max) return out;
     out += piece;

@@ -15,7 +15,8 @@ std::array<std::byte, frame_header_bytes> encode_frame_header(FrameHeader header
 
 FrameHeader decode_frame_header(std::span<const std::byte, frame_header_bytes> bytes) {
   FrameHeader header{std::to_integer<std::uint8_t>(bytes[0]), 0};
-  for (const auto byte : bytes.subspan<1>()) header.payload_bytes = header.payload_bytes << 8U | std::to_integer<std::uint32_t>(byte);
+  for (const auto byte : bytes.subspan<1>())
+    header.payload_bytes = header.payload_bytes << 8U | std::to_integer<std::uint32_t>(byte);
   return header;
 }
 
@@ -42,8 +43,9 @@ Result<FrameAssembler::Progress> FrameAssembler::feed(std::span<const std::byte>
   if (known->payload_bytes > payload_bytes_max_) {
     header_filled_ = 0;
     payload_.clear();
-    return MirrorError::protocol_violation(fmt::format("a frame of kind {:#04x} announces {} bytes, more than the {} allowed",
-                                                       known->kind, known->payload_bytes, payload_bytes_max_));
+    return MirrorError::protocol_violation(
+        fmt::format("a frame of kind {:#04x} announces {} bytes, more than the {} allowed", known->kind,
+                    known->payload_bytes, payload_bytes_max_));
   }
   const auto rest = bytes.subspan(of_header);
   const auto of_payload = std::min<std::size_t>(rest.size(), known->payload_bytes - payload_.size());
@@ -62,7 +64,8 @@ Result<FrameAssembler::Progress> FrameAssembler::feed(std::span<const std::byte>
 }
 
 std::vector<std::byte> encode_failure(const Failure& failure) {
-  return encode_frame(frame_kind::failure, core::encode_map({{"kind", failure.kind}, {"detail", escape(failure.detail)}}));
+  return encode_frame(frame_kind::failure,
+                      core::encode_map({{"kind", failure.kind}, {"detail", escape(failure.detail)}}));
 }
 
 Result<Failure> decode_failure(std::span<const std::byte> payload) {
@@ -75,7 +78,8 @@ Result<Failure> decode_failure(std::span<const std::byte> payload) {
     auto* text = std::get_if<std::string>(&value);
     if (name != "kind" && name != "detail") continue;
     auto& wanted = name == "kind" ? kind : detail;
-    if (text == nullptr || wanted) return MirrorError::protocol_violation(fmt::format("a Failure's field '{}' is wrong or doubled", name));
+    if (text == nullptr || wanted)
+      return MirrorError::protocol_violation(fmt::format("a Failure's field '{}' is wrong or doubled", name));
     wanted = std::move(*text);
   }
   if (!kind || !detail) return MirrorError::protocol_violation("a Failure lacks its kind or detail");

@@ -36,7 +36,8 @@ class FieldReader {
   template <std::unsigned_integral Number>
   Number take_number(std::string_view name) {
     const auto value = take<std::uint64_t>(name);
-    if (value > std::numeric_limits<Number>::max()) note(fmt::format("{}: the field '{}' is out of range", message_, name));
+    if (value > std::numeric_limits<Number>::max())
+      note(fmt::format("{}: the field '{}' is out of range", message_, name));
     return static_cast<Number>(value);
   }
 
@@ -59,7 +60,8 @@ class FieldReader {
 
 Result<FieldReader> open_message(std::span<const std::byte> payload, std::size_t fields, std::string_view message) {
   if (payload.size() > handshake_payload_bytes_max) {
-    return MirrorError::codec(fmt::format("{} has {} bytes, more than the {} allowed", message, payload.size(), handshake_payload_bytes_max));
+    return MirrorError::codec(
+        fmt::format("{} has {} bytes, more than the {} allowed", message, payload.size(), handshake_payload_bytes_max));
   }
   // One more than belong there is enough to see that there are too many.
   auto decoded = core::decode_map(payload, fields + 1, false, ErrorKind::HandshakeCodec);
@@ -67,17 +69,19 @@ Result<FieldReader> open_message(std::span<const std::byte> payload, std::size_t
   return FieldReader(std::move(*decoded), message);
 }
 
-Result<std::vector<std::byte>> frame_of(std::uint8_t kind, const std::vector<std::byte>& payload, std::string_view message) {
+Result<std::vector<std::byte>> frame_of(std::uint8_t kind, const std::vector<std::byte>& payload,
+                                        std::string_view message) {
   if (payload.size() > handshake_payload_bytes_max) {
     return MirrorError(ErrorKind::HandshakeCodec, CausedBy::us,
-                       fmt::format("{} would have {} bytes, more than the {} allowed: a name is too long", message, payload.size(),
-                                   handshake_payload_bytes_max));
+                       fmt::format("{} would have {} bytes, more than the {} allowed: a name is too long", message,
+                                   payload.size(), handshake_payload_bytes_max));
   }
   return encode_frame(kind, payload);
 }
 
 ErrorData data_of_refusal(ErrorKind kind, const MirrorHelloAck& ack, const MirrorHello& sent) {
-  if (kind == ErrorKind::ClusterIdMismatch) return ClusterIds{sent.source_cluster.str(), escape(ack.source_cluster_id.str())};
+  if (kind == ErrorKind::ClusterIdMismatch)
+    return ClusterIds{sent.source_cluster.str(), escape(ack.source_cluster_id.str())};
   if (kind == ErrorKind::ProtocolVersionMismatch) return VersionMismatch{sent.protocol_version};
   if (kind == ErrorKind::UnknownDatabase) return DatabaseName{sent.source_database_id.str()};
   return {};
@@ -137,7 +141,8 @@ Result<MirrorHelloAck> decode_ack(std::span<const std::byte> payload) {
 
 MirrorHelloAck refusal(const MirrorError& error, const ClusterId& source_cluster_id) {
   MirrorHelloAck ack;
-  ack.error_code = static_cast<std::uint8_t>(rule_of(error.kind()).wire_code.value_or(*rule_of(ErrorKind::ProtocolViolation).wire_code));
+  ack.error_code = static_cast<std::uint8_t>(
+      rule_of(error.kind()).wire_code.value_or(*rule_of(ErrorKind::ProtocolViolation).wire_code));
   ack.error_detail = escape(error.message(), error_detail_bytes_max);
   ack.source_cluster_id = source_cluster_id;
   return ack;

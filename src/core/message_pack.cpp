@@ -11,11 +11,12 @@ namespace {
 
 constexpr std::size_t depth_max = 8;
 
-/// Told each token by the parser; says false at the first that may not be there, which ends the parse. Keeps only the fields
-/// of the outer map, so a hostile count takes no memory.
+/// Told each token by the parser; says false at the first that may not be there, which ends the parse. Keeps only the
+/// fields of the outer map, so a hostile count takes no memory.
 class MapVisitor : public msgpack::null_visitor {
  public:
-  MapVisitor(std::size_t fields_max, bool skip_containers) : fields_max_(fields_max), skip_containers_(skip_containers) {}
+  MapVisitor(std::size_t fields_max, bool skip_containers)
+      : fields_max_(fields_max), skip_containers_(skip_containers) {}
 
   bool visit_nil() { return value(Other{}); }
   bool visit_boolean(bool v) { return value(v); }
@@ -102,7 +103,8 @@ struct Sink {
 
 }  // namespace
 
-Result<Fields> decode_map(std::span<const std::byte> payload, std::size_t fields_max, bool skip_containers, ErrorKind kind) {
+Result<Fields> decode_map(std::span<const std::byte> payload, std::size_t fields_max, bool skip_containers,
+                          ErrorKind kind) {
   const auto refuse = [kind](std::string_view why) {
     return MirrorError(kind, CausedBy::peer, fmt::format("the message cannot be read: {}", why));
   };

@@ -24,8 +24,8 @@ using Action = std::variant<Dial, Sleep, Return>;
 
 enum class LinkPhase : std::uint8_t { disconnected, connecting, waiting, connected, closed };
 
-/// The driver says what happened and carries out the action it gets. An event that cannot happen in the present phase is a bug
-/// of the driver and aborts; after close() every event of a running operation answers Return.
+/// The driver says what happened and carries out the action it gets. An event that cannot happen in the present phase
+/// is a bug of the driver and aborts; after close() every event of a running operation answers Return.
 class ReconnectMachine {
  public:
   ReconnectMachine(std::size_t address_count, std::uint64_t seed, std::chrono::milliseconds base = backoff_base,
@@ -33,9 +33,9 @@ class ReconnectMachine {
 
   /// connect(): one attempt. Errors: AlreadyConnected, Busy, Cancelled (closed).
   Result<Action> start_connect();
-  /// schedule_reconnect(): disconnected from here on. If a session had been established without progress the backoff doubles
-  /// first. The driver closes the old connection and resets the throttle before it carries the action out. Errors: Busy,
-  /// Cancelled (closed).
+  /// schedule_reconnect(): disconnected from here on. If a session had been established without progress the backoff
+  /// doubles first. The driver closes the old connection and resets the throttle before it carries the action out.
+  /// Errors: Busy, Cancelled (closed).
   Result<Action> start_reconnect();
   Action slept();
   Action dial_succeeded();

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <limits>
 
-
 namespace crosslink::core {
 namespace {
 constexpr std::uint64_t resume_percent = 75;  // contract

@@ -5,8 +5,8 @@
 
 namespace crosslink::core {
 
-/// Semantics of each member: crosslink/throttle.hpp. `can_send` is what is tested between frames: once the cap was reached,
-/// sending goes on only at or below the resume mark.
+/// Semantics of each member: crosslink/throttle.hpp. `can_send` is what is tested between frames: once the cap was
+/// reached, sending goes on only at or below the resume mark.
 class ThrottleAccount {
  public:
   struct Ticket {

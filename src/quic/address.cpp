@@ -38,15 +38,16 @@ Address from_transport(const QUIC_ADDR& address) {
 
 std::string format_address(const Address& address) {
   const auto host = address.address().to_string();
-  return address.address().is_v6() ? fmt::format("[{}]:{}", host, address.port()) : fmt::format("{}:{}", host, address.port());
+  return address.address().is_v6() ? fmt::format("[{}]:{}", host, address.port())
+                                   : fmt::format("{}:{}", host, address.port());
 }
 
 }  // namespace detail
 
 Result<HostPort> parse_host_port(std::string_view text) {
   const auto refuse = [&] {
-    return MirrorError::configuration(
-        fmt::format("'{}' is no address: write HOST:PORT, 1.2.3.4:PORT or [IPV6]:PORT with a port from 0 to 65535", escape(text)));
+    return MirrorError::configuration(fmt::format(
+        "'{}' is no address: write HOST:PORT, 1.2.3.4:PORT or [IPV6]:PORT with a port from 0 to 65535", escape(text)));
   };
   const auto colon = text.rfind(':');
   if (colon == std::string_view::npos || colon == 0 || colon + 1 == text.size()) return refuse();

@@ -16,7 +16,8 @@ struct Connection::Handle {
   const std::shared_ptr<detail::ConnectionState> state;
 };
 
-Connection::Connection(std::shared_ptr<detail::ConnectionState> state) : handle_(std::make_shared<Handle>(std::move(state))) {}
+Connection::Connection(std::shared_ptr<detail::ConnectionState> state)
+    : handle_(std::make_shared<Handle>(std::move(state))) {}
 
 // Each coroutine keeps the state, not the handle: waiting for a stream does not keep a dropped connection open.
 namespace {
@@ -43,7 +44,8 @@ Task<std::shared_ptr<detail::StreamState>> opened(std::shared_ptr<detail::Connec
   co_return co_await state->open_stream(bidirectional);
 }
 
-Task<std::shared_ptr<detail::StreamState>> accepted(std::shared_ptr<detail::ConnectionState> state, bool bidirectional) {
+Task<std::shared_ptr<detail::StreamState>> accepted(std::shared_ptr<detail::ConnectionState> state,
+                                                    bool bidirectional) {
   co_return co_await state->accept_stream(bidirectional);
 }
 

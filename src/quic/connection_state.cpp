@@ -12,20 +12,24 @@
 
 namespace crosslink::quic::detail {
 
-// --- client side -------------------------------------------------------------------------------------------------------
+// --- client side
+// -------------------------------------------------------------------------------------------------------
 
-Task<void> ConnectionState::connect(HQUIC registration, HandlePointer configuration, Address address, std::string server_name) {
+Task<void> ConnectionState::connect(HQUIC registration, HandlePointer configuration, Address address,
+                                    std::string server_name) {
   auto keep = shared_from_this();
   client_ = true;
   remote_ = address;
   server_name_ = std::move(server_name);
   HQUIC raw = nullptr;
-  if (const auto status = api_->ConnectionOpen(registration, &ConnectionState::callback, this, &raw); QUIC_FAILED(status)) {
+  if (const auto status = api_->ConnectionOpen(registration, &ConnectionState::callback, this, &raw);
+      QUIC_FAILED(status)) {
     co_return local_failure("cannot open a connection", status);
   }
   auto handle = connection_handle(api_, raw);
   const QUIC_ADDR remote = to_transport(address);
-  if (const auto status = api_->SetParam(raw, QUIC_PARAM_CONN_REMOTE_ADDRESS, sizeof(remote), &remote); QUIC_FAILED(status)) {
+  if (const auto status = api_->SetParam(raw, QUIC_PARAM_CONN_REMOTE_ADDRESS, sizeof(remote), &remote);
+      QUIC_FAILED(status)) {
     co_return local_failure("cannot set the address", status);
   }
   {
@@ -54,7 +58,8 @@ Task<void> ConnectionState::connect(HQUIC registration, HandlePointer configurat
   }
 }
 
-// --- server side -------------------------------------------------------------------------------------------------------
+// --- server side
+// -------------------------------------------------------------------------------------------------------
 
 QUIC_STATUS ConnectionState::adopt(HQUIC raw, HQUIC configuration, Address remote, std::function<void(bool)> on_ready) {
   remote_ = remote;
@@ -69,7 +74,8 @@ QUIC_STATUS ConnectionState::adopt(HQUIC raw, HQUIC configuration, Address remot
   return QUIC_STATUS_SUCCESS;
 }
 
-// --- streams -----------------------------------------------------------------------------------------------------------
+// --- streams
+// -----------------------------------------------------------------------------------------------------------
 
 Task<std::shared_ptr<StreamState>> ConnectionState::open_stream(bool bidirectional) {
   auto keep = shared_from_this();
@@ -103,7 +109,8 @@ void ConnectionState::forget(const StreamState* stream) {
   std::shared_ptr<StreamState> dropped;
   const std::scoped_lock lock(mutex_);
   for (auto* queue : {&bidi_streams_, &uni_streams_}) {
-    const auto found = std::find_if(queue->begin(), queue->end(), [&](const auto& waiting) { return waiting.get() == stream; });
+    const auto found =
+        std::find_if(queue->begin(), queue->end(), [&](const auto& waiting) { return waiting.get() == stream; });
     if (found != queue->end() && !end_reason_) {
       dropped = std::move(*found);
       queue->erase(found);
@@ -120,7 +127,8 @@ void ConnectionState::set_streams_allowed(std::uint16_t count) {
   api_->SetParam(connection->raw(), QUIC_PARAM_CONN_SETTINGS, sizeof(settings), &settings);
 }
 
-// --- ending ------------------------------------------------------------------------------------------------------------
+// --- ending
+// ------------------------------------------------------------------------------------------------------------
 
 bool ConnectionState::end(MirrorError reason, std::optional<std::uint64_t> code) {
   const std::scoped_lock lock(mutex_);
@@ -141,7 +149,8 @@ void ConnectionState::close(std::uint64_t code) {
   {
     const std::scoped_lock lock(mutex_);
     if (!shut_down_) closing_ = api_.open_handles->closing();
-    // A source that never answered would not acknowledge a close either; waiting for that would hold up the process's end.
+    // A source that never answered would not acknowledge a close either; waiting for that would hold up the process's
+    // end.
     if (client_ && !connected_) flags = QUIC_CONNECTION_SHUTDOWN_FLAG_SILENT;
   }
   api_->ConnectionShutdown(connection->raw(), flags, code);
@@ -172,7 +181,8 @@ HandlePointer ConnectionState::handle() const {
   return handle_;
 }
 
-// --- callbacks: copy facts and post, nothing more ----------------------------------------------------------------------
+// --- callbacks: copy facts and post, nothing more
+// ----------------------------------------------------------------------
 
 QUIC_STATUS ConnectionState::callback(HQUIC, void* context, QUIC_CONNECTION_EVENT* event) {
   // A copy, because SHUTDOWN_COMPLETE lets go of the state's own reference.
@@ -182,14 +192,9 @@ QUIC_STATUS ConnectionState::callback(HQUIC, void* context, QUIC_CONNECTION_EVEN
 
 QUIC_STATUS ConnectionState::on_event(QUIC_CONNECTION_EVENT& event) {
   switch (event.Type) {
-    case QUIC_CONNECTION_EVENT_PEER_CERTIFICATE_RECEIVED:
-      return on_certificate(event);
-    case QUIC_CONNECTION_EVENT_CONNECTED:
-      on_connected(event);
-      return QUIC_STATUS_SUCCESS;
-    case QUIC_CONNECTION_EVENT_PEER_STREAM_STARTED:
-      on_stream(event);
-      return QUIC_STATUS_SUCCESS;
+    case QUIC_CONNECTION_EVENT_PEER_CERTIFICATE_RECEIVED: return on_certificate(event);
+    case QUIC_CONNECTION_EVENT_CONNECTED: on_connected(event); return QUIC_STATUS_SUCCESS;
+    case QUIC_CONNECTION_EVENT_PEER_STREAM_STARTED: on_stream(event); return QUIC_STATUS_SUCCESS;
     case QUIC_CONNECTION_EVENT_SHUTDOWN_INITIATED_BY_TRANSPORT: {
       const auto& shutdown = event.SHUTDOWN_INITIATED_BY_TRANSPORT;
       const auto context = shutdown_context();
@@ -201,9 +206,7 @@ QUIC_STATUS ConnectionState::on_event(QUIC_CONNECTION_EVENT& event) {
       end(closed_by_peer_error(code, format_address(remote_)), code);
       return QUIC_STATUS_SUCCESS;
     }
-    case QUIC_CONNECTION_EVENT_SHUTDOWN_COMPLETE:
-      on_shutdown_complete();
-      return QUIC_STATUS_SUCCESS;
+    case QUIC_CONNECTION_EVENT_SHUTDOWN_COMPLETE: on_shutdown_complete(); return QUIC_STATUS_SUCCESS;
     case QUIC_CONNECTION_EVENT_LOCAL_ADDRESS_CHANGED:
     case QUIC_CONNECTION_EVENT_PEER_ADDRESS_CHANGED:
     case QUIC_CONNECTION_EVENT_STREAMS_AVAILABLE:
@@ -223,8 +226,8 @@ QUIC_STATUS ConnectionState::on_event(QUIC_CONNECTION_EVENT& event) {
 }
 
 QUIC_STATUS ConnectionState::on_certificate(const QUIC_CONNECTION_EVENT& event) {
-  // The transport has verified the chain up to our CA; whose certificate it is, is for us to judge: it knows no server name
-  // rule as strict as ours. The verdict must be given here, and takes no I/O.
+  // The transport has verified the chain up to our CA; whose certificate it is, is for us to judge: it knows no server
+  // name rule as strict as ours. The verdict must be given here, and takes no I/O.
   const auto refuse = [this](std::string why) {
     const std::scoped_lock lock(mutex_);
     refusal_ = std::move(why);
@@ -295,7 +298,8 @@ void ConnectionState::on_shutdown_complete() {
   if (ready) ready(false);
 }
 
-// --- facts -------------------------------------------------------------------------------------------------------------
+// --- facts
+// -------------------------------------------------------------------------------------------------------------
 
 ConnectionFacts ConnectionState::facts() const {
   const auto connection = handle();

@@ -18,8 +18,8 @@ Result<HandlePointer> load_configuration(const Api& api, HQUIC registration, con
   if (auto checked = tls::check_credentials(tls.ca, tls.cert, tls.key); !checked) return checked.error();
   const auto alpn = alpn_buffers(transport.alpn);
   HQUIC raw = nullptr;
-  if (const auto status = api->ConfigurationOpen(registration, alpn.data(), static_cast<std::uint32_t>(alpn.size()), &settings,
-                                                sizeof(settings), nullptr, &raw);
+  if (const auto status = api->ConfigurationOpen(registration, alpn.data(), static_cast<std::uint32_t>(alpn.size()),
+                                                 &settings, sizeof(settings), nullptr, &raw);
       QUIC_FAILED(status)) {
     return local_failure("cannot use these transport settings", status);
   }
@@ -32,9 +32,10 @@ Result<HandlePointer> load_configuration(const Api& api, HQUIC registration, con
   credential.Type = QUIC_CREDENTIAL_TYPE_CERTIFICATE_FILE;
   credential.CertificateFile = &files;
   credential.CaCertificateFile = ca.c_str();
-  credential.Flags = QUIC_CREDENTIAL_FLAG_SET_CA_CERTIFICATE_FILE | QUIC_CREDENTIAL_FLAG_USE_TLS_BUILTIN_CERTIFICATE_VALIDATION |
-                     QUIC_CREDENTIAL_FLAG_INDICATE_CERTIFICATE_RECEIVED | QUIC_CREDENTIAL_FLAG_USE_PORTABLE_CERTIFICATES |
-                     (client ? QUIC_CREDENTIAL_FLAG_CLIENT : QUIC_CREDENTIAL_FLAG_REQUIRE_CLIENT_AUTHENTICATION);
+  credential.Flags =
+      QUIC_CREDENTIAL_FLAG_SET_CA_CERTIFICATE_FILE | QUIC_CREDENTIAL_FLAG_USE_TLS_BUILTIN_CERTIFICATE_VALIDATION |
+      QUIC_CREDENTIAL_FLAG_INDICATE_CERTIFICATE_RECEIVED | QUIC_CREDENTIAL_FLAG_USE_PORTABLE_CERTIFICATES |
+      (client ? QUIC_CREDENTIAL_FLAG_CLIENT : QUIC_CREDENTIAL_FLAG_REQUIRE_CLIENT_AUTHENTICATION);
   if (const auto status = api->ConfigurationLoadCredential(raw, &credential); QUIC_FAILED(status)) {
     return MirrorError::configuration(
         fmt::format("the TLS library refuses {} with {} and {}: {}", cert, key, ca, describe_status(status)));
@@ -46,19 +47,21 @@ namespace {
 
 // Changes whenever a file is replaced or written, so that renewed certificates are picked up without a restart.
 std::string file_stamp(const std::filesystem::path& path) {
-  struct stat facts {};
+  struct stat facts{};
   if (::stat(path.c_str(), &facts) != 0) return "missing";
-  return fmt::format("{}:{}:{}:{}.{}", path.string(), facts.st_ino, facts.st_size, facts.st_mtim.tv_sec, facts.st_mtim.tv_nsec);
+  return fmt::format("{}:{}:{}:{}.{}", path.string(), facts.st_ino, facts.st_size, facts.st_mtim.tv_sec,
+                     facts.st_mtim.tv_nsec);
 }
 
 std::string configuration_key(const ClientConfig& config) {
   const auto& transport = config.transport;
   std::string key = fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}", file_stamp(config.tls.ca), file_stamp(config.tls.cert),
                                 file_stamp(config.tls.key), config.stream_window_bytes, config.bulk_streams,
-                                to_string(transport.congestion), transport.idle_timeout.count(), transport.keep_alive.count(),
-                                transport.mtu_max);
+                                to_string(transport.congestion), transport.idle_timeout.count(),
+                                transport.keep_alive.count(), transport.mtu_max);
   key += fmt::format("|{}", transport.uni_streams_allowed);
-  for (const auto& alpn : transport.alpn) key += fmt::format("|{}:{}", alpn.size(), alpn);
+  for (const auto& alpn : transport.alpn)
+    key += fmt::format("|{}:{}", alpn.size(), alpn);
   return key;
 }
 
@@ -90,8 +93,8 @@ EndpointState::~EndpointState() {
   // that tells the peer why. Those are let through first; what is still open after that gets the normal code.
   api_.open_handles->wait_for_none_closing(deadline);
   api_->RegistrationShutdown(registration_, QUIC_CONNECTION_SHUTDOWN_FLAG_NONE, normal_close_code);
-  // RegistrationClose waits for every handle, without a bound. A reader that still holds a view keeps one open: rather than
-  // hang for ever in a destructor, leave the transport to the end of the process.
+  // RegistrationClose waits for every handle, without a bound. A reader that still holds a view keeps one open: rather
+  // than hang for ever in a destructor, leave the transport to the end of the process.
   if (!api_.open_handles->wait_for_none(deadline)) return;
   api_->RegistrationClose(registration_);
   MsQuicClose(api_.table);

@@ -43,8 +43,8 @@ class EndpointState {
   std::deque<Loaded> loaded_;
 };
 
-/// Connections on their way from the transport to accept(). Callbacks hold this and not the listener, whose end they must not
-/// become: it could be the endpoint's end as well, and that must not happen on a transport thread.
+/// Connections on their way from the transport to accept(). Callbacks hold this and not the listener, whose end they
+/// must not become: it could be the endpoint's end as well, and that must not happen on a transport thread.
 struct Inbox {
   explicit Inbox(std::uint32_t most) : connections_max(most) {}
   const std::uint32_t connections_max;

@@ -47,16 +47,16 @@ class OpenHandles : public std::enable_shared_from_this<OpenHandles> {
   std::size_t count_ = 0, closing_count_ = 0;
 };
 
-/// The function table of one endpoint and the count of what was made with it. A value: copies are cheap. It owns nothing; the
-/// table is valid while the endpoint, or any handle made with it, lives.
+/// The function table of one endpoint and the count of what was made with it. A value: copies are cheap. It owns
+/// nothing; the table is valid while the endpoint, or any handle made with it, lives.
 struct Api {
   const QUIC_API_TABLE* table = nullptr;
   std::shared_ptr<OpenHandles> open_handles;
   const QUIC_API_TABLE* operator->() const { return table; }
 };
 
-/// One transport handle, closed when the last user lets go. API calls hold a copy while they run, so a handle is never closed
-/// under a call on another thread, and a callback never waits for one.
+/// One transport handle, closed when the last user lets go. API calls hold a copy while they run, so a handle is never
+/// closed under a call on another thread, and a callback never waits for one.
 class Handle {
  public:
   using Close = void (*)(const QUIC_API_TABLE&, HQUIC);
@@ -88,7 +88,8 @@ inline HandlePointer connection_handle(Api api, HQUIC raw) {
 }
 inline HandlePointer stream_handle(Api api, HQUIC raw, HandlePointer connection) {
   return std::make_shared<Handle>(
-      std::move(api), raw, [](const QUIC_API_TABLE& table, HQUIC handle) { table.StreamClose(handle); }, std::move(connection));
+      std::move(api), raw, [](const QUIC_API_TABLE& table, HQUIC handle) { table.StreamClose(handle); },
+      std::move(connection));
 }
 inline HandlePointer configuration_handle(Api api, HQUIC raw) {
   return std::make_shared<Handle>(std::move(api), raw,

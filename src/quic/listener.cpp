@@ -15,9 +15,9 @@ namespace crosslink::quic {
 namespace detail {
 namespace {
 
-// The transport binds with SO_REUSEPORT, one socket per processor, so a port that another process serves would be shared with
-// it in silence and each would get some of the mirrors. A plain bind beforehand finds that out. It also finds an address that
-// is not ours, with port 0 too: the transport itself would listen there and hear nothing.
+// The transport binds with SO_REUSEPORT, one socket per processor, so a port that another process serves would be
+// shared with it in silence and each would get some of the mirrors. A plain bind beforehand finds that out. It also
+// finds an address that is not ours, with port 0 too: the transport itself would listen there and hear nothing.
 Result<void> check_free(const Address& address) {
   const int probe = ::socket(address.address().is_v6() ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (probe < 0) return local_failure("cannot make a socket", static_cast<QUIC_STATUS>(errno));
@@ -27,7 +27,8 @@ Result<void> check_free(const Address& address) {
   if (bound == 0) return {};
   return MirrorError::configuration(
       error == EADDRINUSE
-          ? fmt::format("cannot listen on {}: the port is in use; choose another or stop what uses it", format_address(address))
+          ? fmt::format("cannot listen on {}: the port is in use; choose another or stop what uses it",
+                        format_address(address))
           : fmt::format("cannot listen on {} ({}): give an address of this machine and a port this user may take",
                         format_address(address), std::strerror(error)));
 }
@@ -62,7 +63,8 @@ Result<void> ListenerState::start(Address address) {
   if (auto free = check_free(address); !free) return free;
   const Api api = endpoint_->api();
   HQUIC raw = nullptr;
-  if (const auto status = api->ListenerOpen(endpoint_->registration(), &ListenerState::callback, this, &raw); QUIC_FAILED(status)) {
+  if (const auto status = api->ListenerOpen(endpoint_->registration(), &ListenerState::callback, this, &raw);
+      QUIC_FAILED(status)) {
     return local_failure("cannot open a listener", status);
   }
   auto handle = listener_handle(api, raw);
@@ -70,7 +72,8 @@ Result<void> ListenerState::start(Address address) {
   const QUIC_ADDR local = to_transport(address);
   if (const auto status = api->ListenerStart(raw, alpn.data(), static_cast<std::uint32_t>(alpn.size()), &local);
       QUIC_FAILED(status)) {
-    return MirrorError::configuration(fmt::format("cannot listen on {}: {}", format_address(address), describe_status(status)));
+    return MirrorError::configuration(
+        fmt::format("cannot listen on {}: {}", format_address(address), describe_status(status)));
   }
   QUIC_ADDR bound{};
   std::uint32_t size = sizeof(bound);
@@ -111,13 +114,14 @@ void ListenerState::close() {
     unaccepted.swap(inbox_->ready);
     inbox_->waiters.notify_all();
   }
-  for (const auto& connection : unaccepted) connection->close(normal_close_code);
+  for (const auto& connection : unaccepted)
+    connection->close(normal_close_code);
 }
 
 Result<void> ListenerState::reload(const TlsFiles& tls) {
   const std::scoped_lock lock(mutex_);
-  auto loaded = load_configuration(endpoint_->api(), endpoint_->registration(), config_.transport, server_settings(config_), tls,
-                                   false);
+  auto loaded = load_configuration(endpoint_->api(), endpoint_->registration(), config_.transport,
+                                   server_settings(config_), tls, false);
   if (!loaded) return loaded.error();
   config_.tls = tls;
   configuration_ = *loaded;

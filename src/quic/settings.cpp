@@ -87,8 +87,8 @@ Result<void> check(const TransportSettings& transport) {
 namespace {
 Result<void> check_window(std::uint32_t bytes) {
   if (!std::has_single_bit(bytes) || bytes < stream_window_floor_bytes) {
-    return MirrorError::configuration(fmt::format("stream_window_bytes {} must be a power of two of at least {}", bytes,
-                                                  stream_window_floor_bytes));
+    return MirrorError::configuration(
+        fmt::format("stream_window_bytes {} must be a power of two of at least {}", bytes, stream_window_floor_bytes));
   }
   return {};
 }
@@ -112,8 +112,8 @@ std::vector<QUIC_BUFFER> alpn_buffers(const std::vector<std::string>& alpn) {
   std::vector<QUIC_BUFFER> buffers;
   buffers.reserve(alpn.size());
   for (const auto& name : alpn) {
-    buffers.push_back({static_cast<std::uint32_t>(name.size()),
-                       reinterpret_cast<std::uint8_t*>(const_cast<char*>(name.data()))});
+    buffers.push_back(
+        {static_cast<std::uint32_t>(name.size()), reinterpret_cast<std::uint8_t*>(const_cast<char*>(name.data()))});
   }
   return buffers;
 }

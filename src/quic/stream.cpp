@@ -57,7 +57,8 @@ Task<void> RecvStream::read_exactly(std::span<std::byte> out) {
     auto view = co_await state->read();
     if (!view) co_return view.error();
     if (view->total_bytes == 0) {
-      co_return MirrorError::transport(TransportCause::stream_ended_early, "the peer ended the stream in the middle of a message");
+      co_return MirrorError::transport(TransportCause::stream_ended_early,
+                                       "the peer ended the stream in the middle of a message");
     }
     std::size_t copied = 0;
     for (std::size_t piece = 0; piece < view->piece_count && !out.empty(); ++piece) {

@@ -15,18 +15,23 @@ namespace {
 // Code of a stream that its owner dropped without a word.
 constexpr QUIC_UINT62 dropped_code = normal_close_code;
 
-MirrorError busy(const char* what) { return {ErrorKind::Busy, CausedBy::us, std::string(what) + " of this stream is already running"}; }
+MirrorError busy(const char* what) {
+  return {ErrorKind::Busy, CausedBy::us, std::string(what) + " of this stream is already running"};
+}
 
 }  // namespace
 
-// --- opening -----------------------------------------------------------------------------------------------------------
+// --- opening
+// -----------------------------------------------------------------------------------------------------------
 
 Task<void> StreamState::start(HandlePointer connection_handle) {
   auto keep = shared_from_this();
   const Api api = connection_handle->api();
   HQUIC raw = nullptr;
-  const auto flags = directions_ == Directions::both ? QUIC_STREAM_OPEN_FLAG_NONE : QUIC_STREAM_OPEN_FLAG_UNIDIRECTIONAL;
-  if (const auto status = api->StreamOpen(connection_handle->raw(), flags, &StreamState::callback, this, &raw); QUIC_FAILED(status)) {
+  const auto flags =
+      directions_ == Directions::both ? QUIC_STREAM_OPEN_FLAG_NONE : QUIC_STREAM_OPEN_FLAG_UNIDIRECTIONAL;
+  if (const auto status = api->StreamOpen(connection_handle->raw(), flags, &StreamState::callback, this, &raw);
+      QUIC_FAILED(status)) {
     co_return co_await not_opened(status);
   }
   HandlePointer handle = stream_handle(api, raw, std::move(connection_handle));
@@ -35,7 +40,8 @@ Task<void> StreamState::start(HandlePointer connection_handle) {
     handle_ = handle;
     self_ = keep;
   }
-  const auto status = api->StreamStart(raw, QUIC_STREAM_START_FLAG_INDICATE_PEER_ACCEPT | QUIC_STREAM_START_FLAG_SHUTDOWN_ON_FAIL);
+  const auto status =
+      api->StreamStart(raw, QUIC_STREAM_START_FLAG_INDICATE_PEER_ACCEPT | QUIC_STREAM_START_FLAG_SHUTDOWN_ON_FAIL);
   if (QUIC_FAILED(status)) {
     {
       const std::scoped_lock lock(mutex_);
@@ -79,13 +85,16 @@ void StreamState::adopt(HandlePointer connection_handle, HQUIC raw) {
   api->SetCallbackHandler(raw, reinterpret_cast<void*>(&StreamState::callback), this);
 }
 
-// --- sending -----------------------------------------------------------------------------------------------------------
+// --- sending
+// -----------------------------------------------------------------------------------------------------------
 
 std::optional<MirrorError> StreamState::send_obstacle() const {
   if (reset_) return MirrorError::transport(TransportCause::stream_reset_locally, "this side gave the stream up");
-  if (finished_) return MirrorError::transport(TransportCause::stream_finished_locally, "this side has already finished sending");
+  if (finished_)
+    return MirrorError::transport(TransportCause::stream_finished_locally, "this side has already finished sending");
   if (stopped_by_peer_) {
-    return MirrorError::transport(TransportCause::stream_stopped_by_peer, "the peer no longer reads this stream", stopped_by_peer_);
+    return MirrorError::transport(TransportCause::stream_stopped_by_peer, "the peer no longer reads this stream",
+                                  stopped_by_peer_);
   }
   if (shut_down_ || !handle_) return connection_end();
   return std::nullopt;
@@ -115,9 +124,9 @@ Result<void> StreamState::queue(std::unique_ptr<SendRequest> request) {
   const std::scoped_lock lock(mutex_);
   if (auto obstacle = send_obstacle()) return *obstacle;
   in_flight_bytes_ += request->bytes;
-  const auto status =
-      handle_->api()->StreamSend(handle_->raw(), request->buffers.data(), static_cast<std::uint32_t>(request->buffers.size()),
-                                QUIC_SEND_FLAG_NONE, request.get());
+  const auto status = handle_->api()->StreamSend(handle_->raw(), request->buffers.data(),
+                                                 static_cast<std::uint32_t>(request->buffers.size()),
+                                                 QUIC_SEND_FLAG_NONE, request.get());
   if (QUIC_FAILED(status)) {
     in_flight_bytes_ -= request->bytes;
     if (auto reason = connection_->end_reason()) return *reason;
@@ -188,7 +197,8 @@ Task<void> StreamState::wait_acknowledged() {
     std::unique_lock lock(mutex_);
     if (acknowledged_) co_return Result<void>{};
     if (stopped_by_peer_) {
-      co_return MirrorError::transport(TransportCause::stream_stopped_by_peer, "the peer no longer reads this stream", stopped_by_peer_);
+      co_return MirrorError::transport(TransportCause::stream_stopped_by_peer, "the peer no longer reads this stream",
+                                       stopped_by_peer_);
     }
     if (reset_) co_return MirrorError::transport(TransportCause::stream_reset_locally, "this side gave the stream up");
     if (shut_down_ || !handle_) co_return connection_end();
@@ -230,7 +240,8 @@ void StreamState::drop_send() {
   reset(dropped_code);
 }
 
-// --- receiving ---------------------------------------------------------------------------------------------------------
+// --- receiving
+// ---------------------------------------------------------------------------------------------------------
 
 Task<ReadView> StreamState::read() {
   auto keep = shared_from_this();
@@ -242,7 +253,8 @@ Task<ReadView> StreamState::read() {
   const RunningGuard running{mutex_, reading_};
   for (;;) {
     std::unique_lock lock(mutex_);
-    if (stopped_) co_return MirrorError::transport(TransportCause::stream_reset_locally, "this side gave the stream up");
+    if (stopped_)
+      co_return MirrorError::transport(TransportCause::stream_reset_locally, "this side gave the stream up");
     if (view_bytes_ > consumed_bytes_ || ends_after_view_) {
       ReadView view;
       std::size_t skip = consumed_bytes_;
@@ -257,7 +269,8 @@ Task<ReadView> StreamState::read() {
       co_return view;
     }
     if (reset_by_peer_) {
-      co_return MirrorError::transport(TransportCause::stream_reset_by_peer, "the peer gave the stream up", reset_by_peer_);
+      co_return MirrorError::transport(TransportCause::stream_reset_by_peer, "the peer gave the stream up",
+                                       reset_by_peer_);
     }
     if (shut_down_ || !handle_) {
       lock.unlock();
@@ -304,7 +317,8 @@ void StreamState::stop(std::uint64_t code) {
 
 void StreamState::drop_recv() { stop(dropped_code); }
 
-// --- callbacks: copy facts and post, nothing more ----------------------------------------------------------------------
+// --- callbacks: copy facts and post, nothing more
+// ----------------------------------------------------------------------
 
 QUIC_STATUS StreamState::callback(HQUIC, void* context, QUIC_STREAM_EVENT* event) {
   // A copy, because SHUTDOWN_COMPLETE lets go of the state's own reference.
@@ -330,8 +344,7 @@ QUIC_STATUS StreamState::on_event(QUIC_STREAM_EVENT& event) {
       start_waiters_.notify_all();
       return QUIC_STATUS_SUCCESS;
     }
-    case QUIC_STREAM_EVENT_RECEIVE:
-      return on_receive(event);
+    case QUIC_STREAM_EVENT_RECEIVE: return on_receive(event);
     case QUIC_STREAM_EVENT_SEND_COMPLETE:
       on_send_complete(static_cast<SendRequest*>(event.SEND_COMPLETE.ClientContext));
       return QUIC_STATUS_SUCCESS;
@@ -365,11 +378,8 @@ QUIC_STATUS StreamState::on_event(QUIC_STREAM_EVENT& event) {
       send_waiters_.notify_all();
       return QUIC_STATUS_SUCCESS;
     }
-    case QUIC_STREAM_EVENT_SHUTDOWN_COMPLETE:
-      on_shutdown_complete();
-      return QUIC_STATUS_SUCCESS;
-    case QUIC_STREAM_EVENT_CANCEL_ON_LOSS:
-      return QUIC_STATUS_SUCCESS;
+    case QUIC_STREAM_EVENT_SHUTDOWN_COMPLETE: on_shutdown_complete(); return QUIC_STATUS_SUCCESS;
+    case QUIC_STREAM_EVENT_CANCEL_ON_LOSS: return QUIC_STATUS_SUCCESS;
   }
   return QUIC_STATUS_NOT_SUPPORTED;
 }

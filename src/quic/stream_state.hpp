@@ -103,7 +103,7 @@ class StreamState : public std::enable_shared_from_this<StreamState> {
   std::size_t view_bytes_ = 0;      ///< bytes the transport handed over and has not got back
   std::size_t consumed_bytes_ = 0;  ///< of those, already consumed by the reader
   bool view_shown_ = false;
-  HandlePointer view_handle_;       ///< keeps the view's memory valid after the end of the connection
+  HandlePointer view_handle_;  ///< keeps the view's memory valid after the end of the connection
   bool ends_after_view_ = false;
   bool reading_ = false;
   bool stopped_ = false;

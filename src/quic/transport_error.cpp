@@ -36,14 +36,16 @@ constexpr unsigned alert_certificate_required = 116;
 
 MirrorError tls_error(unsigned alert, const ShutdownContext& context) {
   if (!context.refusal.empty()) {
-    return MirrorError::tls_refused(CausedBy::us, fmt::format("{}: we refuse its certificate: {}", context.remote, context.refusal));
+    return MirrorError::tls_refused(CausedBy::us,
+                                    fmt::format("{}: we refuse its certificate: {}", context.remote, context.refusal));
   }
-  // Before a client is connected the peer has not yet seen its certificate, so any certificate alert is its own verdict; the
-  // client's certificate is judged after that.
+  // Before a client is connected the peer has not yet seen its certificate, so any certificate alert is its own
+  // verdict; the client's certificate is judged after that.
   const bool about_alpn = alert == alert_no_application_protocol;
   const bool ours = context.client && !context.connected && !about_alpn && alert != alert_certificate_required;
   const std::string what = describe_alert(alert);
-  return ours ? MirrorError::tls_refused(CausedBy::us, fmt::format("{}: we refuse its certificate: {}", context.remote, what))
+  return ours ? MirrorError::tls_refused(CausedBy::us,
+                                         fmt::format("{}: we refuse its certificate: {}", context.remote, what))
               : MirrorError::tls_refused(CausedBy::peer, fmt::format("{} refuses us: {}", context.remote, what));
 }
 
@@ -76,7 +78,8 @@ MirrorError transport_shutdown_error(QUIC_STATUS status, QUIC_UINT62 error_code,
   }
   switch (status) {
     case QUIC_STATUS_UNREACHABLE:
-      return MirrorError::transport(TransportCause::unreachable, fmt::format("{} is unreachable: nobody listens there", remote));
+      return MirrorError::transport(TransportCause::unreachable,
+                                    fmt::format("{} is unreachable: nobody listens there", remote));
     case QUIC_STATUS_CONNECTION_REFUSED:
       return MirrorError::transport(TransportCause::refused, fmt::format("{} takes no more connections now", remote));
     case QUIC_STATUS_CONNECTION_IDLE:
@@ -91,20 +94,20 @@ MirrorError transport_shutdown_error(QUIC_STATUS status, QUIC_UINT62 error_code,
       }
       return MirrorError::transport(TransportCause::peer_silent,
                                     fmt::format("{} no longer acknowledges: it was killed or the line is cut", remote));
-    case QUIC_STATUS_ALPN_NEG_FAILURE:
-      return tls_error(alert_no_application_protocol, context);
+    case QUIC_STATUS_ALPN_NEG_FAILURE: return tls_error(alert_no_application_protocol, context);
     case QUIC_STATUS_HANDSHAKE_FAILURE:
     case QUIC_STATUS_TLS_ERROR:
       return MirrorError::tls_refused(CausedBy::peer, fmt::format("the TLS handshake with {} failed", remote));
     case QUIC_STATUS_PROTOCOL_ERROR:
     case QUIC_STATUS_VER_NEG_ERROR:
-      return MirrorError::transport(TransportCause::protocol, fmt::format("{} speaks another QUIC", remote), error_code);
+      return MirrorError::transport(TransportCause::protocol, fmt::format("{} speaks another QUIC", remote),
+                                    error_code);
     case QUIC_STATUS_OUT_OF_MEMORY:
       return MirrorError::transport(TransportCause::local_failure, "the transport is out of memory");
     default:
       return MirrorError::transport(TransportCause::protocol,
-                                    fmt::format("the transport ended the connection with {}: QUIC error {:#x}, {}", remote,
-                                                error_code, describe_status(status)),
+                                    fmt::format("the transport ended the connection with {}: QUIC error {:#x}, {}",
+                                                remote, error_code, describe_status(status)),
                                     error_code);
   }
 }

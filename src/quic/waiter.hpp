@@ -1,8 +1,8 @@
 // Waiting in a coroutine for something another thread says, without a strand.
 //
-// The transport's callbacks run on its own threads; coroutines run wherever their owner put them. A WaitList lives beside the
-// state it watches and is guarded by that state's mutex. Waking posts to the waiting coroutine's executor, so a callback never
-// runs user code.
+// The transport's callbacks run on its own threads; coroutines run wherever their owner put them. A WaitList lives
+// beside the state it watches and is guarded by that state's mutex. Waking posts to the waiting coroutine's executor,
+// so a callback never runs user code.
 #pragma once
 
 #include <algorithm>
@@ -33,6 +33,9 @@ class WaitList {
     const auto cancellation = co_await boost::asio::this_coro::cancellation_state;
     if (cancellation.cancelled() != boost::asio::cancellation_type::none) co_return false;
     auto initiation = [this, &lock](auto handler) {
+      // Taken out of the coroutine: from the moment it is released, another thread may end the coroutine and what is in
+      // it.
+      const auto held = std::move(lock);
       auto slot = boost::asio::get_associated_cancellation_slot(handler);
       auto node = std::make_shared<Node>(std::move(handler));
       if (slot.is_connected()) {
@@ -40,7 +43,6 @@ class WaitList {
       }
       std::erase_if(nodes_, [](const auto& waiting) { return waiting->completed(); });
       nodes_.push_back(std::move(node));
-      lock.unlock();
     };
     co_return co_await boost::asio::async_initiate<const boost::asio::use_awaitable_t<>, void(bool)>(
         initiation, boost::asio::use_awaitable);

@@ -15,7 +15,8 @@ class Certificates {
  public:
   explicit Certificates(const std::vector<std::string>& names) {
     require(tls::make_authority(folder_.path(), false));
-    for (const auto& name : names) add(name);
+    for (const auto& name : names)
+      add(name);
   }
   void add(const std::string& name, const std::vector<std::string>& also = {}) {
     require(tls::issue(folder_.path(), name, also, false));

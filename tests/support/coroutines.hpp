@@ -24,12 +24,13 @@ namespace crosslink::test {
 
 inline constexpr std::chrono::seconds test_deadline{30};
 
-/// Something running beside the test's main coroutine; its end can be awaited and it can be cancelled. It must end before the
-/// io_context does. Used on one thread.
+/// Something running beside the test's main coroutine; its end can be awaited and it can be cancelled. It must end
+/// before the io_context does. Used on one thread.
 template <class T>
 class Background {
  public:
-  Background(boost::asio::any_io_executor executor, boost::asio::awaitable<T> work) : state_(std::make_shared<State>(executor)) {
+  Background(boost::asio::any_io_executor executor, boost::asio::awaitable<T> work)
+      : state_(std::make_shared<State>(executor)) {
     boost::asio::co_spawn(
         executor, carry(std::move(work), state_),
         boost::asio::bind_cancellation_slot(state_->cancel.slot(), [state = state_](std::exception_ptr error) {
@@ -53,7 +54,8 @@ class Background {
  private:
   struct Nothing {};
   struct State {
-    explicit State(boost::asio::any_io_executor executor) : end(executor, boost::asio::steady_timer::time_point::max()) {}
+    explicit State(boost::asio::any_io_executor executor)
+        : end(executor, boost::asio::steady_timer::time_point::max()) {}
     boost::asio::cancellation_signal cancel;
     boost::asio::steady_timer end;
     std::optional<std::conditional_t<std::is_void_v<T>, Nothing, T>> value;
@@ -73,7 +75,8 @@ class Background {
 };
 
 /// Runs `test` on `context`; a test that does not end within the deadline fails.
-inline void run(boost::asio::io_context& context, boost::asio::awaitable<void> test, std::chrono::seconds deadline = test_deadline) {
+inline void run(boost::asio::io_context& context, boost::asio::awaitable<void> test,
+                std::chrono::seconds deadline = test_deadline) {
   bool ended = false;
   std::exception_ptr error;
   boost::asio::co_spawn(context, std::move(test), [&](std::exception_ptr thrown) {
@@ -88,7 +91,8 @@ inline void run(boost::asio::io_context& context, boost::asio::awaitable<void> t
 }
 
 /// Waits until `condition` holds, looking every few milliseconds; false when it did not within the deadline.
-inline boost::asio::awaitable<bool> eventually(std::function<bool()> condition, std::chrono::seconds deadline = test_deadline) {
+inline boost::asio::awaitable<bool> eventually(std::function<bool()> condition,
+                                               std::chrono::seconds deadline = test_deadline) {
   auto executor = co_await boost::asio::this_coro::executor;
   boost::asio::steady_timer timer(executor);
   const auto end = std::chrono::steady_clock::now() + deadline;

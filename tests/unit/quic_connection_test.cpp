@@ -268,7 +268,8 @@ TEST(Addresses, are_parsed_or_refused_with_a_sentence) {
     EXPECT_TRUE(quic::parse_host_port(good).ok()) << good;
   }
   EXPECT_EQ(need(quic::parse_host_port("[::1]:5")).host, "::1");
-  for (const char* bad : {"", "localhost", ":7400", "host:", "host:65536", "host:-1", "host:7x", "::1:5", "[::1]", "[x]:1", "a b:1"}) {
+  for (const char* bad :
+       {"", "localhost", ":7400", "host:", "host:65536", "host:-1", "host:7x", "::1:5", "[::1]", "[x]:1", "a b:1"}) {
     const auto parsed = quic::parse_host_port(bad);
     ASSERT_FALSE(parsed.ok()) << bad;
     EXPECT_EQ(parsed.error().kind(), ErrorKind::Configuration);

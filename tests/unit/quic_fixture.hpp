@@ -11,14 +11,16 @@ inline quic::Address loopback(std::uint16_t port = 0) { return {boost::asio::ip:
 
 inline std::vector<std::byte> pattern(std::size_t bytes) {
   std::vector<std::byte> result(bytes);
-  for (std::size_t i = 0; i < bytes; ++i) result[i] = static_cast<std::byte>((i * 131 + i / 251) & 0xff);
+  for (std::size_t i = 0; i < bytes; ++i)
+    result[i] = static_cast<std::byte>((i * 131 + i / 251) & 0xff);
   return result;
 }
 
 /// The value, or a test failure by exception with the error's sentence.
 template <class T>
 T need(Result<T> result) {
-  if (!result) throw std::runtime_error(std::string(to_string(result.error().kind())) + ": " + result.error().message());
+  if (!result)
+    throw std::runtime_error(std::string(to_string(result.error().kind())) + ": " + result.error().message());
   if constexpr (!std::is_void_v<T>) return std::move(result).value();
 }
 
@@ -61,7 +63,8 @@ inline awaitable<std::vector<std::byte>> read_all(quic::RecvStream& stream) {
   std::vector<std::byte> all;
   for (;;) {
     auto view = need(co_await stream.read());
-    for (std::size_t i = 0; i < view.piece_count; ++i) all.insert(all.end(), view.pieces[i].begin(), view.pieces[i].end());
+    for (std::size_t i = 0; i < view.piece_count; ++i)
+      all.insert(all.end(), view.pieces[i].begin(), view.pieces[i].end());
     stream.consume(view.total_bytes);
     if (view.end) co_return all;
   }

@@ -38,7 +38,8 @@ TEST_F(QuicStreams, gathered_and_empty_buffers_arrive_as_one_piece) {
   run(context, [](QuicStreams& test) -> awaitable<void> {
     auto pair = co_await test.connected(test.listener);
     auto mirror = need(co_await pair.mirror.open_bidi_stream());
-    std::vector<SendBuffer> buffers{SendBuffer(pattern(5)), SendBuffer(std::vector<std::byte>{}), SendBuffer(pattern(7))};
+    std::vector<SendBuffer> buffers{SendBuffer(pattern(5)), SendBuffer(std::vector<std::byte>{}),
+                                    SendBuffer(pattern(7))};
     need(co_await mirror.send.write(std::move(buffers)));
     need(co_await mirror.send.write(std::vector<SendBuffer>{}));
     mirror.send.finish();
@@ -264,7 +265,8 @@ TEST_F(QuicStreams, a_rate_cap_holds_the_writer_to_the_rate) {
     auto pair = co_await test.connected(test.listener, config);
     auto mirror = need(co_await pair.mirror.open_bidi_stream());
     const auto begin = std::chrono::steady_clock::now();
-    auto sending = Background<Result<void>>(test.context.get_executor(), mirror.send.write(SendBuffer(pattern(4'000'000))));
+    auto sending =
+        Background<Result<void>>(test.context.get_executor(), mirror.send.write(SendBuffer(pattern(4'000'000))));
     auto source = need(co_await pair.source.accept_bidi_stream());
     auto reading = Background<std::vector<std::byte>>(test.context.get_executor(), read_all(source.recv));
     need(co_await sending.end());

@@ -17,8 +17,8 @@ enum class CongestionControl : std::uint8_t {
   cubic,  ///< fair beside TCP on shared lines without much loss
 };
 
-/// PEM files. TLS 1.3, mutual, always: there is no way to leave one out. Certificates are read when a connection or listener
-/// is started and again when a file has changed.
+/// PEM files. TLS 1.3, mutual, always: there is no way to leave one out. Certificates are read when a connection or
+/// listener is started and again when a file has changed.
 struct TlsFiles {
   std::filesystem::path ca;    ///< who may sign the peer's certificate
   std::filesystem::path cert;  ///< ours, followed by intermediates if any
@@ -37,8 +37,8 @@ struct TransportSettings {
   std::uint16_t mtu_max = 1500;
   /// Unidirectional streams the peer may have open at once. crosslink's own protocol uses none.
   std::uint16_t uni_streams_allowed = 0;
-  /// Outgoing rate to keep below, in bits per second; 0 is none. Name the line rate when it is known: BBR otherwise overruns
-  /// a queue of one bandwidth-delay product.
+  /// Outgoing rate to keep below, in bits per second; 0 is none. Name the line rate when it is known: BBR otherwise
+  /// overruns a queue of one bandwidth-delay product.
   std::uint64_t rate_cap_bits_per_s = 0;
 };
 
@@ -63,7 +63,7 @@ struct ClientConfig {
 struct ServerConfig {
   TlsFiles tls;
   TransportSettings transport;
-  std::uint32_t stream_window_bytes = 64 * 1024;       ///< power of two
+  std::uint32_t stream_window_bytes = 64 * 1024;  ///< power of two
   std::uint32_t connection_window_bytes = 512 * 1024;
   /// Bidirectional streams a peer may have open before Connection::set_streams_allowed raises it. Contract: one.
   std::uint16_t streams_before_acceptance = 1;

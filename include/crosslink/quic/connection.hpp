@@ -14,7 +14,9 @@
 
 namespace crosslink::quic {
 
-namespace detail { class ConnectionState; }
+namespace detail {
+class ConnectionState;
+}
 
 using Address = boost::asio::ip::udp::endpoint;
 
@@ -22,22 +24,22 @@ using Address = boost::asio::ip::udp::endpoint;
 struct ConnectionFacts {
   std::chrono::microseconds round_trip{0};  ///< smoothed
   std::chrono::microseconds round_trip_min{0};
-  std::chrono::microseconds handshake{0};   ///< first packet to connected
+  std::chrono::microseconds handshake{0};  ///< first packet to connected
   std::uint64_t packets_sent = 0;
   std::uint64_t packets_received = 0;
-  std::uint64_t packets_lost = 0;           ///< suspected minus found spurious
-  std::uint64_t bytes_sent = 0;             ///< UDP payloads
+  std::uint64_t packets_lost = 0;  ///< suspected minus found spurious
+  std::uint64_t bytes_sent = 0;    ///< UDP payloads
   std::uint64_t bytes_received = 0;
   std::uint32_t congestion_window_bytes = 0;
   std::uint32_t congestion_events = 0;
   std::uint16_t mtu = 0;
-  std::string tls_version;                  ///< "TLS 1.3"
-  std::string cipher_suite;                 ///< for instance "TLS_AES_256_GCM_SHA384"
-  std::string congestion;                   ///< "bbr" or "cubic"
+  std::string tls_version;   ///< "TLS 1.3"
+  std::string cipher_suite;  ///< for instance "TLS_AES_256_GCM_SHA384"
+  std::string congestion;    ///< "bbr" or "cubic"
 };
 
-/// Copies are handles to one connection. When the last handle goes, the connection is closed with code 0x00 and its streams
-/// with it; streams alone do not keep it open. Thread safe.
+/// Copies are handles to one connection. When the last handle goes, the connection is closed with code 0x00 and its
+/// streams with it; streams alone do not keep it open. Thread safe.
 class Connection {
  public:
   /// Waits until the peer allows one more stream, blocking nobody else, then opens it. Nothing is sent until the first
@@ -49,10 +51,12 @@ class Connection {
   Task<BidiStream> accept_bidi_stream();
   Task<RecvStream> accept_uni_stream();
 
-  /// How many bidirectional streams the peer may have open at once. Can only be raised usefully: what was allowed stays.
+  /// How many bidirectional streams the peer may have open at once. Can only be raised usefully: what was allowed
+  /// stays.
   void set_streams_allowed(std::uint16_t count);
 
-  /// Starts to close with an application code; everything waiting returns closed_locally. Idempotent: the first code counts.
+  /// Starts to close with an application code; everything waiting returns closed_locally. Idempotent: the first code
+  /// counts.
   void close(std::uint64_t code);
   /// Waits until the connection has ended, by whomever; end_reason() then says how. Errors: Cancelled.
   Task<void> closed();
@@ -61,7 +65,8 @@ class Connection {
   /// Application code that closed it, by the peer or by us; empty while it stands and for every other end.
   std::optional<std::uint64_t> close_code() const;
 
-  /// DNS names of the peer's certificate (subjectAltName only; wildcards left out), lower-case, in its order. Never empty.
+  /// DNS names of the peer's certificate (subjectAltName only; wildcards left out), lower-case, in its order. Never
+  /// empty.
   const std::vector<std::string>& peer_names() const;
   Address remote_address() const;
   Address local_address() const;

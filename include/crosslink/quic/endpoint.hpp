@@ -10,7 +10,10 @@
 
 namespace crosslink::quic {
 
-namespace detail { class EndpointState; class ListenerState; }
+namespace detail {
+class EndpointState;
+class ListenerState;
+}  // namespace detail
 
 /// Accepts connections at one UDP port. Move-only; dropping it is close().
 class Listener {
@@ -23,7 +26,8 @@ class Listener {
   /// Next connection whose TLS handshake is complete: certificate of our CA, with at least one DNS name, ALPN agreed.
   /// Connections that fail before that are never seen here. Errors: Cancelled, after close() NotConnected.
   Task<Connection> accept();
-  /// Takes no more connections; those accepted live on. Idempotent. Blocks until the transport has let go (milliseconds).
+  /// Takes no more connections; those accepted live on. Idempotent. Blocks until the transport has let go
+  /// (milliseconds).
   void close();
   /// Uses new certificate files (or the same, changed ones) for connections from now on. Errors: Configuration; the old
   /// ones stay in use then.
@@ -35,17 +39,17 @@ class Listener {
   std::shared_ptr<detail::ListenerState> state_;
 };
 
-/// Copies are handles to one endpoint. It owns the transport's worker threads (one per processor). The last handle must go
-/// before main() ends and not on a transport thread; going closes every connection and waits for that (milliseconds).
-/// Thread safe.
+/// Copies are handles to one endpoint. It owns the transport's worker threads (one per processor). The last handle must
+/// go before main() ends and not on a transport thread; going closes every connection and waits for that
+/// (milliseconds). Thread safe.
 class Endpoint {
  public:
   /// Errors (us): Transport/local_failure when the transport cannot start.
   static Result<Endpoint> open();
 
-  /// Dials. `server_name` is demanded as a DNS name of the source's certificate (exact, case folded; no wildcard, no common
-  /// name). Errors: Configuration (files), TlsRefused (either side), Transport with unreachable, refused, handshake_timeout
-  /// or what ended it, Cancelled.
+  /// Dials. `server_name` is demanded as a DNS name of the source's certificate (exact, case folded; no wildcard, no
+  /// common name). Errors: Configuration (files), TlsRefused (either side), Transport with unreachable, refused,
+  /// handshake_timeout or what ended it, Cancelled.
   Task<Connection> connect(Address address, std::string server_name, ClientConfig config);
 
   /// Errors: Configuration (files unusable, address in use or not ours).

@@ -1,8 +1,8 @@
 // QUIC streams as coroutines. Made by Connection (connection.hpp).
 //
-// A stream handle may outlive its Connection handle; every operation then returns how the connection ended. One coroutine
-// may read while another writes; two reads, or two writes, of one stream at once are a bug of the caller: the second gets
-// Busy. All operations can be cancelled; a cancelled write has either queued all of its bytes or none.
+// A stream handle may outlive its Connection handle; every operation then returns how the connection ended. One
+// coroutine may read while another writes; two reads, or two writes, of one stream at once are a bug of the caller: the
+// second gets Busy. All operations can be cancelled; a cancelled write has either queued all of its bytes or none.
 #pragma once
 
 #include <cstddef>
@@ -15,14 +15,17 @@
 
 namespace crosslink::quic {
 
-namespace detail { class StreamState; }
+namespace detail {
+class StreamState;
+}
 
 /// Bytes to send and what keeps them alive: the transport reads them until the peer has acknowledged them.
 class SendBuffer {
  public:
   explicit SendBuffer(std::vector<std::byte> bytes);
   /// Shared bytes, for instance an entry encoded once for many mirrors. Precondition: unchanged while any copy lives.
-  SendBuffer(std::shared_ptr<const void> owner, std::span<const std::byte> bytes) : owner_(std::move(owner)), bytes_(bytes) {}
+  SendBuffer(std::shared_ptr<const void> owner, std::span<const std::byte> bytes)
+      : owner_(std::move(owner)), bytes_(bytes) {}
   std::span<const std::byte> bytes() const { return bytes_; }
   const std::shared_ptr<const void>& owner() const { return owner_; }
 
@@ -42,15 +45,16 @@ class SendStream {
   SendStream& operator=(SendStream&&) noexcept;
   ~SendStream();
 
-  /// Queues the buffers, in order, as one piece. Waits first while the bytes queued but not acknowledged are at or above the
-  /// transport's ideal amount for this path, so that the pipe stays full and memory stays bounded by that plus one call.
-  /// Empty buffers are allowed. Errors: stream_stopped_by_peer, stream_finished_locally, stream_reset_locally, any end of
-  /// the connection, Cancelled.
+  /// Queues the buffers, in order, as one piece. Waits first while the bytes queued but not acknowledged are at or
+  /// above the transport's ideal amount for this path, so that the pipe stays full and memory stays bounded by that
+  /// plus one call. Empty buffers are allowed. Errors: stream_stopped_by_peer, stream_finished_locally,
+  /// stream_reset_locally, any end of the connection, Cancelled.
   Task<void> write(std::vector<SendBuffer> buffers);
   Task<void> write(SendBuffer buffer);
   /// Says that no more will be sent. Idempotent; does not wait.
   void finish();
-  /// Waits until the peer's transport has acknowledged everything including the end. Errors: as write. Requires finish().
+  /// Waits until the peer's transport has acknowledged everything including the end. Errors: as write. Requires
+  /// finish().
   Task<void> wait_acknowledged();
   /// Gives the stream up: unsent bytes are dropped, the peer reads stream_reset_by_peer with this code. Idempotent.
   void reset(std::uint64_t code);
@@ -81,11 +85,11 @@ class RecvStream {
   RecvStream& operator=(RecvStream&&) noexcept;
   ~RecvStream();
 
-  /// Waits for bytes or the end and shows them where the transport holds them: no copy. Until consume() lets go of them they
-  /// count against the stream's receive window, which is what holds the sender back. read() again without consume() shows
-  /// the same bytes. At the end: total_bytes 0, end true, every time.
-  /// Errors: stream_reset_by_peer, stream_reset_locally, any end of the connection, Cancelled. Bytes that arrived before a
-  /// reset or close of the connection may be lost; those before an end never are.
+  /// Waits for bytes or the end and shows them where the transport holds them: no copy. Until consume() lets go of them
+  /// they count against the stream's receive window, which is what holds the sender back. read() again without
+  /// consume() shows the same bytes. At the end: total_bytes 0, end true, every time. Errors: stream_reset_by_peer,
+  /// stream_reset_locally, any end of the connection, Cancelled. Bytes that arrived before a reset or close of the
+  /// connection may be lost; those before an end never are.
   Task<ReadView> read();
   /// Lets go of the first `bytes` bytes of the last view. Precondition: not more than it showed.
   void consume(std::size_t bytes);

@@ -1,4 +1,5 @@
-// A stranger's program: starts the transport, dials with certificate files that do not exist, and prints the error's kind.
+// A stranger's program: starts the transport, dials with certificate files that do not exist, and prints the error's
+// kind.
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <crosslink/link.hpp>
@@ -23,8 +24,8 @@ int main() {
   }
   crosslink::quic::ClientConfig config;
   config.tls = {"no-such/ca.pem", "no-such/eu-1.pem", "no-such/eu-1.key"};
-  crosslink::CrossClusterLink link(crosslink::ClusterId("us-1"), crosslink::DatabaseId("orders"), "127.0.0.1:9", *endpoint,
-                                   config);
+  crosslink::CrossClusterLink link(crosslink::ClusterId("us-1"), crosslink::DatabaseId("orders"), "127.0.0.1:9",
+                                   *endpoint, config);
   boost::asio::co_spawn(context, dial(link), [](const std::exception_ptr& failure) {
     if (failure) {
       std::rethrow_exception(failure);
