@@ -4,6 +4,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <chrono>
+#include <cmath>
 #include <optional>
 #include <vector>
 
@@ -30,7 +31,7 @@ struct Part {
   std::optional<MirrorError> error;
 
   double quantile(double share) const {
-    const auto index = static_cast<std::size_t>(share * static_cast<double>(milliseconds.size() - 1) + 0.5);
+    const auto index = static_cast<std::size_t>(std::lround(share * static_cast<double>(milliseconds.size() - 1)));
     return milliseconds[index];
   }
   boost::json::object json() const {

@@ -41,6 +41,7 @@ std::string read_line(int descriptor) {
 
 pid_t spawn(const std::vector<std::string>& arguments, int output) {
   std::vector<char*> raw;
+  raw.reserve(arguments.size() + 1);
   for (const auto& argument : arguments)
     raw.push_back(const_cast<char*>(argument.c_str()));
   raw.push_back(nullptr);
