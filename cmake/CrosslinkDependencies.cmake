@@ -13,16 +13,21 @@ target_include_directories(crosslink_msgpack SYSTEM INTERFACE $<BUILD_INTERFACE:
 target_compile_definitions(crosslink_msgpack INTERFACE MSGPACK_NO_BOOST)
 
 # msquic: an installed one (its package states no version, so none can be asked for), else the one that tools/setup built
-# from the pinned crate and that goes with us when we are installed.
-find_package(msquic CONFIG QUIET)
+# from the pinned crate and that goes with us when we are installed. Under ThreadSanitizer always the one compiled for it.
+set(msquic_folder msquic)
+if(CROSSLINK_SANITIZE STREQUAL "thread")
+  set(msquic_folder msquic-tsan)
+else()
+  find_package(msquic CONFIG QUIET)
+endif()
 if(msquic_FOUND)
   set(CROSSLINK_MSQUIC_BUNDLED OFF)
   get_target_property(CROSSLINK_MSQUIC_INCLUDE msquic::msquic INTERFACE_INCLUDE_DIRECTORIES)
   get_target_property(CROSSLINK_MSQUIC_LIBRARY msquic::msquic LOCATION)
 else()
   set(CROSSLINK_MSQUIC_BUNDLED ON)
-  find_path(CROSSLINK_MSQUIC_INCLUDE msquic.h HINTS "${CROSSLINK_DEPS_DIR}/msquic/include" REQUIRED)
-  find_library(CROSSLINK_MSQUIC_LIBRARY msquic HINTS "${CROSSLINK_DEPS_DIR}/msquic/lib" REQUIRED)
+  find_path(CROSSLINK_MSQUIC_INCLUDE msquic.h HINTS "${CROSSLINK_DEPS_DIR}/${msquic_folder}/include" REQUIRED)
+  find_library(CROSSLINK_MSQUIC_LIBRARY msquic HINTS "${CROSSLINK_DEPS_DIR}/${msquic_folder}/lib" REQUIRED)
 endif()
 # A target of our own: the package's carries compile flags that do not suit us.
 add_library(crosslink_msquic SHARED IMPORTED GLOBAL)
