@@ -88,8 +88,10 @@ class RecvStream {
   /// Waits for bytes or the end and shows them where the transport holds them: no copy. Until consume() lets go of them
   /// they count against the stream's receive window, which is what holds the sender back. read() again without
   /// consume() shows the same bytes. At the end: total_bytes 0, end true, every time. Errors: stream_reset_by_peer,
-  /// stream_reset_locally, any end of the connection, Cancelled. Bytes that arrived before a reset or close of the
-  /// connection may be lost; those before an end never are.
+  /// stream_reset_locally, any end of the connection, Cancelled. A view that was shown stays readable through all
+  /// of them until consume(). Bytes not shown yet are lost when the peer resets the stream or closes the connection,
+  /// even if its transport was told that they arrived: who needs them read must wait for an answer. An end that is
+  /// shown comes after every byte.
   Task<ReadView> read();
   /// Lets go of the first `bytes` bytes of the last view. Precondition: not more than it showed.
   void consume(std::size_t bytes);
