@@ -307,11 +307,10 @@ void StreamState::stop(std::uint64_t code) {
   recv_waiters_.notify_all();
   const auto handle = handle_;
   const bool whole = ends_after_view_ && view_bytes_ == 0;
-  if (view_bytes_ > 0) {
-    complete_view(std::move(lock));
-  } else {
-    lock.unlock();
-  }
+  // A pending receive is not completed: that would give the peer credit for what nobody reads.
+  view_bytes_ = consumed_bytes_ = piece_count_ = 0;
+  const auto view_handle = std::exchange(view_handle_, nullptr);  // let go of outside the lock
+  lock.unlock();
   if (handle && !whole) handle->api()->StreamShutdown(handle->raw(), QUIC_STREAM_SHUTDOWN_FLAG_ABORT_RECEIVE, code);
 }
 
