@@ -1,0 +1,217 @@
+// What a storage engine must offer so that crosslink can mirror its databases: two small interfaces, one per side.
+//
+//   SourceEngine   history and head, read the log, prove a position, open a snapshot
+//   MirrorEngine   position, apply with the position, receive a snapshot beside the live data, switch, promote
+//
+// A database usually implements both: a mirror can itself be a source. Every call may block; crosslink makes them from
+// engine threads, never from a network thread. The engine's own record is the only truth about role and position.
+// Every engine must pass the conformance suite in tests/support/engine_conformance.hpp.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "crosslink/entry.hpp"
+#include "crosslink/position.hpp"
+#include "crosslink/result.hpp"
+
+namespace crosslink {
+
+/// Bytes that several owners read and nobody changes.
+using SharedBytes = std::shared_ptr<const std::vector<std::byte>>;
+
+/// The snapshot format that every engine reads and writes: sorted pairs (docs/protocol.md, "Forms").
+inline constexpr std::string_view kv_format = "kv";
+
+enum class DatabaseRole : std::uint8_t {
+  root,      ///< takes writes, follows nobody
+  mirror,    ///< follows a source; read-only where the engine can enforce it
+  promoted,  ///< was a mirror, takes writes now; final
+};
+std::string_view to_string(DatabaseRole role);
+
+/// What a promoted database remembers of the mirror it was.
+struct PromotedFrom {
+  std::string cluster, database;  ///< of the source it followed
+  Position position;              ///< where it stood
+  friend bool operator==(const PromotedFrom&, const PromotedFrom&) = default;
+};
+
+/// The database as a source, at one moment.
+struct SourceState {
+  DatabaseRole role = DatabaseRole::root;
+  Incarnation origin;
+  History history;
+  Lsn head;        ///< newest committed LSN; 0: none yet
+  Lsn oldest;      ///< the log can be read after this LSN and after every later one
+  Lsn origin_lsn;  ///< the LSN at the root that head stands for; at a root and at a promoted database head itself
+  std::optional<PromotedFrom> promoted_from;
+};
+
+/// A stretch of log: the entries in (prev_lsn, last_lsn], and nothing else lies in it.
+struct LogSlice {
+  Lsn prev_lsn, last_lsn;
+  std::uint64_t count = 0;  ///< 0: entries is empty and only the LSN moves
+  SharedBytes entries;      ///< encodings one after another; never null
+  Lsn origin_lsn;           ///< the LSN at the root that last_lsn stands for
+};
+
+/// Is the last entry at or before an LSN the one that a mirror says it has?
+enum class PositionProof : std::uint8_t {
+  same,
+  parted,    ///< another entry, or none, or a later one
+  unproven,  ///< that part of the log is gone and nothing was remembered of it
+};
+
+/// What is known when a snapshot opens.
+struct SnapshotFacts {
+  SnapshotId id;
+  std::string format;
+  Lsn snapshot_lsn;    ///< S0: the log after it brings the snapshot forward
+  EntryId last_entry;  ///< the last entry at or before S0
+  Lsn origin_lsn;      ///< the LSN at the root that S0 stands for
+  Incarnation origin, incarnation;
+  std::optional<std::uint64_t> total_bytes;
+  Lsn consistent_lsn;  ///< from this LSN on a receiver's data is consistent; >= snapshot_lsn
+  friend bool operator==(const SnapshotFacts&, const SnapshotFacts&) = default;
+};
+
+/// A snapshot as a deterministic stream of bytes. Thread safe; keeps what it reads from alive.
+class SnapshotReader {
+ public:
+  virtual ~SnapshotReader() = default;
+  virtual const SnapshotFacts& facts() const = 0;
+  struct Piece {
+    SharedBytes bytes;  ///< never null; at most what was asked for
+    bool done = false;  ///< nothing comes after these bytes
+  };
+  /// Bytes from `offset` on; at least one unless done. Errors: Storage; Configuration (us) past the end.
+  virtual Result<Piece> read(std::uint64_t offset, std::size_t bytes_max) = 0;
+};
+
+/// One database as a source. Thread safe.
+class SourceEngine {
+ public:
+  virtual ~SourceEngine() = default;
+  virtual SourceState state() const = 0;
+  /// The log after `after`, at most about `bytes_max` bytes of entries but at least one entry; count 0 and last_lsn =
+  /// prev_lsn at the head. Entries come whole and in order, none is left out. Errors: LogWindowExceeded{oldest, head}
+  /// when the log after `after` is no longer held, Storage.
+  virtual Result<LogSlice> read_log(Lsn after, std::size_t bytes_max) = 0;
+  /// See PositionProof. `at` >= last_entry.lsn and not above the head. Errors: Storage.
+  virtual Result<PositionProof> prove(const EntryId& last_entry, Lsn at) = 0;
+  /// Opens the snapshot `wanted` if it still exists, else one of the state now, in the first of `formats` that this
+  /// engine writes (`kv` always is). Errors: Storage, Busy (as many as allowed are open).
+  virtual Result<std::shared_ptr<SnapshotReader>> open_snapshot(std::span<const std::string> formats,
+                                                                const std::optional<SnapshotId>& wanted) = 0;
+  /// The log after `from` is kept for `holder` until it is pinned elsewhere or unpinned, within the engine's budget.
+  virtual void pin(const std::string& holder, Lsn from) = 0;
+  virtual void unpin(const std::string& holder) = 0;
+  /// `on_head` is called after each commit, on the committing thread; it must not block or call back. Empty: none.
+  virtual void watch_head(std::function<void(Lsn head)> on_head) = 0;
+};
+
+/// What an engine can do; sessions and the operator's commands depend on it.
+struct EngineTraits {
+  std::string name;                  ///< "memory", "rocksdb", "etcd"
+  bool atomic_switch = false;        ///< readers see the old data until a received snapshot is switched in as a whole
+  bool enforces_read_only = false;   ///< nobody but crosslink can write to a mirror
+  std::vector<std::string> formats;  ///< snapshot formats it reads, best first; `kv` among them
+};
+
+/// A chunk that is stored: its place, and its CRC as it arrived.
+struct StoredChunk {
+  std::uint64_t offset = 0;
+  std::uint32_t bytes = 0, crc32c = 0;
+  friend bool operator==(const StoredChunk&, const StoredChunk&) = default;
+};
+
+/// A snapshot that is not whole yet, or not switched in.
+struct PartialSnapshot {
+  SnapshotFacts facts;
+  std::vector<StoredChunk> chunks;  ///< in order, without gaps from offset 0
+  std::uint64_t bytes() const { return chunks.empty() ? 0 : chunks.back().offset + chunks.back().bytes; }
+};
+
+/// The database as a mirror, at one moment.
+struct MirrorState {
+  DatabaseRole role = DatabaseRole::mirror;
+  std::optional<Position> position;  ///< absent: no data yet
+  Lsn durable;                       ///< position's LSN that survives a power cut; 0 without one
+  std::optional<PartialSnapshot> partial;
+  std::optional<PromotedFrom> promoted_from;
+};
+
+/// Entries to apply at once. Each element holds whole encodings, one after another, already checked.
+struct ApplyGroup {
+  std::vector<std::span<const std::byte>> entries;  ///< may be empty: only the position moves
+  Position position;                                ///< where the mirror stands after it
+};
+
+/// What came out of comparing a received snapshot with its CRCs, before the switch.
+struct SnapshotCheck {
+  std::optional<std::uint64_t> cut_back_to;  ///< the first chunk that no longer has its CRC begins here; it and all
+                                             ///< after it are dropped
+  std::uint32_t total_crc32c = 0;            ///< of all bytes, if nothing was cut
+};
+
+/// One database as a mirror. One caller at a time; state() from any thread.
+class MirrorEngine {
+ public:
+  virtual ~MirrorEngine() = default;
+  virtual EngineTraits traits() const = 0;
+  virtual MirrorState state() const = 0;
+
+  /// Applies the entries in order and sets the position, in one atomic write: a crash leaves both or neither. Unchanged
+  /// on failure. Errors: Storage (may be tried again), UnsupportedOperation, MirrorPromoted.
+  virtual Result<void> apply(const ApplyGroup& group) = 0;
+  /// Sets the applied LSN to an earlier one at which nothing of value is lost (LogBegin's `from`). Errors: Storage,
+  /// MirrorPromoted.
+  virtual Result<void> step_back(Lsn from) = 0;
+  /// Makes everything applied durable; returns the durable LSN. Errors: Storage.
+  virtual Result<Lsn> sync() = 0;
+
+  /// Begins to receive a snapshot beside the live data; what was received of another one is dropped. Errors: Storage,
+  /// UnsupportedOperation (a format it cannot read), MirrorPromoted.
+  virtual Result<void> begin_snapshot(const SnapshotFacts& facts) = 0;
+  /// Appends a chunk; durable when it returns. Precondition: its offset is partial.bytes(). Errors: Storage.
+  virtual Result<void> store_chunk(const StoredChunk& chunk, std::span<const std::byte> bytes) = 0;
+  /// Reads all that was stored and compares it with the chunks' CRCs. Errors: Storage.
+  virtual Result<SnapshotCheck> check_snapshot() = 0;
+  /// Replaces the live data by the received snapshot, in one step, durable when it returns: position = the snapshot's,
+  /// history = one new incarnation of cause bootstrap with the snapshot's origin. Safe to call again after a crash.
+  /// Errors: Storage, UnsupportedOperation (the bytes are no snapshot), MirrorPromoted; the old data stays then.
+  virtual Result<void> switch_snapshot() = 0;
+  /// Drops what was received. Errors: Storage.
+  virtual Result<void> drop_snapshot() = 0;
+
+  /// Makes everything applied durable, records the promotion durably, opens for writes. Again: the first result.
+  /// Errors: Storage, Configuration (no data yet).
+  virtual Result<PromotedFrom> promote(const std::string& source_cluster, const std::string& source_database) = 0;
+};
+
+/// A view of all pairs at one LSN, for verify. Thread safe.
+class DataView {
+ public:
+  virtual ~DataView() = default;
+  virtual Lsn lsn() const = 0;
+  /// Calls `visit` with the pairs of [begin, end) in key order until it returns false. Reserved keys are left out.
+  /// Errors: Storage.
+  virtual Result<void> scan(std::string_view begin, std::optional<std::string_view> end,
+                            const std::function<bool(const KeyValue&)>& visit) const = 0;
+};
+
+/// What both sides of a verify need of a database. Thread safe.
+class VerifiableEngine {
+ public:
+  virtual ~VerifiableEngine() = default;
+  virtual Result<std::shared_ptr<const DataView>> view() = 0;
+};
+
+}  // namespace crosslink

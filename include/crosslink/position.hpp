@@ -1,0 +1,109 @@
+// Where a mirror stands in its source's log, and the history such a statement refers to.
+// Source: design sections 1 and 5; bytes and rules: docs/protocol.md, "Sessions".
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "crosslink/result.hpp"
+#include "crosslink/types.hpp"
+
+namespace crosslink {
+
+namespace detail {
+/// 16 bytes with a tag. In JSON and logs: 32 lower-case hex digits.
+template <class Tag>
+struct Id128 {
+  std::array<std::byte, 16> bytes{};
+  friend auto operator<=>(const Id128&, const Id128&) = default;
+};
+std::string to_hex(std::span<const std::byte, 16> bytes);
+std::optional<std::array<std::byte, 16>> from_hex(std::string_view text);
+}  // namespace detail
+
+/// Names one uninterrupted stretch of one database's log. Random; made by whoever makes or restores the database.
+using Incarnation = detail::Id128<struct IncarnationTag>;
+/// XXH3-128 over an entry's LSN and operations. Finds forks that happened, not forgers. All zero: no entry.
+using EntryHash = detail::Id128<struct EntryHashTag>;
+/// Names one snapshot: the same id always gives the same bytes.
+using SnapshotId = detail::Id128<struct SnapshotIdTag>;
+
+template <class Tag>
+std::string to_string(const detail::Id128<Tag>& id) {
+  return detail::to_hex(id.bytes);
+}
+
+/// Why an incarnation began.
+enum class HistoryCause : std::uint8_t {
+  created,
+  unclean_stop,     ///< the log may have lost its tail
+  restamp,          ///< an operator said that the data was restored from a backup
+  bootstrap,        ///< a mirror's data was replaced by a snapshot
+  unlogged_change,  ///< data came in past the log
+};
+std::string_view to_string(HistoryCause cause);
+
+struct HistoryRecord {
+  Incarnation incarnation;
+  Lsn first_lsn;  ///< the first LSN that can belong to it
+  HistoryCause cause = HistoryCause::created;
+  friend bool operator==(const HistoryRecord&, const HistoryRecord&) = default;
+};
+
+/// Most records a history holds; the oldest are cut off, and their incarnations noted as trimmed. Design section 1.
+inline constexpr std::size_t history_records_max = 64;
+
+/// Oldest first, first_lsn never falling, at least one record in a database that exists. A plain value.
+class History {
+ public:
+  History() = default;
+  /// Errors: ProtocolViolation (peer) when empty, too long, falling, or when an incarnation is there twice.
+  static Result<History> from_records(std::vector<HistoryRecord> records, std::vector<Incarnation> trimmed = {});
+  static History beginning(HistoryRecord first);
+
+  std::span<const HistoryRecord> records() const { return records_; }
+  std::span<const Incarnation> trimmed() const { return trimmed_; }
+  bool empty() const { return records_.empty(); }
+  /// Precondition: not empty.
+  const HistoryRecord& newest() const { return records_.back(); }
+  bool contains(const Incarnation& incarnation) const;
+  /// The last LSN that can belong to `incarnation`: one before the next record's first_lsn, `head` for the newest.
+  /// Absent when the history does not contain it.
+  std::optional<Lsn> end_of(const Incarnation& incarnation, Lsn head) const;
+  /// The incarnation that a position with this applied LSN stands in: the newest whose first_lsn is <= lsn, the oldest
+  /// record's if there is none. Precondition: not empty.
+  const Incarnation& incarnation_at(Lsn lsn) const;
+  /// Appends; cuts the oldest off (into trimmed) when there would be more than history_records_max. Precondition:
+  /// first_lsn is not below the newest's.
+  void append(HistoryRecord record);
+  friend bool operator==(const History&, const History&) = default;
+
+ private:
+  std::vector<HistoryRecord> records_;
+  std::vector<Incarnation> trimmed_;
+};
+
+struct EntryId {
+  Lsn lsn;         ///< 0: there never was an entry
+  EntryHash hash;  ///< all zero then
+  friend bool operator==(const EntryId&, const EntryId&) = default;
+};
+
+/// What a mirror keeps, in the same atomic write as the data it speaks of.
+struct Position {
+  Incarnation origin;       ///< the incarnation at the root of the chain
+  Incarnation incarnation;  ///< of the direct source, where applied_lsn stands
+  EntryId last_entry;       ///< the last entry applied; its LSN is at most applied_lsn
+  Lsn applied_lsn;          ///< everything up to here is applied
+  Lsn origin_lsn;           ///< the LSN at the root that the data stands for; at a direct mirror applied_lsn
+  friend bool operator==(const Position&, const Position&) = default;
+};
+
+}  // namespace crosslink
