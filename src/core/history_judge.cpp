@@ -1,0 +1,80 @@
+#include "core/history_judge.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/broken.hpp"
+
+namespace crosslink::core {
+namespace {
+
+MirrorError window_exceeded(const SourceState& source, std::string why) {
+  return {ErrorKind::LogWindowExceeded, CausedBy::peer, std::move(why), LogWindow{source.oldest, source.head}};
+}
+
+bool was_replaced_or_trimmed(const History& history, const Incarnation& incarnation) {
+  const auto cause = history.records().front().cause;
+  return cause == HistoryCause::bootstrap || cause == HistoryCause::unlogged_change ||
+         std::ranges::find(history.trimmed(), incarnation) != history.trimmed().end();
+}
+
+MirrorError behind(const SourceState& source, const Position& request, Lsn end) {
+  if (source.role == DatabaseRole::mirror) {
+    if (source.origin_lsn < request.origin_lsn) {
+      return {ErrorKind::Busy, CausedBy::peer,
+              fmt::format("the source is a mirror itself and has come to LSN {} of the root, not yet to {}",
+                          source.origin_lsn.value, request.origin_lsn.value)};
+    }
+    return window_exceeded(source, "the source's own data was taken back and has caught up since");
+  }
+  if (CROSSLINK_BROKEN(restored_source_taken_for_window)) return window_exceeded(source, "the window has passed");
+  return {
+      ErrorKind::SourceBehind, CausedBy::peer,
+      fmt::format("the mirror has entries up to LSN {}, the source's log ends at {}: it lost its tail or was restored",
+                  request.last_entry.lsn.value, end.value),
+      AtLsn{end}};
+}
+
+}  // namespace
+
+std::variant<MirrorError, NeedsProof> judge_request(const SourceState& source, const Position& request) {
+  if (CROSSLINK_BROKEN(history_check_left_out)) return NeedsProof{std::min(request.applied_lsn, source.head)};
+  if (request.origin != source.origin) {
+    return MirrorError(ErrorKind::OriginChanged, CausedBy::peer,
+                       fmt::format("the source's data began as {}, the mirror's as {}: it was emptied or made anew",
+                                   to_string(source.origin), to_string(request.origin)));
+  }
+  const auto end = source.history.end_of(request.incarnation, source.head);
+  if (!end) {
+    if (was_replaced_or_trimmed(source.history, request.incarnation)) {
+      return window_exceeded(source, "the source's data was replaced since, or its history cut");
+    }
+    return MirrorError(ErrorKind::HistoriesParted, CausedBy::peer,
+                       "the source does not know the incarnation the mirror follows: it was restored from before it",
+                       AtLsn{request.last_entry.lsn});
+  }
+  if (request.last_entry.lsn > *end) return behind(source, request, *end);
+  const auto from = std::min(request.applied_lsn, *end);
+  if (from < source.oldest) {
+    return window_exceeded(
+        source, fmt::format("the log after LSN {} is no longer held, only after {}", from.value, source.oldest.value));
+  }
+  return NeedsProof{from};
+}
+
+std::optional<MirrorError> judge_proof(PositionProof proof, const Position& request) {
+  switch (proof) {
+    case PositionProof::same:
+    case PositionProof::unproven: return std::nullopt;
+    case PositionProof::parted:
+      if (CROSSLINK_BROKEN(history_check_left_out)) return std::nullopt;
+      return MirrorError(ErrorKind::HistoriesParted, CausedBy::peer,
+                         fmt::format("the entry at LSN {} is another one at the source: both were written on",
+                                     request.last_entry.lsn.value),
+                         AtLsn{request.last_entry.lsn});
+  }
+  return std::nullopt;
+}
+
+}  // namespace crosslink::core

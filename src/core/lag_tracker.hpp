@@ -1,0 +1,47 @@
+// Lag without comparing clocks: docs/protocol.md, "0x09 Probe". All times are the mirror's own steady clock.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <deque>
+#include <optional>
+
+#include "core/session_frames.hpp"
+
+namespace crosslink::core {
+
+/// A point on the steady clock of whoever drives a machine.
+using Instant = std::chrono::microseconds;
+using Duration = std::chrono::microseconds;
+
+class LagTracker {
+ public:
+  static constexpr std::size_t pending_max = 64;
+
+  /// A probe leaves now. Returns what it carries: t0 rises with each.
+  Probe probe(Instant now);
+  /// Errors (peer): ProtocolViolation when t0 was never sent or falls.
+  Result<void> on_reply(const ProbeReply& reply, Lsn applied, Instant now);
+  /// The applied LSN has risen.
+  void on_applied(Lsn applied, Instant now);
+  /// Nothing measured before counts any more: the applied LSN fell, or the data was replaced.
+  void forget();
+  /// The session ended: probes under way will not be answered. What was measured stands.
+  void on_session_end();
+  /// Absent: unknown.
+  std::optional<Duration> lag(Instant now) const;
+
+ private:
+  struct Pending {
+    Instant t0;
+    Lsn head;
+    std::optional<Duration> upstream;
+  };
+  void reach(const Pending& reached);
+  std::deque<Instant> sent_;     ///< not answered yet
+  std::deque<Pending> pending_;  ///< answered, head not reached yet; t0 and head rise
+  std::optional<Instant> caught_up_at_;
+  std::optional<Instant> last_t0_;
+};
+
+}  // namespace crosslink::core

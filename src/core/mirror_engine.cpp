@@ -1,0 +1,221 @@
+// MirrorMachine: what the engine is asked to do, one call at a time.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "core/broken.hpp"
+#include "core/mirror_machine.hpp"
+
+namespace crosslink::core {
+
+void MirrorMachine::call(Call which, MirrorAction action) {
+  engine_ = which;
+  actions_.push_back(std::move(action));
+}
+
+Position MirrorMachine::position_after(const AcceptedBatch& batch) const {
+  Position position = applying_.empty() ? *mark_.position : applying_to_;
+  position.applied_lsn = batch.last_lsn;
+  if (batch.last_entry) position.last_entry = *batch.last_entry;
+  position.origin_lsn = batch.origin_lsn.value_or(batch.last_lsn);
+  position.incarnation = source_->history.incarnation_at(batch.last_lsn);
+  return position;
+}
+
+bool MirrorMachine::start_apply(Instant) {
+  const auto limit = apply_limit();
+  applying_.clear();
+  std::uint64_t bytes = 0;
+  while (!pending_.empty() && bytes < config_.group_bytes_max) {
+    auto& next = pending_.front();
+    if (limit && next.prev_lsn >= *limit) break;
+    if (limit && next.last_lsn > *limit) {
+      auto [before, after] = cut_batch(std::move(next), *limit);
+      if (before.origin_lsn) before.origin_lsn = (applying_.empty() ? *mark_.position : applying_to_).origin_lsn;
+      next = std::move(after);
+      applying_to_ = position_after(before);
+      applying_.push_back(std::move(before));
+      break;
+    }
+    bytes += next.entries.size();
+    applying_to_ = position_after(next);
+    applying_.push_back(std::move(next));
+    pending_.pop_front();
+  }
+  if (applying_.empty()) return false;
+  mirror_action::Apply apply;
+  for (const auto& batch : applying_) {
+    if (!batch.entries.empty()) apply.group.entries.push_back(batch.entries);
+  }
+  apply.batches = applying_;
+  apply.group.position = CROSSLINK_BROKEN(position_outside_group) ? *mark_.position : applying_to_;
+  call(Call::apply, std::move(apply));
+  return true;
+}
+
+void MirrorMachine::advance_engine(Instant now) {
+  if (engine_) return;
+  if (!storage_retry_.due(now)) return wake(*storage_retry_.at);
+  if (log_ && log_->step_back_to) return call(Call::step_back, mirror_action::StepBack{*log_->step_back_to});
+  const bool dirty = mark_.position && mark_.durable < mark_.position->applied_lsn;
+  if (!dirty) dirty_since_.reset();
+  if (dirty && !dirty_since_) dirty_since_ = now;
+  if (dirty && (config_.sync || now - *dirty_since_ >= config_.sync_every))
+    return call(Call::sync, mirror_action::Sync{});
+  if (dirty) wake(*dirty_since_ + config_.sync_every);
+  if (mark_.position && source_ && !pending_.empty() && start_apply(now)) return;
+  const bool may_promote = link_ == Link::down || CROSSLINK_BROKEN(promotion_before_link_teardown);
+  if (promoting_ && !promoted_from_ && may_promote && pending_.empty())
+    return call(Call::promote, mirror_action::Promote{});
+  if (verify_ && verify_->view_wanted) return call(Call::open_view, mirror_action::OpenView{});
+  if (!promoting_) advance_snapshot(now);
+}
+
+void MirrorMachine::advance_snapshot(Instant now) {
+  if (drop_snapshot_wanted_) return call(Call::drop_snapshot, mirror_action::DropSnapshot{});
+  if (begin_snapshot_wanted_) {
+    return call(Call::begin_snapshot, mirror_action::BeginSnapshot{assembler_.partial()->facts});
+  }
+  while (!chunks_.empty() && chunks_.front().bytes.empty()) {
+    assembler_.on_stored(chunks_.front().chunk);
+    chunks_.pop_front();
+  }
+  if (!chunks_.empty()) {
+    auto next = std::move(chunks_.front());
+    chunks_.pop_front();
+    storing_ = next.chunk;
+    storing_units_ = next.bytes.size();
+    return call(Call::store_chunk, mirror_action::StoreChunk{next.chunk, std::move(next.keep), next.bytes});
+  }
+  if (switch_wanted_) return call(Call::switch_snapshot, mirror_action::SwitchSnapshot{});
+  if (!check_wanted_ && assembler_.complete()) check_wanted_ = true;
+  if (check_wanted_) return call(Call::check_snapshot, mirror_action::CheckSnapshot{});
+  static_cast<void>(now);
+}
+
+void MirrorMachine::on_storage_error(const MirrorError& error, Instant now) {
+  storage_error_ = error;
+  last_error_ = error;
+  back_off(storage_retry_, now);
+}
+
+void MirrorMachine::note_durable() { actions_.push_back(mirror_action::Progress{}); }
+
+void MirrorMachine::on_applied(Instant now) {
+  std::uint64_t units = 0;
+  for (const auto& batch : applying_)
+    units += batch.units;
+  applying_.clear();
+  if (log_) log_->released_bytes += units;
+  set_held(held_bytes_ - std::min(units, held_bytes_));
+  if (CROSSLINK_BROKEN(position_outside_group)) mark_.position = applying_to_;
+  lag_.on_applied(mark_.position->applied_lsn, now);
+}
+
+void MirrorMachine::on_checked(const SnapshotCheck& check, Instant now) {
+  check_wanted_ = false;
+  switch (assembler_.on_check(check)) {
+    case SnapshotAssembler::Verdict::whole: switch_wanted_ = true; return;
+    case SnapshotAssembler::Verdict::cut_back:
+      bootstrap_reason_ =
+          fmt::format("a stored part of the snapshot was damaged; it goes on at byte {}", *check.cut_back_to);
+      drop_snapshot_stream();
+      return;
+    case SnapshotAssembler::Verdict::drop:
+      bootstrap_reason_ = "the snapshot as a whole did not have its CRC and was dropped";
+      drop_snapshot_wanted_ = true;
+      drop_snapshot_stream();
+      return back_off(snapshot_retry_, now);
+    case SnapshotAssembler::Verdict::give_up: {
+      drop_snapshot_wanted_ = true;
+      drop_snapshot_stream();
+      const auto [said, given] = *assembler_.wrong_total();
+      return halt(
+          {ErrorKind::SnapshotCrcMismatch, CausedBy::peer,
+           fmt::format("twice in a row a snapshot whose parts were good had CRC {:#010x} as a whole, not {:#010x}",
+                       given, said),
+           SnapshotCrcs{{}, said, given}},
+          now);
+    }
+  }
+}
+
+void MirrorMachine::on_switched(Instant) {
+  switch_wanted_ = false;
+  bootstrap_wanted_ = false;
+  just_switched_ = true;
+  ++bootstraps_;
+  snapshot_retry_.clear();
+  drop_snapshot_stream();
+  assembler_.on_dropped();
+  pending_.clear();
+  lag_.forget();
+}
+
+void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {
+  const auto which = *std::exchange(engine_, std::nullopt);
+  if (!answer) {
+    // What was on its way to the engine waits again; the flags of the other calls still stand.
+    if (which == Call::apply && (link_ == Link::up || promoting_)) {
+      pending_.insert(pending_.begin(), applying_.begin(), applying_.end());
+    }
+    applying_.clear();
+    if (which == Call::store_chunk && storing_) {
+      // Asked for again: the bytes are no longer here.
+      drop_snapshot_stream();
+      chunks_.clear();
+      assembler_.on_stream_end();
+      set_held(held_bytes_ - std::min(storing_units_, held_bytes_));
+      storing_.reset();
+      storing_units_ = 0;
+      back_off(snapshot_retry_, now);
+    }
+    if (which == Call::open_view && verify_) {
+      end_verify({VerifyResult::Outcome::unknown, answer.error().message(), {}, 0, 0, {}}, true);
+    } else if (answer.error().kind() == ErrorKind::Storage) {
+      on_storage_error(answer.error(), now);
+    } else {
+      promoting_ = false;
+      halt(answer.error(), now);
+    }
+    return advance(now);
+  }
+  const auto durable_before = mark_.durable;
+  mark_ = answer->mark;
+  storage_error_.reset();
+  storage_retry_.clear();
+  switch (which) {
+    case Call::apply: on_applied(now); break;
+    case Call::step_back:
+      if (log_) log_->step_back_to.reset();
+      lag_.forget();
+      break;
+    case Call::sync: break;
+    case Call::begin_snapshot: begin_snapshot_wanted_ = false; break;
+    case Call::store_chunk:
+      assembler_.on_stored(*storing_);
+      set_held(held_bytes_ - std::min(storing_units_, held_bytes_));
+      storing_.reset();
+      storing_units_ = 0;
+      actions_.push_back(mirror_action::Progress{});
+      break;
+    case Call::check_snapshot: on_checked(*answer->check, now); break;
+    case Call::switch_snapshot: on_switched(now); break;
+    case Call::drop_snapshot:
+      drop_snapshot_wanted_ = false;
+      assembler_.on_dropped();
+      break;
+    case Call::promote:
+      promoted_from_ = answer->promoted_from;
+      promoting_ = false;
+      break;
+    case Call::open_view:
+      if (verify_) verify_->view_open = true;
+      break;
+  }
+  if (mark_.durable > durable_before) note_durable();
+  advance(now);
+}
+
+}  // namespace crosslink::core

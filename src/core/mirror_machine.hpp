@@ -1,0 +1,357 @@
+// A mirror: everything it decides, from the first dial to promotion. Frames, answers of the engine, the operator's
+// wishes and the time in; frames, engine calls and dials out. Bytes and rules: docs/protocol.md, "Sessions".
+// No sockets, clocks or threads: a driver carries the actions out, in order, and says what came of them.
+//
+//   link      down -> dialing -> beginning -> up -> closing -> down
+//   engine    at most one call at a time; what arrives meanwhile waits, bounded by the throttle's cap
+//   streams   control always; snapshot or log; verify now and then
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "core/lag_tracker.hpp"
+#include "core/log_order.hpp"
+#include "core/mirror_status.hpp"
+#include "core/session_frames.hpp"
+#include "core/snapshot_assembler.hpp"
+#include "core/source_session.hpp"
+#include "core/verify_compare.hpp"
+#include "crosslink/backoff.hpp"
+
+namespace crosslink::core {
+
+namespace mirror_action {
+/// connect() the first time, schedule_reconnect() after that: on_connected or on_dial_failed.
+struct Dial {
+  bool reconnect = false;
+  Lsn applied;
+};
+/// on_disconnected once no frame can come any more. Also after on_disconnected was said by itself.
+struct CloseLink {};
+/// A control or request frame; the first on a stream opens it.
+struct Send {
+  StreamToken stream = 0;
+  std::vector<std::byte> frame;
+};
+/// Give up what we send and what we read of it; no frame of it may come after this.
+struct DropStream {
+  StreamToken stream = 0;
+};
+/// May bulk frames be read? Control and verify always are.
+struct ReadBulk {
+  bool allowed = true;
+};
+/// The session has brought something: CrossClusterLink::note_progress().
+struct Progress {};
+struct Wake {
+  Instant at;
+};  ///< call on_time() then, or earlier
+
+// Engine calls, answered by on_engine. Only one is under way.
+struct Apply {
+  std::vector<AcceptedBatch> batches;  ///< keep what `group` points to
+  ApplyGroup group;
+};
+struct StepBack {
+  Lsn from;
+};
+struct Sync {};
+struct BeginSnapshot {
+  SnapshotFacts facts;
+};
+struct StoreChunk {
+  StoredChunk chunk;
+  std::shared_ptr<const void> keep;
+  std::span<const std::byte> bytes;
+};
+struct CheckSnapshot {};
+struct SwitchSnapshot {};
+struct DropSnapshot {};
+struct Promote {};
+struct OpenView {};
+
+// Questions about the view, answered by on_digest and on_keys; beside engine calls.
+struct DigestRange {
+  Question question = 0;
+  KeyRange range;
+};
+struct ListKeys {
+  Question question = 0;
+  KeyRange range;
+};
+struct CloseView {};
+}  // namespace mirror_action
+using MirrorAction =
+    std::variant<mirror_action::Dial, mirror_action::CloseLink, mirror_action::Send, mirror_action::DropStream,
+                 mirror_action::ReadBulk, mirror_action::Progress, mirror_action::Wake, mirror_action::Apply,
+                 mirror_action::StepBack, mirror_action::Sync, mirror_action::BeginSnapshot, mirror_action::StoreChunk,
+                 mirror_action::CheckSnapshot, mirror_action::SwitchSnapshot, mirror_action::DropSnapshot,
+                 mirror_action::Promote, mirror_action::OpenView, mirror_action::DigestRange, mirror_action::ListKeys,
+                 mirror_action::CloseView>;
+
+/// Where the engine stands after a call.
+struct EngineMark {
+  std::optional<Position> position;
+  Lsn durable;
+};
+struct EngineAnswer {
+  EngineMark mark;
+  std::optional<SnapshotCheck> check;         ///< of CheckSnapshot
+  std::optional<PromotedFrom> promoted_from;  ///< of Promote
+};
+
+struct MirrorMachineConfig {
+  std::string software;
+  std::string self;                        ///< own "cluster/database": a chain that contains it is a loop
+  bool sync = false;                       ///< demand sync mode
+  bool resync_when_source_behind = false;  ///< instead of Halted; never with sync
+  std::uint64_t entry_bytes_max = entry_bytes_max_default;
+  std::uint64_t in_flight_bytes_max = 64ull * 1024 * 1024;
+  std::uint64_t group_bytes_max = 8ull * 1024 * 1024;  ///< most that is applied at once
+  bool zstd = true;
+  std::optional<Duration> max_lag;  ///< smallest limit that readers set; probes follow it
+  Duration ack_every{50'000};
+  std::uint64_t ack_bytes_max = 4ull * 1024 * 1024;
+  Duration sync_every{1'000'000};  ///< async mode: at least so often what is applied is made durable
+  Duration begin_deadline{5'000'000};
+  Duration retry_base{1'000'000}, retry_cap{30'000'000};  ///< of refused streams and failing storage
+  Duration verify_deadline{30'000'000};
+};
+
+class MirrorMachine {
+ public:
+  static constexpr StreamToken control_stream = 1;
+
+  /// `state` and `traits` are the engine's; `fragments` must outlive the machine.
+  MirrorMachine(MirrorMachineConfig config, MirrorState state, EngineTraits traits, FragmentStore& fragments,
+                Instant now);
+  ~MirrorMachine();
+
+  // What happened.
+  void on_connected(Instant now);
+  void on_dial_failed(const MirrorError& error, Instant now);
+  void on_disconnected(const MirrorError& error, Instant now);
+  /// A whole frame on a stream that is open. `payload` stays readable as long as `keep` is held.
+  void on_frame(StreamToken stream, std::uint8_t kind, std::shared_ptr<const void> keep,
+                std::span<const std::byte> payload, Instant now);
+  /// The source ended or reset the stream, or it could not be opened.
+  void on_stream_end(StreamToken stream, const std::optional<MirrorError>& error, Instant now);
+  void on_engine(Result<EngineAnswer> answer, Instant now);
+  void on_digest(Question question, Result<RangeDigest::Answer> answer, Instant now);
+  void on_keys(Question question, Result<Keys::Answer> answer, Instant now);
+  void on_time(Instant now);
+  void on_round_trip(Duration round_trip) { round_trip_ = round_trip; }
+
+  // What the operator wants. Errors: MirrorPromoted once promoted; others as said.
+  Result<void> pause(Instant now);
+  /// Ends a pause, and a halt: the source is asked again.
+  Result<void> resume(Instant now);
+  /// Drops nothing that is readable now: a new snapshot replaces it.
+  Result<void> resync(Instant now);
+  /// Begins a promotion: promotion_done() tells. Errors: Configuration when there is no consistent data to promote.
+  Result<void> promote(Instant now);
+  Result<void> set_bandwidth(std::uint64_t bytes_per_s, Instant now);
+  /// Errors: Busy while one runs; Configuration when it is not following.
+  Result<void> start_verify(Instant now);
+  /// Ends the link and takes up nothing more; idle() once nothing is under way.
+  void stop(Instant now);
+
+  std::vector<MirrorAction> take_actions();
+  MirrorStatus status(Instant now);
+  std::optional<Duration> lag(Instant now) const { return lag_.lag(now); }
+  const std::optional<Position>& position() const { return mark_.position; }
+  Lsn durable() const { return mark_.durable; }
+  std::uint64_t bootstraps() const { return bootstraps_; }  ///< snapshots switched in, the first one included
+  std::uint64_t held_bytes() const { return held_bytes_; }  ///< received, neither applied nor stored yet
+  bool promoted() const { return promoted_from_.has_value(); }
+  const std::optional<PromotedFrom>& promoted_from() const { return promoted_from_; }
+  const std::optional<MirrorError>& last_error() const { return last_error_; }
+  std::optional<VerifyResult> take_verify_result();
+  bool verifying() const { return verify_.has_value(); }
+  bool idle() const { return link_ == Link::down && !engine_; }
+  /// What the source said of itself, in this session or the last.
+  const std::optional<SessionBegin::Source>& source() const { return source_; }
+
+ private:
+  enum class Link : std::uint8_t { down, dialing, beginning, up, closing };
+  struct LogStream {
+    StreamToken token = 0;
+    bool requested_from_switch = false;  ///< the first after a bootstrap
+    std::optional<LogOrder> order;       ///< once it has begun
+    std::uint64_t released_bytes = 0, acked_released_bytes = 0;
+    Lsn acked_applied, acked_durable;
+    Instant acked_at{0};
+    std::optional<Lsn> step_back_to;
+  };
+  struct SnapshotStream {
+    StreamToken token = 0;
+    bool begun = false;
+    std::uint64_t acked_offset = 0;
+    Instant acked_at{0};
+  };
+  struct WaitingChunk {
+    StoredChunk chunk;
+    std::shared_ptr<const void> keep;
+    std::span<const std::byte> bytes;
+  };
+  struct VerifyRun {
+    StreamToken token = 0;
+    enum class Phase : std::uint8_t { drain, ask, reach, compare } phase = Phase::drain;
+    Instant deadline;
+    std::optional<Lsn> at;
+    bool view_wanted = false, view_open = false;
+    VerifyCompare compare;
+    Question question = 0;
+    std::optional<RangeDigest::Answer> source_digest, mirror_digest;
+    std::optional<Keys::Answer> source_keys, mirror_keys;
+  };
+  enum class Call : std::uint8_t {
+    apply,
+    step_back,
+    sync,
+    begin_snapshot,
+    store_chunk,
+    check_snapshot,
+    switch_snapshot,
+    drop_snapshot,
+    promote,
+    open_view
+  };
+  struct Retry {
+    Duration delay{0};
+    std::optional<Instant> at;
+    bool due(Instant now) const { return !at || now >= *at; }
+    void clear() { *this = {}; }
+  };
+
+  // mirror_machine.cpp
+  void advance(Instant now);
+  void advance_link(Instant now);
+  void advance_streams(Instant now);
+  void probe(Instant now);
+  void acknowledge(Instant now);
+  void acknowledge_log(Instant now);
+  void acknowledge_snapshot(Instant now);
+  bool wants_link() const;
+  void close_link();
+  void session_over(Instant now);
+  void halt(const MirrorError& error, Instant now);
+  void want_bootstrap(std::string reason);
+  void send(StreamToken stream, const SessionMessage& message);
+  void back_off(Retry& retry, Instant now);
+  void wake(Instant at);
+  Result<void> refuse_if_promoted() const;
+  Duration probe_interval() const;
+  void set_held(std::uint64_t bytes);
+
+  // mirror_receive.cpp
+  void violation(StreamToken stream, const MirrorError& error, Instant now);
+  void on_control(const SessionMessage& message, Instant now);
+  void on_session_begin(const SessionBegin& begin, Instant now);
+  void on_log_frame(const Decoded& decoded, std::shared_ptr<const void> keep, std::span<const std::byte> payload,
+                    Instant now);
+  void on_log_begin(const LogBegin& begin, Instant now);
+  void on_log_batch(const LogBatch& batch, std::shared_ptr<const void> keep, std::span<const std::byte> data,
+                    Instant now);
+  void on_fragment(const EntryFragment& fragment, std::span<const std::byte> data, Instant now);
+  void on_snapshot_frame(const Decoded& decoded, std::shared_ptr<const void> keep, std::span<const std::byte> payload,
+                         Instant now);
+  void on_failure(StreamToken stream, const MirrorError& error, Instant now);
+  void on_log_failure(const MirrorError& error, Instant now);
+  void on_snapshot_failure(const MirrorError& error, Instant now);
+  void accept(AcceptedBatch batch, std::uint64_t units);
+  void drop_log_stream();
+  void drop_snapshot_stream();
+  bool take_in(StreamToken stream, std::uint64_t bytes, Instant now);
+
+  // mirror_engine.cpp
+  void advance_engine(Instant now);
+  bool start_apply(Instant now);
+  void advance_snapshot(Instant now);
+  void call(Call which, MirrorAction action);
+  void on_applied(Instant now);
+  void on_checked(const SnapshotCheck& check, Instant now);
+  void on_switched(Instant now);
+  void on_storage_error(const MirrorError& error, Instant now);
+  Position position_after(const AcceptedBatch& batch) const;
+  void note_durable();
+
+  // mirror_verify.cpp
+  void advance_verify(Instant now);
+  void on_verify_frame(const SessionMessage& message, Instant now);
+  void end_verify(VerifyResult result, bool tell_source);
+  void compare_next();
+  void compare_answers();
+  std::optional<Lsn> apply_limit() const;
+
+  MirrorMachineConfig config_;
+  EngineTraits traits_;
+  FragmentStore* fragments_;
+  std::vector<MirrorAction> actions_;
+
+  // the engine
+  EngineMark mark_;
+  std::optional<PromotedFrom> promoted_from_;
+  std::optional<Call> engine_;
+  std::vector<AcceptedBatch> applying_;
+  Position applying_to_;
+  std::optional<StoredChunk> storing_;
+  std::uint64_t storing_units_ = 0;
+  Retry storage_retry_;
+  std::optional<MirrorError> storage_error_;
+  std::optional<Instant> dirty_since_;  ///< applied is ahead of durable
+
+  // received, waiting for the engine
+  std::deque<AcceptedBatch> pending_;
+  std::deque<WaitingChunk> chunks_;
+  std::uint64_t held_bytes_ = 0;
+  bool bulk_allowed_ = true;
+
+  // the link
+  Link link_ = Link::down;
+  bool dialed_before_ = false;
+  Retry hard_retry_;
+  std::string link_reason_ = "it has not dialed yet";
+  std::optional<MirrorError> last_error_;
+  StreamToken last_token_ = control_stream;
+  std::optional<SessionBegin::Source> source_;
+  std::uint64_t features_ = 0, cap_bytes_ = 0;
+  Instant begin_by_{0};
+  std::optional<Instant> control_at_, probed_at_;
+  std::optional<Duration> round_trip_;
+  bool progress_since_caught_up_ = false;
+  std::optional<Instant> caught_up_since_;
+
+  // streams
+  std::optional<LogStream> log_;
+  std::optional<SnapshotStream> snapshot_;
+  Retry log_retry_, snapshot_retry_;
+
+  // bootstrap
+  SnapshotAssembler assembler_;
+  bool bootstrap_wanted_ = false;
+  std::string bootstrap_reason_;
+  bool begin_snapshot_wanted_ = false, drop_snapshot_wanted_ = false, check_wanted_ = false, switch_wanted_ = false;
+  bool just_switched_ = false;            ///< no log has begun since
+  std::uint32_t bootstrap_failures_ = 0;  ///< windows that passed while a snapshot came, in a row
+  std::uint64_t bootstraps_ = 0;
+
+  // the operator
+  bool paused_ = false, stopped_ = false, promoting_ = false;
+  std::optional<std::string> halted_;
+  std::uint64_t bandwidth_ = 0;
+  bool limit_changed_ = false;
+
+  LagTracker lag_;
+  StatusJudge status_judge_;
+  std::optional<VerifyRun> verify_;
+  std::optional<VerifyResult> verify_result_;
+};
+
+}  // namespace crosslink::core

@@ -1,0 +1,74 @@
+#include "core/mirror_status.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace crosslink {
+
+std::string_view to_string(StatusKind kind) {
+  switch (kind) {
+    case StatusKind::Bootstrapping: return "Bootstrapping";
+    case StatusKind::Following: return "Following";
+    case StatusKind::Degraded: return "Degraded";
+    case StatusKind::Disconnected: return "Disconnected";
+    case StatusKind::Paused: return "Paused";
+    case StatusKind::Halted: return "Halted";
+    case StatusKind::Promoted: return "Promoted";
+  }
+  return "";
+}
+
+namespace core {
+namespace {
+
+std::string seconds(Duration duration) { return fmt::format("{:.3f} s", static_cast<double>(duration.count()) / 1e6); }
+
+}  // namespace
+
+Duration lag_threshold(bool sync, std::optional<Duration> round_trip) {
+  if (!sync) return std::chrono::seconds(5);
+  return std::max<Duration>(std::chrono::milliseconds(100), 3 * round_trip.value_or(Duration(0)));
+}
+
+MirrorStatus StatusJudge::judge(const StatusFacts& facts, Instant now) {
+  const bool under = facts.lag && *facts.lag <= facts.threshold;
+  if (!under) {
+    degraded_ = true;
+    under_since_.reset();
+  } else {
+    if (!under_since_) under_since_ = now;
+    if (*facts.lag <= facts.threshold / 2 || now - *under_since_ >= following_hold) degraded_ = false;
+  }
+  MirrorStatus status;
+  status.lag = facts.lag;
+  const auto as = [&](StatusKind kind, std::string reason) {
+    status.kind = kind;
+    status.reason = std::move(reason);
+    return status;
+  };
+  if (facts.promoted) return as(StatusKind::Promoted, "it was promoted and takes writes");
+  if (facts.halted) return as(StatusKind::Halted, *facts.halted);
+  if (facts.paused) return as(StatusKind::Paused, "an operator paused it");
+  if (!facts.session) return as(StatusKind::Disconnected, facts.link_reason);
+  if (facts.control_age && *facts.control_age >= control_silence_max) {
+    return as(StatusKind::Disconnected, fmt::format("nothing was heard for {}", seconds(*facts.control_age)));
+  }
+  if (facts.bootstrapping) {
+    status.bytes_done = facts.bytes_done;
+    status.bytes_total = facts.bytes_total;
+    const auto trouble = facts.storage_error ? fmt::format("{}; {}", facts.bootstrap_reason, *facts.storage_error)
+                                             : facts.bootstrap_reason;
+    return as(StatusKind::Bootstrapping, trouble);
+  }
+  if (facts.storage_error) return as(StatusKind::Degraded, *facts.storage_error);
+  if (degraded_) {
+    if (!facts.lag) return as(StatusKind::Degraded, "the lag is not known yet");
+    return as(StatusKind::Degraded, fmt::format("the lag of {} {} the limit of {}", seconds(*facts.lag),
+                                                under ? "is only just under" : "is over", seconds(facts.threshold)));
+  }
+  return as(StatusKind::Following, fmt::format("the lag is {} at most", seconds(*facts.lag)));
+}
+
+}  // namespace core
+}  // namespace crosslink

@@ -1,0 +1,65 @@
+#include "core/sync_rule.hpp"
+
+#include <algorithm>
+
+namespace crosslink::core {
+
+SyncRule::SyncRule(SyncConfig config) : config_(std::move(config)) {
+  for (const auto& mirror : config_.mirrors)
+    durable_[mirror] = Lsn{};
+}
+
+void SyncRule::on_commit(Lsn lsn, Instant now) { waiting_.push_back({lsn, now}); }
+
+void SyncRule::on_source_durable(Lsn lsn) { source_durable_ = std::max(source_durable_, lsn); }
+
+void SyncRule::on_mirror_durable(const std::string& mirror, Lsn lsn) {
+  const auto found = durable_.find(mirror);
+  // A mirror that lost its tail says less than before, and then less is true.
+  if (found != durable_.end()) found->second = lsn;
+}
+
+void SyncRule::on_mirror_caught_up(const std::string& mirror) {
+  if (names(mirror)) suspended_ = false;
+}
+
+void SyncRule::on_history_change() {
+  for (auto& [mirror, durable] : durable_)
+    durable = Lsn{};
+}
+
+std::optional<std::string> SyncRule::missing(Lsn lsn) const {
+  for (const auto& [mirror, durable] : durable_) {
+    if (durable < lsn) return mirror;
+  }
+  return std::nullopt;
+}
+
+std::vector<SyncRule::Decided> SyncRule::decide(Instant now) {
+  std::vector<Decided> decided;
+  auto next = waiting_.begin();
+  for (; next != waiting_.end(); ++next) {
+    if (source_durable_ < next->lsn) break;
+    const auto lacking = missing(next->lsn);
+    if (!lacking) {
+      decided.push_back({next->lsn, Answer::confirmed, {}});
+      continue;
+    }
+    if (suspended_) {
+      decided.push_back({next->lsn, Answer::async, *lacking});
+      continue;
+    }
+    if (now - next->since < config_.timeout) break;
+    suspended_ = config_.on_loss == OnSyncLoss::async;
+    decided.push_back({next->lsn, suspended_ ? Answer::async : Answer::unconfirmed, *lacking});
+  }
+  waiting_.erase(waiting_.begin(), next);
+  return decided;
+}
+
+std::optional<Instant> SyncRule::next_deadline() const {
+  if (waiting_.empty()) return std::nullopt;
+  return waiting_.front().since + config_.timeout;
+}
+
+}  // namespace crosslink::core

@@ -1,0 +1,153 @@
+#include "core/verify_compare.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace crosslink {
+
+std::string_view to_string(DifferenceKind kind) {
+  switch (kind) {
+    case DifferenceKind::missing: return "missing";
+    case DifferenceKind::extra: return "extra";
+    case DifferenceKind::value: return "value";
+  }
+  return "";
+}
+
+std::string_view to_string(VerifyResult::Outcome outcome) {
+  switch (outcome) {
+    case VerifyResult::Outcome::equal: return "equal";
+    case VerifyResult::Outcome::different: return "different";
+    case VerifyResult::Outcome::unknown: return "unknown";
+  }
+  return "";
+}
+
+namespace core {
+namespace {
+
+std::optional<std::string_view> end_of(const KeyRange& range) {
+  if (!range.end) return std::nullopt;
+  return std::string_view(*range.end);
+}
+
+/// Keeps about splits_max keys that part what was seen so far evenly, without knowing how much will come.
+class EvenKeys {
+ public:
+  void add(std::string_view key) {
+    if (seen_++ % stride_ != 0) return;
+    kept_.emplace_back(key);
+    if (kept_.size() <= 2 * splits_max) return;
+    for (std::size_t i = 0; 2 * i < kept_.size(); ++i)
+      kept_[i] = std::move(kept_[2 * i]);
+    kept_.resize((kept_.size() + 1) / 2);
+    stride_ *= 2;
+  }
+  std::vector<std::string> splits() && {
+    if (kept_.size() > splits_max + 1) {
+      for (std::size_t i = 0; 2 * i < kept_.size(); ++i)
+        kept_[i] = std::move(kept_[2 * i]);
+      kept_.resize((kept_.size() + 1) / 2);
+    }
+    if (!kept_.empty()) kept_.erase(kept_.begin());  // the first key parts nothing
+    return std::move(kept_);
+  }
+
+ private:
+  std::uint64_t seen_ = 0, stride_ = 1;
+  std::vector<std::string> kept_;
+};
+
+}  // namespace
+
+Result<RangeDigest::Answer> digest_range(const DataView& view, const KeyRange& range) {
+  RangeDigest::Answer answer;
+  PairDigest digest;
+  EvenKeys even;
+  auto scanned = view.scan(range.begin.value_or(std::string{}), end_of(range), [&](const KeyValue& pair) {
+    digest.add(pair.key, pair.value);
+    even.add(pair.key);
+    ++answer.keys;
+    return true;
+  });
+  if (!scanned) return scanned.error();
+  answer.digest = digest.digest();
+  if (answer.keys > listed_keys_max) answer.splits = std::move(even).splits();
+  return answer;
+}
+
+Result<Keys::Answer> list_keys(const DataView& view, const KeyRange& range) {
+  Keys::Answer answer;
+  bool fits = true;
+  auto scanned = view.scan(range.begin.value_or(std::string{}), end_of(range), [&](const KeyValue& pair) {
+    fits = answer.keys.size() < listed_keys_max;
+    if (!fits) return false;
+    PairDigest digest;
+    digest.add(pair.key, pair.value);
+    answer.keys.emplace_back(pair.key);
+    answer.hashes.push_back(digest.digest());
+    return true;
+  });
+  if (!scanned) return scanned.error();
+  if (!fits) return MirrorError::protocol_violation("the keys of a range of more than 64 were asked for");
+  return answer;
+}
+
+VerifyCompare::Step VerifyCompare::next() {
+  if (list_next_) return AskKeys{*asked_};
+  if (ranges_.empty()) return Done{};
+  asked_ = std::move(ranges_.front());
+  ranges_.pop_front();
+  return AskDigest{*asked_};
+}
+
+void VerifyCompare::on_digests(const RangeDigest::Answer& source, const RangeDigest::Answer& mirror) {
+  if (std::exchange(first_, false)) keys_compared_ = std::max(source.keys, mirror.keys);
+  if (source.keys == mirror.keys && source.digest == mirror.digest) return;
+  if (source.keys <= listed_keys_max && mirror.keys <= listed_keys_max) {
+    list_next_ = true;
+    return;
+  }
+  auto splits = source.keys >= mirror.keys ? source.splits : mirror.splits;
+  // A split outside of the range, or out of order, would never end.
+  std::erase_if(splits, [&](const std::string& key) {
+    return (asked_->begin && key <= *asked_->begin) || (asked_->end && key >= *asked_->end);
+  });
+  std::ranges::sort(splits);
+  splits.erase(std::unique(splits.begin(), splits.end()), splits.end());
+  if (splits.empty() || ranges_.size() + splits.size() > ranges_max) {
+    difference_count_ +=
+        std::max<std::uint64_t>(1, source.keys > mirror.keys ? source.keys - mirror.keys : mirror.keys - source.keys);
+    return;
+  }
+  auto begin = asked_->begin;
+  for (auto& key : splits) {
+    ranges_.push_back({begin, key});
+    begin = std::move(key);
+  }
+  ranges_.push_back({begin, asked_->end});
+}
+
+void VerifyCompare::on_keys(const Keys::Answer& source, const Keys::Answer& mirror) {
+  list_next_ = false;
+  std::size_t s = 0, m = 0;
+  while (s < source.keys.size() || m < mirror.keys.size()) {
+    if (m == mirror.keys.size() || (s < source.keys.size() && source.keys[s] < mirror.keys[m])) {
+      found(source.keys[s++], DifferenceKind::missing);
+    } else if (s == source.keys.size() || mirror.keys[m] < source.keys[s]) {
+      found(mirror.keys[m++], DifferenceKind::extra);
+    } else {
+      if (source.hashes[s] != mirror.hashes[m]) found(source.keys[s], DifferenceKind::value);
+      ++s;
+      ++m;
+    }
+  }
+}
+
+void VerifyCompare::found(std::string key, DifferenceKind kind) {
+  ++difference_count_;
+  if (differences_.size() < named_differences_max) differences_.push_back({std::move(key), kind});
+}
+
+}  // namespace core
+}  // namespace crosslink

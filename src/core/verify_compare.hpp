@@ -1,0 +1,54 @@
+// Comparing two views by digests of ranges: which question comes next, what the answers mean. docs/protocol.md,
+// "Verify".
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/session_frames.hpp"
+#include "crosslink/verify.hpp"
+
+namespace crosslink::core {
+
+/// Both sides' answer to a question about a range of a view.
+Result<RangeDigest::Answer> digest_range(const DataView& view, const KeyRange& range);
+/// Errors (peer): ProtocolViolation when the range holds more than listed_keys_max.
+Result<Keys::Answer> list_keys(const DataView& view, const KeyRange& range);
+
+/// Asks both sides the same questions until every difference is found or there are too many.
+class VerifyCompare {
+ public:
+  VerifyCompare() { ranges_.push_back({}); }
+
+  struct AskDigest {
+    KeyRange range;
+  };
+  struct AskKeys {
+    KeyRange range;
+  };
+  struct Done {};
+  using Step = std::variant<AskDigest, AskKeys, Done>;
+  /// What to ask both sides now; the answers come by on_digests / on_keys.
+  Step next();
+  void on_digests(const RangeDigest::Answer& source, const RangeDigest::Answer& mirror);
+  void on_keys(const Keys::Answer& source, const Keys::Answer& mirror);
+
+  std::uint64_t keys_compared() const { return keys_compared_; }
+  std::uint64_t difference_count() const { return difference_count_; }
+  const std::vector<KeyDifference>& differences() const { return differences_; }
+
+ private:
+  static constexpr std::size_t ranges_max = 4096;
+  void found(std::string key, DifferenceKind kind);
+  std::deque<KeyRange> ranges_;
+  std::optional<KeyRange> asked_;
+  bool list_next_ = false;
+  bool first_ = true;
+  std::uint64_t keys_compared_ = 0, difference_count_ = 0;
+  std::vector<KeyDifference> differences_;
+};
+
+}  // namespace crosslink::core
