@@ -142,6 +142,11 @@ Task<MirrorHelloAck> CrossClusterLink::Impl::carry_out(std::shared_ptr<Impl> sel
   });
   Result<MirrorHelloAck> outcome = cancelled_error();
   for (;;) {
+    // What has come about is reported, even to somebody who has just given up: a connection must not stay unseen.
+    if (std::holds_alternative<core::Return>(action)) {
+      finished = true;
+      co_return outcome;
+    }
     if (link::is_cancelled(co_await boost::asio::this_coro::cancellation_state)) co_return cancelled_error();
     if (const auto* sleeping = std::get_if<core::Sleep>(&action)) {
       auto next = co_await self->sleep(sleeping->delay);
@@ -154,9 +159,6 @@ Task<MirrorHelloAck> CrossClusterLink::Impl::carry_out(std::shared_ptr<Impl> sel
       auto dialled = co_await link::dial(self->endpoint, self->config, std::move(target));
       if (!dialled && dialled.error().kind() == ErrorKind::Cancelled) co_return dialled.error();
       action = self->take_outcome(std::move(dialled), outcome);
-    } else {
-      finished = true;
-      co_return outcome;
     }
   }
 }

@@ -1,9 +1,6 @@
 #include <fmt/format.h>
 
 #include <boost/asio/ip/udp.hpp>
-#include <boost/asio/redirect_error.hpp>
-#include <boost/asio/this_coro.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <charconv>
 #include <cstring>
 
@@ -66,23 +63,6 @@ Result<HostPort> parse_host_port(std::string_view text) {
   const auto [end, error] = std::from_chars(port_text.data(), port_text.data() + port_text.size(), port);
   if (error != std::errc{} || end != port_text.data() + port_text.size()) return refuse();
   return HostPort{std::string(host), port};
-}
-
-Task<Address> resolve(HostPort host_port) {
-  const auto& [host, port] = host_port;
-  boost::system::error_code error;
-  if (const auto literal = boost::asio::ip::make_address(host, error); !error) co_return Address(literal, port);
-  auto executor = co_await boost::asio::this_coro::executor;
-  boost::asio::ip::udp::resolver resolver(executor);
-  const auto results = co_await resolver.async_resolve(host, std::to_string(port),
-                                                       boost::asio::redirect_error(boost::asio::use_awaitable, error));
-  if (error == boost::asio::error::operation_aborted) co_return MirrorError::cancelled("resolving a name");
-  if (error || results.empty()) {
-    co_return MirrorError::transport(TransportCause::unresolved,
-                                     fmt::format("the name '{}' does not resolve: {}; check the spelling and the DNS",
-                                                 escape(host), error.message()));
-  }
-  co_return Address(*results.begin());
 }
 
 }  // namespace crosslink::quic
