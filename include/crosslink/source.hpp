@@ -81,7 +81,7 @@ struct AcceptedMirror {
 /// mirror. On refusal sends the ack, waits until it is acknowledged or the mirror closes (refusal_linger at most),
 /// closes with the wire code and returns that error. Errors: the kinds of judge_hello; ObserverRoleViolation for a
 /// voter-class first frame (answered with an ack); HandshakeCodec (answered with an ack of its code); Timeout when no
-/// hello came within hello_deadline (closed with 0x11); any end of the connection; Cancelled.
+/// hello came within hello_deadline of the connection's standing (closed with 0x11); any end of the connection; Cancelled.
 Task<AcceptedMirror> handle_mirror_connection(quic::Connection connection, const SourcePolicy& policy);
 
 struct AcceptorLimits {
@@ -90,6 +90,9 @@ struct AcceptorLimits {
   std::uint32_t mirrors_max = 1024;
   /// Connections in the middle of their handshake; further ones wait in the transport's bounded queue.
   std::uint32_t handshakes_max = 256;
+  /// Of those by one certificate name; one more is closed with 0x08 (Busy), so that one name's silent connections hold
+  /// up no other's.
+  std::uint32_t handshakes_per_name_max = 64;
 };
 
 /// What happened to one hello, for a log line. Text in it is escaped.

@@ -118,6 +118,7 @@ awaitable<int> serve(const Globals& globals, const BenchOptions& options, quic::
   policy.database_exists = [](const DatabaseId&) { return true; };
   policy.streams_after_acceptance = static_cast<std::uint16_t>(std::max<std::uint64_t>(options.streams + 1, 64));
   AcceptorLimits limits;
+  limits.handshakes_per_name_max = limits.handshakes_max;
   limits.mirrors_per_name_max = limits.mirrors_max;
   MirrorAcceptor acceptor(std::move(*listener), std::move(policy), limits, serve_mirror);
   auto executor = co_await boost::asio::this_coro::executor;

@@ -1,16 +1,32 @@
 #include <list>
-#include <map>
-#include <mutex>
 #include <utility>
 
 #include "crosslink/source.hpp"
+#include "link/name_places.hpp"
+#include "link/refuse.hpp"
 #include "link/source_handshake.hpp"
 #include "link/stop_event.hpp"
 #include "link/task_group.hpp"
 
 namespace crosslink {
 
-struct MirrorAcceptor::Impl : std::enable_shared_from_this<Impl> {
+namespace {
+
+/// The first name of the certificate: what limits count by.
+std::string name_of(std::span<const std::string> peer_names) {
+  return peer_names.empty() ? std::string() : peer_names.front();
+}
+
+MirrorError too_many(link::NamePlaces::Full full) {
+  return {ErrorKind::Busy, CausedBy::us,
+          full == link::NamePlaces::Full::for_this_name
+              ? "this name already has as many mirrors here as it may; retry later"
+              : "this source serves as many mirrors as it may; retry later"};
+}
+
+}  // namespace
+
+struct MirrorAcceptor::Impl {
   Impl(quic::Listener own_listener, SourcePolicy own_policy, AcceptorLimits own_limits, Session own_session,
        Callbacks own)
       : listener(std::move(own_listener)),
@@ -20,29 +36,16 @@ struct MirrorAcceptor::Impl : std::enable_shared_from_this<Impl> {
         session(std::move(own_session)),
         callbacks(std::move(own)) {}
 
-  /// A place among the accepted mirrors, given back when it goes.
-  class Place {
-   public:
-    Place(std::shared_ptr<Impl> owner, std::string name) : owner_(std::move(owner)), name_(std::move(name)) {}
-    ~Place() { owner_->give_back(name_); }
-    Place(const Place&) = delete;
-    Place& operator=(const Place&) = delete;
-
-   private:
-    const std::shared_ptr<Impl> owner_;
-    const std::string name_;
-  };
-
-  Result<std::shared_ptr<Place>> take_place(const std::string& name);
-  void give_back(const std::string& name);
   void report(const quic::Connection& connection, const std::optional<MirrorHello>& hello,
               const Result<AcceptedMirror>& mirror, std::chrono::steady_clock::time_point began) const;
 
   static Task<void> run(std::shared_ptr<Impl> self, boost::asio::any_io_executor executor);
+  void begin_handshake(std::shared_ptr<Impl> self, quic::Connection connection, link::TaskGroup& handshakes_running,
+                       link::TaskGroup& sessions);
   static Task<void> accept_all(std::shared_ptr<Impl> self, link::TaskGroup& handshakes, link::TaskGroup& sessions);
   static awaitable<void> shake_hands(std::shared_ptr<Impl> self, quic::Connection connection,
-                                     link::TaskGroup& sessions);
-  static awaitable<void> hold_session(std::shared_ptr<Impl> self, AcceptedMirror mirror, std::shared_ptr<Place> place);
+                                     link::NamePlaces::Place handshake, link::TaskGroup& sessions);
+  static awaitable<void> hold_session(std::shared_ptr<Impl> self, AcceptedMirror mirror, link::NamePlaces::Place place);
 
   quic::Listener listener;
   const quic::Address local;
@@ -52,33 +55,11 @@ struct MirrorAcceptor::Impl : std::enable_shared_from_this<Impl> {
   const Callbacks callbacks;
   link::StopEvent stop;
   std::list<quic::Connection> serving;  // only touched on run()'s executor
-
-  mutable std::mutex mutex;
-  std::map<std::string, std::uint32_t, std::less<>> mirrors_by_name;
-  std::uint32_t mirror_count = 0;
+  const std::shared_ptr<link::NamePlaces> mirrors =
+      std::make_shared<link::NamePlaces>(limits.mirrors_per_name_max, limits.mirrors_max);
+  const std::shared_ptr<link::NamePlaces> handshakes =
+      std::make_shared<link::NamePlaces>(limits.handshakes_per_name_max, limits.handshakes_max);
 };
-
-Result<std::shared_ptr<MirrorAcceptor::Impl::Place>> MirrorAcceptor::Impl::take_place(const std::string& name) {
-  const std::scoped_lock lock(mutex);
-  const auto found = mirrors_by_name.find(name);
-  if (found != mirrors_by_name.end() && found->second >= limits.mirrors_per_name_max) {
-    return MirrorError(ErrorKind::Busy, CausedBy::us,
-                       "this name already has as many mirrors here as it may; retry later");
-  }
-  if (mirror_count >= limits.mirrors_max) {
-    return MirrorError(ErrorKind::Busy, CausedBy::us, "this source serves as many mirrors as it may; retry later");
-  }
-  ++mirrors_by_name[name];
-  ++mirror_count;
-  return std::make_shared<Place>(shared_from_this(), name);
-}
-
-void MirrorAcceptor::Impl::give_back(const std::string& name) {
-  const std::scoped_lock lock(mutex);
-  const auto found = mirrors_by_name.find(name);
-  if (--found->second == 0) mirrors_by_name.erase(found);
-  --mirror_count;
-}
 
 void MirrorAcceptor::Impl::report(const quic::Connection& connection, const std::optional<MirrorHello>& hello,
                                   const Result<AcceptedMirror>& mirror,
@@ -103,34 +84,50 @@ void MirrorAcceptor::Impl::report(const quic::Connection& connection, const std:
 }
 
 awaitable<void> MirrorAcceptor::Impl::shake_hands(std::shared_ptr<Impl> self, quic::Connection connection,
-                                                  link::TaskGroup& sessions) {
+                                                  link::NamePlaces::Place handshake, link::TaskGroup& sessions) {
   const auto began = std::chrono::steady_clock::now();
-  std::shared_ptr<Place> place;
+  link::NamePlaces::Place place;
   auto limited = self->policy;
   limited.admit = [&self, &place](const MirrorHello& hello,
                                   std::span<const std::string> names) -> std::optional<MirrorError> {
     if (self->policy.admit) {
       if (auto refused = self->policy.admit(hello, names)) return refused;
     }
-    auto taken = self->take_place(names.empty() ? std::string() : names.front());
-    if (!taken) return taken.error();
-    place = *std::move(taken);
+    std::optional<link::NamePlaces::Full> full;
+    place = self->mirrors->take(name_of(names), full);
+    if (full) return too_many(*full);
     return std::nullopt;
   };
   std::optional<MirrorHello> hello;
   auto mirror = co_await link::serve_hello(connection, limited, hello);
+  handshake.reset();
   self->report(connection, hello, mirror, began);
   if (mirror && !self->stop.is_set()) sessions.spawn(hold_session(self, *std::move(mirror), std::move(place)));
 }
 
 awaitable<void> MirrorAcceptor::Impl::hold_session(std::shared_ptr<Impl> self, AcceptedMirror mirror,
-                                                   std::shared_ptr<Place> place) {
+                                                   link::NamePlaces::Place place) {
   const auto served = self->serving.insert(self->serving.end(), mirror.connection);
   const auto ended = co_await self->session(mirror);
   self->serving.erase(served);
   mirror.connection.close(normal_close_code);
   place.reset();
   if (self->callbacks.on_session_end) self->callbacks.on_session_end(mirror, ended);
+}
+
+/// One name cannot take every place: what it has beyond its share is refused by the close code alone.
+void MirrorAcceptor::Impl::begin_handshake(std::shared_ptr<Impl> self, quic::Connection connection,
+                                           link::TaskGroup& handshakes_running, link::TaskGroup& sessions) {
+  std::optional<link::NamePlaces::Full> full;
+  auto place = handshakes->take(name_of(connection.peer_names()), full);
+  if (full) {
+    const MirrorError refused(ErrorKind::Busy, CausedBy::us,
+                              "this name has too many handshakes under way; retry later");
+    connection.close(link::close_code_of(refused));
+    report(connection, std::nullopt, refused, std::chrono::steady_clock::now());
+    return;
+  }
+  handshakes_running.spawn(shake_hands(std::move(self), std::move(connection), std::move(place), sessions));
 }
 
 Task<void> MirrorAcceptor::Impl::accept_all(std::shared_ptr<Impl> self, link::TaskGroup& handshakes,
@@ -140,7 +137,7 @@ Task<void> MirrorAcceptor::Impl::accept_all(std::shared_ptr<Impl> self, link::Ta
     if (!has_room) co_return MirrorError::cancelled("accepting mirrors");
     auto connection = co_await self->listener.accept();
     if (!connection) co_return connection.error();
-    handshakes.spawn(shake_hands(self, *std::move(connection), sessions));
+    self->begin_handshake(self, *std::move(connection), handshakes, sessions);
     if (link::is_cancelled(co_await boost::asio::this_coro::cancellation_state)) {
       co_return MirrorError::cancelled("accepting mirrors");
     }
@@ -185,9 +182,6 @@ Task<void> MirrorAcceptor::run() {
 void MirrorAcceptor::stop() { impl_->stop.set(); }
 quic::Address MirrorAcceptor::local_address() const { return impl_->local; }
 
-std::size_t MirrorAcceptor::mirrors() const {
-  const std::scoped_lock lock(impl_->mutex);
-  return impl_->mirror_count;
-}
+std::size_t MirrorAcceptor::mirrors() const { return impl_->mirrors->taken(); }
 
 }  // namespace crosslink

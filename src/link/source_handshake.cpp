@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -90,7 +91,10 @@ Task<AcceptedMirror> serve_hello(quic::Connection connection, const SourcePolicy
   std::optional<quic::BidiStream> stream;
   auto late = MirrorError::timeout(fmt::format("no hello came within {} ms", policy.hello_deadline.count()));
   auto reading = read_hello(connection, stream);
-  auto hello = co_await with_timeout(std::move(reading), policy.hello_deadline, std::move(late));
+  // Time spent waiting for us counts; a hello that has come meanwhile is read all the same.
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(connection.established_at() + policy.hello_deadline -
+                                                                 std::chrono::steady_clock::now());
+  auto hello = co_await with_timeout(std::move(reading), std::max(left, std::chrono::milliseconds{0}), std::move(late));
   std::optional<MirrorError> refused_with;
   if (hello) {
     seen = *hello;

@@ -67,6 +67,7 @@ const std::vector<std::string>& Connection::peer_names() const { return handle_-
 Address Connection::remote_address() const { return handle_->state->remote_address(); }
 Address Connection::local_address() const { return handle_->state->local_address(); }
 std::string Connection::alpn() const { return handle_->state->alpn(); }
+std::chrono::steady_clock::time_point Connection::established_at() const { return handle_->state->established_at(); }
 ConnectionFacts Connection::facts() const { return handle_->state->facts(); }
 
 }  // namespace crosslink::quic

@@ -251,6 +251,7 @@ void ConnectionState::on_connected(const QUIC_CONNECTION_EVENT& event) {
   {
     const std::scoped_lock lock(mutex_);
     connected_ = true;
+    established_at_ = std::chrono::steady_clock::now();
     alpn_.assign(reinterpret_cast<const char*>(event.CONNECTED.NegotiatedAlpn), event.CONNECTED.NegotiatedAlpnLength);
     connect_waiters_.notify_all();
     ready = on_ready_;

@@ -46,6 +46,10 @@ class ConnectionState : public std::enable_shared_from_this<ConnectionState> {
   Address remote_address() const;
   Address local_address() const;
   std::string alpn() const;
+  std::chrono::steady_clock::time_point established_at() const {
+    const std::scoped_lock lock(mutex_);
+    return established_at_;
+  }
   ConnectionFacts facts() const;
 
   Pacer& pacer() { return pacer_; }
@@ -78,6 +82,7 @@ class ConnectionState : public std::enable_shared_from_this<ConnectionState> {
   std::vector<std::string> peer_names_;  ///< written in the certificate event, before anybody can see the connection
   std::string refusal_;
   std::string alpn_;
+  std::chrono::steady_clock::time_point established_at_;
   bool connected_ = false;
   WaitList connect_waiters_;
 

@@ -2,13 +2,11 @@
 
 #include <latch>
 
-#include "link/with_timeout.hpp"
 #include "quic_fixture.hpp"
 
 namespace crosslink::test {
 namespace {
 
-using namespace std::chrono_literals;
 using quic::detail::lookups_max;
 using quic::detail::resolve_with;
 
@@ -34,20 +32,6 @@ class NameLookup : public ::testing::Test {
  public:
   boost::asio::io_context context;
 };
-
-TEST_F(NameLookup, a_deadline_ends_a_lookup_whose_resolver_hangs) {
-  const HangingResolver resolver(1);
-  run(
-      context,
-      [](const HangingResolver& hanging) -> awaitable<void> {
-        auto looking = resolve_with({"source.example", 7400}, hanging.lookup());
-        auto late = MirrorError::timeout("too late");
-        const auto address = co_await link::with_timeout(std::move(looking), 50ms, std::move(late));
-        EXPECT_EQ(address.ok() ? "an address" : to_string(address.error().kind()), "Timeout");
-      }(resolver),
-      5s);
-  resolver.release();
-}
 
 TEST_F(NameLookup, an_answer_reaches_who_waits_for_it) {
   const HangingResolver resolver(1);

@@ -71,6 +71,8 @@ class Connection {
   Address remote_address() const;
   Address local_address() const;
   std::string alpn() const;
+  /// When TLS was done and the peer known.
+  std::chrono::steady_clock::time_point established_at() const;
   ConnectionFacts facts() const;
 
   /// For the implementation.
