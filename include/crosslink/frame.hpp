@@ -53,7 +53,7 @@ FrameHeader decode_frame_header(std::span<const std::byte, frame_header_bytes> b
 std::vector<std::byte> encode_frame(std::uint8_t kind, std::span<const std::byte> payload);
 
 /// Puts one frame together from pieces of any size. Takes memory only as bytes arrive and never more than
-/// frame_header_bytes + payload_bytes_max. Not thread safe.
+/// frame_header_bytes + payload_bytes_max, for a moment half as much again while it grows. Not thread safe.
 class FrameAssembler {
  public:
   explicit FrameAssembler(std::size_t payload_bytes_max) : payload_bytes_max_(payload_bytes_max) {}

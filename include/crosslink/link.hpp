@@ -69,9 +69,10 @@ class CrossClusterLink {
   /// One attempt: QUIC + TLS, then the handshake on the first bidi stream, within handshake_deadline together.
   /// On success the link is connected. On any error nothing stays open and the link is disconnected; there is no
   /// backoff. Errors: AlreadyConnected while connected; Busy while another connect or schedule_reconnect runs;
-  /// Cancelled after or during close(), or by cancellation; Configuration (addresses, files, cluster id is no DNS
-  /// name); what the source answered (ClusterIdMismatch, ObserverRoleViolation, ProtocolVersionMismatch,
-  /// UnknownDatabase, NotAuthorized, Busy); TlsRefused; HandshakeCodec; ProtocolViolation; Transport; Timeout.
+  /// Cancelled after or during close(), or by cancellation; Configuration (addresses, files, a cluster id that is
+  /// no DNS name, ids too long for a hello); what the source answered (ClusterIdMismatch, ObserverRoleViolation,
+  /// ProtocolVersionMismatch, UnknownDatabase, NotAuthorized, Busy); TlsRefused; HandshakeCodec; ProtocolViolation;
+  /// Transport; Timeout.
   Task<MirrorHelloAck> connect(Lsn last_applied_lsn);
 
   /// A new stream to the source. Waits until the source allows one more, delaying nobody else.
@@ -97,6 +98,9 @@ class CrossClusterLink {
 
   LinkState state() const;
   RetryFacts retry_facts() const;
+  /// What the source answered in the last attempt, accepting or refusing, as it was sent: its text is not escaped.
+  /// Empty when that attempt ended without an ack, or before the first.
+  std::optional<MirrorHelloAck> last_ack() const;
   /// The connection, while connected: for its facts and for waiting on closed().
   std::optional<quic::Connection> connection() const;
 

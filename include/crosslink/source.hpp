@@ -67,8 +67,9 @@ struct AcceptedMirror {
   /// Several streams may be on their way; one that is slow holds back no other. The observer role is enforced here: a
   /// voter-class frame is answered with an ack of code 0x02, the connection is closed with 0x02, and this returns
   /// ObserverRoleViolation. Skippable unknown kinds before the request are passed over. A stream that breaks the
-  /// framing gets a Failure and is dropped; the session goes on. Errors: ObserverRoleViolation, any end of the
-  /// connection, Cancelled.
+  /// framing gets a Failure and is dropped; the session goes on. One
+  /// at a time: a second call while one waits gets Busy. Call on a strand or a single thread; being cancelled loses no
+  /// stream. Errors: ObserverRoleViolation, Busy, any end of the connection, Cancelled.
   Task<IncomingStream> accept_stream();
   /// Answers a request of a kind nobody serves: Failure naming the kind, then the end of the stream.
   static Task<void> refuse_kind(IncomingStream incoming);
@@ -81,7 +82,8 @@ struct AcceptedMirror {
 /// mirror. On refusal sends the ack, waits until it is acknowledged or the mirror closes (refusal_linger at most),
 /// closes with the wire code and returns that error. Errors: the kinds of judge_hello; ObserverRoleViolation for a
 /// voter-class first frame (answered with an ack); HandshakeCodec (answered with an ack of its code); Timeout when no
-/// hello came within hello_deadline of the connection's standing (closed with 0x11); any end of the connection; Cancelled.
+/// hello came within hello_deadline of the connection's standing (closed with 0x11); any end of the connection;
+/// Cancelled.
 Task<AcceptedMirror> handle_mirror_connection(quic::Connection connection, const SourcePolicy& policy);
 
 struct AcceptorLimits {

@@ -94,7 +94,7 @@ awaitable<int> measure(const Globals& globals, const Work& work) {
 
 int run_bench_handshakes(const Globals& globals, const BenchOptions& options) {
   boost::asio::io_context context(1);
-  auto source = BenchSource::start(options, "handshakes");
+  auto source = BenchSource::start(context, options, "handshakes");
   if (!source) return report_error(globals, source.error());
   auto endpoint = quic::Endpoint::open();
   if (!endpoint) return report_error(globals, endpoint.error());
@@ -102,7 +102,7 @@ int run_bench_handshakes(const Globals& globals, const BenchOptions& options) {
   config.tls = source->tls().files();
   config.transport.congestion = options.congestion;
   const Work work{options, source->address(), *endpoint, config};
-  return run_to_end(context, measure(globals, work));
+  return source->run(context, measure(globals, work));
 }
 
 }  // namespace crosslink::cli

@@ -196,7 +196,7 @@ int print(const Globals& globals, const BenchOptions& options, const Figures& fi
 
 int run_bench_link(const Globals& globals, const BenchOptions& options) {
   boost::asio::io_context context(1);
-  auto source = BenchSource::start(options, "link");
+  auto source = BenchSource::start(context, options, "link");
   if (!source) return report_error(globals, source.error());
   auto endpoint = quic::Endpoint::open();
   if (!endpoint) return report_error(globals, endpoint.error());
@@ -212,7 +212,7 @@ int run_bench_link(const Globals& globals, const BenchOptions& options) {
     result.emplace(std::move(moved));
     co_return exit_good;
   };
-  run_to_end(context, work(globals, options, link, figures));
+  source->run(context, work(globals, options, link, figures));
   const auto source_peak_bytes = source->stop();
   if (!*figures) return report_error(globals, figures->error());
   return print(globals, options, **figures, source_peak_bytes);

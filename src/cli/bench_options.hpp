@@ -3,8 +3,10 @@
 
 #include <sys/types.h>
 
+#include <boost/asio/signal_set.hpp>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 
 #include "cli/connection_options.hpp"
@@ -34,8 +36,9 @@ int run_bench_handshakes(const Globals& globals, const BenchOptions& options);
 /// process on loopback with certificates of its own. Ends that process and removes the files when it goes.
 class BenchSource {
  public:
-  /// `verb` is "link" or "handshakes". Errors: Configuration.
-  static Result<BenchSource> start(const BenchOptions& options, const std::string& verb);
+  /// `verb` is "link" or "handshakes". From here on SIGINT and SIGTERM wait for run(). Errors: Configuration.
+  static Result<BenchSource> start(boost::asio::io_context& context, const BenchOptions& options,
+                                   const std::string& verb);
   BenchSource(BenchSource&& other) noexcept;
   BenchSource& operator=(BenchSource&&) = delete;
   ~BenchSource();
@@ -44,10 +47,15 @@ class BenchSource {
   const TlsOptions& tls() const { return tls_; }
   /// Stops the own source and returns its peak memory; 0 when there is none of our own.
   std::uint64_t stop();
+  /// Runs `work` to its end. SIGINT and SIGTERM end this process as they would, but after its source and its files.
+  int run(boost::asio::io_context& context, boost::asio::awaitable<int> work);
 
  private:
-  BenchSource() = default;
+  explicit BenchSource(boost::asio::io_context& context);
+  Result<void> make_certificates(const std::string& cluster_id);
+  void remove_files();
   Result<void> launch(const BenchOptions& options, const std::string& verb);
+  std::unique_ptr<boost::asio::signal_set> signals_;
   std::string address_;
   TlsOptions tls_;
   std::filesystem::path folder_;

@@ -12,6 +12,9 @@ using Run = int (*)(const Globals&, const BenchOptions&);
 /// A side that has an address needs certificates; without addresses the benchmark makes its own.
 int check_and_run(const Globals& globals, const BenchOptions& options, Run mirror) {
   const bool addressed = !options.listen.empty() || !options.connect.empty();
+  if (addressed && options.tls.ca.empty()) {
+    return report_error(globals, MirrorError::configuration("--listen and --connect need --ca, --cert and --key"));
+  }
   if (addressed) {
     if (auto checked = check_files(options.tls, options.listen.empty() ? std::string() : options.cluster_id);
         !checked) {
@@ -47,9 +50,8 @@ void add_bench_verb(CLI::App& app, Globals& globals) {
 
   auto* link = add_bench(*bench, globals, options, "link",
                          "Move bytes from a source to a mirror over a CrossClusterLink", run_bench_link);
-  add_number_option(*link, "--bytes", options->bytes, "Bytes to move in all")->check(CLI::PositiveNumber);
-  add_number_option(*link, "--streams", options->streams, "Streams to move them over at once")
-      ->check(CLI::Range(1, 60));
+  add_number_option(*link, "--bytes", options->bytes, "Bytes to move in all", {.min = 1});
+  add_number_option(*link, "--streams", options->streams, "Streams to move them over at once", {.min = 1, .max = 60});
   add_number_option(*link, "--rate", options->rate_mbit_per_s,
                     "At the source: known line rate in Mbit/s to keep below; 0 is unknown");
   link->footer(
@@ -58,9 +60,9 @@ void add_bench_verb(CLI::App& app, Globals& globals) {
 
   auto* handshakes = add_bench(*bench, globals, options, "handshakes",
                                "Connect and shake hands, one at a time and in parallel", run_bench_handshakes);
-  add_number_option(*handshakes, "--count", options->count, "Handshakes in each part")->check(CLI::Range(1, 1'000'000));
-  add_number_option(*handshakes, "--parallel", options->parallel, "How many at once in the parallel part")
-      ->check(CLI::Range(1, 512));
+  add_number_option(*handshakes, "--count", options->count, "Handshakes in each part", {.min = 1, .max = 1'000'000});
+  add_number_option(*handshakes, "--parallel", options->parallel, "How many at once in the parallel part",
+                    {.min = 1, .max = 512});
   add_number_option(*handshakes, "--rate", options->rate_mbit_per_s, "As for bench link");
   handshakes->footer("Example:\n  crosslink bench handshakes --count 1000");
 }

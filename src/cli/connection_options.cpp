@@ -7,6 +7,7 @@
 #include <boost/asio/this_coro.hpp>
 #include <charconv>
 #include <exception>
+#include <optional>
 #include <utility>
 
 #include "tls/credentials.hpp"
@@ -42,13 +43,24 @@ void add_congestion_option(CLI::App& verb, quic::CongestionControl& congestion) 
 }
 
 CLI::Option* add_number_option(CLI::App& verb, const std::string& name, std::uint64_t& number,
-                               const std::string& description) {
-  const auto parse = [&number](const CLI::results_t& results) {
-    const std::string& text = results.back();
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    return error == std::errc() && end == text.data() + text.size();
+                               const std::string& description, NumberRange range) {
+  const auto read = [](const std::string& text) -> std::optional<std::uint64_t> {
+    std::uint64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+    return value;
   };
-  return verb.add_option(name, parse, description)->type_name("N");
+  const auto check = [read, range](const std::string& text) {
+    const auto value = read(text);
+    if (value && *value >= range.min && *value <= range.max) return std::string();
+    return fmt::format("'{}' is not a whole decimal number from {} to {}", text, range.min, range.max);
+  };
+  const auto store = [read, &number](const CLI::results_t& results) {
+    const auto value = read(results.back());
+    if (value) number = *value;
+    return value.has_value();
+  };
+  return verb.add_option(name, store, description)->check(check, "")->type_name("N");
 }
 
 Result<void> check_files(const TlsOptions& options, const std::string& own_name) {

@@ -5,6 +5,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <cstdint>
+#include <limits>
 #include <string>
 
 #include "crosslink/quic/config.hpp"
@@ -20,9 +21,14 @@ struct TlsOptions {
 void add_tls_options(CLI::App& verb, TlsOptions& options, bool required);
 void add_alpn_option(CLI::App& verb, std::string& alpn);
 void add_congestion_option(CLI::App& verb, quic::CongestionControl& congestion);
+/// What a number may be, both ends included.
+struct NumberRange {
+  std::uint64_t min = 0;
+  std::uint64_t max = std::numeric_limits<std::uint64_t>::max();
+};
 /// A number without sign, decimal only: CLI11 by itself reads 010 as 8.
 CLI::Option* add_number_option(CLI::App& verb, const std::string& name, std::uint64_t& number,
-                               const std::string& description);
+                               const std::string& description, NumberRange range = {});
 
 /// Checks the three files and, if `own_name` is given, that our certificate has that DNS name. Errors: Configuration.
 Result<void> check_files(const TlsOptions& options, const std::string& own_name = {});

@@ -12,6 +12,7 @@ enum class LogLevel : std::uint8_t { error, warning, info, debug };
 /// Exit codes that are no error kind's; those are exit_code(MirrorError).
 inline constexpr int exit_good = 0;
 inline constexpr int exit_usage = 2;
+inline constexpr int exit_unexpected = 1;  ///< an exception: memory ran out, or a bug
 
 struct Globals {
   OutputFormat output = OutputFormat::text;

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <exception>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -82,4 +83,11 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace crosslink::cli
 
-int main(int argc, char** argv) { return crosslink::cli::run(argc, argv); }
+int main(int argc, char** argv) {
+  try {
+    return crosslink::cli::run(argc, argv);
+  } catch (const std::exception& error) {  // nothing of ours throws: memory ran out, or this is a bug
+    fmt::print(stderr, "crosslink: unexpected: {}\n", error.what());
+    return crosslink::cli::exit_unexpected;
+  }
+}

@@ -2,6 +2,7 @@
 
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
+#include <charconv>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -18,8 +19,9 @@ namespace {
 
 using std::chrono::steady_clock;
 
-/// Longer than the link's own deadline: it only ends a name lookup that hangs.
+/// Longer than the link's own deadline, so that the link's own sentence comes first.
 constexpr double timeout_without_retry_s = 10;
+constexpr double timeout_min_s = 0.001;
 constexpr double timeout_max_s = 1e6;
 
 struct Options {
@@ -128,11 +130,11 @@ awaitable<Outcome> dial(const Globals& globals, const Options& options, quic::En
   Outcome outcome;
   const auto facts = link.retry_facts();
   outcome.attempts = result ? watch->failed_attempts() + 1 : facts.attempts;
+  outcome.ack = link.last_ack();
   if (!result) {
     outcome.error = watch->timed_out() ? timed_out(options, facts.last_error) : result.error();
     co_return outcome;
   }
-  outcome.ack = *result;
   if (const auto connection = link.connection()) {
     outcome.facts = connection->facts();
     outcome.alpn = connection->alpn();
@@ -142,31 +144,19 @@ awaitable<Outcome> dial(const Globals& globals, const Options& options, quic::En
   co_return outcome;
 }
 
-bool is_refusal(const MirrorError& error) {
-  constexpr std::uint64_t last_refusal_code = 0x08;
-  const auto code = rule_of(error.kind()).wire_code;
-  return error.caused_by() == CausedBy::peer && code && *code <= last_refusal_code;
-}
-
-/// The ack's fields as in the handshake; of a refusal only what the error still knows.
+/// The last attempt's ack, field by field as the source sent it; all null when none came.
 void append_ack(boost::json::object& object, const Outcome& outcome) {
   for (const char* field :
        {"accepted", "error_code", "error_detail", "source_cluster_id", "snapshot_lsn", "snapshot_bytes_total"}) {
     object[field] = nullptr;
   }
-  if (outcome.ack) {
-    object["accepted"] = outcome.ack->accepted;
-    object["error_code"] = outcome.ack->error_code;
-    object["error_detail"] = outcome.ack->error_detail;
-    object["source_cluster_id"] = outcome.ack->source_cluster_id.str();
-    object["snapshot_lsn"] = outcome.ack->snapshot_lsn.value;
-    object["snapshot_bytes_total"] = outcome.ack->snapshot_bytes_total;
-  } else if (outcome.error && is_refusal(*outcome.error)) {
-    object["accepted"] = false;
-    object["error_code"] = *rule_of(outcome.error->kind()).wire_code;
-    object["error_detail"] = outcome.error->message();
-    if (const auto* ids = std::get_if<ClusterIds>(&outcome.error->data())) object["source_cluster_id"] = ids->remote;
-  }
+  if (!outcome.ack) return;
+  object["accepted"] = outcome.ack->accepted;
+  object["error_code"] = outcome.ack->error_code;
+  object["error_detail"] = outcome.ack->error_detail;
+  object["source_cluster_id"] = outcome.ack->source_cluster_id.str();
+  object["snapshot_lsn"] = outcome.ack->snapshot_lsn.value;
+  object["snapshot_bytes_total"] = outcome.ack->snapshot_bytes_total;
 }
 
 void append_facts(boost::json::object& object, const Outcome& outcome) {
@@ -259,8 +249,16 @@ void add_ping_verb(CLI::App& app, Globals& globals) {
   add_alpn_option(*verb, options->alpn);
   add_congestion_option(*verb, options->congestion);
   verb->add_flag("--retry", options->retry, "Go on, with growing pauses, until it works or no retry can help");
+  // Compared the other way round, "nan" would pass.
+  const auto check_timeout = [](const std::string& text) {
+    double seconds = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
+    const bool good = error == std::errc() && end == text.data() + text.size() && seconds >= timeout_min_s &&
+                      seconds <= timeout_max_s;
+    return good ? std::string() : fmt::format("'{}' is not from {} to {:.0f}", text, timeout_min_s, timeout_max_s);
+  };
   verb->add_option("--timeout", options->timeout_s, "Give up after this long; 10 s by default, with --retry never")
-      ->check(CLI::Range(0.001, timeout_max_s))
+      ->check(check_timeout, "")
       ->type_name("S");
   verb->footer(
       "Example:\n  crosslink ping --addr source.example:4433 --cluster-id prod-us --database orders \\\n"

@@ -64,7 +64,8 @@ struct CrossClusterLink::Impl {
   static Task<quic::BidiStream> open_stream(std::shared_ptr<Impl> self);
   Result<core::Action> begin(Start start);
   awaitable<std::optional<core::Action>> sleep(std::chrono::milliseconds delay);
-  core::Action take_outcome(Result<link::Established> dialled, Result<MirrorHelloAck>& outcome);
+  core::Action take_outcome(Result<link::Established> dialled, std::optional<MirrorHelloAck> answer,
+                            Result<MirrorHelloAck>& outcome);
   void notice_lost_connection();
   void close();
 
@@ -81,6 +82,7 @@ struct CrossClusterLink::Impl {
   core::ReconnectMachine machine;
   std::optional<quic::Connection> connection;
   std::optional<std::chrono::steady_clock::time_point> next_attempt;
+  std::optional<MirrorHelloAck> last_ack;
 };
 
 /// Finds out what nobody told us: a connection may end at any time.
@@ -115,8 +117,11 @@ awaitable<std::optional<core::Action>> CrossClusterLink::Impl::sleep(std::chrono
   co_return machine.slept();
 }
 
-core::Action CrossClusterLink::Impl::take_outcome(Result<link::Established> dialled, Result<MirrorHelloAck>& outcome) {
+core::Action CrossClusterLink::Impl::take_outcome(Result<link::Established> dialled,
+                                                  std::optional<MirrorHelloAck> answer,
+                                                  Result<MirrorHelloAck>& outcome) {
   const std::scoped_lock lock(mutex);
+  last_ack = std::move(answer);
   if (stop.is_set()) {
     outcome = cancelled_error();
     return core::Return{};
@@ -156,9 +161,10 @@ Task<MirrorHelloAck> CrossClusterLink::Impl::carry_out(std::shared_ptr<Impl> sel
       link::DialTarget target{self->addresses[dialling->address_index],
                               {self->cluster_id, self->database_id, last_applied_lsn},
                               self->options.handshake_deadline};
-      auto dialled = co_await link::dial(self->endpoint, self->config, std::move(target));
+      std::optional<MirrorHelloAck> answer;
+      auto dialled = co_await link::dial(self->endpoint, self->config, std::move(target), answer);
       if (!dialled && dialled.error().kind() == ErrorKind::Cancelled) co_return dialled.error();
-      action = self->take_outcome(std::move(dialled), outcome);
+      action = self->take_outcome(std::move(dialled), std::move(answer), outcome);
     }
   }
 }
@@ -248,6 +254,11 @@ RetryFacts CrossClusterLink::retry_facts() const {
   facts.next_attempt = impl_->next_attempt;
   facts.last_error = impl_->machine.last_error();
   return facts;
+}
+
+std::optional<MirrorHelloAck> CrossClusterLink::last_ack() const {
+  const std::scoped_lock lock(impl_->mutex);
+  return impl_->last_ack;
 }
 
 std::optional<quic::Connection> CrossClusterLink::connection() const {

@@ -39,13 +39,10 @@ MirrorError explain(MirrorError error, const quic::Connection* connection, const
   return refused(ack, hello);
 }
 
-Task<MirrorHelloAck> exchange(quic::Connection connection, const MirrorHello& hello) {
-  auto bytes = encode_frame(hello);
-  if (!bytes) co_return bytes.error();
+Task<MirrorHelloAck> exchange(quic::Connection connection, quic::SendBuffer hello) {
   auto stream = co_await connection.open_bidi_stream();
   if (!stream) co_return stream.error();
-  quic::SendBuffer sent(*std::move(bytes));
-  const auto written = co_await stream->send.write(std::move(sent));
+  const auto written = co_await stream->send.write(std::move(hello));
   // A source may stop reading a hello it has seen enough of, and answer all the same.
   if (!written && written.error().transport_cause() != TransportCause::stream_stopped_by_peer)
     co_return written.error();
@@ -86,6 +83,10 @@ std::uint64_t close_code(const MirrorError& error, const Result<MirrorHelloAck>*
 Task<quic::Connection> reach(quic::Endpoint endpoint, const quic::ClientConfig& config, const DialTarget& target) {
   const auto host_port = quic::parse_host_port(target.address);
   if (!host_port) co_return host_port.error();
+  if (host_port->port == 0) {
+    co_return MirrorError::configuration(
+        fmt::format("'{}' names no port to dial: give the one the source listens at", escape(target.address)));
+  }
   const auto address = co_await quic::resolve(*host_port);
   if (!address) co_return address.error();
   if (is_cancelled(co_await boost::asio::this_coro::cancellation_state)) co_return MirrorError::cancelled("dialling");
@@ -94,15 +95,23 @@ Task<quic::Connection> reach(quic::Endpoint endpoint, const quic::ClientConfig& 
   co_return connection;
 }
 
-/// `reached` outlives the timeout, so that what is cancelled in the middle is closed with the right code.
+/// What outlives the timeout: `reached` so that what is cancelled in the middle is closed with the right code.
+struct Attempt {
+  quic::SendBuffer hello;
+  std::optional<quic::Connection> reached;
+  std::optional<MirrorHelloAck>& answer;
+};
+
 Task<MirrorHelloAck> attempt(quic::Endpoint endpoint, const quic::ClientConfig& config, const DialTarget& target,
-                             std::optional<quic::Connection>& reached) {
+                             Attempt& state) {
   auto connection = co_await reach(std::move(endpoint), config, target);
   if (!connection) co_return connection.error();
+  auto& reached = state.reached;
   reached = *std::move(connection);
   if (is_cancelled(co_await boost::asio::this_coro::cancellation_state))
     co_return MirrorError::cancelled("the handshake");
-  const auto ack = co_await exchange(*reached, target.hello);
+  const auto ack = co_await exchange(*reached, state.hello);
+  if (ack) state.answer = *ack;
   auto judged = judge(ack, *reached, target.hello);
   if (!judged && judged.error().kind() != ErrorKind::Cancelled) reached->close(close_code(judged.error(), &ack));
   co_return judged;
@@ -110,26 +119,29 @@ Task<MirrorHelloAck> attempt(quic::Endpoint endpoint, const quic::ClientConfig& 
 
 }  // namespace
 
-Task<Established> dial(quic::Endpoint endpoint, const quic::ClientConfig& config, DialTarget target) {
+Task<Established> dial(quic::Endpoint endpoint, const quic::ClientConfig& config, DialTarget target,
+                       std::optional<MirrorHelloAck>& answer) {
   if (!is_dns_name(target.hello.source_cluster.str())) {
     co_return MirrorError::configuration(fmt::format(
         "the cluster id \"{}\" is no DNS name, which the source's certificate must carry; use letters, digits, "
         "hyphens and dots",
         escape(target.hello.source_cluster.str())));
   }
-  std::optional<quic::Connection> reached;
+  auto hello = encode_frame(target.hello);
+  if (!hello) co_return MirrorError::configuration(hello.error().message());
+  Attempt state{quic::SendBuffer(*std::move(hello)), std::nullopt, answer};
   auto late = MirrorError::timeout(
       fmt::format("{} did not complete the handshake within {} ms", target.address, target.deadline.count()));
-  auto operation = attempt(std::move(endpoint), config, target, reached);
+  auto operation = attempt(std::move(endpoint), config, target, state);
   auto ack = co_await with_timeout(std::move(operation), target.deadline, std::move(late));
   if (!ack) {
-    if (reached) reached->close(close_code(ack.error(), nullptr));
+    if (state.reached) state.reached->close(close_code(ack.error(), nullptr));
     const auto& error = ack.error();
     // The transport names an address itself; said twice it only confuses.
     const bool named = error.message().find(target.address) != std::string::npos;
     co_return named ? error : error.with_context(escape(target.address));
   }
-  co_return Established{*std::move(reached), *std::move(ack)};
+  co_return Established{*std::move(state.reached), *std::move(ack)};
 }
 
 }  // namespace crosslink::link

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 
 #include "crosslink/awaitable.hpp"
@@ -21,8 +22,10 @@ struct Established {
   MirrorHelloAck ack;
 };
 
-/// Resolves, dials, shakes hands, all within the deadline. On any error nothing stays open.
-/// Errors: those of CrossClusterLink::connect that concern one attempt.
-Task<Established> dial(quic::Endpoint endpoint, const quic::ClientConfig& config, DialTarget target);
+/// Resolves, dials, shakes hands, all within the deadline. On any error nothing stays open. `answer` becomes the ack
+/// that the source sent, accepting or refusing, or stays as it is when none came; it must outlive the task. Errors:
+/// those of CrossClusterLink::connect that concern one attempt.
+Task<Established> dial(quic::Endpoint endpoint, const quic::ClientConfig& config, DialTarget target,
+                       std::optional<MirrorHelloAck>& answer);
 
 }  // namespace crosslink::link

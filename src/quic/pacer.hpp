@@ -23,7 +23,9 @@ class Pacer {
   }
   /// What may be unacknowledged at least. A lost packet holds back the acknowledgement of all that was written after
   /// it, for a round trip or two; a paced writer that waits for that loses the time for good.
-  std::uint64_t in_flight_bytes() const { return static_cast<std::uint64_t>(bytes_per_s_ * in_flight_seconds); }
+  std::uint64_t in_flight_bytes() const {
+    return static_cast<std::uint64_t>(std::min(bytes_per_s_ * in_flight_seconds, in_flight_bytes_max));
+  }
   /// When the next `bytes` may go. Time that was not used is not saved up beyond one piece.
   Clock::time_point reserve(std::size_t bytes, Clock::time_point now) {
     const std::scoped_lock lock(mutex_);
@@ -41,6 +43,7 @@ class Pacer {
   static constexpr double payload_share = 0.94;
   static constexpr double piece_seconds = 0.002;
   static constexpr double in_flight_seconds = 0.4;
+  static constexpr double in_flight_bytes_max = 64.0 * 1024 * 1024;  // whatever rate somebody names
   static constexpr std::size_t piece_bytes_min = 16 * 1024;
   double bytes_per_s_;
   std::mutex mutex_;

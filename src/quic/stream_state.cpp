@@ -153,9 +153,18 @@ Task<void> StreamState::write(std::vector<SendBuffer> buffers) {
   const std::size_t piece_max = pacer.active() ? pacer.piece_bytes() : SIZE_MAX;
   std::size_t buffer = 0;
   std::size_t offset = 0;
+  bool begun = false;
+  // A part of what was to be one piece is worse than nothing: who is cancelled in the middle has given the stream up.
+  const auto given_up = [&] {
+    if (begun) reset(dropped_code);
+    return MirrorError::cancelled("writing to a stream");
+  };
   // Without a rate cap this is one round with everything in it.
   do {
-    if (auto room = co_await wait_for_room(); !room) co_return room;
+    if (auto room = co_await wait_for_room(); !room) {
+      if (room.error().kind() == ErrorKind::Cancelled) co_return given_up();
+      co_return room;
+    }
     auto request = std::make_unique<SendRequest>();
     while (buffer < buffers.size() && request->bytes < piece_max) {
       const auto bytes = buffers[buffer].bytes().subspan(offset);
@@ -176,10 +185,11 @@ Task<void> StreamState::write(std::vector<SendBuffer> buffers) {
       timer.expires_at(pacer.reserve(request->bytes, Pacer::Clock::now()));
       boost::system::error_code error;
       co_await timer.async_wait(boost::asio::redirect_error(boost::asio::use_awaitable, error));
-      if (error) co_return MirrorError::cancelled("writing to a stream");
+      if (error) co_return given_up();
     }
     if (request->bytes == 0) co_return Result<void>{};
     if (auto queued = queue(std::move(request)); !queued) co_return queued;
+    begun = true;
   } while (buffer < buffers.size());
   co_return Result<void>{};
 }

@@ -88,6 +88,9 @@ class BadAddresses(CommandLineTest):
         listen = ["listen", "--addr", "no-such-host.invalid:0", "--cluster-id", "prod-us", *self.files("prod-us")]
         self.assert_sentence(run(*listen), 1, "no-such-host.invalid")
 
+    def test_port_0_to_dial(self):
+        self.assert_sentence(run(*self.ping_arguments("127.0.0.1:0")), 2, "127.0.0.1:0", "names no port")
+
     def test_a_port_in_use(self):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
             taken.bind(("127.0.0.1", 0))
@@ -99,7 +102,33 @@ class BadAddresses(CommandLineTest):
         self.assert_sentence(run(*listen), 2, "192.0.2.1")
 
 
+class BadNumbers(CommandLineTest):
+    def test_say_what_would_do(self):
+        largest = 2**64 - 1
+        for option, text, low, high in (("--bytes", "0", 1, largest), ("--bytes", "1e9", 1, largest),
+                                        ("--streams", "61", 1, 60), ("--rate", "-1", 0, largest)):
+            with self.subTest(option=option, text=text):
+                self.assert_sentence(run("bench", "link", option, text), 2, f"'{text}'", f"from {low} to {high}")
+        too_large = str(2**64)
+        self.assert_sentence(run(*self.ping_arguments(NOBODY, "--last-applied-lsn", too_large)), 2, too_large,
+                             f"from 0 to {largest}")
+
+    def test_a_timeout_that_is_no_number(self):
+        for text in ("nan", "inf", "-1", "0", "1e7", "ten", "1s"):
+            with self.subTest(text=text):
+                self.assert_sentence(run(*self.ping_arguments(NOBODY, "--timeout", text)), 2, f"'{text}'",
+                                     "from 0.001 to 1000000")
+
+    def test_a_bench_with_an_address_needs_certificates(self):
+        for option in ("--listen", "--connect"):
+            self.assert_sentence(run("bench", "link", option, NOBODY), 2, "--ca, --cert and --key")
+
+
 class BadNames(CommandLineTest):
+    def test_a_database_too_long_for_a_hello(self):
+        result = run(*self.ping_arguments(NOBODY, "--retry", database="d" * 5000))
+        self.assert_sentence(result, 2, "too long")
+
     def test_a_cluster_id_that_is_no_dns_name(self):
         for name in ("a b", "*.a", "a/b", "", "a."):
             with self.subTest(name=name):

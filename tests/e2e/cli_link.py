@@ -134,8 +134,11 @@ class Refused(CommandLineTest):
     def test_an_unknown_database(self):
         source = self.source("--database", "orders")
         said = self.expect(self.ping_arguments(source.address, database="users"), 6, "UnknownDatabase", "peer",
-                           accepted=False, error_code=4)
-        self.assertIn("users", said["message"])
+                           accepted=False, error_code=4, source_cluster_id="prod-us", snapshot_lsn=0,
+                           snapshot_bytes_total=0)
+        self.assertIn("users", said["error_detail"])
+        self.assertIn(said["error_detail"], said["message"])
+        self.assertNotEqual(said["error_detail"], said["message"], "the detail is the source's own sentence, no more")
 
     def test_a_wrong_alpn(self):
         source = self.source()

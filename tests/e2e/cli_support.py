@@ -47,9 +47,9 @@ def unused_port():
 class Background:
     """The program running beside the test; its lines can be waited for. Ended, at the latest, by leaving the block."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, **options):
         self.process = subprocess.Popen([PROGRAM, *map(str, arguments)], stdin=subprocess.DEVNULL, text=True,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
         self.lines = {"stdout": queue.Queue(), "stderr": queue.Queue()}
         self.threads = [threading.Thread(target=self._read, args=(name,)) for name in self.lines]
         for thread in self.threads:

@@ -54,15 +54,14 @@ int run_source(const std::filesystem::path& folder, std::uint16_t port) {
   auto endpoint = need(quic::Endpoint::open());
   quic::ServerConfig config;
   config.tls = {folder / "ca.pem", folder / "prod-us.pem", folder / "prod-us.key"};
-  config.handshake_timeout = 60s;
   auto listener = need(endpoint.listen({boost::asio::ip::make_address_v4("127.0.0.1"), port}, config));
   SourcePolicy policy;
   policy.cluster_id = ClusterId("prod-us");
   policy.authorize = [](std::span<const std::string>, const DatabaseId&) { return true; };
   policy.database_exists = [](const DatabaseId&) { return true; };
-  policy.hello_deadline = 60s;
   AcceptorLimits limits;
   limits.mirrors_per_name_max = links_at_once;
+  limits.handshakes_per_name_max = limits.handshakes_max;
   MirrorAcceptor acceptor(std::move(listener), policy, limits, send_without_end);
   std::printf("listening %u\n", static_cast<unsigned>(acceptor.local_address().port()));
   std::fflush(stdout);
@@ -143,7 +142,6 @@ class LinkProcesses : public ::testing::Test {
     link::LinkOptions options;
     options.backoff_base = 50ms;
     options.backoff_cap = 500ms;
-    options.handshake_deadline = 60s;
     return link::LinkMaker::make({ClusterId("prod-us"), DatabaseId("orders"), address}, endpoint, std::move(config),
                                  SendThrottle(), options);
   }
@@ -208,13 +206,9 @@ TEST_F(LinkProcesses, a_source_killed_mid_stream_is_noticed_within_the_idle_time
       120s);
 }
 
-/// An overloaded transport refuses connections, which is worth another try; every other error is not.
-Task<MirrorHelloAck> connect_under_load(CrossClusterLink& link, Lsn lsn) {
-  auto ack = co_await link.connect(lsn);
-  if (ack.ok() || ack.error().transport_cause() != TransportCause::refused) co_return ack;
-  co_return co_await link.schedule_reconnect(lsn);
-}
-
+// Goal: a thousand mirrors that come at once, as after an outage, are all linked in the end, with the deadlines people
+// have. Method: each does what a mirror does after an outage; a source that is overrun answers late or refuses, and the
+// link comes again.
 TEST_F(LinkProcesses, a_thousand_links_to_one_source_shake_hands_at_once) {
   run(
       context,
@@ -226,7 +220,7 @@ TEST_F(LinkProcesses, a_thousand_links_to_one_source_shake_hands_at_once) {
         const auto began = std::chrono::steady_clock::now();
         for (std::size_t i = 0; i < links_at_once; ++i) {
           links.push_back(test.make_link(source.address(), {}));
-          connecting.emplace_back(test.context.get_executor(), connect_under_load(*links.back(), Lsn{i}));
+          connecting.emplace_back(test.context.get_executor(), links.back()->schedule_reconnect(Lsn{i}));
         }
         std::size_t accepted = 0;
         for (auto& one : connecting) {

@@ -89,6 +89,38 @@ TEST_F(Reconnect, what_cannot_be_used_is_a_configuration_error_that_names_it) {
   }(*this));
 }
 
+TEST_F(Reconnect, names_too_long_for_a_hello_are_a_configuration_error_and_never_retried) {
+  run(context, [](Reconnect& test) -> awaitable<void> {
+    auto source = test.source_at();
+    auto link = test.make_link(text_of(source->address()), quick(), "prod-us", std::string(5000, 'd'));
+    const auto error = co_await link->schedule_reconnect(Lsn{0});
+    EXPECT_EQ(kind_of(error), ErrorKind::Configuration);
+    EXPECT_NE(error.error().message().find("too long"), std::string::npos) << error.error().message();
+    auto portless = test.make_link("127.0.0.1:0");
+    EXPECT_EQ(kind_of(co_await portless->schedule_reconnect(Lsn{0})), ErrorKind::Configuration);
+    need(co_await source->stop());
+  }(*this));
+}
+
+TEST_F(Reconnect, the_last_ack_is_what_the_source_sent_in_the_last_attempt) {
+  run(context, [](Reconnect& test) -> awaitable<void> {
+    auto source = test.source_at();
+    auto refused = test.make_link(text_of(source->address()), quick(), "prod-us", "users");
+    EXPECT_FALSE(refused->last_ack().has_value());
+    EXPECT_EQ(kind_of(co_await refused->connect(Lsn{0})), ErrorKind::UnknownDatabase);
+    const auto refusal = refused->last_ack();
+    EXPECT_TRUE(refusal && !refusal->accepted && refusal->error_code == 4) << "a refusal is an answer too";
+    EXPECT_EQ(refusal ? refusal->source_cluster_id.str() : "", "prod-us");
+    auto link = test.make_link(text_of(source->address()));
+    const auto ack = need(co_await link->connect(Lsn{0}));
+    EXPECT_TRUE(link->last_ack() && link->last_ack()->accepted && link->last_ack()->snapshot_lsn == ack.snapshot_lsn);
+    need(co_await source->stop());
+    EXPECT_TRUE(co_await eventually([&] { return link->state() == LinkState::disconnected; }));
+    EXPECT_EQ(kind_of(co_await link->connect(Lsn{0})), ErrorKind::Transport);
+    EXPECT_FALSE(link->last_ack().has_value()) << "nobody answered this time";
+  }(*this));
+}
+
 TEST_F(Reconnect, comes_back_to_a_source_that_went_away_and_returned_at_its_port) {
   run(context, [](Reconnect& test) -> awaitable<void> {
     auto source = test.source_at();

@@ -38,7 +38,8 @@ struct TransportSettings {
   /// Unidirectional streams the peer may have open at once. crosslink's own protocol uses none.
   std::uint16_t uni_streams_allowed = 0;
   /// Outgoing rate to keep below, in bits per second; 0 is none. Name the line rate when it is known: BBR otherwise
-  /// overruns a queue of one bandwidth-delay product.
+  /// overruns a queue of one bandwidth-delay product. A stream then keeps up to 0.4 s of this rate (at most 64 MiB) in
+  /// flight.
   std::uint64_t rate_cap_bits_per_s = 0;
 };
 

@@ -66,8 +66,8 @@ struct HostPort {
   std::uint16_t port = 0;
 };
 Result<HostPort> parse_host_port(std::string_view text);
-/// Resolves anew each time; the first address. The lookup has a thread of its own: a resolver that hangs delays nobody who
-/// gives up. Errors: Transport/unresolved (also when 64 lookups hang already), Cancelled.
+/// Resolves anew each time; the first address. The lookup has a thread of its own: a resolver that hangs delays nobody
+/// who gives up. Errors: Transport/unresolved (also when 64 lookups hang already), Cancelled.
 Task<Address> resolve(HostPort host_port);
 
 }  // namespace crosslink::quic

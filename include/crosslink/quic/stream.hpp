@@ -2,7 +2,8 @@
 //
 // A stream handle may outlive its Connection handle; every operation then returns how the connection ended. One
 // coroutine may read while another writes; two reads, or two writes, of one stream at once are a bug of the caller: the
-// second gets Busy. All operations can be cancelled; a cancelled write has either queued all of its bytes or none.
+// second gets Busy. All operations can be cancelled; a cancelled write has queued all of its bytes or none, or, when a
+// rate cap let only a part go, has reset the stream with 0x00: no peer sees half of a piece followed by another.
 #pragma once
 
 #include <cstddef>
@@ -38,7 +39,7 @@ class SendBuffer {
 inline constexpr std::uint16_t priority_bulk = 0x7fff;
 inline constexpr std::uint16_t priority_control = 0xffff;
 
-/// The sending half. Move-only. Dropping it before finish() resets the stream with code 0x00... see reset().
+/// The sending half. Move-only. Dropping it before finish() resets the stream with code 0x00, see reset().
 class SendStream {
  public:
   SendStream(SendStream&&) noexcept = default;
@@ -47,8 +48,9 @@ class SendStream {
 
   /// Queues the buffers, in order, as one piece. Waits first while the bytes queued but not acknowledged are at or
   /// above the transport's ideal amount for this path, so that the pipe stays full and memory stays bounded by that
-  /// plus one call. Empty buffers are allowed. Errors: stream_stopped_by_peer, stream_finished_locally,
-  /// stream_reset_locally, any end of the connection, Cancelled.
+  /// plus one call; under a rate cap 0.4 s of that rate, at most 64 MiB, if that is more. Empty buffers are allowed.
+  /// Errors: stream_stopped_by_peer, stream_finished_locally, stream_reset_locally, any end of the connection,
+  /// Cancelled.
   Task<void> write(std::vector<SendBuffer> buffers);
   Task<void> write(SendBuffer buffer);
   /// Says that no more will be sent. Idempotent; does not wait.
@@ -69,7 +71,8 @@ class SendStream {
   std::shared_ptr<detail::StreamState> state_;
 };
 
-/// What read() hands out: the transport's own memory, valid until consume() or the end of the RecvStream handle.
+/// What read() hands out: the transport's own memory, valid until consume(), stop() or the end of the RecvStream
+/// handle.
 struct ReadView {
   static constexpr std::size_t pieces_max = 3;
   std::span<const std::byte> pieces[pieces_max];
@@ -95,9 +98,11 @@ class RecvStream {
   Task<ReadView> read();
   /// Lets go of the first `bytes` bytes of the last view. Precondition: not more than it showed.
   void consume(std::size_t bytes);
-  /// Copies exactly `out.size()` bytes out. Errors: as read; stream_ended_early when the stream ends before.
+  /// Copies exactly `out.size()` bytes out. Errors: as read; stream_ended_early when the stream ends before. After any
+  /// error, Cancelled too, the bytes taken so far are gone from the stream: do not read on.
   Task<void> read_exactly(std::span<std::byte> out);
-  /// Tells the peer that we read no more; it sees stream_stopped_by_peer with this code. Idempotent.
+  /// Tells the peer that we read no more; it sees stream_stopped_by_peer with this code. A view that was shown ends
+  /// here. Idempotent.
   void stop(std::uint64_t code);
 
  private:

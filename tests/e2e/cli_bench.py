@@ -1,0 +1,65 @@
+"""`crosslink bench` leaves nothing behind: no process, no key, however it ends."""
+
+import json
+import os
+import signal
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+from cli_support import Background, CommandLineTest, DEADLINE_S, run
+
+
+def children_of(process):
+    path = Path(f"/proc/{process}/task/{process}/children")
+    return path.read_text().split() if path.exists() else []
+
+
+def is_running(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+class Bench(CommandLineTest):
+    def eventually(self, condition, what):
+        end = time.monotonic() + DEADLINE_S
+        while not condition():
+            self.assertLess(time.monotonic(), end, what)
+            os.sched_yield()
+
+    def test_figures_have_stable_names(self):
+        with tempfile.TemporaryDirectory(prefix="crosslink-test-") as folder:
+            result = run("bench", "link", "--bytes", 1_000_000, "-o", "json", env={**os.environ, "TMPDIR": folder})
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual(json.loads(result.stdout)["bytes"], 1_000_000)
+            self.assertEqual(os.listdir(folder), [])
+
+    def ended_by(self, number):
+        """Ends a bench in the middle; what is left of its folder and its source."""
+        with tempfile.TemporaryDirectory(prefix="crosslink-test-") as folder:
+            environment = {**os.environ, "TMPDIR": folder}
+            with Background("bench", "link", "--bytes", 10**15, env=environment) as bench:
+                self.eventually(lambda: children_of(bench.process.pid), "the source's process")
+                source = children_of(bench.process.pid)[0]
+                self.assertEqual(bench.end(number), -number)
+                self.eventually(lambda: not is_running(source), "the source outlived the bench")
+            return os.listdir(folder)
+
+    def test_a_signal_ends_the_source_and_removes_the_keys(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with self.subTest(signal=number):
+                self.assertEqual(self.ended_by(number), [])
+
+    def test_a_source_does_not_outlive_a_bench_that_is_killed(self):
+        self.ended_by(signal.SIGKILL)  # nobody can remove files after that
+
+    def test_a_temporary_folder_that_does_not_exist(self):
+        result = run("bench", "link", env={**os.environ, "TMPDIR": "/nowhere/at/all"})
+        self.assert_sentence(result, 2, "/nowhere/at/all", "TMPDIR")
+
+
+if __name__ == "__main__":
+    unittest.main()
