@@ -1,0 +1,59 @@
+// A database in memory behind both engine interfaces: for tests, for the simulator, for benches of everything but disks,
+// and as an example of how an engine is written. Nothing of it survives its process.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "crosslink/engine.hpp"
+
+namespace crosslink {
+
+struct MemoryOptions {
+  /// Log that is kept for mirrors, in bytes of entries. More of it lets a mirror be away longer.
+  std::uint64_t log_window_bytes = 64ull * 1024 * 1024;
+  /// Pins keep the log beyond its window, up to this: then they are passed over. At least the window.
+  std::uint64_t log_budget_bytes = 128ull * 1024 * 1024;
+  std::uint64_t entry_bytes_max = entry_bytes_max_default;
+  /// Snapshots that mirrors read at once; one that several read counts once. Others are answered Busy.
+  std::size_t snapshots_max = 2;
+  /// false: everything is durable at once. true: only sync() makes it so, and crash() takes the rest.
+  bool manual_sync = false;
+  /// Ids of incarnations and snapshots come from this.
+  std::uint64_t seed = 1;
+};
+
+/// Thread safe. Costs one ordered map, the log window, and a full copy per open snapshot or view.
+class MemoryDatabase final : public SourceEngine, public MirrorEngine, public VerifiableEngine {
+ public:
+  /// A root: takes writes, follows nobody.
+  static std::unique_ptr<MemoryDatabase> create(MemoryOptions options);
+  /// To become a mirror: no data, no history until a snapshot is switched in.
+  static std::unique_ptr<MemoryDatabase> empty(MemoryOptions options);
+  ~MemoryDatabase() override;
+
+  /// Commits operations in order as one entry; returns its LSN. `commit_time_us`: Unix time, 0 if unknown. Unchanged on
+  /// failure. Errors: Configuration while it is a mirror, for no operations, and for a range with begin >= end;
+  /// UnsupportedOperation over entry_bytes_max; Storage by fail_next().
+  Result<Lsn> commit(std::span<const Operation> operations, std::uint64_t commit_time_us = 0);
+  std::optional<std::string> get(std::string_view key) const;
+  std::size_t size() const;
+
+  SourceState source_state() const;
+  MirrorState mirror_state() const;
+
+  // SourceEngine
+  SourceState state() const override { return source_state(); }
+  Result<LogSlice> read_log(Lsn after, std::size_t bytes_max) override;
+  Result<PositionProof> prove(const EntryId& last_entry, Lsn at) override;
+  Result<std::shared_ptr<SnapshotReader>> open_snapshot(std::span<const std::string> formats,
+                                                        const std::optional<SnapshotId>& wanted) override;
+  void pin(const std::string& holder, Lsn from) override;
+  void unpin(const std::string& holder) override;
+  void watch_head(std::function<void(Lsn head)> on_head) override;

@@ -1,0 +1,393 @@
+#include "sim/mirror_host.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace crosslink::sim {
+
+using namespace core::mirror_action;
+
+MirrorHost::MirrorHost(World& world, Oracle& oracle, Database& database, SourceHost& source, SourceHost* own,
+                       MirrorHostConfig config)
+    : world_(&world), oracle_(&oracle), database_(&database), source_(&source), own_(own), config_(std::move(config)) {
+  node_ = durable_node_ = oracle_->root();
+  if (own_ != nullptr) own_->set_upstream_lag([this] { return lag(); });
+}
+
+MirrorHost::~MirrorHost() = default;
+
+void MirrorHost::tell(const std::string& line) { world_->tell(config_.name + ": " + line); }
+
+void MirrorHost::later(Time delay, std::function<void()> what) {
+  world_->after(delay, [alive = std::weak_ptr<int>(life_), what = std::move(what)] {
+    if (!alive.expired()) what();
+  });
+}
+
+void MirrorHost::start() {
+  life_ = std::make_shared<int>(0);
+  core::MirrorMachineConfig config;
+  config.software = "sim";
+  config.self = config_.name;
+  config.sync = config_.sync;
+  config.resync_when_source_behind = config_.resync_when_source_behind;
+  config.in_flight_bytes_max = config_.in_flight_bytes_max;
+  config.group_bytes_max = 1 + world_->below(4096);
+  reconnect_ = std::make_unique<core::ReconnectMachine>(1, world_->random()());
+  machine_ = std::make_unique<core::MirrorMachine>(config, database_->engine().state(), database_->engine().traits(),
+                                                   fragments_, clock());
+  if (own_ != nullptr) own_->restart();
+  machine_->on_time(clock());
+  carry_out();
+}
+
+void MirrorHost::crash(bool power, Time idle_timeout) {
+  tell(power ? "power cut" : "killed");
+  life_.reset();
+  if (connection_) connection_->vanish(Connection::mirror, idle_timeout);
+  connection_.reset();
+  link_life_.reset();
+  view_.reset();
+  machine_.reset();
+  reconnect_.reset();
+  if (own_ != nullptr) own_->crash(idle_timeout);
+  if (!power) return;
+  const auto before = database_->engine().state();
+  database_->engine().crash();
+  const auto after = database_->engine().state();
+  if (before.position && !after.position) throw Violation(config_.name + " lost its data in a power cut");
+  if (after.position && after.position->applied_lsn < before.durable) {
+    throw Violation(config_.name + " lost what it had called durable");
+  }
+  may_fall_ = true;
+  after_change();
+  if (node_ != durable_node_ && !Oracle::is_ancestor_or_self(durable_node_, node_)) {
+    throw Violation(config_.name + " holds something else after a power cut than what was durable");
+  }
+}
+
+void MirrorHost::cut(Time notice_max) {
+  if (connection_) connection_->cut(notice_max);
+}
+
+// --- dialing: what CrossClusterLink does ------------------------------------------------------------------------------
+
+void MirrorHost::dial(const Dial& dial) {
+  link_life_ = std::make_shared<int>(0);
+  if (reconnect_->phase() == core::LinkPhase::connected) reconnect_->connection_lost();
+  auto action = dial.reconnect ? reconnect_->start_reconnect() : reconnect_->start_connect();
+  if (!action) throw Violation(config_.name + " dials while it dials: " + action.error().message());
+  carry_out(*action);
+}
+
+void MirrorHost::carry_out(core::Action action) {
+  const std::weak_ptr<int> link = link_life_;
+  if (const auto* sleep = std::get_if<core::Sleep>(&action)) {
+    later(sleep->delay, [this, link] {
+      if (!link.expired()) carry_out(reconnect_->slept());
+    });
+  } else if (std::holds_alternative<core::Dial>(action)) {
+    later(world_->between(Time(1'000), Time(20'000)), [this, link] {
+      if (!link.expired()) attempt();
+    });
+  }
+}
+
+void MirrorHost::attempt() {
+  const auto life = std::weak_ptr<int>(link_life_);
+  const auto alive = [this, life] { return !life.expired() && machine_; };
+  EndCallbacks callbacks;
+  callbacks.on_frame = [this, alive](Token token, std::uint8_t kind, std::shared_ptr<const std::vector<std::byte>> payload) {
+    if (!alive()) return;
+    machine_->on_frame(token, kind, payload, *payload, clock());
+    carry_out();
+  };
+  callbacks.on_stream_end = [this, alive](Token token) {
+    if (!alive()) return;
+    machine_->on_stream_end(token, std::nullopt, clock());
+    carry_out();
+  };
+  callbacks.on_lost = [this, alive] {
+    if (alive()) end_link();
+  };
+  auto connection = source_->accept(config_.name, config_.weather, std::move(callbacks));
+  if (!connection) {
+    const auto error = MirrorError::transport(TransportCause::unreachable, "the source is down");
+    const auto next = reconnect_->dial_failed(error);
+    if (!std::holds_alternative<core::Return>(next)) return carry_out(next);
+    link_life_.reset();
+    machine_->on_dial_failed(error, clock());
+    return carry_out();
+  }
+  connection_ = std::move(connection);
+  static_cast<void>(reconnect_->dial_succeeded());
+  machine_->on_connected(clock());
+  carry_out();
+}
+
+void MirrorHost::end_link() {
+  link_life_.reset();
+  connection_.reset();
+  if (reconnect_->phase() == core::LinkPhase::connected) {
+    reconnect_->connection_lost();
+  } else if (reconnect_->phase() != core::LinkPhase::disconnected) {
+    reconnect_->operation_cancelled();
+  }
+  machine_->on_disconnected(MirrorError::transport(TransportCause::idle_timeout, "the link was lost"), clock());
+  carry_out();
+}
+
+// --- actions -----------------------------------------------------------------------------------------------------------
+
+void MirrorHost::carry_out() {
+  while (machine_) {
+    auto actions = machine_->take_actions();
+    if (actions.empty()) return;
+    for (auto& action : actions)
+      carry_out(action);
+  }
+}
+
+void MirrorHost::carry_out(core::MirrorAction& action) {
+  if (const auto* wish = std::get_if<Dial>(&action)) {
+    dial(*wish);
+  } else if (std::holds_alternative<CloseLink>(action)) {
+    if (connection_) connection_->close(Connection::mirror);
+    const auto link = std::weak_ptr<int>(link_life_);
+    later(Time(0), [this, link] {
+      if (!link.expired()) end_link();
+    });
+  } else if (auto* send = std::get_if<Send>(&action)) {
+    if (connection_) connection_->send(Connection::mirror, send->stream, std::move(send->frame));
+  } else if (const auto* drop = std::get_if<DropStream>(&action)) {
+    if (connection_) connection_->drop(Connection::mirror, drop->stream);
+  } else if (const auto* read = std::get_if<ReadBulk>(&action)) {
+    if (connection_) connection_->hold_bulk(Connection::mirror, !read->allowed, core::MirrorMachine::control_stream);
+  } else if (std::holds_alternative<Progress>(action)) {
+    if (reconnect_->phase() == core::LinkPhase::connected) reconnect_->note_progress();
+  } else if (const auto* wake = std::get_if<Wake>(&action)) {
+    later(std::max(Time(0), wake->at - clock()), [this] {
+      machine_->on_time(clock());
+      carry_out();
+    });
+  } else if (const auto* digest = std::get_if<DigestRange>(&action)) {
+    later(world_->between(Time(10), config_.engine_delay_max), [this, ask = *digest] {
+      if (!view_) return;
+      machine_->on_digest(ask.question, core::digest_range(*view_, ask.range), clock());
+      carry_out();
+    });
+  } else if (const auto* keys = std::get_if<ListKeys>(&action)) {
+    later(world_->between(Time(10), config_.engine_delay_max), [this, ask = *keys] {
+      if (!view_) return;
+      machine_->on_keys(ask.question, core::list_keys(*view_, ask.range), clock());
+      carry_out();
+    });
+  } else if (std::holds_alternative<CloseView>(action)) {
+    view_.reset();
+  } else {
+    later(world_->between(Time(10), config_.engine_delay_max), [this, call = std::move(action)] {
+      auto answer = call_engine(call);
+      machine_->on_engine(std::move(answer), clock());
+      carry_out();
+    });
+  }
+}
+
+Result<core::EngineAnswer> MirrorHost::call_engine(const core::MirrorAction& action) {
+  auto& engine = database_->engine();
+  core::EngineAnswer answer;
+  Result<void> done;
+  if (const auto* apply = std::get_if<Apply>(&action)) {
+    before_apply(*apply);
+    const auto own_head = engine.SourceEngine::state().head;
+    done = engine.apply(apply->group);
+    if (done) after_apply(*apply, own_head);
+  } else if (const auto* back = std::get_if<StepBack>(&action)) {
+    may_fall_ = true;
+    done = engine.step_back(back->from);
+  } else if (std::holds_alternative<Sync>(action)) {
+    const auto synced = engine.sync();
+    if (!synced) done = synced.error();
+  } else if (const auto* begin = std::get_if<BeginSnapshot>(&action)) {
+    done = engine.begin_snapshot(begin->facts);
+  } else if (const auto* store = std::get_if<StoreChunk>(&action)) {
+    done = engine.store_chunk(store->chunk, store->bytes);
+  } else if (std::holds_alternative<CheckSnapshot>(action)) {
+    auto check = engine.check_snapshot();
+    if (!check) return check.error();
+    answer.check = *check;
+  } else if (std::holds_alternative<SwitchSnapshot>(action)) {
+    before_switch();
+    done = engine.switch_snapshot();
+  } else if (std::holds_alternative<DropSnapshot>(action)) {
+    done = engine.drop_snapshot();
+  } else if (std::holds_alternative<Promote>(action)) {
+    if (connection_) throw Violation(config_.name + " is promoted while its link stands");
+    auto promoted = engine.promote("source", source_->database().name());
+    if (!promoted) return promoted.error();
+    answer.promoted_from = *promoted;
+    ++world_->tally.promotions;
+    tell("promoted");
+  } else if (std::holds_alternative<OpenView>(action)) {
+    auto view = engine.view();
+    if (!view) return view.error();
+    view_ = *view;
+  }
+  if (!done) {
+    tell("the engine refuses: " + done.error().message());
+    return done.error();
+  }
+  const auto state = engine.MirrorEngine::state();
+  answer.mark = {state.position, state.durable};
+  after_change();
+  if (own_ != nullptr) own_->head_moved();
+  return answer;
+}
+
+// --- what must hold -----------------------------------------------------------------------------------------------------
+
+void MirrorHost::before_apply(const Apply& apply) {
+  if (machine_->promoted()) throw Violation(config_.name + " applies entries after it was promoted");
+  const auto* at = node_;
+  for (auto bytes : apply.group.entries) {
+    while (!bytes.empty()) {
+      const auto entry = read_entry(bytes);
+      if (!entry) throw Violation(config_.name + " applies what is no entry: " + entry.error().message());
+      std::string marker;
+      entry->for_each([&](const Operation& operation) {
+        if (operation.key == marker_key) marker = std::string(operation.value);
+      });
+      const auto* next = oracle_->by_marker(marker);
+      if (next == nullptr || next->parent != at) {
+        throw Violation(fmt::format("{} applies the commit {} on top of {}, where it does not belong", config_.name, marker,
+                                    at->marker));
+      }
+      at = next;
+      ++world_->tally.applied;
+    }
+  }
+}
+
+void MirrorHost::after_apply(const Apply& apply, Lsn own_head_before) {
+  // Its own log has each entry under a number of its own.
+  const auto log = database_->log();
+  auto lsn = own_head_before.value;
+  for (auto bytes : apply.group.entries) {
+    while (!bytes.empty()) {
+      const auto entry = read_entry(bytes);
+      entry->for_each([&](const Operation& operation) {
+        if (operation.key == marker_key) oracle_->stands_at(log, lsn + 1, oracle_->by_marker(std::string(operation.value)));
+      });
+      ++lsn;
+    }
+  }
+}
+
+void MirrorHost::before_switch() {
+  may_fall_ = true;
+  ++world_->tally.bootstraps;
+  // Data that the source does not have may only go when somebody asked for it, or when the source's own was replaced.
+  const auto position = database_->engine().MirrorEngine::state().position;
+  const bool source_is_root = source_->database().engine().SourceEngine::state().role != DatabaseRole::mirror;
+  const auto* theirs = source_->database().node();
+  if (position && source_is_root && !resync_asked_ && !config_.resync_when_source_behind &&
+      !Oracle::is_ancestor_or_self(node_, theirs)) {
+    throw Violation(fmt::format("{} lets go of the commit {}, which its source does not have, though nobody asked it to",
+                                config_.name, node_->marker));
+  }
+  resync_asked_ = false;
+  // Everything changes for those who follow this one.
+  if (own_ != nullptr) own_->end_sessions();
+}
+
+void MirrorHost::after_change() {
+  const auto state = database_->engine().MirrorEngine::state();
+  if (!state.position) return;
+  const auto* before = node_;
+  node_ = database_->node();
+  if (node_ != before || !database_->engine().SourceEngine::state().history.empty()) {
+    if (database_->engine().SourceEngine::state().role == DatabaseRole::mirror) database_->note_standing();
+  }
+  if (state.durable >= state.position->applied_lsn) durable_node_ = node_;
+  check_position();
+}
+
+void MirrorHost::check_position() {
+  const auto state = database_->engine().MirrorEngine::state();
+  if (!state.position || state.role != DatabaseRole::mirror) return;
+  const auto& position = *state.position;
+  if (!oracle_->holds(Database::log_of(position.incarnation), position.applied_lsn.value, node_)) {
+    throw Violation(fmt::format("{} says that it is at LSN {} of {}, and holds the commit {}", config_.name,
+                                position.applied_lsn.value, to_string(position.incarnation), node_->marker));
+  }
+  if (applied_ && position.applied_lsn < *applied_ && !may_fall_) {
+    throw Violation(fmt::format("{} falls from LSN {} to {} for no counted reason", config_.name, applied_->value,
+                                position.applied_lsn.value));
+  }
+  may_fall_ = false;
+  applied_ = position.applied_lsn;
+}
+
+void MirrorHost::check_lag() {
+  const auto reported = machine_->lag(clock());
+  if (!reported) return;
+  const auto* theirs = config_.root_node();
+  if (!Oracle::is_ancestor_or_self(node_, theirs) || node_ == theirs) return;
+  const auto* missing = theirs;
+  while (missing->parent != node_)
+    missing = missing->parent;
+  const auto truth = world_->now() - missing->committed_at;
+  if (*reported < truth) {
+    throw Violation(fmt::format("{} reports a lag of {} us while the truth is {} us", config_.name, reported->count(), truth.count()));
+  }
+}
+
+void MirrorHost::check() {
+  if (!machine_) return;
+  constexpr std::uint64_t over_cap_bytes = 3 * 1024 * 1024;
+  if (machine_->held_bytes() > config_.in_flight_bytes_max + over_cap_bytes) {
+    throw Violation(fmt::format("{} holds {} bytes in memory, over its cap", config_.name, machine_->held_bytes()));
+  }
+  check_lag();
+  const auto kind = machine_->status(clock()).kind;
+  if (kind == StatusKind::Halted && last_status_ != StatusKind::Halted) {
+    ++world_->tally.halts;
+    tell("halted: " + machine_->status(clock()).reason);
+  }
+  last_status_ = kind;
+  if (const auto result = machine_->take_verify_result()) {
+    ++world_->tally.verifies;
+    tell(fmt::format("verify: {} {}", to_string(result->outcome), result->reason));
+    if (result->outcome == VerifyResult::Outcome::different) {
+      throw Violation(fmt::format("{}: verify finds {} differences that are not there", config_.name, result->difference_count));
+    }
+  }
+}
+
+bool MirrorHost::keeps_durably(const Node* node) const { return Oracle::is_ancestor_or_self(node, durable_node_); }
+
+MirrorStatus MirrorHost::status() { return machine_->status(clock()); }
+
+std::optional<Time> MirrorHost::lag() {
+  if (!machine_) return std::nullopt;
+  return machine_->lag(clock());
+}
+
+// --- the operator --------------------------------------------------------------------------------------------------------
+
+void MirrorHost::after_operator(const char* what, const Result<void>& result) {
+  tell(fmt::format("operator: {}{}", what, result ? std::string{} : ", refused: " + result.error().message()));
+  carry_out();
+}
+void MirrorHost::pause() { after_operator("pause", machine_->pause(clock())); }
+void MirrorHost::resume() { after_operator("resume", machine_->resume(clock())); }
+void MirrorHost::resync() {
+  resync_asked_ = true;
+  after_operator("resync", machine_->resync(clock()));
+}
+void MirrorHost::promote() { after_operator("promote", machine_->promote(clock())); }
+void MirrorHost::limit(std::uint64_t bytes_per_s) { after_operator("limit", machine_->set_bandwidth(bytes_per_s, clock())); }
+void MirrorHost::verify() { after_operator("verify", machine_->start_verify(clock())); }
+
+}  // namespace crosslink::sim

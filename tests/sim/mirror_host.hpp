@@ -1,0 +1,99 @@
+// A mirror of the simulated world: carries out what the real MirrorMachine says, against the engine under test, and checks
+// after every step what must always hold.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/mirror_machine.hpp"
+#include "core/reconnect_machine.hpp"
+#include "sim/source_host.hpp"
+
+namespace crosslink::sim {
+
+struct MirrorHostConfig {
+  std::string name;  ///< "cluster/database"
+  bool sync = false;
+  bool resync_when_source_behind = false;
+  std::uint64_t in_flight_bytes_max = 2 * 1024 * 1024;
+  Time engine_delay_max{3'000};
+  Time clock_offset{0};  ///< its steady clock against the world's
+  Connection::Weather weather;
+  std::function<const Node*()> root_node;  ///< what clients see at the root of its chain now
+};
+
+class MirrorHost {
+ public:
+  /// `own`: the same database as a source of others, told when it changes; may be null.
+  MirrorHost(World& world, Oracle& oracle, Database& database, SourceHost& source, SourceHost* own, MirrorHostConfig config);
+  ~MirrorHost();
+
+  void start();
+  /// The process dies; what was not synced is lost if `power`. Until start().
+  void crash(bool power, Time idle_timeout);
+  bool is_down() const { return !machine_; }
+  core::MirrorMachine* machine() { return machine_.get(); }
+  Database& database() { return *database_; }
+  const MirrorHostConfig& config() const { return config_; }
+  void set_weather(const Connection::Weather& weather) { config_.weather = weather; }
+  void cut(Time notice_max);
+
+  // The operator; refusals are told and counted for nothing.
+  void pause();
+  void resume();
+  void resync();
+  void promote();
+  void limit(std::uint64_t bytes_per_s);
+  void verify();
+
+  /// Is `node` in what this mirror would have after a power cut?
+  bool keeps_durably(const Node* node) const;
+  MirrorStatus status();
+  std::optional<Time> lag();
+  void check();
+  /// What clients wrote to it once it was promoted.
+  void changed_by_client() { node_ = database_->node(); }
+
+ private:
+  void dial(const core::mirror_action::Dial& dial);
+  void carry_out(core::Action action);
+  void attempt();
+  void end_link();
+  void carry_out();
+  void carry_out(core::MirrorAction& action);
+  bool start_engine(const core::MirrorAction& action);
+  Result<core::EngineAnswer> call_engine(const core::MirrorAction& action);
+  void before_apply(const core::mirror_action::Apply& apply);
+  void after_apply(const core::mirror_action::Apply& apply, Lsn own_head_before);
+  void before_switch();
+  void after_change();
+  void later(Time delay, std::function<void()> what);
+  core::Instant clock() const { return world_->now() + config_.clock_offset; }
+  void check_position();
+  void check_lag();
+  void tell(const std::string& line);
+  void after_operator(const char* what, const Result<void>& result);
+
+  World* world_;
+  Oracle* oracle_;
+  Database* database_;
+  SourceHost* source_;
+  SourceHost* own_;
+  MirrorHostConfig config_;
+  core::MemoryFragmentStore fragments_;
+  std::unique_ptr<core::MirrorMachine> machine_;
+  std::unique_ptr<core::ReconnectMachine> reconnect_;
+  std::shared_ptr<Connection> connection_;
+  std::shared_ptr<const DataView> view_;
+  std::shared_ptr<int> life_, link_life_;
+
+  const Node* node_ = nullptr;          ///< what it holds
+  const Node* durable_node_ = nullptr;  ///< what it would hold after a power cut
+  std::optional<Lsn> applied_;
+  bool may_fall_ = false;               ///< a counted reason for applied to fall has come
+  bool resync_asked_ = false;
+  StatusKind last_status_ = StatusKind::Disconnected;
+};
+
+}  // namespace crosslink::sim

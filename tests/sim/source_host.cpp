@@ -1,0 +1,318 @@
+#include "sim/source_host.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/compression.hpp"
+
+namespace crosslink::sim {
+
+using namespace core::source_action;
+
+SourceHost::SourceHost(World& world, Oracle& oracle, Database& database, SourceHostConfig config)
+    : world_(&world), oracle_(&oracle), database_(&database), config_(std::move(config)), sync_rule_(config_.sync) {}
+
+SourceHost::~SourceHost() = default;
+
+void SourceHost::later(Time delay, std::function<void()> what) {
+  world_->after(delay, [alive = std::weak_ptr<int>(life_), what = std::move(what)] {
+    if (!alive.expired()) what();
+  });
+}
+
+core::SourceNow SourceHost::read_now() {
+  core::SourceNow now{database_->engine().state(), core::Duration(0)};
+  if (now.state.role == DatabaseRole::mirror) now.upstream_lag = upstream_lag_ ? upstream_lag_() : std::nullopt;
+  return now;
+}
+
+std::shared_ptr<Connection> SourceHost::accept(const std::string& mirror, Connection::Weather weather,
+                                               EndCallbacks of_mirror) {
+  if (down_) return nullptr;
+  // A node without data has nothing to serve.
+  if (database_->engine().state().history.empty()) return nullptr;
+  auto served = std::make_shared<Served>();
+  served->mirror = mirror;
+  const Handle handle = served;
+  EndCallbacks mine;
+  mine.on_frame = [this, handle](Token token, std::uint8_t kind, std::shared_ptr<const std::vector<std::byte>> payload) {
+    if (const auto alive = handle.lock(); alive && alive->session) on_frame(alive, token, kind, payload);
+  };
+  mine.on_stream_end = [this, handle](Token token) {
+    const auto alive = handle.lock();
+    if (!alive || !alive->session) return;
+    alive->session->on_stream_end(token, world_->now());
+    alive->accounts.erase(token);
+    carry_out(alive);
+  };
+  mine.on_lost = [this, handle] {
+    if (const auto alive = handle.lock()) forget(alive);
+  };
+  served->connection = std::make_shared<Connection>(*world_, weather, std::move(of_mirror), std::move(mine));
+  core::SourceSessionConfig config;
+  config.software = "sim";
+  config.chain = config_.chain;
+  config.sync_named = sync_rule_.names(mirror);
+  config.in_flight_bytes_max = config_.in_flight_bytes_max;
+  config.bulk_bytes_max = config_.bulk_bytes_max;
+  config.snapshots_per_minute_max = 1000;
+  config.verifies_per_minute_max = 1000;
+  served->session = std::make_unique<core::SourceSession>(config, [this] { return read_now(); }, 1, world_->now());
+  served_.push_back(served);
+  carry_out(served);
+  return served->connection;
+}
+
+void SourceHost::on_frame(const std::shared_ptr<Served>& served, Token token, std::uint8_t kind,
+                          const std::shared_ptr<const std::vector<std::byte>>& payload) {
+  const auto decoded = core::decode_message(kind, *payload);
+  served->session->on_frame(token, kind, *payload, world_->now());
+  const auto account = served->accounts.find(token);
+  if (decoded && account != served->accounts.end()) {
+    if (const auto* log = std::get_if<core::LogAck>(&decoded->message)) account->second.released = log->released_bytes;
+    if (const auto* snapshot = std::get_if<core::SnapshotAck>(&decoded->message)) account->second.released = snapshot->offset;
+  }
+  carry_out(served);
+}
+
+void SourceHost::forget(const std::shared_ptr<Served>& served) {
+  served->session.reset();
+  std::erase(served_, served);
+}
+
+void SourceHost::count_sent(Served& served, Token token, const std::vector<std::byte>& head, std::size_t data_bytes) {
+  std::array<std::byte, frame_header_bytes> header{};
+  std::copy_n(head.begin(), header.size(), header.begin());
+  const auto kind = decode_frame_header(header).kind;
+  std::vector<std::byte> payload(head.begin() + frame_header_bytes, head.end());
+  payload.resize(payload.size() + data_bytes);
+  const auto decoded = core::decode_message(kind, payload);
+  if (!decoded) throw Violation("a source sends what it cannot read itself: " + decoded.error().message());
+  auto& account = served.accounts[token];
+  if (const auto* begin = std::get_if<core::SnapshotBegin>(&decoded->message)) {
+    account.charged = account.released = begin->offset;
+  } else if (const auto* batch = std::get_if<core::LogBatch>(&decoded->message)) {
+    account.charged += std::max<std::uint64_t>(batch->raw_bytes, data_bytes);
+  } else {
+    account.charged += data_bytes;
+  }
+}
+
+void SourceHost::carry_out(const std::shared_ptr<Served>& served, Send& send) {
+  auto bytes = std::move(send.head);
+  count_sent(*served, send.stream, bytes, send.data ? send.data_bytes : 0);
+  const bool bulk = send.data != nullptr;
+  if (bulk) {
+    const auto data = std::span(*send.data).subspan(send.data_at, send.data_bytes);
+    bytes.insert(bytes.end(), data.begin(), data.end());
+  }
+  served->connection->send(Connection::source, send.stream, std::move(bytes));
+  if (!bulk) return;
+  later(world_->between(Time(1), Time(500)), [this, handle = Handle(served), token = send.stream] {
+    const auto alive = handle.lock();
+    if (!alive || !alive->session) return;
+    alive->session->on_written(token, world_->now());
+    carry_out(alive);
+  });
+}
+
+void SourceHost::carry_out(const std::shared_ptr<Served>& served) {
+  while (served->session) {
+    auto actions = served->session->take_actions();
+    if (actions.empty()) return;
+    for (auto& action : actions) {
+      if (!served->session) return;
+      if (auto* send = std::get_if<Send>(&action)) {
+        carry_out(served, *send);
+      } else if (const auto* end = std::get_if<EndStream>(&action)) {
+        served->connection->drop(Connection::source, end->stream);
+        served->accounts.erase(end->stream);
+      } else if (const auto* close = std::get_if<Close>(&action)) {
+        world_->tell(fmt::format("{} closes the session of {}: {}", database_->name(), served->mirror, close->error.message()));
+        served->connection->close(Connection::source);
+        forget(served);
+      } else if (const auto* pin = std::get_if<Pin>(&action)) {
+        database_->engine().pin(served->mirror, pin->from);
+      } else if (std::holds_alternative<Unpin>(action)) {
+        database_->engine().unpin(served->mirror);
+      } else if (std::holds_alternative<CloseSnapshot>(action)) {
+        served->reader.reset();
+      } else if (std::holds_alternative<CloseView>(action)) {
+        served->view.reset();
+      } else if (const auto* at = std::get_if<MirrorAt>(&action)) {
+        sync_rule_.on_mirror_durable(served->mirror, at->durable);
+        if (at->applied >= database_->engine().state().head) sync_rule_.on_mirror_caught_up(served->mirror);
+        decide_commits();
+      } else if (const auto* wake = std::get_if<Wake>(&action)) {
+        later(std::max(Time(0), wake->at - world_->now()), [this, handle = Handle(served)] {
+          const auto alive = handle.lock();
+          if (!alive || !alive->session) return;
+          alive->session->on_time(world_->now());
+          carry_out(alive);
+        });
+      } else {
+        ask_engine(served, action);
+      }
+    }
+  }
+}
+
+void SourceHost::engine_later(const Handle& handle, std::function<void(Served&)> what) {
+  later(world_->between(Time(10), config_.engine_delay_max), [this, handle, what = std::move(what)] {
+    const auto alive = handle.lock();
+    if (!alive || !alive->session) return;
+    what(*alive);
+    carry_out(alive);
+  });
+}
+
+void SourceHost::read_log(Served& served, const ReadLog& ask) {
+  auto after = ask.after;
+  if (std::exchange(misread_, false)) {
+    // As an engine that answers from elsewhere: some entries further on, or some back.
+    const auto state = database_->engine().state();
+    const bool further = world_->chance(0.5) && ask.after < state.head;
+    if (further) after.value = std::min(state.head.value, after.value + 1 + world_->below(3));
+    if (!further) after.value = std::max(state.oldest.value, after.value - std::min(after.value, 1 + world_->below(3)));
+    world_->tell(fmt::format("{}: the engine reads after LSN {} instead of {}", database_->name(), after.value, ask.after.value));
+  }
+  auto slice = database_->engine().read_log(after, ask.bytes_max);
+  if (!slice) return served.session->on_log(ask.question, slice.error(), world_->now());
+  core::LogPiece piece{*slice, slice->entries, std::string(core::codec_none), 0};
+  if (ask.zstd && world_->chance(0.5)) {
+    auto packed = core::zstd_compress(*slice->entries);
+    if (!packed.empty() && slice->entries->size() <= ask.bytes_max) {
+      piece.data = std::make_shared<const std::vector<std::byte>>(std::move(packed));
+      piece.codec = core::codec_zstd;
+    }
+  }
+  piece.crc32c = crosslink::crc32c(*piece.data);
+  served.session->on_log(ask.question, std::move(piece), world_->now());
+}
+
+void SourceHost::ask_engine(const std::shared_ptr<Served>& served, const core::SourceAction& action) {
+  auto& engine = database_->engine();
+  if (const auto* log = std::get_if<ReadLog>(&action)) {
+    engine_later(served, [this, ask = *log](Served& to) { read_log(to, ask); });
+  } else if (const auto* prove = std::get_if<Prove>(&action)) {
+    engine_later(served, [this, &engine, ask = *prove](Served& to) {
+      to.session->on_proof(ask.question, engine.prove(ask.last_entry, ask.at), world_->now());
+    });
+  } else if (const auto* open = std::get_if<OpenSnapshot>(&action)) {
+    engine_later(served, [this, &engine, ask = *open](Served& to) {
+      auto reader = engine.open_snapshot(ask.formats, ask.wanted);
+      if (!reader) return to.session->on_snapshot(ask.question, reader.error(), world_->now());
+      to.reader = *reader;
+      to.session->on_snapshot(ask.question, to.reader->facts(), world_->now());
+    });
+  } else if (const auto* read = std::get_if<ReadSnapshot>(&action)) {
+    engine_later(served, [this, ask = *read](Served& to) {
+      if (to.reader) to.session->on_snapshot_piece(ask.question, to.reader->read(ask.offset, ask.bytes_max), world_->now());
+    });
+  } else if (const auto* view = std::get_if<OpenView>(&action)) {
+    engine_later(served, [this, &engine, ask = *view](Served& to) {
+      auto opened = engine.view();
+      if (!opened) return to.session->on_view(ask.question, opened.error(), world_->now());
+      to.view = *opened;
+      to.session->on_view(ask.question, to.view->lsn(), world_->now());
+    });
+  } else if (const auto* digest = std::get_if<DigestRange>(&action)) {
+    engine_later(served, [this, ask = *digest](Served& to) {
+      if (to.view) to.session->on_digest(ask.question, core::digest_range(*to.view, ask.range), world_->now());
+    });
+  } else if (const auto* keys = std::get_if<ListKeys>(&action)) {
+    engine_later(served, [this, ask = *keys](Served& to) {
+      if (to.view) to.session->on_keys(ask.question, core::list_keys(*to.view, ask.range), world_->now());
+    });
+  }
+}
+
+void SourceHost::head_moved() {
+  for (const auto& served : std::vector(served_)) {
+    engine_later(served, [this](Served& to) { to.session->on_head(database_->engine().state().head, world_->now()); });
+  }
+}
+
+bool SourceHost::commit(std::size_t big_bytes) {
+  if (down_) return false;
+  const auto lsn = database_->commit(big_bytes);
+  if (!lsn) return false;
+  if (!config_.sync.mirrors.empty()) {
+    sync_rule_.on_commit(*lsn, world_->now());
+    waiting_[lsn->value] = database_->node();
+    later(config_.sync.timeout + Time(1), [this] { decide_commits(); });
+  }
+  head_moved();
+  return true;
+}
+
+void SourceHost::sync() {
+  if (down_) return;
+  const auto durable = database_->engine().sync();
+  if (!durable) return;
+  sync_rule_.on_source_durable(*durable);
+  decide_commits();
+}
+
+void SourceHost::decide_commits() {
+  if (config_.sync.mirrors.empty()) return;
+  for (const auto& decided : sync_rule_.decide(world_->now())) {
+    const auto found = waiting_.find(decided.lsn.value);
+    if (found == waiting_.end()) continue;
+    const auto* node = found->second;
+    waiting_.erase(found);
+    if (decided.answer != core::SyncRule::Answer::confirmed) continue;
+    ++world_->tally.confirmed;
+    for (const auto& mirror : config_.sync.mirrors) {
+      if (!keeps_durably(mirror, node)) {
+        throw Violation(fmt::format("{} confirms the commit {}, which {} does not hold durably", database_->name(),
+                                    node->marker, mirror));
+      }
+    }
+  }
+}
+
+void SourceHost::end_sessions() {
+  sync_rule_.on_history_change();
+  for (const auto& served : std::vector(served_)) {
+    if (!served->session) continue;
+    served->session->end(world_->now());
+    carry_out(served);
+  }
+}
+
+void SourceHost::crash(Time idle_timeout) {
+  down_ = true;
+  life_ = std::make_shared<int>(0);
+  for (const auto& served : served_) {
+    served->session.reset();
+    served->connection->vanish(Connection::source, idle_timeout);
+  }
+  served_.clear();
+  waiting_.clear();
+  sync_rule_ = core::SyncRule(config_.sync);
+}
+
+void SourceHost::cut_all(Time notice_max) {
+  for (const auto& served : std::vector(served_))
+    served->connection->cut(notice_max);
+}
+
+void SourceHost::check() {
+  for (const auto& served : served_) {
+    if (!served->session) continue;
+    std::uint64_t in_flight = 0;
+    for (const auto& [token, account] : served->accounts)
+      in_flight += account.charged - account.released;
+    if (served->session->in_flight_bytes() != in_flight) {
+      throw Violation(fmt::format("{} believes that {} bytes are in flight to {}, there are {}", database_->name(),
+                                  served->session->in_flight_bytes(), served->mirror, in_flight));
+    }
+    if (in_flight > config_.in_flight_bytes_max + config_.bulk_bytes_max) {
+      throw Violation(fmt::format("{} has {} bytes in flight to {}, over its cap", database_->name(), in_flight, served->mirror));
+    }
+  }
+}
+
+}  // namespace crosslink::sim

@@ -1,0 +1,91 @@
+// A source of the simulated world: carries out what the real SourceSession machines say, against the engine under test.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/source_session.hpp"
+#include "core/sync_rule.hpp"
+#include "sim/connection.hpp"
+#include "sim/database.hpp"
+
+namespace crosslink::sim {
+
+struct SourceHostConfig {
+  std::vector<std::string> chain;
+  std::uint64_t in_flight_bytes_max = 2 * 1024 * 1024;
+  std::uint64_t bulk_bytes_max = 64 * 1024;
+  core::SyncConfig sync;
+  Time engine_delay_max{2'000};
+};
+
+class SourceHost {
+ public:
+  SourceHost(World& world, Oracle& oracle, Database& database, SourceHostConfig config);
+  ~SourceHost();
+
+  /// A mirror dials. Null while the host is down.
+  std::shared_ptr<Connection> accept(const std::string& mirror, Connection::Weather weather, EndCallbacks of_mirror);
+  /// Every session gets the news; called after a commit or an apply.
+  void head_moved();
+  /// A commit of a client, with its wait for confirmation in sync mode.
+  bool commit(std::size_t big_bytes);
+  /// Every session ends, as before a change of history.
+  void end_sessions();
+  /// The process dies: connections vanish without a word. `down` until restart().
+  void crash(Time idle_timeout);
+  void restart() { down_ = false; }
+  bool is_down() const { return down_; }
+  void cut_all(Time notice_max);
+  void set_upstream_lag(std::function<std::optional<core::Duration>()> read) { upstream_lag_ = std::move(read); }
+  /// The next answer to ReadLog begins elsewhere than it was asked to: an engine's defect that the order must catch.
+  void misread_once() { misread_ = true; }
+  /// What is committed is made durable; sync mode's writers get their answers.
+  void sync();
+  /// What mirrors keep durably, for sync mode's promise.
+  std::function<bool(const std::string& mirror, const Node* node)> keeps_durably;
+  Database& database() { return *database_; }
+  void check();
+
+ private:
+  struct Served {
+    std::string mirror;
+    std::shared_ptr<Connection> connection;
+    std::unique_ptr<core::SourceSession> session;
+    std::shared_ptr<SnapshotReader> reader;
+    std::shared_ptr<const DataView> view;
+    struct Stream {
+      std::uint64_t charged = 0, released = 0;
+    };
+    std::map<Token, Stream> accounts;  ///< of streams that live, counted by what went over the wire
+  };
+  using Handle = std::weak_ptr<Served>;
+  void on_frame(const std::shared_ptr<Served>& served, Token token, std::uint8_t kind,
+                const std::shared_ptr<const std::vector<std::byte>>& payload);
+  void carry_out(const std::shared_ptr<Served>& served);
+  void carry_out(const std::shared_ptr<Served>& served, core::source_action::Send& send);
+  void ask_engine(const std::shared_ptr<Served>& served, const core::SourceAction& action);
+  void read_log(Served& served, const core::source_action::ReadLog& ask);
+  void count_sent(Served& served, Token token, const std::vector<std::byte>& head, std::size_t data_bytes);
+  void later(Time delay, std::function<void()> what);
+  void engine_later(const Handle& handle, std::function<void(Served&)> what);
+  void forget(const std::shared_ptr<Served>& served);
+  core::SourceNow read_now();
+  void decide_commits();
+
+  World* world_;
+  Oracle* oracle_;
+  Database* database_;
+  SourceHostConfig config_;
+  std::vector<std::shared_ptr<Served>> served_;
+  std::shared_ptr<int> life_ = std::make_shared<int>(0);
+  std::function<std::optional<core::Duration>()> upstream_lag_;
+  bool down_ = false, misread_ = false;
+  core::SyncRule sync_rule_;
+  std::map<std::uint64_t, const Node*> waiting_;  ///< sync mode: commits whose writers wait
+};
+
+}  // namespace crosslink::sim

@@ -1,0 +1,16 @@
+// The deliberate mistakes of src/core (CROSSLINK_BROKEN) that the simulator must catch.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+namespace crosslink::sim {
+
+struct Variant {
+  std::string_view name, what;
+};
+std::span<const Variant> variants();
+/// The one in force for this thread; empty: none.
+void set_variant(std::string_view name);
+
+}  // namespace crosslink::sim
