@@ -5,6 +5,11 @@ find_package(fmt REQUIRED)
 find_package(OpenSSL 3 REQUIRED)
 find_package(Boost ${CROSSLINK_BOOST_VERSION} REQUIRED)
 
+# ISA-L (CRC-32C), xxHash and zstd: plain libraries in the system's folders, linked by name.
+foreach(library isal xxhash zstd)
+  find_library(CROSSLINK_${library}_LIBRARY ${library} REQUIRED)
+endforeach()
+
 # MessagePack for C++, header only. Debian's package depends on Boost 1.74 and cannot be installed beside 1.81, so
 # tools/setup unpacks it into the dependency folder.
 find_path(CROSSLINK_MSGPACK_INCLUDE msgpack.hpp HINTS "${CROSSLINK_DEPS_DIR}/msgpack/usr/include" REQUIRED)

@@ -99,7 +99,7 @@ class SnapshotReader {
 class SourceEngine {
  public:
   virtual ~SourceEngine() = default;
-  virtual SourceState state() const = 0;
+  virtual SourceState source_state() const = 0;
   /// The log after `after`, at most about `bytes_max` bytes of entries but at least one entry; count 0 and last_lsn =
   /// prev_lsn at the head. Entries come whole and in order, none is left out. Errors: LogWindowExceeded{oldest, head}
   /// when the log after `after` is no longer held, Storage.
@@ -161,12 +161,12 @@ struct SnapshotCheck {
   std::uint32_t total_crc32c = 0;            ///< of all bytes, if nothing was cut
 };
 
-/// One database as a mirror. One caller at a time; state() from any thread.
+/// One database as a mirror. One caller at a time; mirror_state() from any thread.
 class MirrorEngine {
  public:
   virtual ~MirrorEngine() = default;
   virtual EngineTraits traits() const = 0;
-  virtual MirrorState state() const = 0;
+  virtual MirrorState mirror_state() const = 0;
 
   /// Applies the entries in order and sets the position, in one atomic write: a crash leaves both or neither. Unchanged
   /// on failure. Errors: Storage (may be tried again), UnsupportedOperation, MirrorPromoted.

@@ -40,6 +40,8 @@ struct Operation {
 /// range with begin >= end.
 void encode_entry(std::vector<std::byte>& out, Lsn lsn, std::uint64_t commit_time_us,
                   std::span<const Operation> operations);
+/// Gives an encoding another LSN; with it the hash becomes another. Precondition (ours): `encoding` is one.
+void set_entry_lsn(std::span<std::byte> encoding, Lsn lsn);
 /// Length of that encoding.
 std::size_t encoded_entry_bytes(Lsn lsn, std::span<const Operation> operations);
 

@@ -1,5 +1,5 @@
-// A database in memory behind both engine interfaces: for tests, for the simulator, for benches of everything but disks,
-// and as an example of how an engine is written. Nothing of it survives its process.
+// A database in memory behind both engine interfaces: for tests, for the simulator, for benches of everything but
+// disks, and as an example of how an engine is written. Nothing of it survives its process.
 #pragma once
 
 #include <cstddef>
@@ -33,9 +33,9 @@ struct MemoryOptions {
 class MemoryDatabase final : public SourceEngine, public MirrorEngine, public VerifiableEngine {
  public:
   /// A root: takes writes, follows nobody.
-  static std::unique_ptr<MemoryDatabase> create(MemoryOptions options);
+  static std::unique_ptr<MemoryDatabase> create(MemoryOptions options = {});
   /// To become a mirror: no data, no history until a snapshot is switched in.
-  static std::unique_ptr<MemoryDatabase> empty(MemoryOptions options);
+  static std::unique_ptr<MemoryDatabase> empty(MemoryOptions options = {});
   ~MemoryDatabase() override;
 
   /// Commits operations in order as one entry; returns its LSN. `commit_time_us`: Unix time, 0 if unknown. Unchanged on
@@ -45,11 +45,8 @@ class MemoryDatabase final : public SourceEngine, public MirrorEngine, public Ve
   std::optional<std::string> get(std::string_view key) const;
   std::size_t size() const;
 
-  SourceState source_state() const;
-  MirrorState mirror_state() const;
-
   // SourceEngine
-  SourceState state() const override { return source_state(); }
+  SourceState source_state() const override;
   Result<LogSlice> read_log(Lsn after, std::size_t bytes_max) override;
   Result<PositionProof> prove(const EntryId& last_entry, Lsn at) override;
   Result<std::shared_ptr<SnapshotReader>> open_snapshot(std::span<const std::string> formats,
@@ -57,3 +54,51 @@ class MemoryDatabase final : public SourceEngine, public MirrorEngine, public Ve
   void pin(const std::string& holder, Lsn from) override;
   void unpin(const std::string& holder) override;
   void watch_head(std::function<void(Lsn head)> on_head) override;
+
+  // MirrorEngine
+  EngineTraits traits() const override;
+  MirrorState mirror_state() const override;
+  Result<void> apply(const ApplyGroup& group) override;
+  Result<void> step_back(Lsn from) override;
+  Result<Lsn> sync() override;
+  Result<void> begin_snapshot(const SnapshotFacts& facts) override;
+  Result<void> store_chunk(const StoredChunk& chunk, std::span<const std::byte> bytes) override;
+  Result<SnapshotCheck> check_snapshot() override;
+  Result<void> switch_snapshot() override;
+  Result<void> drop_snapshot() override;
+  Result<PromotedFrom> promote(const std::string& source_cluster, const std::string& source_database) override;
+
+  // VerifiableEngine
+  Result<std::shared_ptr<const DataView>> view() override;
+
+  // What an operator or a disk does to a database: for tests, the simulator and demonstrations. Each changes the
+  // history where the contract says so; end the sessions of the database first.
+
+  /// A power cut: what sync() did not make durable is gone. Without manual_sync nothing is.
+  void crash();
+  /// A new incarnation after an unclean end (cause unclean_stop). Precondition: not a mirror.
+  void unclean_stop();
+  /// A new incarnation because the data was restored (cause restamp). Precondition: not a mirror.
+  void restamp();
+  /// A copy of everything, and going back to one, as a backup would.
+  using Backup = std::shared_ptr<const void>;
+  Backup backup() const;
+  void restore(const Backup& backup);
+  /// Everything is gone, and it begins anew under another origin. Precondition: not a mirror.
+  void recreate();
+  /// Drops the log up to the head, pinned or not.
+  void purge_log();
+  /// The next so many calls that write answer Storage.
+  void fail_next(std::uint32_t calls);
+  /// Flips a bit of a partial snapshot's stored byte. False when there is no such byte.
+  bool damage_stored_byte(std::uint64_t offset);
+  /// Bytes of entries that the log holds.
+  std::uint64_t log_bytes() const;
+
+ private:
+  struct Impl;
+  explicit MemoryDatabase(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace crosslink

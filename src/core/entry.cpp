@@ -100,7 +100,9 @@ bool read_operation(std::span<const std::byte>& bytes, Operation& operation) {
   return false;
 }
 
-MirrorError bad_entry(const char* why) { return MirrorError::protocol_violation(std::string("an entry cannot be read: ") + why); }
+MirrorError bad_entry(const char* why) {
+  return MirrorError::protocol_violation(std::string("an entry cannot be read: ") + why);
+}
 
 }  // namespace
 
@@ -117,7 +119,8 @@ std::size_t encoded_entry_bytes(Lsn, std::span<const Operation> operations) {
   return varint_bytes(body) + body;
 }
 
-void encode_entry(std::vector<std::byte>& out, Lsn lsn, std::uint64_t commit_time_us, std::span<const Operation> operations) {
+void encode_entry(std::vector<std::byte>& out, Lsn lsn, std::uint64_t commit_time_us,
+                  std::span<const Operation> operations) {
   append_varint(out, body_bytes(operations));
   append_u64(out, commit_time_us);
   append_u64(out, lsn.value);
@@ -132,10 +135,20 @@ void encode_entry(std::vector<std::byte>& out, Lsn lsn, std::uint64_t commit_tim
   }
 }
 
+void set_entry_lsn(std::span<std::byte> encoding, Lsn lsn) {
+  std::span<const std::byte> body = encoding;
+  std::uint64_t size = 0;
+  static_cast<void>(core::read_varint(body, size));
+  const auto at = encoding.size() - body.size() + 8;  // after the commit time
+  for (std::size_t i = 0; i < 8; ++i)
+    encoding[at + i] = static_cast<std::byte>(lsn.value >> (56 - 8 * i));
+}
+
 Result<EntryView> read_entry(std::span<const std::byte>& bytes) {
   auto rest = bytes;
   std::uint64_t size = 0;
-  if (core::read_varint(rest, size) != core::Varint::read) return bad_entry("its length is no shortest varint, or cut short");
+  if (core::read_varint(rest, size) != core::Varint::read)
+    return bad_entry("its length is no shortest varint, or cut short");
   if (size > rest.size()) return bad_entry("it is cut short");
   auto body = rest.first(static_cast<std::size_t>(size));
   if (body.size() < times_and_lsn_bytes) return bad_entry("it is too short");
@@ -202,7 +215,8 @@ Result<std::optional<KeyValue>> read_pair(std::span<const std::byte>& bytes, std
   }
   if (rest.empty()) return std::optional<KeyValue>();
   const auto has_lease = std::to_integer<std::uint8_t>(rest.front());
-  if (has_lease > 1) return MirrorError::protocol_violation("a pair says neither that it has a lease nor that it has none");
+  if (has_lease > 1)
+    return MirrorError::protocol_violation("a pair says neither that it has a lease nor that it has none");
   rest = rest.subspan(1);
   if (has_lease == 1) {
     std::uint64_t lease = 0;

@@ -65,7 +65,11 @@ bool is_dns_name(std::string_view text) {
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) { return std::ranges::equal(a, b, {}, lower, lower); }
 
-std::string escape(std::string_view text, std::size_t bytes_max) {
+namespace {
+
+enum class Keep : std::uint8_t { quotes_and_backslash, neither };
+
+std::string escaped(std::string_view text, std::size_t bytes_max, Keep keep) {
   std::string out;
   while (!text.empty()) {
     const auto length = core::utf8_character_bytes(text);
@@ -73,7 +77,8 @@ std::string escape(std::string_view text, std::size_t bytes_max) {
     // U+0080-U+009f are control characters as well, some of which terminals obey.
     const bool control =
         first < 0x20 || first == 0x7f || (first == 0xc2 && length == 2 && static_cast<unsigned char>(text[1]) < 0xa0);
-    const bool plain = length > 0 && !control && first != '"' && first != '\'' && first != '\\';
+    const bool quoting = first == '"' || first == '\'' || first == '\\';
+    const bool plain = length > 0 && !control && (!quoting || keep == Keep::quotes_and_backslash);
     const auto taken = std::max<std::size_t>(length, 1);
     std::string piece;
     if (plain) {
@@ -87,6 +92,13 @@ std::string escape(std::string_view text, std::size_t bytes_max) {
     text.remove_prefix(taken);
   }
   return out;
+}
+
+}  // namespace
+
+std::string escape(std::string_view text, std::size_t bytes_max) { return escaped(text, bytes_max, Keep::neither); }
+std::string printable(std::string_view text, std::size_t bytes_max) {
+  return escaped(text, bytes_max, Keep::quotes_and_backslash);
 }
 
 }  // namespace crosslink

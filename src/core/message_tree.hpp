@@ -1,5 +1,5 @@
-// MessagePack maps with nested values, as session frames are: docs/protocol.md, "Forms". The flat maps of the handshake are
-// read by message_pack.hpp, which is stricter.
+// MessagePack maps with nested values, as session frames are: docs/protocol.md, "Forms". The flat maps of the handshake
+// are read by message_pack.hpp, which is stricter.
 #pragma once
 
 #include <array>
@@ -39,8 +39,8 @@ struct ReadTree {
   TreeMap map;
   std::size_t bytes = 0;  ///< how much of the payload the map takes
 };
-/// The map at the front of `payload`. Errors (peer), ProtocolViolation: no map, cut short, a limit passed, text that is not
-/// UTF-8. Takes no more memory than a small multiple of the payload.
+/// The map at the front of `payload`. Errors (peer), ProtocolViolation: no map, cut short, a limit passed, text that is
+/// not UTF-8. Takes no more memory than a small multiple of the payload.
 Result<ReadTree> read_tree(std::span<const std::byte> payload);
 void write_tree(std::vector<std::byte>& out, const TreeMap& map);
 

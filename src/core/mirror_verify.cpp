@@ -106,7 +106,7 @@ void MirrorMachine::on_verify_frame(const SessionMessage& message, Instant now) 
   }
   if (const auto* end = std::get_if<VerifyEnd>(&message)) {
     return end_verify(
-        {VerifyResult::Outcome::unknown, fmt::format("the source: {}", escape(end->detail)), {}, 0, 0, {}}, false);
+        {VerifyResult::Outcome::unknown, fmt::format("the source: {}", printable(end->detail)), {}, 0, 0, {}}, false);
   }
   const auto* digest = std::get_if<RangeDigest>(&message);
   const auto* keys = std::get_if<Keys>(&message);

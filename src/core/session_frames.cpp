@@ -16,13 +16,13 @@ struct KindRow {
 };
 /// In the order of SessionMessage's alternatives.
 constexpr std::array<KindRow, std::variant_size_v<SessionMessage>> kinds{{
-    {0x08, "SessionBegin", false},  {0x09, "Probe", false},         {0x0a, "ProbeReply", false},
-    {0x0b, "Limit", false},         {0x0c, "Notice", false},        {0x10, "SnapshotRequest", false},
-    {0x11, "SnapshotBegin", false}, {0x12, "SnapshotChunk", true},  {0x13, "SnapshotAck", false},
-    {0x20, "LogRequest", false},    {0x21, "LogBegin", false},      {0x22, "LogBatch", true},
-    {0x23, "EntryFragment", true},  {0x24, "LogAck", false},        {0x25, "LeaseInfo", false},
-    {0x40, "VerifyBegin", false},   {0x41, "VerifyAt", false},      {0x42, "RangeDigest", false},
-    {0x43, "Keys", false},          {0x44, "VerifyEnd", false},     {0x7f, "Failure", false},
+    {0x08, "SessionBegin", false},  {0x09, "Probe", false},        {0x0a, "ProbeReply", false},
+    {0x0b, "Limit", false},         {0x0c, "Notice", false},       {0x10, "SnapshotRequest", false},
+    {0x11, "SnapshotBegin", false}, {0x12, "SnapshotChunk", true}, {0x13, "SnapshotAck", false},
+    {0x20, "LogRequest", false},    {0x21, "LogBegin", false},     {0x22, "LogBatch", true},
+    {0x23, "EntryFragment", true},  {0x24, "LogAck", false},       {0x25, "LeaseInfo", false},
+    {0x40, "VerifyBegin", false},   {0x41, "VerifyAt", false},     {0x42, "RangeDigest", false},
+    {0x43, "Keys", false},          {0x44, "VerifyEnd", false},    {0x7f, "Failure", false},
 }};
 
 const KindRow* row_of(std::uint8_t kind) {
@@ -30,9 +30,12 @@ const KindRow* row_of(std::uint8_t kind) {
   return found == kinds.end() ? nullptr : found;
 }
 
-// --- writing -----------------------------------------------------------------------------------------------------------
+// --- writing
+// -----------------------------------------------------------------------------------------------------------
 
-Binary binary(std::span<const std::byte> bytes) { return {std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())}; }
+Binary binary(std::span<const std::byte> bytes) {
+  return {std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())};
+}
 
 class Writer {
  public:
@@ -49,7 +52,9 @@ class Writer {
   Writer& optional(std::string name, const std::optional<std::uint64_t>& value) {
     return value ? put(std::move(name), *value) : *this;
   }
-  Writer& optional(std::string name, const std::optional<Lsn>& value) { return value ? lsn(std::move(name), *value) : *this; }
+  Writer& optional(std::string name, const std::optional<Lsn>& value) {
+    return value ? lsn(std::move(name), *value) : *this;
+  }
   Writer& texts(std::string name, const std::vector<std::string>& values) {
     TreeList list;
     for (const auto& value : values)
@@ -75,7 +80,9 @@ class Writer {
 
 TreeMap write(const SessionBegin& begin) {
   Writer w;
-  w.put("features", begin.features).put("mode", std::string(begin.sync ? "sync" : "async")).put("software", begin.software);
+  w.put("features", begin.features)
+      .put("mode", std::string(begin.sync ? "sync" : "async"))
+      .put("software", begin.software);
   w.put("bulk_data_bytes_max", begin.bulk_data_bytes_max).put("entry_bytes_max", begin.entry_bytes_max);
   w.put("in_flight_bytes_max", begin.in_flight_bytes_max);
   if (!begin.source) return w.take();
@@ -104,9 +111,15 @@ TreeMap write(const SessionBegin& begin) {
 }
 TreeMap write(const Probe& probe) { return Writer().put("t0_us", probe.t0_us).take(); }
 TreeMap write(const ProbeReply& reply) {
-  return Writer().put("t0_us", reply.t0_us).lsn("head", reply.head).optional("upstream_lag_us", reply.upstream_lag_us).take();
+  return Writer()
+      .put("t0_us", reply.t0_us)
+      .lsn("head", reply.head)
+      .optional("upstream_lag_us", reply.upstream_lag_us)
+      .take();
 }
-TreeMap write(const Limit& limit) { return Writer().put("bytes_per_s", limit.bytes_per_s).put("paused", limit.paused).take(); }
+TreeMap write(const Limit& limit) {
+  return Writer().put("bytes_per_s", limit.bytes_per_s).put("paused", limit.paused).take();
+}
 TreeMap write(const Notice& notice) {
   return Writer()
       .optional("snapshot_queue", notice.snapshot_queue)
@@ -124,7 +137,9 @@ TreeMap write(const SnapshotBegin& begin) {
   const auto& facts = begin.facts;
   Writer w;
   w.id("snapshot_id", facts.id).lsn("snapshot_lsn", facts.snapshot_lsn).lsn("last_entry_lsn", facts.last_entry.lsn);
-  w.id("last_entry_hash", facts.last_entry.hash).lsn("origin_lsn", facts.origin_lsn).id("incarnation", facts.incarnation);
+  w.id("last_entry_hash", facts.last_entry.hash)
+      .lsn("origin_lsn", facts.origin_lsn)
+      .id("incarnation", facts.incarnation);
   w.id("origin", facts.origin).put("format", facts.format).put("offset", begin.offset);
   return w.optional("total_bytes", facts.total_bytes).take();
 }
@@ -138,7 +153,9 @@ TreeMap write(const SnapshotAck& ack) { return Writer().put("offset", ack.offset
 TreeMap write(const LogRequest& request) {
   const auto& position = request.position;
   Writer w;
-  w.id("origin", position.origin).id("incarnation", position.incarnation).lsn("last_entry_lsn", position.last_entry.lsn);
+  w.id("origin", position.origin)
+      .id("incarnation", position.incarnation)
+      .lsn("last_entry_lsn", position.last_entry.lsn);
   w.id("last_entry_hash", position.last_entry.hash).lsn("applied_lsn", position.applied_lsn);
   return w.lsn("origin_lsn", position.origin_lsn).texts("codecs", request.codecs).take();
 }
@@ -147,7 +164,10 @@ TreeMap write(const LogBegin& begin) {
 }
 TreeMap write(const LogBatch& batch) {
   Writer w;
-  w.lsn("prev_lsn", batch.prev_lsn).lsn("last_lsn", batch.last_lsn).put("count", batch.count).put("raw_bytes", batch.raw_bytes);
+  w.lsn("prev_lsn", batch.prev_lsn)
+      .lsn("last_lsn", batch.last_lsn)
+      .put("count", batch.count)
+      .put("raw_bytes", batch.raw_bytes);
   w.put("codec", batch.codec).put("crc32c", std::uint64_t{batch.crc32c});
   return w.optional("origin_lsn", batch.origin_lsn).take();
 }
@@ -158,7 +178,11 @@ TreeMap write(const EntryFragment& fragment) {
   return w.optional("origin_lsn", fragment.origin_lsn).take();
 }
 TreeMap write(const LogAck& ack) {
-  return Writer().lsn("applied", ack.applied).lsn("durable", ack.durable).put("released_bytes", ack.released_bytes).take();
+  return Writer()
+      .lsn("applied", ack.applied)
+      .lsn("durable", ack.durable)
+      .put("released_bytes", ack.released_bytes)
+      .take();
 }
 TreeMap write(const LeaseInfo& info) { return Writer().put("lease", info.lease).put("ttl_s", info.ttl_s).take(); }
 TreeMap write(const VerifyBegin& begin) { return Writer().lsn("applied_lsn", begin.applied_lsn).take(); }
@@ -186,18 +210,19 @@ constexpr std::array<std::string_view, 3> outcomes{"equal", "different", "unknow
 TreeMap write(const VerifyEnd& end) {
   return Writer()
       .put("outcome", std::string(outcomes[static_cast<std::size_t>(end.outcome)]))
-      .put("detail", escape(end.detail))
+      .put("detail", printable(end.detail))
       .take();
 }
 TreeMap write(const SessionFailure& failure) {
   Writer w;
-  w.put("kind", failure.kind).put("detail", escape(failure.detail));
+  w.put("kind", failure.kind).put("detail", printable(failure.detail));
   w.optional("lsn", failure.lsn).optional("oldest", failure.oldest).optional("head", failure.head);
   w.optional("expected", failure.expected).optional("actual", failure.actual);
   return w.optional("in_flight_bytes", failure.in_flight_bytes).optional("cap_bytes", failure.cap_bytes).take();
 }
 
-// --- reading -----------------------------------------------------------------------------------------------------------
+// --- reading
+// -----------------------------------------------------------------------------------------------------------
 
 Lsn lsn(FieldReader& r, std::string_view name) { return {r.u64(name)}; }
 std::optional<Lsn> optional_lsn(FieldReader& r, std::string_view name) {
@@ -207,8 +232,8 @@ std::optional<Lsn> optional_lsn(FieldReader& r, std::string_view name) {
 EntryId entry_id(FieldReader& r) { return {lsn(r, "last_entry_lsn"), {r.bytes16("last_entry_hash")}}; }
 
 HistoryCause cause_of(std::string_view text) {
-  for (const auto cause : {HistoryCause::created, HistoryCause::unclean_stop, HistoryCause::restamp, HistoryCause::bootstrap,
-                           HistoryCause::unlogged_change}) {
+  for (const auto cause : {HistoryCause::created, HistoryCause::unclean_stop, HistoryCause::restamp,
+                           HistoryCause::bootstrap, HistoryCause::unlogged_change}) {
     if (to_string(cause) == text) return cause;
   }
   return HistoryCause::restamp;
@@ -257,7 +282,8 @@ SessionMessage read(const SessionBegin*, FieldReader& r) {
   if (const auto* map = r.map("promoted_from")) {
     FieldReader p(*map, "promoted_from");
     PromotedFrom from{p.text("cluster"), p.text("database"), {}};
-    from.position = {{p.bytes16("origin")}, {p.bytes16("incarnation")}, entry_id(p), lsn(p, "applied_lsn"), lsn(p, "origin_lsn")};
+    from.position = {
+        {p.bytes16("origin")}, {p.bytes16("incarnation")}, entry_id(p), lsn(p, "applied_lsn"), lsn(p, "origin_lsn")};
     if (p.error()) r.wrong(p.error()->message());
     source.promoted_from = std::move(from);
   }
@@ -270,7 +296,8 @@ SessionMessage read(const ProbeReply*, FieldReader& r) {
 }
 SessionMessage read(const Limit*, FieldReader& r) { return Limit{r.u64("bytes_per_s"), r.boolean("paused")}; }
 SessionMessage read(const Notice*, FieldReader& r) {
-  return Notice{r.optional_u64("snapshot_queue"), r.optional_u64("window_left_ms"), r.optional_u64("window_left_bytes")};
+  return Notice{r.optional_u64("snapshot_queue"), r.optional_u64("window_left_ms"),
+                r.optional_u64("window_left_bytes")};
 }
 SessionMessage read(const SnapshotRequest*, FieldReader& r) {
   SnapshotRequest request{r.texts("formats", formats_max), {}, 0};
@@ -314,7 +341,9 @@ SessionMessage read(const LogRequest*, FieldReader& r) {
   if (position.last_entry.lsn > position.applied_lsn) r.wrong("its last entry comes after what is applied");
   return request;
 }
-SessionMessage read(const LogBegin*, FieldReader& r) { return LogBegin{lsn(r, "head"), lsn(r, "oldest"), lsn(r, "from")}; }
+SessionMessage read(const LogBegin*, FieldReader& r) {
+  return LogBegin{lsn(r, "head"), lsn(r, "oldest"), lsn(r, "from")};
+}
 SessionMessage read(const LogBatch*, FieldReader& r) {
   LogBatch batch;
   batch.prev_lsn = lsn(r, "prev_lsn");
@@ -327,12 +356,14 @@ SessionMessage read(const LogBatch*, FieldReader& r) {
   return batch;
 }
 SessionMessage read(const EntryFragment*, FieldReader& r) {
-  EntryFragment fragment{lsn(r, "prev_lsn"), lsn(r, "lsn"),     r.u64("offset"), r.u64("total_bytes"),
-                         r.u32("crc32c"),    r.boolean("last"), {}};
+  EntryFragment fragment{
+      lsn(r, "prev_lsn"), lsn(r, "lsn"), r.u64("offset"), r.u64("total_bytes"), r.u32("crc32c"), r.boolean("last"), {}};
   fragment.origin_lsn = optional_lsn(r, "origin_lsn");
   return fragment;
 }
-SessionMessage read(const LogAck*, FieldReader& r) { return LogAck{lsn(r, "applied"), lsn(r, "durable"), r.u64("released_bytes")}; }
+SessionMessage read(const LogAck*, FieldReader& r) {
+  return LogAck{lsn(r, "applied"), lsn(r, "durable"), r.u64("released_bytes")};
+}
 SessionMessage read(const LeaseInfo*, FieldReader& r) { return LeaseInfo{r.u64("lease"), r.u64("ttl_s")}; }
 SessionMessage read(const VerifyBegin*, FieldReader& r) { return VerifyBegin{lsn(r, "applied_lsn")}; }
 SessionMessage read(const VerifyAt*, FieldReader& r) { return VerifyAt{lsn(r, "lsn")}; }
@@ -357,8 +388,9 @@ SessionMessage read(const VerifyEnd*, FieldReader& r) {
   const auto text = r.text("outcome");
   const auto* found = std::ranges::find(outcomes, text);
   if (found == outcomes.end()) r.wrong("its outcome is none");
-  return VerifyEnd{found == outcomes.end() ? VerifyOutcome::unknown : static_cast<VerifyOutcome>(found - outcomes.begin()),
-                   r.text("detail")};
+  return VerifyEnd{
+      found == outcomes.end() ? VerifyOutcome::unknown : static_cast<VerifyOutcome>(found - outcomes.begin()),
+      r.text("detail")};
 }
 SessionMessage read(const SessionFailure*, FieldReader& r) {
   SessionFailure failure{r.text("kind"), r.text("detail"), {}, {}, {}, {}, {}, {}, {}};
@@ -409,11 +441,14 @@ std::size_t payload_bytes_max(std::uint8_t kind) {
 }
 
 std::vector<std::byte> encode_message(const SessionMessage& message) { return encode(message, 0); }
-std::vector<std::byte> encode_bulk_head(const SessionMessage& message, std::size_t data_bytes) { return encode(message, data_bytes); }
+std::vector<std::byte> encode_bulk_head(const SessionMessage& message, std::size_t data_bytes) {
+  return encode(message, data_bytes);
+}
 
 Result<Decoded> decode_message(std::uint8_t kind, std::span<const std::byte> payload) {
   const auto* row = row_of(kind);
-  if (row == nullptr) return MirrorError::protocol_violation(fmt::format("{} is no frame of a session", kind_name(kind)));
+  if (row == nullptr)
+    return MirrorError::protocol_violation(fmt::format("{} is no frame of a session", kind_name(kind)));
   if (payload.size() > payload_bytes_max(kind)) {
     return MirrorError::protocol_violation(fmt::format("a {} of {} bytes is too long", row->name, payload.size()));
   }
@@ -429,10 +464,11 @@ Result<Decoded> decode_message(std::uint8_t kind, std::span<const std::byte> pay
   return Decoded{std::move(message), data_at};
 }
 
-// --- failures ----------------------------------------------------------------------------------------------------------
+// --- failures
+// ----------------------------------------------------------------------------------------------------------
 
 SessionFailure to_failure(const MirrorError& error) {
-  SessionFailure failure{std::string(to_string(error.kind())), escape(error.message()), {}, {}, {}, {}, {}, {}, {}};
+  SessionFailure failure{std::string(to_string(error.kind())), printable(error.message()), {}, {}, {}, {}, {}, {}, {}};
   if (const auto* at = std::get_if<AtLsn>(&error.data())) failure.lsn = at->lsn.value;
   if (const auto* window = std::get_if<LogWindow>(&error.data())) {
     failure.oldest = window->oldest.value;
@@ -459,9 +495,11 @@ MirrorError to_error(const SessionFailure& failure) {
     if (rule.name == failure.kind) kind = rule.kind;
   }
   ErrorData data;
-  if (kind == ErrorKind::LogWindowExceeded && failure.oldest && failure.head) data = LogWindow{{*failure.oldest}, {*failure.head}};
-  if ((kind == ErrorKind::SourceBehind || kind == ErrorKind::HistoriesParted) && failure.lsn) data = AtLsn{{*failure.lsn}};
-  return {kind, CausedBy::peer, escape(failure.detail), data};
+  if (kind == ErrorKind::LogWindowExceeded && failure.oldest && failure.head)
+    data = LogWindow{{*failure.oldest}, {*failure.head}};
+  if ((kind == ErrorKind::SourceBehind || kind == ErrorKind::HistoriesParted) && failure.lsn)
+    data = AtLsn{{*failure.lsn}};
+  return {kind, CausedBy::peer, printable(failure.detail), data};
 }
 
 }  // namespace crosslink::core

@@ -86,6 +86,14 @@ void SourceSession::end(Instant) {
   actions_.push_back(source_action::Close{normal_close_code, MirrorError::cancelled("the session, by the source")});
 }
 
+/// The mirror has given its log or snapshot stream up, though the stream's end may still be on its way.
+void SourceSession::give_up_bulk() {
+  if (log_) actions_.push_back(source_action::EndStream{log_->token});
+  if (snapshot_) actions_.push_back(source_action::EndStream{snapshot_->token});
+  drop_log();
+  drop_snapshot();
+}
+
 void SourceSession::drop_log() {
   if (!log_) return;
   account_.ack(log_->charged_bytes - log_->released_bytes);
@@ -129,8 +137,11 @@ void SourceSession::on_frame(StreamToken stream, std::uint8_t kind, std::span<co
   if (phase_ == Phase::begin && (stream != control_ || !std::holds_alternative<SessionBegin>(message))) {
     return fail_session(stream, misplaced(kind));
   }
+  const bool gives_up = stream != control_ && std::holds_alternative<SessionFailure>(message);
   if (stream == control_) {
     on_control(message, now);
+  } else if (gives_up && ((log_ && stream == log_->token) || (snapshot_ && stream == snapshot_->token))) {
+    give_up_bulk();
   } else if (log_ && stream == log_->token) {
     const auto* ack = std::get_if<LogAck>(&message);
     if (ack == nullptr || !log_->begun) return fail_session(stream, misplaced(kind));
@@ -233,7 +244,7 @@ void SourceSession::on_stream_end(StreamToken stream, Instant now) {
 // --- log -----------------------------------------------------------------------------------------------------------
 
 void SourceSession::on_log_request(StreamToken stream, const LogRequest& request) {
-  if (log_ || snapshot_) return fail_session(stream, misplaced(kind_of(request)));
+  give_up_bulk();
   auto judged = judge_request(read_now_().state, request.position);
   if (const auto* error = std::get_if<MirrorError>(&judged)) return fail_stream(stream, *error);
   log_.emplace();
@@ -334,7 +345,7 @@ bool SourceSession::too_many(std::deque<Instant>& times, std::uint32_t per_minut
 }
 
 void SourceSession::on_snapshot_request(StreamToken stream, const SnapshotRequest& request, Instant now) {
-  if (log_ || snapshot_) return fail_session(stream, misplaced(kind_of(request)));
+  give_up_bulk();
   if (too_many(snapshot_times_, config_.snapshots_per_minute_max, now)) {
     return fail_stream(stream, {ErrorKind::Busy, CausedBy::peer, "too many snapshots were asked for within a minute"});
   }
@@ -348,18 +359,18 @@ void SourceSession::on_snapshot_request(StreamToken stream, const SnapshotReques
   actions_.push_back(source_action::OpenSnapshot{last_question_, request.formats, request.snapshot_id});
 }
 
-void SourceSession::on_snapshot(Question question, Result<SnapshotFacts> facts, Instant now) {
-  if (!snapshot_ || snapshot_->asked != question) {
-    if (facts) actions_.push_back(source_action::CloseSnapshot{});
-    return;
-  }
+bool SourceSession::on_snapshot(Question question, Result<SnapshotFacts> facts, Instant now) {
+  if (!snapshot_ || snapshot_->asked != question) return false;
   snapshot_->asked.reset();
   if (!facts) {
-    if (facts.error().kind() != ErrorKind::Busy) return fail_stream(snapshot_->token, facts.error());
+    if (facts.error().kind() != ErrorKind::Busy) {
+      fail_stream(snapshot_->token, facts.error());
+      return false;
+    }
     send(control_, Notice{1, {}, {}});
     snapshot_->retry_at = now + config_.snapshot_retry;
     actions_.push_back(source_action::Wake{*snapshot_->retry_at});
-    return;
+    return false;
   }
   const bool resumed = snapshot_->request.snapshot_id == facts->id;
   snapshot_->begin_offset = resumed ? snapshot_->request.offset : 0;
@@ -372,6 +383,7 @@ void SourceSession::on_snapshot(Question question, Result<SnapshotFacts> facts, 
   // The total's CRC is of all bytes: what the mirror has is read for it, not sent.
   snapshot_->charged_bytes = snapshot_->released_bytes = snapshot_->acked_offset = snapshot_->begin_offset;
   pump(now);
+  return true;
 }
 
 void SourceSession::on_snapshot_piece(Question question, Result<SnapshotReader::Piece> piece, Instant now) {
@@ -420,15 +432,16 @@ void SourceSession::open_verify(StreamToken stream, const VerifyBegin& begin, In
   actions_.push_back(source_action::OpenView{last_question_});
 }
 
-void SourceSession::on_view(Question question, Result<Lsn> at, Instant) {
-  if (!verify_ || verify_->asked != question) {
-    if (at) actions_.push_back(source_action::CloseView{});
-    return;
-  }
+bool SourceSession::on_view(Question question, Result<Lsn> at, Instant) {
+  if (!verify_ || verify_->asked != question) return false;
   verify_->asked.reset();
-  if (!at) return fail_stream(verify_->token, at.error());
+  if (!at) {
+    fail_stream(verify_->token, at.error());
+    return false;
+  }
   verify_->said_at = true;
   send(verify_->token, VerifyAt{*at});
+  return true;
 }
 
 void SourceSession::on_verify(const SessionMessage& message) {

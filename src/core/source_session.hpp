@@ -134,9 +134,11 @@ class SourceSession {
   void on_head(Lsn head, Instant now);
   void on_log(Question question, Result<LogPiece> piece, Instant now);
   void on_proof(Question question, Result<PositionProof> proof, Instant now);
-  void on_snapshot(Question question, Result<SnapshotFacts> facts, Instant now);
+  /// True: keep the reader for the questions to come; false: nobody waits for it any more.
+  bool on_snapshot(Question question, Result<SnapshotFacts> facts, Instant now);
   void on_snapshot_piece(Question question, Result<SnapshotReader::Piece> piece, Instant now);
-  void on_view(Question question, Result<Lsn> at, Instant now);
+  /// As on_snapshot.
+  bool on_view(Question question, Result<Lsn> at, Instant now);
   void on_digest(Question question, Result<RangeDigest::Answer> answer, Instant now);
   void on_keys(Question question, Result<Keys::Answer> answer, Instant now);
   void on_time(Instant now);
@@ -196,6 +198,7 @@ class SourceSession {
   void on_verify(const SessionMessage& message);
   void open_verify(StreamToken stream, const VerifyBegin& begin, Instant now);
   bool release(Bulk& bulk, std::uint64_t cumulative);
+  void give_up_bulk();
   void drop_log();
   void drop_snapshot();
   void drop_verify();

@@ -6,7 +6,9 @@
 namespace crosslink::sim {
 namespace {
 
-Connection::End other(Connection::End end) { return end == Connection::mirror ? Connection::source : Connection::mirror; }
+Connection::End other(Connection::End end) {
+  return end == Connection::mirror ? Connection::source : Connection::mirror;
+}
 
 }  // namespace
 
@@ -131,11 +133,12 @@ void Connection::close(End by) {
   Time last{0};
   for (auto& [stream, pipe] : pipes_[to])
     last = std::max(last, pipe.last_arrival - world_->now());
-  world_->after(std::max(last, world_->between(weather_.delay_min, weather_.delay_max)), [self = shared_from_this(), to] {
-    if (self->deaf_[to]) return;
-    self->deaf_[to] = true;
-    self->ends_[to].on_lost();
-  });
+  world_->after(std::max(last, world_->between(weather_.delay_min, weather_.delay_max)),
+                [self = shared_from_this(), to] {
+                  if (self->deaf_[to]) return;
+                  self->deaf_[to] = true;
+                  self->ends_[to].on_lost();
+                });
 }
 
 void Connection::vanish(End end, Time idle_timeout) {

@@ -1,5 +1,5 @@
-// A simulated QUIC connection: streams keep their order, not that between them; bytes arrive in pieces and late; a cut may
-// fall at any byte. Both ends are told through callbacks, at times of their own.
+// A simulated QUIC connection: streams keep their order, not that between them; bytes arrive in pieces and late; a cut
+// may fall at any byte. Both ends are told through callbacks, at times of their own.
 #pragma once
 
 #include <array>

@@ -27,11 +27,14 @@ Contents Database::contents() {
 }
 
 const Node* Database::node() {
+  if (node_ != nullptr) return node_;
   const auto held = contents();
   const auto marker = held.find(marker_key);
   const auto* found = oracle_->by_marker(marker == held.end() ? std::string{} : marker->second.text());
   if (found == nullptr) throw Violation(name_ + " holds a marker that nobody wrote");
-  if (found->contents != held) throw Violation(name_ + " does not hold what stands for the commit it holds: " + found->marker);
+  if (found->contents != held)
+    throw Violation(name_ + " does not hold what stands for the commit it holds: " + found->marker);
+  node_ = found;
   return found;
 }
 
@@ -49,7 +52,9 @@ std::optional<Lsn> Database::commit(std::size_t big_bytes) {
     } else {
       // Never over the marker, which sorts before all keys.
       const auto last = first + 1 + world_->below(5);
-      plain.push_back({PlainOperation::Kind::erase_range, key_of(first), {},
+      plain.push_back({PlainOperation::Kind::erase_range,
+                       key_of(first),
+                       {},
                        last >= keys ? std::nullopt : std::optional(key_of(last))});
     }
   }
@@ -76,11 +81,15 @@ std::optional<Lsn> Database::commit(std::size_t big_bytes) {
     return std::nullopt;
   }
   ++world_->tally.commits;
+  changed();
   const auto* node = oracle_->commit(parent, plain, marker, world_->now());
   oracle_->stands_at(log(), lsn->value, node);
   return *lsn;
 }
 
-void Database::note_standing() { oracle_->stands_at(log(), engine_->state().head.value, node()); }
+void Database::note_standing() {
+  changed();
+  oracle_->stands_at(log(), engine_->source_state().head.value, node());
+}
 
 }  // namespace crosslink::sim

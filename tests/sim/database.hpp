@@ -20,10 +20,13 @@ class Database {
   Contents contents();
   /// The commit that its contents stand for. Violation when there is none.
   const Node* node();
-  Oracle::Log log() { return log_of(engine_->state().history.newest().incarnation); }
+  /// The engine was called and may hold something else now.
+  void changed() { node_ = nullptr; }
+  Oracle::Log log() { return log_of(engine_->source_state().history.newest().incarnation); }
   static Oracle::Log log_of(const Incarnation& incarnation) { return to_string(incarnation); }
 
-  /// A client's commit of random operations; nullopt when the engine refuses (disk full). `big_bytes`: size of one value.
+  /// A client's commit of random operations; nullopt when the engine refuses (disk full). `big_bytes`: size of one
+  /// value.
   std::optional<Lsn> commit(std::size_t big_bytes);
   /// The engine was changed by other means: its newest incarnation stands at its head for what it holds now.
   void note_standing();
@@ -33,6 +36,7 @@ class Database {
   Oracle* oracle_;
   std::string name_;
   std::unique_ptr<MemoryDatabase> engine_;
+  const Node* node_ = nullptr;  ///< as last read; null: to be read again
 };
 
 }  // namespace crosslink::sim

@@ -27,6 +27,7 @@ void MirrorHost::later(Time delay, std::function<void()> what) {
 
 void MirrorHost::start() {
   life_ = std::make_shared<int>(0);
+  wake_at_.reset();
   core::MirrorMachineConfig config;
   config.software = "sim";
   config.self = config_.name;
@@ -35,8 +36,8 @@ void MirrorHost::start() {
   config.in_flight_bytes_max = config_.in_flight_bytes_max;
   config.group_bytes_max = 1 + world_->below(4096);
   reconnect_ = std::make_unique<core::ReconnectMachine>(1, world_->random()());
-  machine_ = std::make_unique<core::MirrorMachine>(config, database_->engine().state(), database_->engine().traits(),
-                                                   fragments_, clock());
+  machine_ = std::make_unique<core::MirrorMachine>(config, database_->engine().mirror_state(),
+                                                   database_->engine().traits(), fragments_, clock());
   if (own_ != nullptr) own_->restart();
   machine_->on_time(clock());
   carry_out();
@@ -53,9 +54,9 @@ void MirrorHost::crash(bool power, Time idle_timeout) {
   reconnect_.reset();
   if (own_ != nullptr) own_->crash(idle_timeout);
   if (!power) return;
-  const auto before = database_->engine().state();
+  const auto before = database_->engine().mirror_state();
   database_->engine().crash();
-  const auto after = database_->engine().state();
+  const auto after = database_->engine().mirror_state();
   if (before.position && !after.position) throw Violation(config_.name + " lost its data in a power cut");
   if (after.position && after.position->applied_lsn < before.durable) {
     throw Violation(config_.name + " lost what it had called durable");
@@ -71,7 +72,16 @@ void MirrorHost::cut(Time notice_max) {
   if (connection_) connection_->cut(notice_max);
 }
 
-// --- dialing: what CrossClusterLink does ------------------------------------------------------------------------------
+void MirrorHost::jump_clock(Time by) {
+  tell(fmt::format("the clock jumps by {} ms", by.count() / 1000));
+  config_.clock_offset += by;
+  if (!machine_) return;
+  machine_->on_time(clock());
+  carry_out();
+}
+
+// --- dialing: what CrossClusterLink does
+// ------------------------------------------------------------------------------
 
 void MirrorHost::dial(const Dial& dial) {
   link_life_ = std::make_shared<int>(0);
@@ -98,7 +108,8 @@ void MirrorHost::attempt() {
   const auto life = std::weak_ptr<int>(link_life_);
   const auto alive = [this, life] { return !life.expired() && machine_; };
   EndCallbacks callbacks;
-  callbacks.on_frame = [this, alive](Token token, std::uint8_t kind, std::shared_ptr<const std::vector<std::byte>> payload) {
+  callbacks.on_frame = [this, alive](Token token, std::uint8_t kind,
+                                     std::shared_ptr<const std::vector<std::byte>> payload) {
     if (!alive()) return;
     machine_->on_frame(token, kind, payload, *payload, clock());
     carry_out();
@@ -138,7 +149,8 @@ void MirrorHost::end_link() {
   carry_out();
 }
 
-// --- actions -----------------------------------------------------------------------------------------------------------
+// --- actions
+// -----------------------------------------------------------------------------------------------------------
 
 void MirrorHost::carry_out() {
   while (machine_) {
@@ -167,7 +179,11 @@ void MirrorHost::carry_out(core::MirrorAction& action) {
   } else if (std::holds_alternative<Progress>(action)) {
     if (reconnect_->phase() == core::LinkPhase::connected) reconnect_->note_progress();
   } else if (const auto* wake = std::get_if<Wake>(&action)) {
-    later(std::max(Time(0), wake->at - clock()), [this] {
+    if (wake_at_ && *wake_at_ <= wake->at) return;
+    wake_at_ = wake->at;
+    later(std::max(Time(0), wake->at - clock()), [this, at = wake->at] {
+      if (wake_at_ != at) return;
+      wake_at_.reset();
       machine_->on_time(clock());
       carry_out();
     });
@@ -200,7 +216,7 @@ Result<core::EngineAnswer> MirrorHost::call_engine(const core::MirrorAction& act
   Result<void> done;
   if (const auto* apply = std::get_if<Apply>(&action)) {
     before_apply(*apply);
-    const auto own_head = engine.SourceEngine::state().head;
+    const auto own_head = engine.source_state().head;
     done = engine.apply(apply->group);
     if (done) after_apply(*apply, own_head);
   } else if (const auto* back = std::get_if<StepBack>(&action)) {
@@ -238,14 +254,15 @@ Result<core::EngineAnswer> MirrorHost::call_engine(const core::MirrorAction& act
     tell("the engine refuses: " + done.error().message());
     return done.error();
   }
-  const auto state = engine.MirrorEngine::state();
+  const auto state = engine.mirror_state();
   answer.mark = {state.position, state.durable};
   after_change();
   if (own_ != nullptr) own_->head_moved();
   return answer;
 }
 
-// --- what must hold -----------------------------------------------------------------------------------------------------
+// --- what must hold
+// -----------------------------------------------------------------------------------------------------
 
 void MirrorHost::before_apply(const Apply& apply) {
   if (machine_->promoted()) throw Violation(config_.name + " applies entries after it was promoted");
@@ -260,8 +277,8 @@ void MirrorHost::before_apply(const Apply& apply) {
       });
       const auto* next = oracle_->by_marker(marker);
       if (next == nullptr || next->parent != at) {
-        throw Violation(fmt::format("{} applies the commit {} on top of {}, where it does not belong", config_.name, marker,
-                                    at->marker));
+        throw Violation(fmt::format("{} applies the commit {} on top of {}, where it does not belong", config_.name,
+                                    marker, at->marker));
       }
       at = next;
       ++world_->tally.applied;
@@ -277,7 +294,8 @@ void MirrorHost::after_apply(const Apply& apply, Lsn own_head_before) {
     while (!bytes.empty()) {
       const auto entry = read_entry(bytes);
       entry->for_each([&](const Operation& operation) {
-        if (operation.key == marker_key) oracle_->stands_at(log, lsn + 1, oracle_->by_marker(std::string(operation.value)));
+        if (operation.key == marker_key)
+          oracle_->stands_at(log, lsn + 1, oracle_->by_marker(std::string(operation.value)));
       });
       ++lsn;
     }
@@ -288,13 +306,17 @@ void MirrorHost::before_switch() {
   may_fall_ = true;
   ++world_->tally.bootstraps;
   // Data that the source does not have may only go when somebody asked for it, or when the source's own was replaced.
-  const auto position = database_->engine().MirrorEngine::state().position;
-  const bool source_is_root = source_->database().engine().SourceEngine::state().role != DatabaseRole::mirror;
+  const auto position = database_->engine().mirror_state().position;
+  // Once the window has passed too, a restored source cannot be told from one whose window has passed (protocol.md).
+  const auto source_state = source_->database().engine().source_state();
+  const bool source_is_root =
+      source_state.role != DatabaseRole::mirror && position && position->applied_lsn >= source_state.oldest;
   const auto* theirs = source_->database().node();
   if (position && source_is_root && !resync_asked_ && !config_.resync_when_source_behind &&
       !Oracle::is_ancestor_or_self(node_, theirs)) {
-    throw Violation(fmt::format("{} lets go of the commit {}, which its source does not have, though nobody asked it to",
-                                config_.name, node_->marker));
+    throw Violation(
+        fmt::format("{} lets go of the commit {}, which its source does not have, though nobody asked it to",
+                    config_.name, node_->marker));
   }
   resync_asked_ = false;
   // Everything changes for those who follow this one.
@@ -302,19 +324,20 @@ void MirrorHost::before_switch() {
 }
 
 void MirrorHost::after_change() {
-  const auto state = database_->engine().MirrorEngine::state();
+  database_->changed();
+  const auto state = database_->engine().mirror_state();
   if (!state.position) return;
   const auto* before = node_;
   node_ = database_->node();
-  if (node_ != before || !database_->engine().SourceEngine::state().history.empty()) {
-    if (database_->engine().SourceEngine::state().role == DatabaseRole::mirror) database_->note_standing();
+  if (node_ != before || !database_->engine().source_state().history.empty()) {
+    if (database_->engine().source_state().role == DatabaseRole::mirror) database_->note_standing();
   }
   if (state.durable >= state.position->applied_lsn) durable_node_ = node_;
   check_position();
 }
 
 void MirrorHost::check_position() {
-  const auto state = database_->engine().MirrorEngine::state();
+  const auto state = database_->engine().mirror_state();
   if (!state.position || state.role != DatabaseRole::mirror) return;
   const auto& position = *state.position;
   if (!oracle_->holds(Database::log_of(position.incarnation), position.applied_lsn.value, node_)) {
@@ -339,7 +362,8 @@ void MirrorHost::check_lag() {
     missing = missing->parent;
   const auto truth = world_->now() - missing->committed_at;
   if (*reported < truth) {
-    throw Violation(fmt::format("{} reports a lag of {} us while the truth is {} us", config_.name, reported->count(), truth.count()));
+    throw Violation(fmt::format("{} reports a lag of {} us while the truth is {} us", config_.name, reported->count(),
+                                truth.count()));
   }
 }
 
@@ -360,7 +384,8 @@ void MirrorHost::check() {
     ++world_->tally.verifies;
     tell(fmt::format("verify: {} {}", to_string(result->outcome), result->reason));
     if (result->outcome == VerifyResult::Outcome::different) {
-      throw Violation(fmt::format("{}: verify finds {} differences that are not there", config_.name, result->difference_count));
+      throw Violation(
+          fmt::format("{}: verify finds {} differences that are not there", config_.name, result->difference_count));
     }
   }
 }
@@ -374,7 +399,8 @@ std::optional<Time> MirrorHost::lag() {
   return machine_->lag(clock());
 }
 
-// --- the operator --------------------------------------------------------------------------------------------------------
+// --- the operator
+// --------------------------------------------------------------------------------------------------------
 
 void MirrorHost::after_operator(const char* what, const Result<void>& result) {
   tell(fmt::format("operator: {}{}", what, result ? std::string{} : ", refused: " + result.error().message()));
@@ -387,7 +413,9 @@ void MirrorHost::resync() {
   after_operator("resync", machine_->resync(clock()));
 }
 void MirrorHost::promote() { after_operator("promote", machine_->promote(clock())); }
-void MirrorHost::limit(std::uint64_t bytes_per_s) { after_operator("limit", machine_->set_bandwidth(bytes_per_s, clock())); }
+void MirrorHost::limit(std::uint64_t bytes_per_s) {
+  after_operator("limit", machine_->set_bandwidth(bytes_per_s, clock()));
+}
 void MirrorHost::verify() { after_operator("verify", machine_->start_verify(clock())); }
 
 }  // namespace crosslink::sim

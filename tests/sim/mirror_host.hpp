@@ -1,5 +1,5 @@
-// A mirror of the simulated world: carries out what the real MirrorMachine says, against the engine under test, and checks
-// after every step what must always hold.
+// A mirror of the simulated world: carries out what the real MirrorMachine says, against the engine under test, and
+// checks after every step what must always hold.
 #pragma once
 
 #include <memory>
@@ -26,7 +26,8 @@ struct MirrorHostConfig {
 class MirrorHost {
  public:
   /// `own`: the same database as a source of others, told when it changes; may be null.
-  MirrorHost(World& world, Oracle& oracle, Database& database, SourceHost& source, SourceHost* own, MirrorHostConfig config);
+  MirrorHost(World& world, Oracle& oracle, Database& database, SourceHost& source, SourceHost* own,
+             MirrorHostConfig config);
   ~MirrorHost();
 
   void start();
@@ -38,6 +39,8 @@ class MirrorHost {
   const MirrorHostConfig& config() const { return config_; }
   void set_weather(const Connection::Weather& weather) { config_.weather = weather; }
   void cut(Time notice_max);
+  /// Its steady clock runs ahead, as after a suspended machine.
+  void jump_clock(Time by);
 
   // The operator; refusals are told and counted for nothing.
   void pause();
@@ -90,8 +93,9 @@ class MirrorHost {
 
   const Node* node_ = nullptr;          ///< what it holds
   const Node* durable_node_ = nullptr;  ///< what it would hold after a power cut
+  std::optional<core::Instant> wake_at_;
   std::optional<Lsn> applied_;
-  bool may_fall_ = false;               ///< a counted reason for applied to fall has come
+  bool may_fall_ = false;  ///< a counted reason for applied to fall has come
   bool resync_asked_ = false;
   StatusKind last_status_ = StatusKind::Disconnected;
 };

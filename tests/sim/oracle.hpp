@@ -51,7 +51,8 @@ class Oracle {
   Oracle();
   const Node* root() const { return nodes_.front().get(); }
   /// A commit by a client on top of `parent`.
-  const Node* commit(const Node* parent, const std::vector<PlainOperation>& operations, const std::string& marker, Time now);
+  const Node* commit(const Node* parent, const std::vector<PlainOperation>& operations, const std::string& marker,
+                     Time now);
   const Node* by_marker(const std::string& marker) const;
   static bool is_ancestor_or_self(const Node* ancestor, const Node* of);
 

@@ -1,5 +1,5 @@
-// One run of the simulator: a root, two mirrors, a mirror of a mirror, a random number of faults and commands, then peace, in
-// which everything must come together again.
+// One run of the simulator: a root, two mirrors, a mirror of a mirror, a random number of faults and commands, then
+// peace, in which everything must come together again.
 #pragma once
 
 #include <cstdint>

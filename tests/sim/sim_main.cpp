@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <optional>
-#include <string>
 #include <random>
+#include <string>
 
 #include "sim/scenario.hpp"
 #include "sim/variants.hpp"
@@ -61,9 +61,11 @@ bool run_seeds(const Options& options, bool print, std::uint64_t& found_at, sim:
 }
 
 void print_total(const sim::Tally& total, std::uint64_t runs, std::uint64_t idle) {
-  fmt::print("{} bootstraps, {} halts, {} promotions, {} verifies, {} commits confirmed by a mirror, {} applied; {} runs did too "
-             "little and do not count\n",
-             total.bootstraps, total.halts, total.promotions, total.verifies, total.confirmed, total.applied, idle);
+  fmt::print(
+      "{} bootstraps, {} halts, {} promotions, {} verifies, {} commits confirmed by a mirror, {} applied; {} runs did "
+      "too "
+      "little and do not count\n",
+      total.bootstraps, total.halts, total.promotions, total.verifies, total.confirmed, total.applied, idle);
   fmt::print("runs {}, steps {}, faults {}, commits {}\n", runs, total.steps, total.faults, total.commits);
 }
 
@@ -99,8 +101,9 @@ int run_all_variants(Options options) {
 
 int main(int argc, char** argv) {
   Options options;
-  CLI::App app("Simulates sources and mirrors with faults and checks after every step what must always hold.\n"
-               "Example: crosslink-sim --seeds 2000");
+  CLI::App app(
+      "Simulates sources and mirrors with faults and checks after every step what must always hold.\n"
+      "Example: crosslink-sim --seeds 2000");
   app.add_option("--seeds", options.seeds, "how many seeds to run")->check(CLI::PositiveNumber);
   app.add_option("--first", options.first, "the first of them");
   app.add_option("--seed", options.seed, "replay this one and print its history");
@@ -125,7 +128,9 @@ int main(int argc, char** argv) {
   sim::Tally total;
   std::uint64_t found_at = 0, runs = 0, idle = 0;
   const bool good = run_seeds(options, true, found_at, total, runs, idle);
-  if (!good) fmt::print("replay with: crosslink-sim --seed {}{}{}\n", found_at, options.variant.empty() ? "" : " --variant ", options.variant);
+  if (!good)
+    fmt::print("replay with: crosslink-sim --seed {}{}{}\n", found_at, options.variant.empty() ? "" : " --variant ",
+               options.variant);
   // Runs that do nothing prove nothing.
   const bool too_little = good && idle > options.seeds / 2;
   if (too_little) fmt::print("more than half of the runs did too little\n");

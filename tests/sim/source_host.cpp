@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/compression.hpp"
+#include "core/verify_compare.hpp"
 
 namespace crosslink::sim {
 
@@ -22,7 +23,7 @@ void SourceHost::later(Time delay, std::function<void()> what) {
 }
 
 core::SourceNow SourceHost::read_now() {
-  core::SourceNow now{database_->engine().state(), core::Duration(0)};
+  core::SourceNow now{database_->engine().source_state(), core::Duration(0)};
   if (now.state.role == DatabaseRole::mirror) now.upstream_lag = upstream_lag_ ? upstream_lag_() : std::nullopt;
   return now;
 }
@@ -31,12 +32,13 @@ std::shared_ptr<Connection> SourceHost::accept(const std::string& mirror, Connec
                                                EndCallbacks of_mirror) {
   if (down_) return nullptr;
   // A node without data has nothing to serve.
-  if (database_->engine().state().history.empty()) return nullptr;
+  if (database_->engine().source_state().history.empty()) return nullptr;
   auto served = std::make_shared<Served>();
   served->mirror = mirror;
   const Handle handle = served;
   EndCallbacks mine;
-  mine.on_frame = [this, handle](Token token, std::uint8_t kind, std::shared_ptr<const std::vector<std::byte>> payload) {
+  mine.on_frame = [this, handle](Token token, std::uint8_t kind,
+                                 std::shared_ptr<const std::vector<std::byte>> payload) {
     if (const auto alive = handle.lock(); alive && alive->session) on_frame(alive, token, kind, payload);
   };
   mine.on_stream_end = [this, handle](Token token) {
@@ -71,7 +73,8 @@ void SourceHost::on_frame(const std::shared_ptr<Served>& served, Token token, st
   const auto account = served->accounts.find(token);
   if (decoded && account != served->accounts.end()) {
     if (const auto* log = std::get_if<core::LogAck>(&decoded->message)) account->second.released = log->released_bytes;
-    if (const auto* snapshot = std::get_if<core::SnapshotAck>(&decoded->message)) account->second.released = snapshot->offset;
+    if (const auto* snapshot = std::get_if<core::SnapshotAck>(&decoded->message))
+      account->second.released = snapshot->offset;
   }
   carry_out(served);
 }
@@ -129,7 +132,8 @@ void SourceHost::carry_out(const std::shared_ptr<Served>& served) {
         served->connection->drop(Connection::source, end->stream);
         served->accounts.erase(end->stream);
       } else if (const auto* close = std::get_if<Close>(&action)) {
-        world_->tell(fmt::format("{} closes the session of {}: {}", database_->name(), served->mirror, close->error.message()));
+        world_->tell(
+            fmt::format("{} closes the session of {}: {}", database_->name(), served->mirror, close->error.message()));
         served->connection->close(Connection::source);
         forget(served);
       } else if (const auto* pin = std::get_if<Pin>(&action)) {
@@ -142,12 +146,15 @@ void SourceHost::carry_out(const std::shared_ptr<Served>& served) {
         served->view.reset();
       } else if (const auto* at = std::get_if<MirrorAt>(&action)) {
         sync_rule_.on_mirror_durable(served->mirror, at->durable);
-        if (at->applied >= database_->engine().state().head) sync_rule_.on_mirror_caught_up(served->mirror);
+        if (at->applied >= database_->engine().source_state().head) sync_rule_.on_mirror_caught_up(served->mirror);
         decide_commits();
       } else if (const auto* wake = std::get_if<Wake>(&action)) {
-        later(std::max(Time(0), wake->at - world_->now()), [this, handle = Handle(served)] {
+        if (served->wake_at && *served->wake_at <= wake->at) continue;
+        served->wake_at = wake->at;
+        later(std::max(Time(0), wake->at - world_->now()), [this, handle = Handle(served), at = wake->at] {
           const auto alive = handle.lock();
-          if (!alive || !alive->session) return;
+          if (!alive || !alive->session || alive->wake_at != at) return;
+          alive->wake_at.reset();
           alive->session->on_time(world_->now());
           carry_out(alive);
         });
@@ -171,11 +178,12 @@ void SourceHost::read_log(Served& served, const ReadLog& ask) {
   auto after = ask.after;
   if (std::exchange(misread_, false)) {
     // As an engine that answers from elsewhere: some entries further on, or some back.
-    const auto state = database_->engine().state();
+    const auto state = database_->engine().source_state();
     const bool further = world_->chance(0.5) && ask.after < state.head;
     if (further) after.value = std::min(state.head.value, after.value + 1 + world_->below(3));
     if (!further) after.value = std::max(state.oldest.value, after.value - std::min(after.value, 1 + world_->below(3)));
-    world_->tell(fmt::format("{}: the engine reads after LSN {} instead of {}", database_->name(), after.value, ask.after.value));
+    world_->tell(fmt::format("{}: the engine reads after LSN {} instead of {}", database_->name(), after.value,
+                             ask.after.value));
   }
   auto slice = database_->engine().read_log(after, ask.bytes_max);
   if (!slice) return served.session->on_log(ask.question, slice.error(), world_->now());
@@ -202,20 +210,19 @@ void SourceHost::ask_engine(const std::shared_ptr<Served>& served, const core::S
   } else if (const auto* open = std::get_if<OpenSnapshot>(&action)) {
     engine_later(served, [this, &engine, ask = *open](Served& to) {
       auto reader = engine.open_snapshot(ask.formats, ask.wanted);
-      if (!reader) return to.session->on_snapshot(ask.question, reader.error(), world_->now());
-      to.reader = *reader;
-      to.session->on_snapshot(ask.question, to.reader->facts(), world_->now());
+      const auto facts = reader ? Result<SnapshotFacts>((*reader)->facts()) : Result<SnapshotFacts>(reader.error());
+      if (to.session->on_snapshot(ask.question, facts, world_->now())) to.reader = *reader;
     });
   } else if (const auto* read = std::get_if<ReadSnapshot>(&action)) {
     engine_later(served, [this, ask = *read](Served& to) {
-      if (to.reader) to.session->on_snapshot_piece(ask.question, to.reader->read(ask.offset, ask.bytes_max), world_->now());
+      if (to.reader)
+        to.session->on_snapshot_piece(ask.question, to.reader->read(ask.offset, ask.bytes_max), world_->now());
     });
   } else if (const auto* view = std::get_if<OpenView>(&action)) {
     engine_later(served, [this, &engine, ask = *view](Served& to) {
       auto opened = engine.view();
-      if (!opened) return to.session->on_view(ask.question, opened.error(), world_->now());
-      to.view = *opened;
-      to.session->on_view(ask.question, to.view->lsn(), world_->now());
+      const auto at = opened ? Result<Lsn>((*opened)->lsn()) : Result<Lsn>(opened.error());
+      if (to.session->on_view(ask.question, at, world_->now())) to.view = *opened;
     });
   } else if (const auto* digest = std::get_if<DigestRange>(&action)) {
     engine_later(served, [this, ask = *digest](Served& to) {
@@ -230,7 +237,8 @@ void SourceHost::ask_engine(const std::shared_ptr<Served>& served, const core::S
 
 void SourceHost::head_moved() {
   for (const auto& served : std::vector(served_)) {
-    engine_later(served, [this](Served& to) { to.session->on_head(database_->engine().state().head, world_->now()); });
+    engine_later(served,
+                 [this](Served& to) { to.session->on_head(database_->engine().source_state().head, world_->now()); });
   }
 }
 
@@ -264,6 +272,7 @@ void SourceHost::decide_commits() {
     waiting_.erase(found);
     if (decided.answer != core::SyncRule::Answer::confirmed) continue;
     ++world_->tally.confirmed;
+    last_confirmed_ = node;
     for (const auto& mirror : config_.sync.mirrors) {
       if (!keeps_durably(mirror, node)) {
         throw Violation(fmt::format("{} confirms the commit {}, which {} does not hold durably", database_->name(),
@@ -294,6 +303,18 @@ void SourceHost::crash(Time idle_timeout) {
   sync_rule_ = core::SyncRule(config_.sync);
 }
 
+void SourceHost::recovered() {
+  if (last_confirmed_ != nullptr && !Oracle::is_ancestor_or_self(last_confirmed_, database_->node())) {
+    throw Violation(
+        fmt::format("{} lost the commit {}, which it had confirmed", database_->name(), last_confirmed_->marker));
+  }
+}
+
+void SourceHost::forget_promises() {
+  last_confirmed_ = nullptr;
+  waiting_.clear();
+}
+
 void SourceHost::cut_all(Time notice_max) {
   for (const auto& served : std::vector(served_))
     served->connection->cut(notice_max);
@@ -310,7 +331,8 @@ void SourceHost::check() {
                                   served->session->in_flight_bytes(), served->mirror, in_flight));
     }
     if (in_flight > config_.in_flight_bytes_max + config_.bulk_bytes_max) {
-      throw Violation(fmt::format("{} has {} bytes in flight to {}, over its cap", database_->name(), in_flight, served->mirror));
+      throw Violation(
+          fmt::format("{} has {} bytes in flight to {}, over its cap", database_->name(), in_flight, served->mirror));
     }
   }
 }

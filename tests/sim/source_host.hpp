@@ -39,6 +39,10 @@ class SourceHost {
   void crash(Time idle_timeout);
   void restart() { down_ = false; }
   bool is_down() const { return down_; }
+  /// After a power cut: what was confirmed must still be here.
+  void recovered();
+  /// An operator took the data back: what was confirmed before is his to answer for.
+  void forget_promises();
   void cut_all(Time notice_max);
   void set_upstream_lag(std::function<std::optional<core::Duration>()> read) { upstream_lag_ = std::move(read); }
   /// The next answer to ReadLog begins elsewhere than it was asked to: an engine's defect that the order must catch.
@@ -57,6 +61,7 @@ class SourceHost {
     std::unique_ptr<core::SourceSession> session;
     std::shared_ptr<SnapshotReader> reader;
     std::shared_ptr<const DataView> view;
+    std::optional<core::Instant> wake_at;
     struct Stream {
       std::uint64_t charged = 0, released = 0;
     };
@@ -85,6 +90,7 @@ class SourceHost {
   std::function<std::optional<core::Duration>()> upstream_lag_;
   bool down_ = false, misread_ = false;
   core::SyncRule sync_rule_;
+  const Node* last_confirmed_ = nullptr;
   std::map<std::uint64_t, const Node*> waiting_;  ///< sync mode: commits whose writers wait
 };
 

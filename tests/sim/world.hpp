@@ -22,8 +22,8 @@ class Violation : public std::runtime_error {
 };
 
 struct Tally {
-  std::uint64_t steps = 0, faults = 0, commits = 0, applied = 0, bootstraps = 0, verifies = 0, promotions = 0, halts = 0,
-                confirmed = 0, refused_frames = 0;
+  std::uint64_t steps = 0, faults = 0, commits = 0, applied = 0, bootstraps = 0, verifies = 0, promotions = 0,
+                halts = 0, confirmed = 0, refused_frames = 0;
 };
 
 class World {

@@ -1,0 +1,40 @@
+// Snapshots of a database in memory: made whole when they are opened, then only read.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <optional>
+
+#include "engine/memory/memory_image.hpp"
+
+namespace crosslink::memory {
+
+/// All pairs in `kv` form.
+SharedBytes encode_pairs(const Pairs& pairs);
+/// Errors (peer): ProtocolViolation when the bytes are no pairs in rising order.
+Result<Pairs> decode_pairs(std::span<const std::byte> bytes);
+
+/// The snapshots that exist: those that are read, and the newest that are not, for mirrors that come back.
+class SnapshotShelf {
+ public:
+  explicit SnapshotShelf(std::size_t open_max) : open_max_(open_max) {}
+  /// Errors: Busy.
+  Result<std::shared_ptr<SnapshotReader>> open(const Image& image, const std::optional<SnapshotId>& wanted,
+                                               SnapshotId fresh_id);
+  void clear() { kept_.clear(); }
+
+ private:
+  struct Kept {
+    SnapshotFacts facts;
+    SharedBytes bytes;
+    std::weak_ptr<SnapshotReader> reader;
+  };
+  static std::shared_ptr<SnapshotReader> read(Kept& kept);
+  std::size_t open_max_;
+  std::list<Kept> kept_;  ///< newest last
+};
+
+/// A copy of the pairs, for verify.
+std::shared_ptr<const DataView> make_view(const Image& image);
+
+}  // namespace crosslink::memory
