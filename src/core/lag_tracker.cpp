@@ -10,18 +10,18 @@ Probe LagTracker::probe(Instant now) {
   // Two probes in one microsecond would be one.
   const auto t0 = last_t0_ ? std::max(now, *last_t0_ + Duration(1)) : now;
   last_t0_ = t0;
-  if (sent_.size() == pending_max) sent_.pop_front();
   sent_.push_back(t0);
   return {static_cast<std::uint64_t>(t0.count())};
 }
 
-Result<void> LagTracker::on_reply(const ProbeReply& reply, Lsn applied, Instant now) {
+Result<void> LagTracker::on_reply(const ProbeReply& reply, std::optional<Lsn> applied, Instant now) {
   const Instant t0{static_cast<Instant::rep>(reply.t0_us)};
   const auto found = std::ranges::find(sent_, t0);
   if (found == sent_.end()) {
     return MirrorError::protocol_violation("a ProbeReply answers a probe that was not sent, or out of order");
   }
   sent_.erase(sent_.begin(), found + 1);
+  if (!applied) return {};
   std::optional<Duration> upstream;
   if (reply.upstream_lag_us) {
     upstream = Duration(static_cast<Duration::rep>(std::min<std::uint64_t>(*reply.upstream_lag_us, INT64_MAX / 4)));
@@ -29,7 +29,7 @@ Result<void> LagTracker::on_reply(const ProbeReply& reply, Lsn applied, Instant 
   if (CROSSLINK_BROKEN(chain_lag_without_upstream)) upstream = Duration(0);
   Pending pending{t0, reply.head, upstream};
   if (CROSSLINK_BROKEN(lag_from_arrival_times)) pending.t0 = now;
-  if (applied >= pending.head) {
+  if (*applied >= pending.head) {
     reach(pending);
     return {};
   }

@@ -18,10 +18,13 @@ class LagTracker {
  public:
   static constexpr std::size_t pending_max = 64;
 
-  /// A probe leaves now. Returns what it carries: t0 rises with each.
+  /// As many probes as may be are not answered yet: send no more.
+  bool full() const { return sent_.size() >= pending_max; }
+  /// A probe leaves now. Returns what it carries: t0 rises with each. Precondition: not full.
   Probe probe(Instant now);
+  /// `applied`: absent while it cannot be compared with the source's head; the reply then measures nothing.
   /// Errors (peer): ProtocolViolation when t0 was never sent or falls.
-  Result<void> on_reply(const ProbeReply& reply, Lsn applied, Instant now);
+  Result<void> on_reply(const ProbeReply& reply, std::optional<Lsn> applied, Instant now);
   /// The applied LSN has risen.
   void on_applied(Lsn applied, Instant now);
   /// Nothing measured before counts any more: the applied LSN fell, or the data was replaced.

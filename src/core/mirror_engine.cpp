@@ -171,6 +171,11 @@ void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {
       storing_units_ = 0;
       back_off(snapshot_retry_, now);
     }
+    if (which == Call::switch_snapshot) {
+      // Until it is tried again what was checked may be damaged.
+      switch_wanted_ = false;
+      check_wanted_ = true;
+    }
     if (which == Call::open_view && verify_) {
       end_verify({VerifyResult::Outcome::unknown, answer.error().message(), {}, 0, 0, {}}, true);
     } else if (answer.error().kind() == ErrorKind::Storage) {

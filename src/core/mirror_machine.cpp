@@ -225,7 +225,7 @@ void MirrorMachine::probe(Instant now) {
   const auto due = probed_at_ ? *probed_at_ + probe_interval() : now;
   if (now >= due) {
     probed_at_ = now;
-    send(control_stream, lag_.probe(now));
+    if (!lag_.full()) send(control_stream, lag_.probe(now));
   }
   wake(*probed_at_ + probe_interval());
   const auto lag = lag_.lag(now);

@@ -102,14 +102,10 @@ void MirrorMachine::on_control(const SessionMessage& message, Instant now) {
     pending_.push_back({log_->order->last_lsn(), reply->head, 0, nullptr, {}, {}, {}, 0});
     log_->order.emplace(reply->head, config_.entry_bytes_max, *fragments_);
   }
-  // Without data here nothing is applied: no head is reached.
-  const auto applied = mark_.position && !bootstrap_wanted_ ? mark_.position->applied_lsn : Lsn{};
-  if (!mark_.position || bootstrap_wanted_) {
-    auto unanswered = *reply;
-    unanswered.head = no_snapshot;
-    if (auto taken = lag_.on_reply(unanswered, applied, now); !taken) violation(control_stream, taken.error(), now);
-    return;
-  }
+  // Our LSN and the source's head are of one count only once the source has judged our position: before its LogBegin it
+  // may have been bootstrapped anew and count otherwise.
+  std::optional<Lsn> applied;
+  if (log_ && log_->order && !log_->step_back_to) applied = mark_.position->applied_lsn;
   if (auto taken = lag_.on_reply(*reply, applied, now); !taken) violation(control_stream, taken.error(), now);
 }
 

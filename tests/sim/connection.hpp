@@ -46,6 +46,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void close(End by);
   /// One end is gone without a word: the other notices after its idle timeout.
   void vanish(End end, Time idle_timeout);
+  void set_weather(const Weather& weather) { weather_ = weather; }
   bool standing() const { return standing_; }
 
  private:

@@ -13,6 +13,7 @@ MirrorHost::MirrorHost(World& world, Oracle& oracle, Database& database, SourceH
     : world_(&world), oracle_(&oracle), database_(&database), source_(&source), own_(own), config_(std::move(config)) {
   node_ = durable_node_ = oracle_->root();
   if (own_ != nullptr) own_->set_upstream_lag([this] { return lag(); });
+  source_->on_window_exceeded[config_.name] = [this] { on_window_exceeded(); };
 }
 
 MirrorHost::~MirrorHost() = default;
@@ -28,6 +29,7 @@ void MirrorHost::later(Time delay, std::function<void()> what) {
 void MirrorHost::start() {
   life_ = std::make_shared<int>(0);
   wake_at_.reset();
+  checked_ = false;
   core::MirrorMachineConfig config;
   config.software = "sim";
   config.self = config_.name;
@@ -70,6 +72,14 @@ void MirrorHost::crash(bool power, Time idle_timeout) {
 
 void MirrorHost::cut(Time notice_max) {
   if (connection_) connection_->cut(notice_max);
+}
+
+void MirrorHost::damage_snapshot() {
+  // Between the check and the switch nobody looks again; what lies in between is a moment.
+  const auto partial = database_->engine().mirror_state().partial;
+  if (checked_ || !partial || partial->bytes() == 0) return;
+  tell("a stored byte of the snapshot flips");
+  database_->engine().damage_stored_byte(world_->below(partial->bytes()));
 }
 
 void MirrorHost::jump_clock(Time by) {
@@ -233,9 +243,15 @@ Result<core::EngineAnswer> MirrorHost::call_engine(const core::MirrorAction& act
     auto check = engine.check_snapshot();
     if (!check) return check.error();
     answer.check = *check;
+    checked_ = true;
   } else if (std::holds_alternative<SwitchSnapshot>(action)) {
     before_switch();
     done = engine.switch_snapshot();
+    if (done) {
+      may_fall_ = true;
+      resync_asked_ = window_exceeded_ = false;
+      ++world_->tally.bootstraps;
+    }
   } else if (std::holds_alternative<DropSnapshot>(action)) {
     done = engine.drop_snapshot();
   } else if (std::holds_alternative<Promote>(action)) {
@@ -250,6 +266,7 @@ Result<core::EngineAnswer> MirrorHost::call_engine(const core::MirrorAction& act
     if (!view) return view.error();
     view_ = *view;
   }
+  if (std::holds_alternative<SwitchSnapshot>(action)) checked_ = false;
   if (!done) {
     tell("the engine refuses: " + done.error().message());
     return done.error();
@@ -302,23 +319,23 @@ void MirrorHost::after_apply(const Apply& apply, Lsn own_head_before) {
   }
 }
 
-void MirrorHost::before_switch() {
-  may_fall_ = true;
-  ++world_->tally.bootstraps;
-  // Data that the source does not have may only go when somebody asked for it, or when the source's own was replaced.
+/// The source says that its log no longer reaches back to this mirror. What the mirror holds and the source lacks may
+/// only be let go of when nothing tells the two apart any more (protocol.md).
+void MirrorHost::on_window_exceeded() {
+  window_exceeded_ = true;
   const auto position = database_->engine().mirror_state().position;
-  // Once the window has passed too, a restored source cannot be told from one whose window has passed (protocol.md).
-  const auto source_state = source_->database().engine().source_state();
-  const bool source_is_root =
-      source_state.role != DatabaseRole::mirror && position && position->applied_lsn >= source_state.oldest;
-  const auto* theirs = source_->database().node();
-  if (position && source_is_root && !resync_asked_ && !config_.resync_when_source_behind &&
-      !Oracle::is_ancestor_or_self(node_, theirs)) {
-    throw Violation(
-        fmt::format("{} lets go of the commit {}, which its source does not have, though nobody asked it to",
-                    config_.name, node_->marker));
+  const auto source = source_->database().engine().source_state();
+  if (!position || source.role == DatabaseRole::mirror || position->applied_lsn < source.oldest) return;
+  if (!Oracle::is_ancestor_or_self(node_, source_->database().node())) {
+    throw Violation(fmt::format("{} is told to let go of the commit {}, which its source does not have", config_.name,
+                                node_->marker));
   }
-  resync_asked_ = false;
+}
+
+void MirrorHost::before_switch() {
+  const auto position = database_->engine().mirror_state().position;
+  if (position && !resync_asked_ && !window_exceeded_ && !config_.resync_when_source_behind)
+    throw Violation(config_.name + " replaces its data though nobody asked it to");
   // Everything changes for those who follow this one.
   if (own_ != nullptr) own_->end_sessions();
 }

@@ -37,8 +37,13 @@ class MirrorHost {
   core::MirrorMachine* machine() { return machine_.get(); }
   Database& database() { return *database_; }
   const MirrorHostConfig& config() const { return config_; }
-  void set_weather(const Connection::Weather& weather) { config_.weather = weather; }
+  void set_engine_delay(Time max) { config_.engine_delay_max = max; }
+  void set_weather(const Connection::Weather& weather) {
+    config_.weather = weather;
+    if (connection_) connection_->set_weather(weather);
+  }
   void cut(Time notice_max);
+  void damage_snapshot();
   /// Its steady clock runs ahead, as after a suspended machine.
   void jump_clock(Time by);
 
@@ -69,6 +74,7 @@ class MirrorHost {
   Result<core::EngineAnswer> call_engine(const core::MirrorAction& action);
   void before_apply(const core::mirror_action::Apply& apply);
   void after_apply(const core::mirror_action::Apply& apply, Lsn own_head_before);
+  void on_window_exceeded();
   void before_switch();
   void after_change();
   void later(Time delay, std::function<void()> what);
@@ -96,7 +102,8 @@ class MirrorHost {
   std::optional<core::Instant> wake_at_;
   std::optional<Lsn> applied_;
   bool may_fall_ = false;  ///< a counted reason for applied to fall has come
-  bool resync_asked_ = false;
+  bool resync_asked_ = false, window_exceeded_ = false;
+  bool checked_ = false;  ///< the snapshot was checked and not switched in yet
   StatusKind last_status_ = StatusKind::Disconnected;
 };
 

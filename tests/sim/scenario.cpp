@@ -297,13 +297,7 @@ void Scenario::fill_disk() {
 
 void Scenario::jump_clock() { any_mirror().jump_clock(world_.between(Time(1), 120 * second)); }
 
-void Scenario::damage_chunk() {
-  auto& mirror = any_mirror();
-  const auto partial = mirror.database().engine().mirror_state().partial;
-  if (!partial || partial->bytes() == 0) return;
-  world_.tell(mirror.config().name + ": a stored byte of the snapshot flips");
-  mirror.database().engine().damage_stored_byte(world_.below(partial->bytes()));
-}
+void Scenario::damage_chunk() { any_mirror().damage_snapshot(); }
 
 void Scenario::misread() { (world_.chance(0.6) ? *root_ : *middle_source_).misread_once(); }
 
@@ -350,6 +344,7 @@ void Scenario::make_peace() {
   if (root_->is_down()) root_->restart();
   for (auto* mirror : mirrors_) {
     mirror->set_weather({});
+    mirror->set_engine_delay(Time(3'000));
     if (mirror->is_down()) mirror->start();
     mirror->resume();
     mirror->limit(0);

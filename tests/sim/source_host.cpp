@@ -92,6 +92,9 @@ void SourceHost::count_sent(Served& served, Token token, const std::vector<std::
   payload.resize(payload.size() + data_bytes);
   const auto decoded = core::decode_message(kind, payload);
   if (!decoded) throw Violation("a source sends what it cannot read itself: " + decoded.error().message());
+  if (const auto* failure = std::get_if<core::SessionFailure>(&decoded->message)) {
+    if (failure->kind == to_string(ErrorKind::LogWindowExceeded)) on_window_exceeded.at(served.mirror)();
+  }
   auto& account = served.accounts[token];
   if (const auto* begin = std::get_if<core::SnapshotBegin>(&decoded->message)) {
     account.charged = account.released = begin->offset;

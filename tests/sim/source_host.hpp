@@ -51,6 +51,8 @@ class SourceHost {
   void sync();
   /// What mirrors keep durably, for sync mode's promise.
   std::function<bool(const std::string& mirror, const Node* node)> keeps_durably;
+  /// Told when a mirror is sent LogWindowExceeded, by its name.
+  std::map<std::string, std::function<void()>> on_window_exceeded;
   Database& database() { return *database_; }
   void check();
 
