@@ -149,7 +149,7 @@ void MirrorMachine::on_switched(Instant) {
   snapshot_retry_.clear();
   drop_snapshot_stream();
   assembler_.on_dropped();
-  pending_.clear();
+  forget_pending();
   lag_.forget();
 }
 
@@ -161,14 +161,14 @@ void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {
       pending_.insert(pending_.begin(), applying_.begin(), applying_.end());
     }
     applying_.clear();
+    set_held(count_held());
     if (which == Call::store_chunk && storing_) {
       // Asked for again: the bytes are no longer here.
       drop_snapshot_stream();
-      chunks_.clear();
       assembler_.on_stream_end();
-      set_held(held_bytes_ - std::min(storing_units_, held_bytes_));
       storing_.reset();
       storing_units_ = 0;
+      forget_chunks();
       back_off(snapshot_retry_, now);
     }
     if (which == Call::switch_snapshot) {

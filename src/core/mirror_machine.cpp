@@ -117,12 +117,7 @@ void MirrorMachine::session_over(Instant) {
   bulk_allowed_ = true;
   probed_at_.reset();
   caught_up_since_.reset();
-  std::uint64_t held = storing_units_;
-  for (const auto& batch : pending_)
-    held += batch.units;
-  for (const auto& batch : applying_)
-    held += batch.units;
-  held_bytes_ = held;
+  held_bytes_ = count_held();
 }
 
 void MirrorMachine::halt(const MirrorError& error, Instant) {
@@ -165,7 +160,8 @@ void MirrorMachine::advance_streams(Instant now) {
     if ((features_ & feature_limit) == 0) drop_log_stream();
     return;
   }
-  if (log_ || snapshot_ || engine_ || !pending_.empty() || !chunks_.empty()) return;
+  if (log_ || snapshot_ || !pending_.empty() || !chunks_.empty()) return;
+  if (engine_ && !CROSSLINK_BROKEN(reset_not_awaited)) return;
   if (!bootstrap_wanted_) {
     if (!log_retry_.due(now)) return wake(*log_retry_.at);
     log_.emplace();
@@ -184,16 +180,33 @@ void MirrorMachine::advance_streams(Instant now) {
 }
 
 void MirrorMachine::drop_log_stream() {
-  pending_.clear();
+  forget_pending();
   fragments_->drop();
   if (!log_) return;
   if (link_ == Link::up) actions_.push_back(mirror_action::DropStream{log_->token});
   log_.reset();
   if (verify_) end_verify({VerifyResult::Outcome::unknown, "the log stream ended", {}, 0, 0, {}}, true);
-  std::uint64_t held = storing_units_;
+}
+
+void MirrorMachine::forget_pending() {
+  pending_.clear();
+  set_held(count_held());
+}
+
+void MirrorMachine::forget_chunks() {
+  chunks_.clear();
+  set_held(count_held());
+}
+
+std::uint64_t MirrorMachine::count_held() const {
+  auto held = storing_units_;
+  for (const auto& batch : pending_)
+    held += batch.units;
   for (const auto& batch : applying_)
     held += batch.units;
-  set_held(held);
+  for (const auto& chunk : chunks_)
+    held += chunk.bytes.size();
+  return held;
 }
 
 void MirrorMachine::drop_snapshot_stream() {
@@ -321,7 +334,7 @@ Result<void> MirrorMachine::resync(Instant now) {
   halted_.reset();
   snapshot_retry_.clear();
   drop_snapshot_stream();
-  chunks_.clear();
+  forget_chunks();
   check_wanted_ = switch_wanted_ = begin_snapshot_wanted_ = false;
   assembler_.on_stream_end();
   drop_snapshot_wanted_ = true;

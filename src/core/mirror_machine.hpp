@@ -268,6 +268,9 @@ class MirrorMachine {
   void accept(AcceptedBatch batch, std::uint64_t units);
   void drop_log_stream();
   void drop_snapshot_stream();
+  void forget_pending();
+  void forget_chunks();
+  std::uint64_t count_held() const;
   bool take_in(StreamToken stream, std::uint64_t bytes, Instant now);
 
   // mirror_engine.cpp

@@ -287,7 +287,7 @@ void MirrorMachine::on_snapshot_frame(const Decoded& decoded, std::shared_ptr<co
     drop_snapshot_stream();
     bootstrap_reason_ = error.message();
     if (error.kind() == ErrorKind::SnapshotOffsetRegression) {
-      chunks_.clear();
+      forget_chunks();
       drop_snapshot_wanted_ = true;
     }
     back_off(snapshot_retry_, now);

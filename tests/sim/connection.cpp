@@ -87,8 +87,10 @@ void Connection::finish(End from, Token stream) {
 
 void Connection::drop(End end, Token stream) {
   finish(end, stream);
-  dropped_[end][stream] = true;
+  ignore(end, stream);
 }
+
+void Connection::ignore(End end, Token stream) { dropped_[end][stream] = true; }
 
 void Connection::hold_bulk(End end, bool hold, Token control) {
   control_ = control;

@@ -38,6 +38,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void finish(End from, Token stream);
   /// `end` gives the stream up: hears nothing more of it; the other side is told after what was sent.
   void drop(End end, Token stream);
+  /// `end` hears nothing more of the stream.
+  void ignore(End end, Token stream);
   /// May frames of bulk streams (all but `control`) be taken? What comes meanwhile waits.
   void hold_bulk(End end, bool hold, Token control);
   /// Both ends lose it, each at its own time; of what is under way a part still arrives.

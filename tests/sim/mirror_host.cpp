@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace crosslink::sim {
 
@@ -26,6 +27,11 @@ void MirrorHost::later(Time delay, std::function<void()> what) {
   });
 }
 
+Time MirrorHost::engine_delay() {
+  constexpr Time stall_max{4'000'000};
+  return world_->between(Time(10), world_->chance(config_.engine_stalls) ? stall_max : config_.engine_delay_max);
+}
+
 void MirrorHost::start() {
   life_ = std::make_shared<int>(0);
   wake_at_.reset();
@@ -37,6 +43,7 @@ void MirrorHost::start() {
   config.resync_when_source_behind = config_.resync_when_source_behind;
   config.in_flight_bytes_max = config_.in_flight_bytes_max;
   config.group_bytes_max = 1 + world_->below(4096);
+  config.ack_every = world_->between(Time(500), Time(50'000));
   reconnect_ = std::make_unique<core::ReconnectMachine>(1, world_->random()());
   machine_ = std::make_unique<core::MirrorMachine>(config, database_->engine().mirror_state(),
                                                    database_->engine().traits(), fragments_, clock());
@@ -77,7 +84,8 @@ void MirrorHost::cut(Time notice_max) {
 void MirrorHost::damage_snapshot() {
   // Between the check and the switch nobody looks again; what lies in between is a moment.
   const auto partial = database_->engine().mirror_state().partial;
-  if (checked_ || !partial || partial->bytes() == 0) return;
+  damage_next_ = !partial || partial->bytes() == 0;
+  if (checked_ || damage_next_) return;
   tell("a stored byte of the snapshot flips");
   database_->engine().damage_stored_byte(world_->below(partial->bytes()));
 }
@@ -198,13 +206,13 @@ void MirrorHost::carry_out(core::MirrorAction& action) {
       carry_out();
     });
   } else if (const auto* digest = std::get_if<DigestRange>(&action)) {
-    later(world_->between(Time(10), config_.engine_delay_max), [this, ask = *digest] {
+    later(engine_delay(), [this, ask = *digest] {
       if (!view_) return;
       machine_->on_digest(ask.question, core::digest_range(*view_, ask.range), clock());
       carry_out();
     });
   } else if (const auto* keys = std::get_if<ListKeys>(&action)) {
-    later(world_->between(Time(10), config_.engine_delay_max), [this, ask = *keys] {
+    later(engine_delay(), [this, ask = *keys] {
       if (!view_) return;
       machine_->on_keys(ask.question, core::list_keys(*view_, ask.range), clock());
       carry_out();
@@ -212,7 +220,7 @@ void MirrorHost::carry_out(core::MirrorAction& action) {
   } else if (std::holds_alternative<CloseView>(action)) {
     view_.reset();
   } else {
-    later(world_->between(Time(10), config_.engine_delay_max), [this, call = std::move(action)] {
+    later(engine_delay(), [this, call = std::move(action)] {
       auto answer = call_engine(call);
       machine_->on_engine(std::move(answer), clock());
       carry_out();
@@ -239,6 +247,7 @@ Result<core::EngineAnswer> MirrorHost::call_engine(const core::MirrorAction& act
     done = engine.begin_snapshot(begin->facts);
   } else if (const auto* store = std::get_if<StoreChunk>(&action)) {
     done = engine.store_chunk(store->chunk, store->bytes);
+    if (done && std::exchange(damage_next_, false)) damage_snapshot();
   } else if (std::holds_alternative<CheckSnapshot>(action)) {
     auto check = engine.check_snapshot();
     if (!check) return check.error();

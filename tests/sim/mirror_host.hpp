@@ -18,7 +18,8 @@ struct MirrorHostConfig {
   bool resync_when_source_behind = false;
   std::uint64_t in_flight_bytes_max = 2 * 1024 * 1024;
   Time engine_delay_max{3'000};
-  Time clock_offset{0};  ///< its steady clock against the world's
+  double engine_stalls = 0.0;  ///< chance that a call of the engine takes seconds
+  Time clock_offset{0};        ///< its steady clock against the world's
   Connection::Weather weather;
   std::function<const Node*()> root_node;  ///< what clients see at the root of its chain now
 };
@@ -37,12 +38,16 @@ class MirrorHost {
   core::MirrorMachine* machine() { return machine_.get(); }
   Database& database() { return *database_; }
   const MirrorHostConfig& config() const { return config_; }
-  void set_engine_delay(Time max) { config_.engine_delay_max = max; }
+  void use_good_disk() {
+    config_.engine_delay_max = Time(3'000);
+    config_.engine_stalls = 0.0;
+  }
   void set_weather(const Connection::Weather& weather) {
     config_.weather = weather;
     if (connection_) connection_->set_weather(weather);
   }
   void cut(Time notice_max);
+  /// A bit of what is stored flips, now or after the next chunk.
   void damage_snapshot();
   /// Its steady clock runs ahead, as after a suspended machine.
   void jump_clock(Time by);
@@ -78,6 +83,7 @@ class MirrorHost {
   void before_switch();
   void after_change();
   void later(Time delay, std::function<void()> what);
+  Time engine_delay();
   core::Instant clock() const { return world_->now() + config_.clock_offset; }
   void check_position();
   void check_lag();
@@ -103,6 +109,7 @@ class MirrorHost {
   std::optional<Lsn> applied_;
   bool may_fall_ = false;  ///< a counted reason for applied to fall has come
   bool resync_asked_ = false, window_exceeded_ = false;
+  bool damage_next_ = false;
   bool checked_ = false;  ///< the snapshot was checked and not switched in yet
   StatusKind last_status_ = StatusKind::Disconnected;
 };

@@ -96,7 +96,7 @@ Scenario::Scenario(std::uint64_t seed, bool tell) : world_(seed, tell) {
   write_every_ = world_.between(Time(4'000), Time(80'000));
   trouble_every_ = world_.between(Time(200'000), Time(2'500'000));
   synced_mode_ = world_.chance(0.3);
-  const auto window = 2'000 + world_.below(60'000);
+  const auto window = world_.chance(0.5) ? 2'000 + world_.below(60'000) : 16 * mebibyte;
   root_db_ = std::make_unique<Database>(world_, oracle_, "root/db", MemoryDatabase::create(options_of(world_, window)));
   near_db_ = std::make_unique<Database>(world_, oracle_, "near/db", MemoryDatabase::empty(options_of(world_, window)));
   middle_db_ =
@@ -126,7 +126,8 @@ Scenario::Scenario(std::uint64_t seed, bool tell) : world_(seed, tell) {
     config.weather = any_weather();
     config.clock_offset = world_.between(Time(0), 3600 * second);
     config.engine_delay_max = world_.chance(0.2) ? Time(100'000) : Time(3'000);
-    if (world_.chance(0.3)) config.in_flight_bytes_max = 2 * mebibyte + world_.below(4 * mebibyte);
+    config.engine_stalls = world_.chance(0.3) ? 0.02 : 0.0;
+    config.in_flight_bytes_max = 2 * mebibyte + world_.below(4 * mebibyte);
     return config;
   };
   auto near_config = config_of("near/db");
@@ -150,7 +151,7 @@ Connection::Weather Scenario::any_weather() {
   Connection::Weather weather;
   weather.delay_min = world_.between(Time(20), Time(30'000));
   weather.delay_max = weather.delay_min + world_.between(Time(10), Time(30'000));
-  weather.slow_piece = world_.chance(0.3) ? 0.02 : 0.0;
+  weather.slow_piece = world_.chance(0.5) ? 0.04 : 0.0;
   return weather;
 }
 
@@ -165,7 +166,7 @@ void Scenario::write() {
   if (running()) world_.after(world_.between(Time(1), 2 * write_every_), [this] { write(); });
   std::size_t big = 0;
   if (world_.chance(0.01)) big = 60'000 + world_.below(200'000);
-  if (world_.chance(0.001)) big = 2'000'000 + world_.below(1'500'000);
+  if (world_.chance(0.002)) big = 2 * mebibyte + world_.below(4 * mebibyte);
   root_->commit(big);
   for (auto* mirror : mirrors_) {
     auto& engine = mirror->database().engine();
@@ -189,11 +190,11 @@ void Scenario::sync() {
 const std::vector<Scenario::Fault>& Scenario::faults() {
   static const std::vector<Fault> all{
       {10, &Scenario::cut},           {4, &Scenario::cut_all},      {4, &Scenario::weather},
-      {5, &Scenario::kill_source},    {8, &Scenario::kill_mirror},  {3, &Scenario::pass_window},
+      {5, &Scenario::kill_source},    {8, &Scenario::kill_mirror},  {5, &Scenario::pass_window},
       {3, &Scenario::restore_source}, {1, &Scenario::empty_source}, {5, &Scenario::fill_disk},
       {2, &Scenario::jump_clock},     {3, &Scenario::damage_chunk}, {4, &Scenario::misread},
       {4, &Scenario::limit},          {4, &Scenario::verify},       {6, &Scenario::pause_or_resume},
-      {2, &Scenario::resync},         {1, &Scenario::promote},
+      {4, &Scenario::resync},         {1, &Scenario::promote},
   };
   return all;
 }
@@ -344,7 +345,7 @@ void Scenario::make_peace() {
   if (root_->is_down()) root_->restart();
   for (auto* mirror : mirrors_) {
     mirror->set_weather({});
-    mirror->set_engine_delay(Time(3'000));
+    mirror->use_good_disk();
     if (mirror->is_down()) mirror->start();
     mirror->resume();
     mirror->limit(0);

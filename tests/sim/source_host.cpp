@@ -132,7 +132,11 @@ void SourceHost::carry_out(const std::shared_ptr<Served>& served) {
       if (auto* send = std::get_if<Send>(&action)) {
         carry_out(served, *send);
       } else if (const auto* end = std::get_if<EndStream>(&action)) {
-        served->connection->drop(Connection::source, end->stream);
+        // What its reader has taken off the stream by then still comes.
+        served->connection->finish(Connection::source, end->stream);
+        later(world_->between(Time(0), Time(60'000)), [connection = served->connection, token = end->stream] {
+          connection->ignore(Connection::source, token);
+        });
         served->accounts.erase(end->stream);
       } else if (const auto* close = std::get_if<Close>(&action)) {
         world_->tell(

@@ -27,7 +27,8 @@ void MemoryDatabase::Impl::trim_log() {
   auto pinned = live.head;
   for (const auto& [holder, from] : pins)
     pinned = std::min(pinned, from);
-  while (!live.log.empty()) {
+  // The newest entry stays, however large: who is at the head must be able to go on.
+  while (live.log.size() > 1) {
     const bool over_budget = live.log_bytes > std::max(options.log_budget_bytes, options.log_window_bytes);
     const bool passed = live.log_bytes > options.log_window_bytes && live.log.front().id.lsn <= pinned;
     if (!over_budget && !passed) return;
