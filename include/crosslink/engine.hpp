@@ -99,6 +99,7 @@ class SnapshotReader {
 class SourceEngine {
  public:
   virtual ~SourceEngine() = default;
+  /// Quick: called on network threads.
   virtual SourceState source_state() const = 0;
   /// The log after `after`, at most about `bytes_max` bytes of entries but at least one entry; count 0 and last_lsn =
   /// prev_lsn at the head. Entries come whole and in order, none is left out. Errors: LogWindowExceeded{oldest, head}

@@ -53,8 +53,8 @@ bool equal_ignoring_case(std::string_view a, std::string_view b);
 /// become
 /// `\xNN`; at most `bytes_max` bytes come out (cut at an escape's or a character's end, followed by nothing).
 std::string escape(std::string_view text, std::size_t bytes_max = 512);
-/// A sentence from a peer, made fit for a terminal: as escape(), but quotes and backslashes stay, so that doing it twice
-/// changes nothing.
+/// A sentence from a peer, made fit for a terminal: as escape(), but quotes and backslashes stay, so that doing it
+/// twice changes nothing.
 std::string printable(std::string_view text, std::size_t bytes_max = 512);
 
 }  // namespace crosslink

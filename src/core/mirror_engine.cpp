@@ -216,7 +216,10 @@ void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {
       promoting_ = false;
       break;
     case Call::open_view:
-      if (verify_) verify_->view_open = true;
+      if (verify_) {
+        verify_->view_open = true;
+        verify_->view_wanted = false;
+      }
       break;
   }
   if (mark_.durable > durable_before) note_durable();

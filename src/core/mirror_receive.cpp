@@ -117,8 +117,9 @@ void MirrorMachine::on_session_begin(const SessionBegin& begin, Instant now) {
   const auto& chain = begin.source->chain;
   if (chain.size() >= chain_max || std::ranges::find(chain, config_.self) != chain.end()) {
     const MirrorError error(ErrorKind::UnsupportedOperation, CausedBy::peer,
-                            chain.size() >= chain_max ? "the chain of mirrors is too long"
-                                                      : "the source follows this very database: a loop");
+                            chain.size() >= chain_max
+                                ? "the chain of mirrors is too long"
+                                : fmt::format("the source follows this very database, {}: a loop", config_.self));
     send(control_stream, to_failure(error));
     return halt(error, now);
   }

@@ -50,7 +50,6 @@ void MirrorMachine::advance_verify(Instant now) {
     verify_->view_wanted = true;
     return advance_engine(now);
   }
-  verify_->view_wanted = false;
   verify_->phase = VerifyRun::Phase::compare;
   send(verify_->token, VerifyAt{*verify_->at});
   compare_next();

@@ -1,0 +1,68 @@
+// One database offered to mirrors: what a MirrorAcceptor (source.hpp) runs for each accepted mirror.
+//
+//   DatabaseSource orders(engine, &engine, engine_threads, {.name = "prod-us/orders"});
+//   MirrorAcceptor acceptor(listener, policy, limits, [&](AcceptedMirror& mirror) { return orders.serve(mirror); });
+//
+// Rules of what happens when: docs/protocol.md, "Sessions".
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "crosslink/awaitable.hpp"
+#include "crosslink/engine.hpp"
+#include "crosslink/source.hpp"
+
+namespace crosslink {
+
+struct DatabaseSourceOptions {
+  /// Own "cluster/database".
+  std::string name;
+  /// Of a database that is a mirror itself: its source's chain (MirrorFacts::chain). Absent: a root. Any thread.
+  std::function<std::vector<std::string>()> upstream_chain;
+  /// Of a database that is a mirror itself: how old its data is (Mirror::lag). Absent: a root. Any thread.
+  std::function<std::optional<std::chrono::microseconds>()> upstream_lag;
+  /// Certificate names of mirrors in sync mode.
+  std::vector<std::string> sync_mirrors;
+  std::uint64_t entry_bytes_max = entry_bytes_max_default;
+  /// Sent to one mirror and not yet acknowledged as applied or stored.
+  std::uint64_t in_flight_bytes_max = 64ull * 1024 * 1024;
+  /// Recent entries kept encoded, for all mirrors together.
+  std::uint64_t ring_bytes_max = 16ull * 1024 * 1024;
+  std::uint32_t snapshots_per_minute_max = 6, verifies_per_minute_max = 6;  ///< per mirror
+  /// A mirror said how far it is. On the mirror's session's executor; must not block.
+  std::function<void(const std::vector<std::string>& peer_names, Lsn applied, Lsn durable)> on_mirror_at;
+};
+
+/// Thread safe.
+class DatabaseSource {
+ public:
+  /// `engine` (and `verifiable`, which may be null: verify is then refused) must outlive every serve(); its calls are
+  /// made on `engine_executor`, except source_state(), which must be quick. Takes over engine.watch_head.
+  DatabaseSource(SourceEngine& engine, VerifiableEngine* verifiable, boost::asio::any_io_executor engine_executor,
+                 DatabaseSourceOptions options);
+  /// Precondition: no serve() runs.
+  ~DatabaseSource();
+  DatabaseSource(const DatabaseSource&) = delete;
+  DatabaseSource& operator=(const DatabaseSource&) = delete;
+
+  /// One mirror's session, until it ends. Call on a strand or a single thread, as MirrorAcceptor does. Returns without
+  /// error when the mirror left; else what ended the session; Cancelled by cancellation.
+  Task<void> serve(AcceptedMirror& mirror);
+  /// Ends every session and forgets what was kept of the log. Call before any change of the history (restamp, restore,
+  /// a new snapshot switched in); mirrors come back by themselves.
+  void end_sessions();
+  std::size_t sessions() const;
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace crosslink

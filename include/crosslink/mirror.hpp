@@ -1,0 +1,102 @@
+// A mirror of one database: link, session and engine together, from the first dial to promotion.
+//
+//   1. make a CrossClusterLink (link.hpp) and have a MirrorEngine (engine.hpp; memory_engine.hpp is one)
+//   2. Mirror mirror(std::move(link), engine, engine_threads); co_spawn(..., mirror.run(), ...)
+//   3. status(), lag(); pause(), resume(), resync(), verify(); promote() makes it a database of its own
+//
+// Rules of what happens when: docs/protocol.md, "Sessions".
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "crosslink/awaitable.hpp"
+#include "crosslink/engine.hpp"
+#include "crosslink/link.hpp"
+#include "crosslink/status.hpp"
+#include "crosslink/verify.hpp"
+
+namespace crosslink {
+
+struct MirrorOptions {
+  /// Own "cluster/database". A source whose chain contains it is refused: a loop.
+  std::string name;
+  /// Demand sync mode: a source that does not name this mirror in sync_mirrors answers NotAuthorized.
+  bool sync = false;
+  /// A source that lost its tail or was restored: bootstrap anew instead of Halted. Not with sync.
+  bool resync_when_source_behind = false;
+  /// Smallest lag limit that readers demand; probes are as frequent as it needs.
+  std::optional<std::chrono::milliseconds> max_lag;
+  std::uint64_t entry_bytes_max = entry_bytes_max_default;
+  /// Received and not yet applied or stored, at most; the source holds back at it.
+  std::uint64_t in_flight_bytes_max = 64ull * 1024 * 1024;
+  /// Called on an engine thread before a received snapshot replaces the data: DatabaseSource::end_sessions of a
+  /// database that is offered to mirrors itself.
+  std::function<void()> before_history_change;
+  /// Offer zstd for batches of the log.
+  bool zstd = true;
+};
+
+/// What is known of a mirror at one moment.
+struct MirrorFacts {
+  std::optional<Position> position;  ///< absent: no data yet
+  Lsn durable;
+  std::uint64_t bootstraps = 0;           ///< snapshots switched in, the first one included
+  std::uint64_t held_bytes = 0;           ///< received, neither applied nor stored yet
+  std::vector<std::string> chain;         ///< the source's, up to the root; empty before the first session
+  std::optional<MirrorError> last_error;  ///< of the link or the session
+  std::optional<PromotedFrom> promoted_from;
+};
+
+/// Thread safe. Everything but run() and verify() returns at once.
+class Mirror {
+ public:
+  /// `engine` (and `verifiable`, which may be null: then verify() is refused) must outlive run(); its calls are made on
+  /// `engine_executor`, never on the caller's.
+  Mirror(std::unique_ptr<CrossClusterLink> link, MirrorEngine& engine, VerifiableEngine* verifiable,
+         boost::asio::any_io_executor engine_executor, MirrorOptions options = {});
+  /// Precondition: run() has ended.
+  ~Mirror();
+  Mirror(const Mirror&) = delete;
+  Mirror& operator=(const Mirror&) = delete;
+
+  /// Dials, bootstraps, follows, reconnects, until stop() or cancellation: then it ends the link, awaits what the
+  /// engine is doing, and returns. Goes on after promotion until stop(). Call once. Errors: Cancelled, by cancellation
+  /// only.
+  Task<void> run();
+  void stop();
+
+  MirrorStatus status() const;
+  /// An upper bound of how old the data is; absent: unknown.
+  std::optional<std::chrono::microseconds> lag() const;
+  MirrorFacts facts() const;
+  const CrossClusterLink& link() const;
+
+  /// Keeps the link but stops the log and snapshots. Errors: MirrorPromoted.
+  Result<void> pause();
+  /// Ends a pause or a halt; the source is asked again. Errors: MirrorPromoted.
+  Result<void> resume();
+  /// Bootstraps anew; the present data stays readable until then. Errors: MirrorPromoted.
+  Result<void> resync();
+  /// Bytes per second that the source may send; 0: no limit. Errors: MirrorPromoted.
+  Result<void> set_bandwidth(std::uint64_t bytes_per_s);
+  /// Ends the link, applies what was received whole, opens the database for writes. Again: the first result. Errors:
+  /// Configuration when there is no consistent data to promote; Storage; Cancelled by cancellation, and when run()
+  /// ends first. Needs run() to be running.
+  Task<PromotedFrom> promote();
+  /// Compares this mirror with its source at one LSN. Errors: Busy while one runs; Configuration when it is not
+  /// following; MirrorPromoted; Cancelled as for promote().
+  Task<VerifyResult> verify();
+
+ private:
+  struct Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace crosslink

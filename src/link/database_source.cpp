@@ -1,0 +1,451 @@
+#include "crosslink/database_source.hpp"
+
+#include <atomic>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
+#include <list>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "core/source_session.hpp"
+#include "core/verify_compare.hpp"
+#include "link/engine_call.hpp"
+#include "link/log_ring.hpp"
+#include "link/session_stream.hpp"
+#include "link/software.hpp"
+#include "link/task_group.hpp"
+#include "link/with_timeout.hpp"
+
+namespace crosslink {
+
+namespace action = core::source_action;
+using core::SourceSession;
+
+namespace {
+
+/// One mirror's session: the machine decides, this carries it out. Everything on one strand but head_moved().
+class ServedMirror : public std::enable_shared_from_this<ServedMirror> {
+ public:
+  struct Shared {
+    SourceEngine* engine;
+    VerifiableEngine* verifiable;
+    link::LogRing* ring;
+    const DatabaseSourceOptions* options;
+  };
+  ServedMirror(Shared shared, AcceptedMirror& mirror, boost::asio::any_io_executor strand,
+               const boost::asio::any_io_executor& engine_executor);
+
+  static Task<void> run(std::shared_ptr<ServedMirror> self);
+  /// From any thread.
+  void head_moved();
+  void end();
+
+ private:
+  using Stream = link::SessionStream;
+  using StreamPointer = std::shared_ptr<Stream>;
+  static awaitable<void> read_frames(std::shared_ptr<ServedMirror> self, StreamPointer stream);
+  static awaitable<void> write_frames(std::shared_ptr<ServedMirror> self, StreamPointer stream);
+  static awaitable<void> ask(std::shared_ptr<ServedMirror> self, core::SourceAction question);
+  static awaitable<void> close(std::shared_ptr<ServedMirror> self, action::Close wish);
+
+  template <class Tell>
+  void tell(Tell&& what);
+  void pump();
+  void carry_out(core::SourceAction& wish);
+  void send(action::Send& frame);
+  void wake_at(core::Instant at);
+  void take_in(IncomingStream incoming);
+  core::SourceNow read_now() const;
+  std::string holder() const;
+  template <class Work>
+  auto on_engine(Work work) {
+    return link::call_engine(engine_strand_, std::move(work));
+  }
+
+  const Shared shared_;
+  AcceptedMirror* const mirror_;
+  const boost::asio::any_io_executor strand_;
+  /// Engine calls of one session keep their order.
+  const boost::asio::any_io_executor engine_strand_;
+  link::TaskGroup group_;
+  boost::asio::steady_timer timer_;
+  std::optional<core::Instant> timer_at_;
+  std::map<core::StreamToken, StreamPointer> streams_;
+  core::StreamToken last_token_ = 0;
+  std::unique_ptr<SourceSession> session_;
+  std::shared_ptr<SnapshotReader> reader_;
+  std::shared_ptr<const DataView> view_;
+  std::optional<MirrorError> ended_with_;
+  std::size_t writers_ = 0;
+  link::Signal writer_ended_;
+  std::atomic<bool> head_pending_ = false;
+};
+
+core::SourceSessionConfig session_config(const DatabaseSourceOptions& options, const AcceptedMirror& mirror) {
+  core::SourceSessionConfig config;
+  config.software = link::software;
+  config.chain = {options.name};
+  if (options.upstream_chain) {
+    for (auto& above : options.upstream_chain())
+      config.chain.push_back(std::move(above));
+  }
+  for (const auto& name : mirror.peer_names) {
+    for (const auto& named : options.sync_mirrors)
+      config.sync_named = config.sync_named || equal_ignoring_case(name, named);
+  }
+  config.entry_bytes_max = options.entry_bytes_max;
+  config.in_flight_bytes_max = options.in_flight_bytes_max;
+  config.snapshots_per_minute_max = options.snapshots_per_minute_max;
+  config.verifies_per_minute_max = options.verifies_per_minute_max;
+  return config;
+}
+
+ServedMirror::ServedMirror(Shared shared, AcceptedMirror& mirror, boost::asio::any_io_executor strand,
+                           const boost::asio::any_io_executor& engine_executor)
+    : shared_(shared),
+      mirror_(&mirror),
+      strand_(std::move(strand)),
+      engine_strand_(boost::asio::make_strand(engine_executor)),
+      group_(strand_),
+      timer_(strand_) {}
+
+std::string ServedMirror::holder() const {
+  return mirror_->peer_names.front() + "/" + mirror_->hello.source_database_id.str();
+}
+
+core::SourceNow ServedMirror::read_now() const {
+  core::SourceNow now{shared_.engine->source_state(), core::Duration(0)};
+  if (now.state.role == DatabaseRole::mirror)
+    now.upstream_lag = shared_.options->upstream_lag ? shared_.options->upstream_lag() : std::nullopt;
+  return now;
+}
+
+// --- run
+// -----------------------------------------------------------------------------------------------------------------
+
+Task<void> ServedMirror::run(std::shared_ptr<ServedMirror> self) {
+  Result<void> outcome;
+  for (;;) {
+    auto incoming = co_await self->mirror_->accept_stream();
+    if (!incoming) {
+      outcome = incoming.error();
+      break;
+    }
+    self->take_in(*std::move(incoming));
+  }
+  if (self->session_) self->tell([](SourceSession& session, core::Instant now) { session.end(now); });
+  self->timer_.cancel();
+  for (const auto& [token, stream] : self->streams_)
+    stream->drop();
+  self->group_.cancel();
+  co_await self->group_.drain();
+  self->shared_.engine->unpin(self->holder());
+  if (self->ended_with_) co_return *self->ended_with_;
+  if (outcome.error().transport_cause() == TransportCause::closed_by_peer &&
+      self->mirror_->connection.close_code() == normal_close_code) {
+    co_return Result<void>{};
+  }
+  co_return outcome;
+}
+
+void ServedMirror::take_in(IncomingStream incoming) {
+  const auto token = ++last_token_;
+  const auto now = link::session_now();
+  if (!session_) {
+    session_ = std::make_unique<SourceSession>(
+        session_config(*shared_.options, *mirror_), [this] { return read_now(); }, token, now);
+    static_cast<void>(incoming.stream.send.set_priority(quic::priority_control));  // an end is seen by the reader
+  }
+  auto stream = std::make_shared<Stream>(token, std::move(incoming.stream));
+  streams_.emplace(token, stream);
+  group_.spawn(write_frames(shared_from_this(), stream));
+  tell([&](SourceSession& session, core::Instant at) {
+    session.on_frame(token, incoming.request.kind, incoming.request.payload, at);
+  });
+  group_.spawn(read_frames(shared_from_this(), std::move(stream)));
+}
+
+template <class Tell>
+void ServedMirror::tell(Tell&& what) {
+  if (session_->closed()) return;
+  what(*session_, link::session_now());
+  pump();
+}
+
+void ServedMirror::pump() {
+  for (;;) {
+    auto actions = session_->take_actions();
+    if (actions.empty()) return;
+    for (auto& wish : actions)
+      carry_out(wish);
+  }
+}
+
+void ServedMirror::carry_out(core::SourceAction& wish) {
+  if (auto* frame = std::get_if<action::Send>(&wish)) {
+    send(*frame);
+  } else if (const auto* end = std::get_if<action::EndStream>(&wish)) {
+    const auto found = streams_.find(end->stream);
+    if (found == streams_.end()) return;
+    found->second->drop();
+    streams_.erase(found);
+  } else if (const auto* closing = std::get_if<action::Close>(&wish)) {
+    group_.spawn(close(shared_from_this(), *closing));
+  } else if (std::holds_alternative<action::CloseSnapshot>(wish)) {
+    reader_.reset();
+  } else if (std::holds_alternative<action::CloseView>(wish)) {
+    view_.reset();
+  } else if (const auto* at = std::get_if<action::MirrorAt>(&wish)) {
+    if (shared_.options->on_mirror_at) shared_.options->on_mirror_at(mirror_->peer_names, at->applied, at->durable);
+  } else if (const auto* wake = std::get_if<action::Wake>(&wish)) {
+    wake_at(wake->at);
+  } else {
+    group_.spawn(ask(shared_from_this(), std::move(wish)));
+  }
+}
+
+void ServedMirror::send(action::Send& frame) {
+  const auto found = streams_.find(frame.stream);
+  if (found == streams_.end()) return;
+  link::SessionStream::Outgoing outgoing;
+  outgoing.buffers.emplace_back(std::move(frame.head));
+  if (frame.data) {
+    outgoing.bulk = true;
+    outgoing.buffers.emplace_back(frame.data, std::span(*frame.data).subspan(frame.data_at, frame.data_bytes));
+  }
+  found->second->send(std::move(outgoing));
+}
+
+void ServedMirror::wake_at(core::Instant at) {
+  if (timer_at_ && *timer_at_ <= at) return;
+  timer_at_ = at;
+  timer_.expires_at(std::chrono::steady_clock::time_point(at));
+  timer_.async_wait([weak = weak_from_this(), at](boost::system::error_code error) {
+    const auto self = weak.lock();
+    if (error || !self || self->timer_at_ != at) return;
+    self->timer_at_.reset();
+    self->tell([](SourceSession& session, core::Instant now) { session.on_time(now); });
+  });
+}
+
+void ServedMirror::head_moved() {
+  if (head_pending_.exchange(true)) return;
+  boost::asio::post(strand_, [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self || !self->session_) return;
+    self->head_pending_ = false;
+    self->tell([&](SourceSession& session, core::Instant now) { session.on_head({}, now); });
+  });
+}
+
+void ServedMirror::end() {
+  boost::asio::post(strand_, [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    if (!self->session_) return self->mirror_->connection.close(normal_close_code);
+    self->tell([](SourceSession& session, core::Instant now) { session.end(now); });
+  });
+}
+
+// --- streams
+// -------------------------------------------------------------------------------------------------------------
+
+awaitable<void> ServedMirror::write_frames(std::shared_ptr<ServedMirror> self, StreamPointer stream) {
+  ++self->writers_;
+  const auto token = stream->token();
+  auto on_written = [self, token] {
+    self->tell([token](SourceSession& session, core::Instant now) { session.on_written(token, now); });
+  };
+  co_await stream->write_all(std::move(on_written));
+  --self->writers_;
+  self->writer_ended_.notify();
+}
+
+awaitable<void> ServedMirror::read_frames(std::shared_ptr<ServedMirror> self, StreamPointer stream) {
+  const auto token = stream->token();
+  for (;;) {
+    auto frame = co_await stream->read();
+    if (stream->dropped()) co_return;
+    if (!frame) {
+      if (self->mirror_->connection.end_reason() || frame.error().kind() == ErrorKind::Cancelled) co_return;
+      self->streams_.erase(token);
+      stream->finish();
+      self->tell([token](SourceSession& session, core::Instant now) { session.on_stream_end(token, now); });
+      co_return;
+    }
+    self->tell(
+        [&](SourceSession& session, core::Instant now) { session.on_frame(token, frame->kind, frame->payload, now); });
+  }
+}
+
+awaitable<void> ServedMirror::close(std::shared_ptr<ServedMirror> self, action::Close wish) {
+  self->ended_with_ = wish.error;
+  for (const auto& [token, stream] : self->streams_)
+    stream->drop();
+  // What was said last, the reason above all, is let out first.
+  auto flush = [](std::shared_ptr<ServedMirror> session) -> Task<void> {
+    link::Signal::Heard heard = 0;
+    while (session->writers_ > 0) {
+      const bool woken = co_await session->writer_ended_.wait(heard);
+      if (!woken) co_return MirrorError::cancelled("closing a session");
+    }
+    co_return Result<void>{};
+  };
+  auto flushing = flush(self);
+  auto late = MirrorError::timeout("a session's last frames were not taken in time");
+  const auto flushed = co_await link::with_timeout(std::move(flushing), refusal_linger, std::move(late));
+  static_cast<void>(flushed);  // it is closed all the same
+  self->mirror_->connection.close(wish.code);
+}
+
+// --- the engine
+// ----------------------------------------------------------------------------------------------------------
+
+awaitable<void> ServedMirror::ask(std::shared_ptr<ServedMirror> self, core::SourceAction question) {
+  auto* const engine = self->shared_.engine;
+  if (const auto* log = std::get_if<action::ReadLog>(&question)) {
+    auto work = [ring = self->shared_.ring, log] { return ring->read(log->after, log->bytes_max, log->zstd); };
+    auto calling = self->on_engine(std::move(work));
+    auto piece = co_await std::move(calling);
+    self->tell(
+        [&](SourceSession& session, core::Instant now) { session.on_log(log->question, std::move(piece), now); });
+  } else if (const auto* proof = std::get_if<action::Prove>(&question)) {
+    auto work = [engine, proof] { return engine->prove(proof->last_entry, proof->at); };
+    auto calling = self->on_engine(std::move(work));
+    auto answer = co_await std::move(calling);
+    self->tell([&](SourceSession& session, core::Instant now) { session.on_proof(proof->question, answer, now); });
+  } else if (const auto* pin = std::get_if<action::Pin>(&question)) {
+    auto work = [engine, pin, who = self->holder()] {
+      engine->pin(who, pin->from);
+      return true;
+    };
+    auto calling = self->on_engine(std::move(work));
+    co_await std::move(calling);
+  } else if (std::holds_alternative<action::Unpin>(question)) {
+    auto work = [engine, who = self->holder()] {
+      engine->unpin(who);
+      return true;
+    };
+    auto calling = self->on_engine(std::move(work));
+    co_await std::move(calling);
+  } else if (const auto* open = std::get_if<action::OpenSnapshot>(&question)) {
+    auto work = [engine, open] { return engine->open_snapshot(open->formats, open->wanted); };
+    auto calling = self->on_engine(std::move(work));
+    auto reader = co_await std::move(calling);
+    const auto facts = reader ? Result<SnapshotFacts>((*reader)->facts()) : Result<SnapshotFacts>(reader.error());
+    self->tell([&](SourceSession& session, core::Instant now) {
+      if (session.on_snapshot(open->question, facts, now)) self->reader_ = *reader;
+    });
+  } else if (const auto* read = std::get_if<action::ReadSnapshot>(&question)) {
+    auto work = [reader = self->reader_, read]() -> Result<SnapshotReader::Piece> {
+      if (!reader) return MirrorError::configuration("no snapshot is open");
+      return reader->read(read->offset, read->bytes_max);
+    };
+    auto calling = self->on_engine(std::move(work));
+    auto piece = co_await std::move(calling);
+    self->tell([&](SourceSession& session, core::Instant now) {
+      session.on_snapshot_piece(read->question, std::move(piece), now);
+    });
+  } else if (const auto* view = std::get_if<action::OpenView>(&question)) {
+    auto work = [verifiable = self->shared_.verifiable]() -> Result<std::shared_ptr<const DataView>> {
+      if (verifiable == nullptr)
+        return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us, "this database cannot be verified");
+      return verifiable->view();
+    };
+    auto calling = self->on_engine(std::move(work));
+    auto opened = co_await std::move(calling);
+    const auto at = opened ? Result<Lsn>((*opened)->lsn()) : Result<Lsn>(opened.error());
+    self->tell([&](SourceSession& session, core::Instant now) {
+      if (session.on_view(view->question, at, now)) self->view_ = *opened;
+    });
+  } else if (const auto* digest = std::get_if<action::DigestRange>(&question)) {
+    const auto seen = self->view_;
+    if (!seen) co_return;
+    auto work = [seen, digest] { return core::digest_range(*seen, digest->range); };
+    auto calling = self->on_engine(std::move(work));
+    auto answer = co_await std::move(calling);
+    self->tell([&](SourceSession& session, core::Instant now) { session.on_digest(digest->question, answer, now); });
+  } else if (const auto* keys = std::get_if<action::ListKeys>(&question)) {
+    const auto seen = self->view_;
+    if (!seen) co_return;
+    auto work = [seen, keys] { return core::list_keys(*seen, keys->range); };
+    auto calling = self->on_engine(std::move(work));
+    auto answer = co_await std::move(calling);
+    self->tell([&](SourceSession& session, core::Instant now) { session.on_keys(keys->question, answer, now); });
+  }
+}
+
+}  // namespace
+
+// --- the database
+// --------------------------------------------------------------------------------------------------------
+
+struct DatabaseSource::Impl {
+  Impl(SourceEngine& own_engine, VerifiableEngine* own_verifiable, boost::asio::any_io_executor executor,
+       DatabaseSourceOptions chosen)
+      : engine(&own_engine),
+        verifiable(own_verifiable),
+        engine_executor(std::move(executor)),
+        options(std::move(chosen)),
+        ring(own_engine, options.ring_bytes_max) {}
+
+  std::vector<std::shared_ptr<ServedMirror>> now_served() {
+    const std::scoped_lock lock(mutex);
+    return {served.begin(), served.end()};
+  }
+
+  SourceEngine* const engine;
+  VerifiableEngine* const verifiable;
+  const boost::asio::any_io_executor engine_executor;
+  const DatabaseSourceOptions options;
+  link::LogRing ring;
+  std::mutex mutex;
+  std::list<std::shared_ptr<ServedMirror>> served;
+};
+
+DatabaseSource::DatabaseSource(SourceEngine& engine, VerifiableEngine* verifiable,
+                               boost::asio::any_io_executor engine_executor, DatabaseSourceOptions options)
+    : impl_(std::make_shared<Impl>(engine, verifiable, std::move(engine_executor), std::move(options))) {
+  engine.watch_head([weak = std::weak_ptr<Impl>(impl_)](Lsn) {
+    const auto impl = weak.lock();
+    if (!impl) return;
+    for (const auto& one : impl->now_served())
+      one->head_moved();
+  });
+}
+
+DatabaseSource::~DatabaseSource() { impl_->engine->watch_head({}); }
+
+Task<void> DatabaseSource::serve(AcceptedMirror& mirror) {
+  auto work = [](std::shared_ptr<Impl> impl, AcceptedMirror& accepted) -> Task<void> {
+    auto executor = co_await boost::asio::this_coro::executor;
+    const ServedMirror::Shared shared{impl->engine, impl->verifiable, &impl->ring, &impl->options};
+    const auto served = std::make_shared<ServedMirror>(shared, accepted, std::move(executor), impl->engine_executor);
+    std::list<std::shared_ptr<ServedMirror>>::iterator place;
+    {
+      const std::scoped_lock lock(impl->mutex);
+      place = impl->served.insert(impl->served.end(), served);
+    }
+    auto running = ServedMirror::run(served);
+    auto ended = co_await std::move(running);
+    const std::scoped_lock lock(impl->mutex);
+    impl->served.erase(place);
+    co_return ended;
+  };
+  return work(impl_, mirror);
+}
+
+void DatabaseSource::end_sessions() {
+  impl_->ring.clear();
+  for (const auto& one : impl_->now_served())
+    one->end();
+}
+
+std::size_t DatabaseSource::sessions() const {
+  const std::scoped_lock lock(impl_->mutex);
+  return impl_->served.size();
+}
+
+}  // namespace crosslink

@@ -1,0 +1,561 @@
+#include "crosslink/mirror.hpp"
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "core/mirror_machine.hpp"
+#include "link/engine_call.hpp"
+#include "link/session_stream.hpp"
+#include "link/software.hpp"
+#include "link/stop_event.hpp"
+#include "link/task_group.hpp"
+
+namespace crosslink {
+
+namespace action = core::mirror_action;
+using core::MirrorMachine;
+
+namespace {
+
+core::MirrorMachineConfig machine_config(const MirrorOptions& options) {
+  core::MirrorMachineConfig config;
+  config.software = link::software;
+  config.self = options.name;
+  config.sync = options.sync;
+  config.resync_when_source_behind = options.resync_when_source_behind;
+  config.entry_bytes_max = options.entry_bytes_max;
+  config.in_flight_bytes_max = options.in_flight_bytes_max;
+  config.zstd = options.zstd;
+  config.max_lag = options.max_lag;
+  return config;
+}
+
+}  // namespace
+
+// The machine decides, this carries it out. The machine is guarded by `mutex`, everything else is touched on run()'s
+// strand only. The mutex is never held over a wait or a call of the engine.
+struct Mirror::Impl : std::enable_shared_from_this<Impl> {
+  using Stream = link::SessionStream;
+  /// One connection's streams.
+  struct Session {
+    explicit Session(quic::Connection own) : connection(std::move(own)) {}
+    quic::Connection connection;
+    std::map<core::StreamToken, std::shared_ptr<Stream>> streams;
+    bool bulk_allowed = true;
+    std::map<core::StreamToken, std::shared_ptr<link::Signal>> readers;  ///< woken when bulk is allowed again
+    std::optional<core::Instant> round_trip_read_at;
+  };
+  using SessionPointer = std::shared_ptr<Session>;
+
+  Impl(std::unique_ptr<CrossClusterLink> own_link, MirrorEngine& own_engine, VerifiableEngine* own_verifiable,
+       boost::asio::any_io_executor executor, const MirrorOptions& chosen)
+      : link(std::move(own_link)),
+        engine(&own_engine),
+        verifiable(own_verifiable),
+        engine_executor(std::move(executor)),
+        options(chosen),
+        machine(machine_config(chosen), own_engine.mirror_state(), own_engine.traits(), fragments,
+                link::session_now()) {}
+
+  static Task<void> run(std::shared_ptr<Impl> self);
+  static awaitable<void> dial(std::shared_ptr<Impl> self, action::Dial wish);
+  static awaitable<void> watch(std::shared_ptr<Impl> self, SessionPointer session);
+  static awaitable<void> serve_stream(std::shared_ptr<Impl> self, SessionPointer session,
+                                      std::shared_ptr<Stream> stream);
+  static awaitable<void> read_frames(std::shared_ptr<Impl> self, SessionPointer session,
+                                     std::shared_ptr<Stream> stream);
+  static awaitable<void> call(std::shared_ptr<Impl> self, core::MirrorAction wish);
+  static awaitable<void> ask_view(std::shared_ptr<Impl> self, core::MirrorAction question);
+
+  /// Tells the machine something, then does what it says.
+  template <class Tell>
+  void tell(Tell&& what);
+  void pump();
+  void carry_out(core::MirrorAction& wish);
+  void send(action::Send& frame);
+  void drop(core::StreamToken token);
+  void allow_bulk(bool allowed);
+  void close_link();
+  void lost(const SessionPointer& session, const MirrorError& why);
+  void wake_at(core::Instant at);
+  Result<core::EngineAnswer> carry_out_on_engine(const core::MirrorAction& wish);
+  template <class Command>
+  Result<void> command(Command&& what);
+  void note_round_trip(const SessionPointer& session);
+
+  const std::unique_ptr<CrossClusterLink> link;
+  MirrorEngine* const engine;
+  VerifiableEngine* const verifiable;
+  const boost::asio::any_io_executor engine_executor;
+  const MirrorOptions options;
+  core::MemoryFragmentStore fragments;
+
+  mutable std::mutex mutex;
+  mutable MirrorMachine machine;
+  std::optional<boost::asio::any_io_executor> strand;  ///< while run() runs
+  std::optional<VerifyResult> verify_result;
+  link::Signal verify_ended, promotion_ended;
+  bool stopping = false, ended = false;
+
+  link::Signal progress;  ///< something may have ended that run() waits for
+  std::optional<link::TaskGroup> group;
+  std::optional<boost::asio::steady_timer> timer;
+  std::optional<core::Instant> timer_at;
+  SessionPointer session;
+  std::shared_ptr<boost::asio::cancellation_signal> dialing;
+  std::shared_ptr<const DataView> view;
+};
+
+// --- run
+// -----------------------------------------------------------------------------------------------------------------
+
+Task<void> Mirror::Impl::run(std::shared_ptr<Impl> self) {
+  auto executor = co_await boost::asio::this_coro::executor;
+  self->group.emplace(executor);
+  self->timer.emplace(executor);
+  {
+    const std::scoped_lock lock(self->mutex);
+    self->strand = executor;
+  }
+  self->tell([](MirrorMachine& told, core::Instant now) { told.on_time(now); });
+  bool cancelled = false;
+  link::Signal::Heard heard = 0;
+  for (;;) {
+    {
+      const std::scoped_lock lock(self->mutex);
+      if (self->stopping && self->machine.idle()) break;
+    }
+    const bool woken = co_await self->progress.wait(heard);
+    if (woken) continue;
+    cancelled = true;
+    co_await boost::asio::this_coro::reset_cancellation_state(boost::asio::disable_cancellation());
+    self->tell([&](MirrorMachine& told, core::Instant now) {
+      self->stopping = true;
+      told.stop(now);
+    });
+  }
+  self->timer->cancel();
+  self->link->close();
+  self->group->cancel();
+  co_await self->group->drain();
+  {
+    const std::scoped_lock lock(self->mutex);
+    self->strand.reset();
+    self->ended = true;
+  }
+  self->verify_ended.notify();
+  self->promotion_ended.notify();
+  if (cancelled) co_return MirrorError::cancelled("mirroring a database");
+  co_return Result<void>{};
+}
+
+template <class Tell>
+void Mirror::Impl::tell(Tell&& what) {
+  {
+    const std::scoped_lock lock(mutex);
+    what(machine, link::session_now());
+  }
+  pump();
+}
+
+void Mirror::Impl::pump() {
+  for (;;) {
+    std::vector<core::MirrorAction> actions;
+    {
+      const std::scoped_lock lock(mutex);
+      actions = machine.take_actions();
+      if (auto result = machine.take_verify_result()) {
+        verify_result = std::move(result);
+        verify_ended.notify();
+      }
+    }
+    if (actions.empty()) break;
+    for (auto& wish : actions)
+      carry_out(wish);
+  }
+  progress.notify();
+  promotion_ended.notify();
+}
+
+void Mirror::Impl::carry_out(core::MirrorAction& wish) {
+  if (const auto* wanted = std::get_if<action::Dial>(&wish)) {
+    group->spawn(dial(shared_from_this(), *wanted));
+  } else if (std::holds_alternative<action::CloseLink>(wish)) {
+    close_link();
+  } else if (auto* frame = std::get_if<action::Send>(&wish)) {
+    send(*frame);
+  } else if (const auto* dropped = std::get_if<action::DropStream>(&wish)) {
+    drop(dropped->stream);
+  } else if (const auto* bulk = std::get_if<action::ReadBulk>(&wish)) {
+    allow_bulk(bulk->allowed);
+  } else if (std::holds_alternative<action::Progress>(wish)) {
+    link->note_progress();
+  } else if (const auto* wake = std::get_if<action::Wake>(&wish)) {
+    wake_at(wake->at);
+  } else if (std::holds_alternative<action::CloseView>(wish)) {
+    view.reset();
+  } else if (std::holds_alternative<action::DigestRange>(wish) || std::holds_alternative<action::ListKeys>(wish)) {
+    group->spawn(ask_view(shared_from_this(), std::move(wish)));
+  } else {
+    group->spawn(call(shared_from_this(), std::move(wish)));
+  }
+}
+
+void Mirror::Impl::wake_at(core::Instant at) {
+  if (timer_at && *timer_at <= at) return;
+  timer_at = at;
+  timer->expires_at(std::chrono::steady_clock::time_point(at));
+  timer->async_wait([weak = weak_from_this(), at](boost::system::error_code error) {
+    const auto self = weak.lock();
+    if (error || !self || self->timer_at != at) return;
+    self->timer_at.reset();
+    self->tell([](MirrorMachine& told, core::Instant now) { told.on_time(now); });
+  });
+}
+
+// --- the link
+// ------------------------------------------------------------------------------------------------------------
+
+awaitable<void> Mirror::Impl::dial(std::shared_ptr<Impl> self, action::Dial wish) {
+  // CloseLink ends a dial; the group's own cancellation ends it by closing the link.
+  auto closed = std::make_shared<link::StopEvent>();
+  auto signal = std::make_shared<boost::asio::cancellation_signal>();
+  self->dialing = signal;
+  signal->slot().assign([closed](boost::asio::cancellation_type) { closed->set(); });
+  auto connecting = wish.reconnect ? self->link->schedule_reconnect(wish.applied) : self->link->connect(wish.applied);
+  auto stopped = link::when_set(*closed, MirrorError::cancelled("dialling"));
+  const auto ack = co_await link::interruptible(std::move(connecting), std::move(stopped));
+  const bool ours = self->dialing == signal;
+  if (ours) self->dialing.reset();
+  auto connection = ack ? self->link->connection() : std::nullopt;
+  if (!ours || !connection) {
+    // Given up meanwhile: a connection that came about all the same is not wanted.
+    if (connection) connection->close(normal_close_code);
+    const auto error = ack ? MirrorError::not_connected("the link") : ack.error();
+    self->tell([&](MirrorMachine& told, core::Instant now) {
+      if (ours) {
+        told.on_dial_failed(error, now);
+      } else {
+        told.on_disconnected(error, now);
+      }
+    });
+    co_return;
+  }
+  self->session = std::make_shared<Session>(*std::move(connection));
+  self->group->spawn(watch(self, self->session));
+  self->tell([](MirrorMachine& told, core::Instant now) { told.on_connected(now); });
+}
+
+awaitable<void> Mirror::Impl::watch(std::shared_ptr<Impl> self, SessionPointer session) {
+  const auto ended = co_await session->connection.closed();
+  const auto reason = session->connection.end_reason();
+  self->lost(session, reason ? *reason : ended ? MirrorError::not_connected("the link") : ended.error());
+}
+
+void Mirror::Impl::lost(const SessionPointer& lost_session, const MirrorError& why) {
+  if (session != lost_session) return;
+  session.reset();
+  view.reset();
+  for (const auto& [token, stream] : lost_session->streams)
+    stream->drop();
+  for (const auto& [token, reader] : lost_session->readers)
+    reader->notify();
+  tell([&](MirrorMachine& told, core::Instant now) { told.on_disconnected(why, now); });
+}
+
+void Mirror::Impl::close_link() {
+  if (auto signal = std::exchange(dialing, nullptr)) {
+    signal->emit(boost::asio::cancellation_type::terminal);  // dial() says on_disconnected
+    return;
+  }
+  if (!session) {
+    tell([](MirrorMachine& told, core::Instant now) {
+      told.on_disconnected(MirrorError::not_connected("the link"), now);
+    });
+    return;
+  }
+  // What was sent on its streams, a reason perhaps, is queued before: the transport sends it with the close or drops
+  // it.
+  session->connection.close(normal_close_code);
+}
+
+// --- streams
+// -------------------------------------------------------------------------------------------------------------
+
+void Mirror::Impl::send(action::Send& frame) {
+  if (!session) return;
+  auto& stream = session->streams[frame.stream];
+  const bool fresh = !stream;
+  if (fresh) stream = std::make_shared<Stream>(frame.stream);
+  link::SessionStream::Outgoing outgoing;
+  outgoing.buffers.emplace_back(std::move(frame.frame));
+  stream->send(std::move(outgoing));
+  if (fresh) group->spawn(serve_stream(shared_from_this(), session, stream));
+}
+
+void Mirror::Impl::drop(core::StreamToken token) {
+  if (!session) return;
+  const auto found = session->streams.find(token);
+  if (found == session->streams.end()) return;
+  found->second->drop();
+  session->streams.erase(found);
+  if (const auto reader = session->readers.find(token); reader != session->readers.end()) reader->second->notify();
+}
+
+void Mirror::Impl::allow_bulk(bool allowed) {
+  if (!session) return;
+  session->bulk_allowed = allowed;
+  if (!allowed) return;
+  for (const auto& [token, reader] : session->readers)
+    reader->notify();
+}
+
+awaitable<void> Mirror::Impl::serve_stream(std::shared_ptr<Impl> self, SessionPointer session,
+                                           std::shared_ptr<Stream> stream) {
+  const auto token = stream->token();
+  auto opened = co_await session->connection.open_bidi_stream();
+  if (!opened) {
+    if (session->connection.end_reason() || self->session != session || stream->dropped()) co_return;
+    self->tell([&](MirrorMachine& told, core::Instant now) { told.on_stream_end(token, opened.error(), now); });
+    co_return;
+  }
+  stream->open(*std::move(opened));
+  if (token == MirrorMachine::control_stream) {
+    const auto raised = stream->stream().send.set_priority(quic::priority_control);
+    if (!raised) co_return;  // the connection has ended: watch() says so
+  }
+  self->group->spawn(read_frames(self, session, stream));
+  co_await stream->write_all(nullptr);
+}
+
+awaitable<void> Mirror::Impl::read_frames(std::shared_ptr<Impl> self, SessionPointer session,
+                                          std::shared_ptr<Stream> stream) {
+  const auto token = stream->token();
+  const bool control = token == MirrorMachine::control_stream;
+  const auto resumed = std::make_shared<link::Signal>();
+  session->readers[token] = resumed;
+  link::Signal::Heard heard = 0;
+  const std::shared_ptr<void> gone(nullptr, [session, token](void*) { session->readers.erase(token); });
+  for (;;) {
+    while (!control && !session->bulk_allowed && !stream->dropped()) {
+      const bool woken = co_await resumed->wait(heard);
+      if (!woken) co_return;
+    }
+    auto frame = co_await stream->read();
+    if (self->session != session || stream->dropped()) co_return;
+    if (!frame) {
+      if (session->connection.end_reason() || frame.error().kind() == ErrorKind::Cancelled) co_return;
+      const bool clean = frame.error().transport_cause() == TransportCause::stream_ended_early;
+      const auto error = clean ? std::nullopt : std::optional(frame.error());
+      session->streams.erase(token);
+      stream->finish();
+      self->tell([&](MirrorMachine& told, core::Instant now) { told.on_stream_end(token, error, now); });
+      co_return;
+    }
+    if (control) self->note_round_trip(session);
+    const auto kept = std::make_shared<const std::vector<std::byte>>(std::move(frame->payload));
+    const auto kind = frame->kind;
+    self->tell([&](MirrorMachine& told, core::Instant now) { told.on_frame(token, kind, kept, *kept, now); });
+  }
+}
+
+void Mirror::Impl::note_round_trip(const SessionPointer& current) {
+  constexpr core::Duration every{1'000'000};
+  const auto now = link::session_now();
+  if (current->round_trip_read_at && now - *current->round_trip_read_at < every) return;
+  current->round_trip_read_at = now;
+  const auto round_trip = current->connection.facts().round_trip;
+  const std::scoped_lock lock(mutex);
+  machine.on_round_trip(round_trip);
+}
+
+// --- the engine
+// ----------------------------------------------------------------------------------------------------------
+
+awaitable<void> Mirror::Impl::call(std::shared_ptr<Impl> self, core::MirrorAction wish) {
+  auto work = [self, wish = std::move(wish)] { return self->carry_out_on_engine(wish); };
+  auto calling = link::call_engine(self->engine_executor, std::move(work));
+  auto answer = co_await std::move(calling);
+  self->tell([&](MirrorMachine& told, core::Instant now) { told.on_engine(std::move(answer), now); });
+}
+
+Result<core::EngineAnswer> Mirror::Impl::carry_out_on_engine(const core::MirrorAction& wish) {
+  core::EngineAnswer answer;
+  Result<void> done;
+  if (const auto* apply = std::get_if<action::Apply>(&wish)) {
+    done = engine->apply(apply->group);
+  } else if (const auto* back = std::get_if<action::StepBack>(&wish)) {
+    done = engine->step_back(back->from);
+  } else if (std::holds_alternative<action::Sync>(wish)) {
+    const auto synced = engine->sync();
+    if (!synced) return synced.error();
+  } else if (const auto* begin = std::get_if<action::BeginSnapshot>(&wish)) {
+    done = engine->begin_snapshot(begin->facts);
+  } else if (const auto* store = std::get_if<action::StoreChunk>(&wish)) {
+    done = engine->store_chunk(store->chunk, store->bytes);
+  } else if (std::holds_alternative<action::CheckSnapshot>(wish)) {
+    const auto check = engine->check_snapshot();
+    if (!check) return check.error();
+    answer.check = *check;
+  } else if (std::holds_alternative<action::SwitchSnapshot>(wish)) {
+    if (options.before_history_change) options.before_history_change();
+    done = engine->switch_snapshot();
+  } else if (std::holds_alternative<action::DropSnapshot>(wish)) {
+    done = engine->drop_snapshot();
+  } else if (std::holds_alternative<action::Promote>(wish)) {
+    const auto promoted = engine->promote(link->source_cluster_id().str(), link->source_database_id().str());
+    if (!promoted) return promoted.error();
+    answer.promoted_from = *promoted;
+  } else if (std::holds_alternative<action::OpenView>(wish)) {
+    auto opened = verifiable->view();
+    if (!opened) return opened.error();
+    view = *std::move(opened);  // read again only after this call has ended
+  }
+  if (!done) return done.error();
+  const auto state = engine->mirror_state();
+  answer.mark = {state.position, state.durable};
+  return answer;
+}
+
+awaitable<void> Mirror::Impl::ask_view(std::shared_ptr<Impl> self, core::MirrorAction question) {
+  const auto seen = self->view;
+  if (!seen) co_return;
+  if (const auto* digest = std::get_if<action::DigestRange>(&question)) {
+    auto work = [seen, range = digest->range] { return core::digest_range(*seen, range); };
+    auto calling = link::call_engine(self->engine_executor, std::move(work));
+    auto answer = co_await std::move(calling);
+    self->tell([&](MirrorMachine& told, core::Instant now) {
+      told.on_digest(digest->question, std::move(answer), now);
+    });
+  } else if (const auto* keys = std::get_if<action::ListKeys>(&question)) {
+    auto work = [seen, range = keys->range] { return core::list_keys(*seen, range); };
+    auto calling = link::call_engine(self->engine_executor, std::move(work));
+    auto answer = co_await std::move(calling);
+    self->tell(
+        [&](MirrorMachine& told, core::Instant now) { told.on_keys(keys->question, std::move(answer), now); });
+  }
+}
+
+// --- the public face
+// -----------------------------------------------------------------------------------------------------
+
+/// Says it to the machine at once; what follows from it is done on the strand.
+template <class Command>
+Result<void> Mirror::Impl::command(Command&& what) {
+  Result<void> said;
+  std::optional<boost::asio::any_io_executor> on;
+  {
+    const std::scoped_lock lock(mutex);
+    said = what(machine, link::session_now());
+    on = strand;
+  }
+  if (on) boost::asio::post(*on, [self = shared_from_this()] { self->pump(); });
+  return said;
+}
+
+Mirror::Mirror(std::unique_ptr<CrossClusterLink> link, MirrorEngine& engine, VerifiableEngine* verifiable,
+               boost::asio::any_io_executor engine_executor, MirrorOptions options)
+    : impl_(std::make_shared<Impl>(std::move(link), engine, verifiable, std::move(engine_executor), options)) {}
+
+Mirror::~Mirror() = default;
+
+Task<void> Mirror::run() { return link::on_own_strand(Impl::run(impl_)); }
+
+void Mirror::stop() {
+  std::optional<boost::asio::any_io_executor> on;
+  {
+    const std::scoped_lock lock(impl_->mutex);
+    impl_->machine.stop(link::session_now());
+    impl_->stopping = true;
+    on = impl_->strand;
+  }
+  if (on) boost::asio::post(*on, [self = impl_] { self->pump(); });
+}
+
+MirrorStatus Mirror::status() const {
+  const std::scoped_lock lock(impl_->mutex);
+  return impl_->machine.status(link::session_now());
+}
+
+std::optional<std::chrono::microseconds> Mirror::lag() const {
+  const std::scoped_lock lock(impl_->mutex);
+  return impl_->machine.lag(link::session_now());
+}
+
+MirrorFacts Mirror::facts() const {
+  const std::scoped_lock lock(impl_->mutex);
+  const auto& machine = impl_->machine;
+  MirrorFacts facts;
+  facts.position = machine.position();
+  facts.durable = machine.durable();
+  facts.bootstraps = machine.bootstraps();
+  facts.held_bytes = machine.held_bytes();
+  if (machine.source()) facts.chain = machine.source()->chain;
+  facts.last_error = machine.last_error();
+  facts.promoted_from = machine.promoted_from();
+  return facts;
+}
+
+const CrossClusterLink& Mirror::link() const { return *impl_->link; }
+
+Result<void> Mirror::pause() {
+  return impl_->command([](MirrorMachine& told, core::Instant now) { return told.pause(now); });
+}
+Result<void> Mirror::resume() {
+  return impl_->command([](MirrorMachine& told, core::Instant now) { return told.resume(now); });
+}
+Result<void> Mirror::resync() {
+  return impl_->command([](MirrorMachine& told, core::Instant now) { return told.resync(now); });
+}
+Result<void> Mirror::set_bandwidth(std::uint64_t bytes_per_s) {
+  return impl_->command(
+      [bytes_per_s](MirrorMachine& told, core::Instant now) { return told.set_bandwidth(bytes_per_s, now); });
+}
+
+Task<PromotedFrom> Mirror::promote() {
+  auto work = [](std::shared_ptr<Impl> self) -> Task<PromotedFrom> {
+    const auto begun = self->command([](MirrorMachine& told, core::Instant now) { return told.promote(now); });
+    if (!begun) co_return begun.error();
+    link::Signal::Heard heard = 0;
+    for (;;) {
+      {
+        const std::scoped_lock lock(self->mutex);
+        if (self->machine.promoted_from()) co_return *self->machine.promoted_from();
+        if (self->ended) co_return MirrorError::cancelled("the promotion: the mirror was stopped");
+        const auto status = self->machine.status(link::session_now());
+        if (status.kind == StatusKind::Halted)
+          co_return MirrorError(ErrorKind::Storage, CausedBy::us, "the promotion failed: " + status.reason);
+      }
+      const bool woken = co_await self->promotion_ended.wait(heard);
+      if (!woken) co_return MirrorError::cancelled("waiting for the promotion");
+    }
+  };
+  return work(impl_);
+}
+
+Task<VerifyResult> Mirror::verify() {
+  auto work = [](std::shared_ptr<Impl> self) -> Task<VerifyResult> {
+    if (self->verifiable == nullptr) co_return MirrorError::configuration("this engine cannot be verified");
+    const auto begun =
+        self->command([](MirrorMachine& told, core::Instant now) { return told.start_verify(now); });
+    if (!begun) co_return begun.error();
+    link::Signal::Heard heard = 0;
+    for (;;) {
+      {
+        const std::scoped_lock lock(self->mutex);
+        if (self->verify_result) co_return *std::exchange(self->verify_result, std::nullopt);
+        if (self->ended) co_return MirrorError::cancelled("the verify: the mirror was stopped");
+      }
+      const bool woken = co_await self->verify_ended.wait(heard);
+      if (!woken) co_return MirrorError::cancelled("waiting for the verify");
+    }
+  };
+  return work(impl_);
+}
+
+}  // namespace crosslink

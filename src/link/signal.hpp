@@ -1,0 +1,41 @@
+// "Something has changed", said from any thread, heard by whoever waits.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+
+#include "crosslink/awaitable.hpp"
+#include "quic/waiter.hpp"
+
+namespace crosslink::link {
+
+/// Each listener keeps a count of its own of what it has heard, so that none takes a change from another.
+class Signal {
+ public:
+  using Heard = std::uint64_t;
+
+  void notify() {
+    const std::scoped_lock lock(mutex_);
+    ++said_;
+    waiters_.notify_all();
+  }
+  /// Until something was said that `heard` (0 at first) does not count yet. False when cancelled.
+  awaitable<bool> wait(Heard& heard) {
+    for (;;) {
+      std::unique_lock lock(mutex_);
+      if (heard != said_) {
+        heard = said_;
+        co_return true;
+      }
+      const bool woken = co_await waiters_.wait(std::move(lock));
+      if (!woken) co_return false;
+    }
+  }
+
+ private:
+  std::mutex mutex_;
+  std::uint64_t said_ = 0;
+  quic::detail::WaitList waiters_;
+};
+
+}  // namespace crosslink::link

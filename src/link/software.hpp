@@ -1,0 +1,6 @@
+#pragma once
+
+namespace crosslink::link {
+/// What SessionBegin says of us.
+inline constexpr const char* software = "crosslink " CROSSLINK_VERSION;
+}  // namespace crosslink::link
