@@ -21,14 +21,20 @@ struct BenchOptions {
   std::uint64_t count = 1000;   ///< handshakes
   std::uint64_t parallel = 32;  ///< handshakes at once in the parallel part
   std::uint64_t rate_mbit_per_s = 0;
+  std::string engine = "memory";
+  std::uint64_t entries = 2'000'000;
+  std::uint64_t mirrors = 1;
+  bool zstd = false;
   quic::CongestionControl congestion = quic::CongestionControl::bbr;
   std::string listen, connect;
   std::string cluster_id = "bench-source";
   TlsOptions tls;
 };
 
-/// The source of both benchmarks: serves until SIGTERM or SIGINT. Prints `listening HOST:PORT` first.
+/// The source of link and handshakes: serves until SIGTERM or SIGINT. Prints `listening HOST:PORT` first.
 int run_bench_source(const Globals& globals, const BenchOptions& options);
+int run_bench_mirror_source(const Globals& globals, const BenchOptions& options);
+int run_bench_mirror(const Globals& globals, const BenchOptions& options);
 int run_bench_link(const Globals& globals, const BenchOptions& options);
 int run_bench_handshakes(const Globals& globals, const BenchOptions& options);
 
@@ -36,7 +42,7 @@ int run_bench_handshakes(const Globals& globals, const BenchOptions& options);
 /// process on loopback with certificates of its own. Ends that process and removes the files when it goes.
 class BenchSource {
  public:
-  /// `verb` is "link" or "handshakes". From here on SIGINT and SIGTERM wait for run(). Errors: Configuration.
+  /// `verb` is "link", "handshakes" or "mirror". From here on SIGINT and SIGTERM wait for run(). Errors: Configuration.
   static Result<BenchSource> start(boost::asio::io_context& context, const BenchOptions& options,
                                    const std::string& verb);
   BenchSource(BenchSource&& other) noexcept;

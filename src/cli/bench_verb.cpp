@@ -10,7 +10,7 @@ namespace {
 using Run = int (*)(const Globals&, const BenchOptions&);
 
 /// A side that has an address needs certificates; without addresses the benchmark makes its own.
-int check_and_run(const Globals& globals, const BenchOptions& options, Run mirror) {
+int check_and_run(const Globals& globals, const BenchOptions& options, Run mirror, Run source) {
   const bool addressed = !options.listen.empty() || !options.connect.empty();
   if (addressed && options.tls.ca.empty()) {
     return report_error(globals, MirrorError::configuration("--listen and --connect need --ca, --cert and --key"));
@@ -21,11 +21,11 @@ int check_and_run(const Globals& globals, const BenchOptions& options, Run mirro
       return report_error(globals, checked.error());
     }
   }
-  return options.listen.empty() ? mirror(globals, options) : run_bench_source(globals, options);
+  return options.listen.empty() ? mirror(globals, options) : source(globals, options);
 }
 
 CLI::App* add_bench(CLI::App& bench, Globals& globals, const std::shared_ptr<BenchOptions>& options, const char* name,
-                    const char* description, Run run) {
+                    const char* description, Run run, Run source = run_bench_source) {
   auto* verb = bench.add_subcommand(name, description);
   auto* listen = verb->add_option("--listen", options->listen, "Be the source at this address")->type_name("HOST:PORT");
   auto* connect = verb->add_option("--connect", options->connect, "Be the mirror of the source at this address")
@@ -34,8 +34,8 @@ CLI::App* add_bench(CLI::App& bench, Globals& globals, const std::shared_ptr<Ben
   verb->add_option("--cluster-id", options->cluster_id, "The source's cluster id")->type_name("ID");
   add_tls_options(*verb, options->tls, false);
   add_congestion_option(*verb, options->congestion);
-  verb->callback([&globals, options, run] {
-    globals.run = [&globals, options, run] { return check_and_run(globals, *options, run); };
+  verb->callback([&globals, options, run, source] {
+    globals.run = [&globals, options, run, source] { return check_and_run(globals, *options, run, source); };
   });
   return verb;
 }
@@ -64,6 +64,17 @@ void add_bench_verb(CLI::App& app, Globals& globals) {
   add_number_option(*handshakes, "--parallel", options->parallel, "How many at once in the parallel part",
                     {.min = 1, .max = 512});
   add_number_option(*handshakes, "--rate", options->rate_mbit_per_s, "As for bench link");
+  auto* mirror = add_bench(*bench, globals, options, "mirror",
+                           "Mirror a database in memory: entries per second, lag, CPU and memory of both sides",
+                           run_bench_mirror, run_bench_mirror_source);
+  mirror->add_option("--engine", options->engine, "The engine on both sides")->check(CLI::IsMember({"memory"}));
+  add_number_option(*mirror, "--entries", options->entries, "Entries of 128 bytes to move to each mirror",
+                    {.min = 1, .max = 20'000'000});
+  add_number_option(*mirror, "--mirrors", options->mirrors, "Mirrors of the one source", {.min = 1, .max = 500});
+  add_number_option(*mirror, "--rate", options->rate_mbit_per_s, "As for bench link");
+  mirror->add_flag("--zstd", options->zstd, "Let the log be compressed");
+  mirror->footer("Example:\n  crosslink bench mirror --engine memory --entries 2000000");
+
   handshakes->footer("Example:\n  crosslink bench handshakes --count 1000");
 }
 

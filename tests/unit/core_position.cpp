@@ -1,8 +1,12 @@
+#include "crosslink/position.hpp"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <tuple>
 
-#include "crosslink/position.hpp"
+#include "core/session_frames.hpp"
+#include "core_wire.hpp"
 
 namespace crosslink::test {
 namespace {
@@ -200,6 +204,149 @@ TEST(HistoryAppend, forgets_the_oldest_trimmed_beyond_64_and_stays_a_history_oth
   const auto again = History::from_records(records, trimmed);
   ASSERT_TRUE(again) << again.error().message();
   EXPECT_EQ(*again, history);
+}
+
+// --- a history on the wire, in the SessionBegin of a source ----------------------------------------------------------
+
+Bytes array_of(const std::vector<Bytes>& elements) {
+  auto bytes = tagged(0xdc, elements.size(), 2);
+  for (const auto& element : elements)
+    bytes = std::move(bytes) + element;
+  return bytes;
+}
+WireFields record(char incarnation, unsigned first_lsn, std::string_view cause) {
+  return {{"incarnation", bin8(std::string(16, incarnation))}, {"first_lsn", fixint(first_lsn)}, {"cause", str(cause)}};
+}
+Result<core::Decoded> decode_with(const Bytes& history) {
+  const WireFields fields{{"features", fixint(0)},        {"mode", str("async")},
+                          {"software", str("x")},         {"bulk_data_bytes_max", fixint(1)},
+                          {"entry_bytes_max", fixint(1)}, {"in_flight_bytes_max", fixint(1)},
+                          {"chain", fixarray(0)},         {"origin", bin8(std::string(16, 'o'))},
+                          {"history", history},           {"trimmed", fixarray(0)}};
+  return core::decode_message(0x08, map_of(fields));
+}
+Result<core::Decoded> decode_with(const std::vector<WireFields>& records) {
+  std::vector<Bytes> maps;
+  for (const auto& one : records)
+    maps.push_back(map_of(one));
+  return decode_with(array_of(maps));
+}
+void expect_refused(const Result<core::Decoded>& decoded, const std::string& what) {
+  ASSERT_FALSE(decoded) << what;
+  EXPECT_EQ(decoded.error().kind(), ErrorKind::ProtocolViolation);
+  EXPECT_EQ(decoded.error().caused_by(), CausedBy::peer);
+}
+HistoryCause cause_read(std::string_view cause) {
+  const auto decoded = decode_with({record('a', 1, cause)});
+  return std::get<core::SessionBegin>(decoded.value().message).source->history.newest().cause;
+}
+
+TEST(SessionHistory, holds_1_to_64_records) {
+  std::vector<WireFields> records;
+  expect_refused(decode_with(records), "an empty history");
+  for (unsigned i = 0; i < 64; ++i)
+    records.push_back(record(static_cast<char>(i), i, "created"));
+  EXPECT_TRUE(decode_with(records));
+  records.push_back(record('Z', 70, "created"));
+  expect_refused(decode_with(records), "65 records");
+}
+
+TEST(SessionHistory, that_falls_or_names_an_incarnation_twice_or_lacks_a_field_is_refused) {
+  ASSERT_TRUE(decode_with({record('a', 1, "created"), record('b', 1, "restamp")}));
+  expect_refused(decode_with({record('a', 2, "created"), record('b', 1, "restamp")}), "a fall");
+  expect_refused(decode_with({record('a', 1, "created"), record('a', 2, "restamp")}), "a double");
+  expect_refused(decode_with(array_of({fixint(1)})), "a number in it");
+  const auto good = record('a', 1, "created");
+  for (const auto& field : good) {
+    auto twice = good;
+    twice.push_back(field);
+    auto less = good;
+    std::erase_if(less, [&](const WireField& other) { return other.name == field.name; });
+    expect_refused(decode_with({twice}), "twice " + field.name);
+    expect_refused(decode_with({less}), "no " + field.name);
+    expect_refused(decode_with({with(good, field.name, nil())}), "nil as " + field.name);
+  }
+}
+
+TEST(SessionHistory, takes_every_cause_and_an_unknown_one_as_restamp) {
+  for (const auto cause : {HistoryCause::created, HistoryCause::unclean_stop, HistoryCause::restamp,
+                           HistoryCause::bootstrap, HistoryCause::unlogged_change})
+    EXPECT_EQ(cause_read(to_string(cause)), cause) << to_string(cause);
+  EXPECT_EQ(cause_read("moved"), HistoryCause::restamp);
+  EXPECT_EQ(cause_read(""), HistoryCause::restamp);
+}
+
+// --- positions and windows in failures
+// ---------------------------------------------------------------------------------
+
+using core::SessionFailure;
+using core::to_error;
+using core::to_failure;
+
+Result<core::Decoded> decode_again(const core::SessionMessage& message) {
+  return core::decode_message(core::kind_of(message),
+                              std::span<const std::byte>(core::encode_message(message)).subspan(frame_header_bytes));
+}
+
+TEST(SessionFailures, carry_every_kind_there_and_back) {
+  for (const auto& rule : error_rules()) {
+    const auto failure = to_failure({rule.kind, CausedBy::us, "why"});
+    EXPECT_EQ(failure, (SessionFailure{std::string(rule.name), "why", {}, {}, {}, {}, {}, {}, {}}));
+    const auto error = to_error(failure);
+    EXPECT_EQ(error.kind(), rule.kind);
+    EXPECT_EQ(error.caused_by(), CausedBy::peer);
+    EXPECT_NE(error.message().find("why"), std::string::npos);
+    EXPECT_TRUE(std::holds_alternative<std::monostate>(error.data())) << rule.name;
+  }
+}
+
+TEST(SessionFailures, of_a_kind_nobody_knows_become_protocol_violations) {
+  for (const auto& kind : {"", "busy", "Newer"})
+    EXPECT_EQ(to_error({kind, "why", 1, 2, 3, {}, {}, {}, {}}).kind(), ErrorKind::ProtocolViolation) << kind;
+}
+
+TEST(SessionFailures, have_their_detail_escaped_and_at_most_512_bytes) {
+  EXPECT_EQ(to_failure({ErrorKind::Busy, CausedBy::us, "a\nb"}).detail, "a\\x0ab");
+  EXPECT_EQ(to_failure({ErrorKind::Busy, CausedBy::us, std::string(600, 'x')}).detail, std::string(512, 'x'));
+  EXPECT_EQ(to_error({"Busy", "a\x1b[2J", {}, {}, {}, {}, {}, {}, {}}).message().find('\x1b'), std::string::npos);
+  EXPECT_TRUE(decode_again(SessionFailure{"Busy", std::string(600, 'x'), 1, {}, {}, {}, {}, {}, {}}));
+  EXPECT_TRUE(decode_again(core::VerifyEnd{core::VerifyOutcome::equal, std::string(600, '\n')}));
+}
+
+/// There and back through the bytes of a frame.
+MirrorError sent(ErrorKind kind, ErrorData data) {
+  const auto decoded = decode_again(to_failure({kind, CausedBy::us, "why", std::move(data)}));
+  return to_error(std::get<SessionFailure>(decoded.value().message));
+}
+
+TEST(SessionFailures, bring_the_lsn_of_a_parted_history_and_the_window_of_a_log) {
+  for (const auto kind : {ErrorKind::SourceBehind, ErrorKind::HistoriesParted}) {
+    const auto error = sent(kind, AtLsn{{17}});
+    ASSERT_TRUE(std::holds_alternative<AtLsn>(error.data()));
+    EXPECT_EQ(std::get<AtLsn>(error.data()).lsn, Lsn{17});
+  }
+  const auto error = sent(ErrorKind::LogWindowExceeded, LogWindow{{3}, {UINT64_MAX}});
+  ASSERT_TRUE(std::holds_alternative<LogWindow>(error.data()));
+  EXPECT_EQ(std::get<LogWindow>(error.data()).oldest, Lsn{3});
+  EXPECT_EQ(std::get<LogWindow>(error.data()).head, Lsn{UINT64_MAX});
+}
+
+TEST(SessionFailures, write_and_bring_the_numbers_of_offsets_checksums_and_caps) {
+  const std::vector<std::tuple<ErrorKind, ErrorData, SessionFailure>> rows{
+      {ErrorKind::SnapshotOffsetRegression, SnapshotOffsets{"d", 1, 2}, {"", "why", {}, {}, {}, 1, 2, {}, {}}},
+      {ErrorKind::SnapshotCrcMismatch, SnapshotCrcs{"d", 3, 4}, {"", "why", {}, {}, {}, 3, 4, {}, {}}},
+      {ErrorKind::BytesInFlightCapExceeded, CapExceeded{"d", 6, 5}, {"", "why", {}, {}, {}, {}, {}, 6, 5}}};
+  for (auto [kind, data, expected] : rows) {
+    expected.kind = to_string(kind);
+    EXPECT_EQ(to_failure({kind, CausedBy::us, "why", data}), expected) << expected.kind;
+    EXPECT_EQ(to_failure(sent(kind, data)), expected) << expected.kind << " after it was sent";
+  }
+}
+
+TEST(SessionFailures, without_the_data_of_their_kind_carry_none) {
+  EXPECT_EQ(to_error({"LogWindowExceeded", "", {}, 1, {}, {}, {}, {}, {}}).data().index(), 0U);
+  EXPECT_EQ(to_error({"HistoriesParted", "", {}, 1, 2, {}, {}, {}, {}}).data().index(), 0U);
+  EXPECT_EQ(to_error({"Busy", "", 1, 2, 3, {}, {}, {}, {}}).data().index(), 0U);
 }
 
 }  // namespace
