@@ -269,6 +269,14 @@ std::vector<std::string> FieldReader::texts(std::string_view name, std::size_t c
 }
 
 std::vector<std::string> FieldReader::keys(std::string_view name, std::size_t count_max) {
+  if (!has(name)) {
+    wrong(fmt::format("the field {} is missing", name));
+    return {};
+  }
+  return optional_keys(name, count_max);
+}
+
+std::vector<std::string> FieldReader::optional_keys(std::string_view name, std::size_t count_max) {
   std::vector<std::string> all;
   const auto* values = list(name, count_max);
   if (values == nullptr) return all;

@@ -59,6 +59,8 @@ class FieldReader {
   std::optional<std::string> optional_key(std::string_view name);
   std::vector<std::string> texts(std::string_view name, std::size_t count_max);
   std::vector<std::string> keys(std::string_view name, std::size_t count_max);
+  /// Empty when absent.
+  std::vector<std::string> optional_keys(std::string_view name, std::size_t count_max);
   std::vector<std::array<std::byte, 16>> list_of_bytes16(std::string_view name, std::size_t count_max);
   /// Null when absent.
   const TreeList* list(std::string_view name, std::size_t count_max);

@@ -274,7 +274,8 @@ SessionMessage read(const SessionBegin*, FieldReader& r) {
   begin.bulk_data_bytes_max = r.u64("bulk_data_bytes_max");
   begin.entry_bytes_max = r.u64("entry_bytes_max");
   begin.in_flight_bytes_max = r.u64("in_flight_bytes_max");
-  if (!r.has("history")) return begin;
+  const auto of_source = {"chain", "origin", "history", "trimmed", "promoted_from"};
+  if (std::ranges::none_of(of_source, [&](const char* name) { return r.has(name); })) return begin;
   SessionBegin::Source source;
   source.chain = r.texts("chain", chain_max);
   source.origin = {r.bytes16("origin")};
@@ -369,13 +370,13 @@ SessionMessage read(const VerifyBegin*, FieldReader& r) { return VerifyBegin{lsn
 SessionMessage read(const VerifyAt*, FieldReader& r) { return VerifyAt{lsn(r, "lsn")}; }
 SessionMessage read(const RangeDigest*, FieldReader& r) {
   RangeDigest digest{{r.optional_key("begin"), r.optional_key("end")}, {}};
-  if (!r.has("digest")) return digest;
-  digest.answer = RangeDigest::Answer{r.u64("keys"), {r.bytes16("digest")}, r.keys("splits", splits_max)};
+  if (!r.has("digest") && !r.has("keys") && !r.has("splits")) return digest;
+  digest.answer = RangeDigest::Answer{r.u64("keys"), {r.bytes16("digest")}, r.optional_keys("splits", splits_max)};
   return digest;
 }
 SessionMessage read(const Keys*, FieldReader& r) {
   Keys keys{{r.optional_key("begin"), r.optional_key("end")}, {}};
-  if (!r.has("keys")) return keys;
+  if (!r.has("keys") && !r.has("hashes")) return keys;
   Keys::Answer answer{r.keys("keys", listed_keys_max), {}};
   for (const auto& bytes : r.list_of_bytes16("hashes", listed_keys_max))
     answer.hashes.push_back({bytes});
@@ -457,7 +458,9 @@ Result<Decoded> decode_message(std::uint8_t kind, std::span<const std::byte> pay
   FieldReader reader(tree->map, row->name);
   auto message = read_alternative(static_cast<std::size_t>(row - kinds.begin()), reader);
   if (reader.error()) return *reader.error();
-  const auto data_at = row->bulk ? tree->bytes : payload.size();
+  const auto data_at = tree->bytes;
+  if (!row->bulk && data_at < payload.size())
+    return MirrorError::protocol_violation(fmt::format("a {} goes on after its map", row->name));
   if (payload.size() - data_at > bulk_data_bytes_max) {
     return MirrorError::protocol_violation(fmt::format("a {} carries too much data", row->name));
   }
@@ -489,12 +492,31 @@ SessionFailure to_failure(const MirrorError& error) {
   return failure;
 }
 
+namespace {
+
+/// What only this side can know of itself: a peer that says it says nothing.
+bool is_local(ErrorKind kind) {
+  return kind == ErrorKind::Configuration || kind == ErrorKind::MirrorPromoted || kind == ErrorKind::NotConnected ||
+         kind == ErrorKind::AlreadyConnected;
+}
+
+}  // namespace
+
 MirrorError to_error(const SessionFailure& failure) {
   auto kind = ErrorKind::ProtocolViolation;
   for (const auto& rule : error_rules()) {
-    if (rule.name == failure.kind) kind = rule.kind;
+    if (rule.name == failure.kind && !is_local(rule.kind)) kind = rule.kind;
   }
   ErrorData data;
+  if (kind == ErrorKind::SnapshotOffsetRegression && failure.expected && failure.actual)
+    data = SnapshotOffsets{{}, *failure.expected, *failure.actual};
+  if (kind == ErrorKind::SnapshotCrcMismatch && failure.expected && failure.actual) {
+    data = SnapshotCrcs{{},
+                        static_cast<std::uint32_t>(*failure.expected & UINT32_MAX),
+                        static_cast<std::uint32_t>(*failure.actual & UINT32_MAX)};
+  }
+  if (kind == ErrorKind::BytesInFlightCapExceeded && failure.in_flight_bytes && failure.cap_bytes)
+    data = CapExceeded{{}, *failure.in_flight_bytes, *failure.cap_bytes};
   if (kind == ErrorKind::LogWindowExceeded && failure.oldest && failure.head)
     data = LogWindow{{*failure.oldest}, {*failure.head}};
   if ((kind == ErrorKind::SourceBehind || kind == ErrorKind::HistoriesParted) && failure.lsn)

@@ -288,12 +288,14 @@ Result<core::Decoded> decode_again(const core::SessionMessage& message) {
                               std::span<const std::byte>(core::encode_message(message)).subspan(frame_header_bytes));
 }
 
-TEST(SessionFailures, carry_every_kind_there_and_back) {
+TEST(SessionFailures, carry_every_kind_that_a_peer_may_say_there_and_back) {
   for (const auto& rule : error_rules()) {
     const auto failure = to_failure({rule.kind, CausedBy::us, "why"});
     EXPECT_EQ(failure, (SessionFailure{std::string(rule.name), "why", {}, {}, {}, {}, {}, {}, {}}));
     const auto error = to_error(failure);
-    EXPECT_EQ(error.kind(), rule.kind);
+    const bool local = rule.kind == ErrorKind::Configuration || rule.kind == ErrorKind::MirrorPromoted ||
+                       rule.kind == ErrorKind::NotConnected || rule.kind == ErrorKind::AlreadyConnected;
+    EXPECT_EQ(error.kind(), local ? ErrorKind::ProtocolViolation : rule.kind) << rule.name;
     EXPECT_EQ(error.caused_by(), CausedBy::peer);
     EXPECT_NE(error.message().find("why"), std::string::npos);
     EXPECT_TRUE(std::holds_alternative<std::monostate>(error.data())) << rule.name;
