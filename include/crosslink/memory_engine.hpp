@@ -80,7 +80,7 @@ class MemoryDatabase final : public SourceEngine, public MirrorEngine, public Ve
   void unclean_stop();
   /// A new incarnation because the data was restored (cause restamp). Precondition: not a mirror.
   void restamp();
-  /// A copy of everything, and going back to one, as a backup would.
+  /// A copy of data, log and history, and going back to one, as a backup would. A partial snapshot is no part of it.
   using Backup = std::shared_ptr<const void>;
   Backup backup() const;
   void restore(const Backup& backup);

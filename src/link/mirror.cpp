@@ -429,15 +429,13 @@ awaitable<void> Mirror::Impl::ask_view(std::shared_ptr<Impl> self, core::MirrorA
     auto work = [seen, range = digest->range] { return core::digest_range(*seen, range); };
     auto calling = link::call_engine(self->engine_executor, std::move(work));
     auto answer = co_await std::move(calling);
-    self->tell([&](MirrorMachine& told, core::Instant now) {
-      told.on_digest(digest->question, std::move(answer), now);
-    });
+    self->tell(
+        [&](MirrorMachine& told, core::Instant now) { told.on_digest(digest->question, std::move(answer), now); });
   } else if (const auto* keys = std::get_if<action::ListKeys>(&question)) {
     auto work = [seen, range = keys->range] { return core::list_keys(*seen, range); };
     auto calling = link::call_engine(self->engine_executor, std::move(work));
     auto answer = co_await std::move(calling);
-    self->tell(
-        [&](MirrorMachine& told, core::Instant now) { told.on_keys(keys->question, std::move(answer), now); });
+    self->tell([&](MirrorMachine& told, core::Instant now) { told.on_keys(keys->question, std::move(answer), now); });
   }
 }
 
@@ -541,8 +539,7 @@ Task<PromotedFrom> Mirror::promote() {
 Task<VerifyResult> Mirror::verify() {
   auto work = [](std::shared_ptr<Impl> self) -> Task<VerifyResult> {
     if (self->verifiable == nullptr) co_return MirrorError::configuration("this engine cannot be verified");
-    const auto begun =
-        self->command([](MirrorMachine& told, core::Instant now) { return told.start_verify(now); });
+    const auto begun = self->command([](MirrorMachine& told, core::Instant now) { return told.start_verify(now); });
     if (!begun) co_return begun.error();
     link::Signal::Heard heard = 0;
     for (;;) {

@@ -390,6 +390,18 @@ TEST(MemoryDatabase, only_a_stored_byte_can_be_damaged_and_twice_makes_it_good_a
   EXPECT_EQ(mirror->mirror_state().partial->bytes(), 0u);
 }
 
+TEST(MemoryDatabase, a_snapshot_of_what_was_replaced_is_not_handed_out_again) {
+  const auto root = MemoryDatabase::create(seeded(1));
+  put(*root, "a", "1");
+  const auto mirror = MemoryDatabase::empty(seeded(2));
+  bootstrap(*mirror, *root);
+  const auto replaced = open_kv(*mirror)->facts().id;
+  bootstrap(*mirror, *root);
+  const auto facts = open_kv(*mirror, replaced)->facts();
+  EXPECT_NE(facts.id, replaced);
+  EXPECT_EQ(facts.incarnation, mirror->source_state().history.newest().incarnation);
+}
+
 TEST(MemoryDatabase, snapshots_kept_for_those_who_come_back_do_not_count_as_open) {
   auto options = MemoryOptions{};
   options.snapshots_max = 1;

@@ -115,13 +115,15 @@ TEST_P(EngineConformance, a_step_back_moves_the_applied_lsn_and_nothing_else) {
     EXPECT_EQ(refusal(mirror->mirror().step_back(stood.applied_lsn)), "Storage");
     EXPECT_EQ(position_of(mirror->mirror()), ahead);
   }
-  must(mirror->mirror().step_back(stood.applied_lsn));
-  const auto state = mirror->mirror().mirror_state();
-  EXPECT_EQ(state.position->applied_lsn, stood.applied_lsn);
-  EXPECT_EQ(state.position->last_entry, stood.last_entry);
-  EXPECT_EQ(state.position->incarnation, stood.incarnation);
-  EXPECT_LE(state.durable, stood.applied_lsn);
-  EXPECT_EQ(mirror->read_all(), before);
+  for (const auto from : {Lsn{stood.applied_lsn.value + 4}, stood.applied_lsn}) {
+    must(mirror->mirror().step_back(from));
+    const auto state = mirror->mirror().mirror_state();
+    EXPECT_EQ(state.position->applied_lsn, from);
+    EXPECT_EQ(state.position->last_entry, stood.last_entry);
+    EXPECT_EQ(state.position->incarnation, stood.incarnation);
+    EXPECT_LE(state.durable, from);
+    EXPECT_EQ(mirror->read_all(), before);
+  }
   must(root->commit(workload().front()));
   follow(*mirror, *root);
   EXPECT_EQ(mirror->read_all(), root->read_all());
@@ -254,6 +256,7 @@ TEST_P(EngineConformance, a_promotion_is_recorded_and_the_second_gives_the_first
   }
   const PromotedFrom expected{"cluster", "database", position};
   EXPECT_EQ(must(mirror->mirror().promote("cluster", "database")), expected);
+  EXPECT_EQ(mirror->source().source_state().origin_lsn, mirror->source().source_state().head);
   must(mirror->commit(workload().front()));
   EXPECT_EQ(must(mirror->mirror().promote("other", "names")), expected);
   const auto state = mirror->mirror().mirror_state();

@@ -53,6 +53,7 @@ Result<void> MemoryDatabase::step_back(Lsn from) {
   if (live.role != DatabaseRole::mirror) return promoted_error();
   if (!live.position) return MirrorError::configuration("there is no position to step back from");
   if (impl_->fails()) return storage_error();
+  if (live.position->origin_lsn == live.position->applied_lsn) live.position->origin_lsn = from;  // a direct mirror
   live.position->applied_lsn = from;
   impl_->made_durable();
   return {};

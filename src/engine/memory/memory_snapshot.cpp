@@ -82,8 +82,8 @@ Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::open(const Image& image, 
                                                             SnapshotId fresh_id) {
   for (auto& kept : kept_) {
     const bool asked_for = wanted && kept.facts.id == *wanted;
-    const bool current =
-        kept.facts.snapshot_lsn == image.head && kept.facts.incarnation == image.history.newest().incarnation;
+    const bool current = kept.facts.snapshot_lsn == image.head && kept.facts.origin_lsn == image.origin_lsn &&
+                         kept.facts.incarnation == image.history.newest().incarnation;
     if (asked_for || (current && !wanted)) return read(kept);
   }
   const auto is_open = [](const Kept& kept) { return !kept.reader.expired(); };
