@@ -71,7 +71,7 @@ class TreeVisitor : public msgpack::null_visitor {
     }
     auto& parent = open_.back()->value;
     if (auto* list = std::get_if<TreeList>(&parent)) return &list->emplace_back(std::move(tree));
-    return &std::get<TreeMap>(parent).emplace_back(std::move(*key_), std::move(tree)).second;
+    return &std::get<TreeMap>(parent).emplace_back(TreeField{std::move(*key_), std::move(tree)}).value;
   }
   template <class T>
   bool open(T container) {
@@ -170,7 +170,7 @@ void write_tree(std::vector<std::byte>& out, const TreeMap& map) {
 FieldReader::FieldReader(const TreeMap& map, std::string_view message) : map_(&map), message_(message) {
   for (std::size_t i = 0; i < map.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) {
-      if (map[i].first == map[j].first) wrong(fmt::format("the field {} is there twice", escape(map[i].first, 64)));
+      if (map[i].name == map[j].name) wrong(fmt::format("the field {} is there twice", escape(map[i].name, 64)));
     }
   }
 }
@@ -180,8 +180,8 @@ void FieldReader::wrong(std::string why) {
 }
 
 const Tree* FieldReader::find(std::string_view name) const {
-  const auto found = std::ranges::find_if(*map_, [&](const auto& field) { return field.first == name; });
-  return found == map_->end() ? nullptr : &found->second;
+  const auto found = std::ranges::find_if(*map_, [&](const auto& field) { return field.name == name; });
+  return found == map_->end() ? nullptr : &found->value;
 }
 
 template <class T>

@@ -9,7 +9,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <variant>
 #include <vector>
 
@@ -23,8 +22,9 @@ inline constexpr std::size_t tree_depth_max = 4;
 inline constexpr std::size_t tree_text_bytes_max = 512;
 
 struct Tree;
+struct TreeField;
 using TreeList = std::vector<Tree>;
-using TreeMap = std::vector<std::pair<std::string, Tree>>;
+using TreeMap = std::vector<TreeField>;
 /// Raw bytes, so that they are not taken for text.
 struct Binary {
   std::string bytes;
@@ -33,6 +33,10 @@ struct Binary {
 struct Unwanted {};
 struct Tree {
   std::variant<Unwanted, bool, std::uint64_t, std::string, Binary, TreeList, TreeMap> value;
+};
+struct TreeField {
+  std::string name;
+  Tree value;
 };
 
 struct ReadTree {

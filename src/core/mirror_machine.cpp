@@ -164,7 +164,7 @@ void MirrorMachine::advance_streams(Instant now) {
   if (engine_ && !CROSSLINK_BROKEN(reset_not_awaited)) return;
   if (!bootstrap_wanted_) {
     if (!log_retry_.due(now)) return wake(*log_retry_.at);
-    log_.emplace();
+    log_ = LogStream{};
     log_->token = ++last_token_;
     log_->requested_from_switch = just_switched_;
     LogRequest request{*mark_.position, {}};
@@ -173,7 +173,7 @@ void MirrorMachine::advance_streams(Instant now) {
   }
   if (begin_snapshot_wanted_ || drop_snapshot_wanted_ || check_wanted_ || switch_wanted_) return;
   if (!snapshot_retry_.due(now)) return wake(*snapshot_retry_.at);
-  snapshot_.emplace();
+  snapshot_ = SnapshotStream{};
   snapshot_->token = ++last_token_;
   snapshot_->acked_offset = assembler_.stored_bytes();
   send(snapshot_->token, assembler_.request(traits_.formats));

@@ -15,7 +15,7 @@ Result<void> MirrorMachine::start_verify(Instant now) {
   }
   if ((features_ & feature_verify) == 0) return MirrorError::configuration("the source cannot verify");
   verify_result_.reset();
-  verify_.emplace();
+  verify_ = VerifyRun{};
   verify_->token = ++last_token_;
   verify_->deadline = now + config_.verify_deadline;
   wake(verify_->deadline);

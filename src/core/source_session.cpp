@@ -247,7 +247,7 @@ void SourceSession::on_log_request(StreamToken stream, const LogRequest& request
   give_up_bulk();
   auto judged = judge_request(read_now_().state, request.position);
   if (const auto* error = std::get_if<MirrorError>(&judged)) return fail_stream(stream, *error);
-  log_.emplace();
+  log_ = Log{};
   log_->token = stream;
   log_->request = request.position;
   log_->zstd = std::ranges::find(request.codecs, codec_zstd) != request.codecs.end();
@@ -349,7 +349,7 @@ void SourceSession::on_snapshot_request(StreamToken stream, const SnapshotReques
   if (too_many(snapshot_times_, config_.snapshots_per_minute_max, now)) {
     return fail_stream(stream, {ErrorKind::Busy, CausedBy::peer, "too many snapshots were asked for within a minute"});
   }
-  snapshot_.emplace();
+  snapshot_ = Snapshot{};
   snapshot_->token = stream;
   snapshot_->request = request;
   snapshot_->asked = ++last_question_;
@@ -425,7 +425,7 @@ void SourceSession::open_verify(StreamToken stream, const VerifyBegin& begin, In
     return fail_stream(stream,
                        {ErrorKind::Busy, CausedBy::peer, "another verify runs, or too many did within a minute"});
   }
-  verify_.emplace();
+  verify_ = Verify{};
   verify_->token = stream;
   verify_->applied = begin.applied_lsn;
   verify_->asked = ++last_question_;

@@ -1,0 +1,144 @@
+// What examples 04 to 06 share: a database in memory in cluster prod-us, offered to mirrors on loopback.
+#pragma once
+
+#include <array>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <iostream>
+#include <memory>
+#include <string>
+
+#include "crosslink/database_source.hpp"
+#include "crosslink/memory_engine.hpp"
+#include "crosslink/mirror.hpp"
+#include "crosslink/source.hpp"
+
+namespace example {
+
+using namespace crosslink;
+
+inline quic::TlsFiles files(const std::string& folder, const std::string& name) {
+  return {folder + "/ca.pem", folder + "/" + name + ".pem", folder + "/" + name + ".key"};
+}
+
+inline void put(MemoryDatabase& database, const std::string& key, const std::string& value) {
+  const std::array operations{Operation::put(key, value)};
+  if (auto lsn = database.commit(operations); !lsn) std::cerr << lsn.error().message() << "\n";
+}
+
+// The source's side: one database, one listener, one acceptor that runs a session for each mirror.
+class OfferedDatabase {
+ public:
+  static Result<std::unique_ptr<OfferedDatabase>> start(boost::asio::io_context& context, quic::Endpoint endpoint,
+                                                        const std::string& folder,
+                                                        boost::asio::any_io_executor engine_executor) {
+    quic::ServerConfig config;
+    config.tls = files(folder, "prod-us");
+    auto listener = endpoint.listen({boost::asio::ip::make_address("127.0.0.1"), 0}, config);
+    if (!listener) return listener.error();
+    return std::unique_ptr<OfferedDatabase>(
+        new OfferedDatabase(context, *std::move(listener), std::move(engine_executor)));
+  }
+  MemoryDatabase& engine() { return *engine_; }
+  std::string address() const { return "127.0.0.1:" + std::to_string(acceptor_->local_address().port()); }
+  void stop() { acceptor_->stop(); }
+
+ private:
+  OfferedDatabase(boost::asio::io_context& context, quic::Listener listener,
+                  boost::asio::any_io_executor engine_executor) {
+    DatabaseSourceOptions options;
+    options.name = "prod-us/orders";
+    source_ = std::make_unique<DatabaseSource>(*engine_, engine_.get(), std::move(engine_executor), options);
+    SourcePolicy policy;
+    policy.cluster_id = ClusterId("prod-us");
+    policy.authorize = [](std::span<const std::string> names, const DatabaseId&) { return names.front() == "eu-1"; };
+    policy.database_exists = [](const DatabaseId& database) { return database.str() == "orders"; };
+    acceptor_ = std::make_unique<MirrorAcceptor>(
+        std::move(listener), policy, AcceptorLimits{},
+        [source = source_.get()](AcceptedMirror& mirror) { return source->serve(mirror); });
+    auto serve = [](MirrorAcceptor& acceptor) -> awaitable<void> {
+      auto end = co_await acceptor.run();
+      if (!end) std::cerr << end.error().message() << "\n";
+    };
+    boost::asio::co_spawn(context, serve(*acceptor_), [](std::exception_ptr error) {
+      if (error) std::rethrow_exception(error);
+    });
+  }
+  std::unique_ptr<MemoryDatabase> engine_ = MemoryDatabase::create();
+  std::unique_ptr<DatabaseSource> source_;
+  std::unique_ptr<MirrorAcceptor> acceptor_;
+};
+
+inline std::unique_ptr<Mirror> make_mirror(quic::Endpoint endpoint, const std::string& address,
+                                           const std::string& folder, MemoryDatabase& engine,
+                                           boost::asio::any_io_executor engine_executor) {
+  quic::ClientConfig config;
+  config.tls = files(folder, "eu-1");
+  auto link = std::make_unique<CrossClusterLink>(ClusterId("prod-us"), DatabaseId("orders"), address,
+                                                 std::move(endpoint), config);
+  MirrorOptions options;
+  options.name = "eu-1/orders";
+  return std::make_unique<Mirror>(std::move(link), engine, &engine, std::move(engine_executor), options);
+}
+
+// Looks until it is so. A program of yours would rather show status() to people and go on.
+template <class Condition>
+awaitable<void> wait_until(Condition condition) {
+  auto executor = co_await boost::asio::this_coro::executor;
+  boost::asio::steady_timer timer(executor);
+  while (!condition()) {
+    timer.expires_after(std::chrono::milliseconds(5));
+    co_await timer.async_wait(boost::asio::use_awaitable);
+  }
+}
+
+// Runs `work` (a function of OfferedDatabase&, Mirror&, MemoryDatabase& that returns Task<void>) beside both sides.
+template <class Work>
+int run(int argc, char** argv, Work work) {
+  if (argc != 2) {
+    std::cerr << "usage: " << argv[0] << " CERTS_FOLDER\n";
+    return 2;
+  }
+  const std::string folder = argv[1];
+  boost::asio::io_context context(1);
+  boost::asio::thread_pool engine_threads(1);  // engines may block; the network's thread may not
+  auto endpoint = quic::Endpoint::open();
+  if (!endpoint) {
+    std::cerr << endpoint.error().message() << "\n";
+    return 1;
+  }
+  auto source = OfferedDatabase::start(context, *endpoint, folder, engine_threads.get_executor());
+  if (!source) {
+    std::cerr << source.error().message() << "\n";
+    return 1;
+  }
+  auto engine = MemoryDatabase::empty();
+  auto mirror = make_mirror(*endpoint, (*source)->address(), folder, *engine, engine_threads.get_executor());
+  int exit_code = 0;
+  auto rethrow = [](std::exception_ptr error) {
+    if (error) std::rethrow_exception(error);
+  };
+  auto follow = [](Mirror& running) -> awaitable<void> {
+    auto end = co_await running.run();
+    if (!end) std::cerr << end.error().message() << "\n";
+  };
+  auto drive = [&]() -> awaitable<void> {
+    auto working = work(**source, *mirror, *engine);
+    auto end = co_await std::move(working);
+    if (!end) {
+      std::cerr << to_string(end.error().kind()) << ": " << end.error().message() << "\n";
+      exit_code = 1;
+    }
+    mirror->stop();
+    (*source)->stop();
+  };
+  boost::asio::co_spawn(context, follow(*mirror), rethrow);
+  boost::asio::co_spawn(context, drive(), rethrow);
+  context.run();
+  return exit_code;
+}
+
+}  // namespace example
