@@ -70,8 +70,10 @@ TEST_F(Sessions, a_mirror_bootstraps_follows_and_holds_what_the_source_holds) {
     EXPECT_EQ(mirror->facts().bootstraps, 1u);
     for (int i = 0; i < 500; ++i)
       put(*source, key_of(i), "new " + std::to_string(i));
-    const std::array<Operation, 2> both{Operation::erase(key_of(700)),
-                                        Operation::erase_range(key_of(800), key_of(900))};
+    const auto one = key_of(700);
+    const auto begin = key_of(800);
+    const auto end = key_of(900);
+    const std::array<Operation, 2> both{Operation::erase(one), Operation::erase_range(begin, end)};
     const auto last = need(source->commit(both));
     EXPECT_TRUE(co_await reaches(*mirror, last));
     EXPECT_EQ(contents(*engine), contents(*source));
@@ -148,7 +150,9 @@ TEST_F(Sessions, verify_says_equal_and_finds_each_key_that_differs) {
     // Behind the mirror's back: a value that no log brought.
     const auto position = *engine->mirror_state().position;
     std::vector<std::byte> entry;
-    const std::array<Operation, 3> forged{Operation::put(key_of(77), "forged"), Operation::erase(key_of(1234)),
+    const auto changed = key_of(77);
+    const auto removed = key_of(1234);
+    const std::array<Operation, 3> forged{Operation::put(changed, "forged"), Operation::erase(removed),
                                           Operation::put("extra", "1")};
     encode_entry(entry, position.applied_lsn, 0, forged);
     need(engine->apply({{entry}, position}));
