@@ -31,12 +31,17 @@ std::optional<std::string_view> end_of(const KeyRange& range) {
   return std::string_view(*range.end);
 }
 
+// So that an answer fits into a control frame whatever the keys are.
+constexpr std::size_t split_bytes_max = 2048;
+constexpr std::size_t listed_bytes_max = 32 * 1024;
+
 /// Keeps about splits_max keys that part what was seen so far evenly, without knowing how much will come.
 class EvenKeys {
  public:
   void add(std::string_view key) {
     if (seen_++ % stride_ != 0) return;
-    kept_.emplace_back(key);
+    // A prefix parts the range as well as the key it is of.
+    kept_.emplace_back(key.substr(0, split_bytes_max));
     if (kept_.size() <= 2 * splits_max) return;
     for (std::size_t i = 0; 2 * i < kept_.size(); ++i)
       kept_[i] = std::move(kept_[2 * i]);
@@ -64,23 +69,27 @@ Result<RangeDigest::Answer> digest_range(const DataView& view, const KeyRange& r
   RangeDigest::Answer answer;
   PairDigest digest;
   EvenKeys even;
+  std::uint64_t key_bytes = 0;
   auto scanned = view.scan(range.begin.value_or(std::string{}), end_of(range), [&](const KeyValue& pair) {
     digest.add(pair.key, pair.value);
     even.add(pair.key);
+    key_bytes += pair.key.size();
     ++answer.keys;
     return true;
   });
   if (!scanned) return scanned.error();
   answer.digest = digest.digest();
-  if (answer.keys > listed_keys_max) answer.splits = std::move(even).splits();
+  if (answer.keys > listed_keys_max || key_bytes > listed_bytes_max) answer.splits = std::move(even).splits();
   return answer;
 }
 
 Result<Keys::Answer> list_keys(const DataView& view, const KeyRange& range) {
   Keys::Answer answer;
   bool fits = true;
+  std::size_t key_bytes = 0;
   auto scanned = view.scan(range.begin.value_or(std::string{}), end_of(range), [&](const KeyValue& pair) {
-    fits = answer.keys.size() < listed_keys_max;
+    key_bytes += pair.key.size();
+    fits = answer.keys.size() < listed_keys_max && key_bytes <= listed_bytes_max;
     if (!fits) return false;
     PairDigest digest;
     digest.add(pair.key, pair.value);
@@ -89,7 +98,10 @@ Result<Keys::Answer> list_keys(const DataView& view, const KeyRange& range) {
     return true;
   });
   if (!scanned) return scanned.error();
-  if (!fits) return MirrorError::protocol_violation("the keys of a range of more than 64 were asked for");
+  if (!fits) {
+    return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us,
+                       "a range differs whose keys are too many or too long to be listed");
+  }
   return answer;
 }
 
@@ -104,11 +116,13 @@ VerifyCompare::Step VerifyCompare::next() {
 void VerifyCompare::on_digests(const RangeDigest::Answer& source, const RangeDigest::Answer& mirror) {
   if (std::exchange(first_, false)) keys_compared_ = std::max(source.keys, mirror.keys);
   if (source.keys == mirror.keys && source.digest == mirror.digest) return;
-  if (source.keys <= listed_keys_max && mirror.keys <= listed_keys_max) {
+  const bool splittable = !source.splits.empty() || !mirror.splits.empty();
+  if (source.keys <= listed_keys_max && mirror.keys <= listed_keys_max && !splittable) {
     list_next_ = true;
     return;
   }
   auto splits = source.keys >= mirror.keys ? source.splits : mirror.splits;
+  if (splits.empty()) splits = source.splits.empty() ? mirror.splits : source.splits;
   // A split outside of the range, or out of order, would never end.
   std::erase_if(splits, [&](const std::string& key) {
     return (asked_->begin && key <= *asked_->begin) || (asked_->end && key >= *asked_->end);

@@ -15,7 +15,7 @@ namespace crosslink::core {
 
 /// Both sides' answer to a question about a range of a view.
 Result<RangeDigest::Answer> digest_range(const DataView& view, const KeyRange& range);
-/// Errors (peer): ProtocolViolation when the range holds more than listed_keys_max.
+/// Errors: UnsupportedOperation when the range holds more than listed_keys_max keys, or more than 32 KiB of them.
 Result<Keys::Answer> list_keys(const DataView& view, const KeyRange& range);
 
 /// Asks both sides the same questions until every difference is found or there are too many.
