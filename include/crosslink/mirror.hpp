@@ -10,6 +10,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -39,6 +40,9 @@ struct MirrorOptions {
   /// Called on an engine thread before a received snapshot replaces the data: DatabaseSource::end_sessions of a
   /// database that is offered to mirrors itself.
   std::function<void()> before_history_change;
+  /// An entry above 8 MiB waits here, in a file without a name, until it is whole. Empty: the system's temporary
+  /// folder.
+  std::filesystem::path spill_folder;
   /// Offer zstd for batches of the log.
   bool zstd = true;
 };

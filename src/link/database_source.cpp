@@ -48,6 +48,8 @@ class ServedMirror : public std::enable_shared_from_this<ServedMirror> {
   static awaitable<void> read_frames(std::shared_ptr<ServedMirror> self, StreamPointer stream);
   static awaitable<void> write_frames(std::shared_ptr<ServedMirror> self, StreamPointer stream);
   static awaitable<void> ask(std::shared_ptr<ServedMirror> self, core::SourceAction question);
+  static awaitable<void> ask_snapshot(std::shared_ptr<ServedMirror> self, core::SourceAction question);
+  static awaitable<void> ask_view(std::shared_ptr<ServedMirror> self, core::SourceAction question);
   static awaitable<void> close(std::shared_ptr<ServedMirror> self, action::Close wish);
 
   template <class Tell>
@@ -330,7 +332,19 @@ awaitable<void> ServedMirror::ask(std::shared_ptr<ServedMirror> self, core::Sour
     };
     auto calling = self->on_engine(std::move(work));
     co_await std::move(calling);
-  } else if (const auto* open = std::get_if<action::OpenSnapshot>(&question)) {
+  } else if (std::holds_alternative<action::OpenSnapshot>(question) ||
+             std::holds_alternative<action::ReadSnapshot>(question)) {
+    auto asking = ask_snapshot(self, std::move(question));
+    co_await std::move(asking);
+  } else {
+    auto asking = ask_view(self, std::move(question));
+    co_await std::move(asking);
+  }
+}
+
+awaitable<void> ServedMirror::ask_snapshot(std::shared_ptr<ServedMirror> self, core::SourceAction question) {
+  auto* const engine = self->shared_.engine;
+  if (const auto* open = std::get_if<action::OpenSnapshot>(&question)) {
     auto work = [engine, open] { return engine->open_snapshot(open->formats, open->wanted); };
     auto calling = self->on_engine(std::move(work));
     auto reader = co_await std::move(calling);
@@ -348,7 +362,11 @@ awaitable<void> ServedMirror::ask(std::shared_ptr<ServedMirror> self, core::Sour
     self->tell([&](SourceSession& session, core::Instant now) {
       session.on_snapshot_piece(read->question, std::move(piece), now);
     });
-  } else if (const auto* view = std::get_if<action::OpenView>(&question)) {
+  }
+}
+
+awaitable<void> ServedMirror::ask_view(std::shared_ptr<ServedMirror> self, core::SourceAction question) {
+  if (const auto* view = std::get_if<action::OpenView>(&question)) {
     auto work = [verifiable = self->shared_.verifiable]() -> Result<std::shared_ptr<const DataView>> {
       if (verifiable == nullptr)
         return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us, "this database cannot be verified");

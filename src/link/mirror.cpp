@@ -12,6 +12,7 @@
 #include "link/engine_call.hpp"
 #include "link/session_stream.hpp"
 #include "link/software.hpp"
+#include "link/spill_store.hpp"
 #include "link/stop_event.hpp"
 #include "link/task_group.hpp"
 
@@ -93,7 +94,7 @@ struct Mirror::Impl : std::enable_shared_from_this<Impl> {
   VerifiableEngine* const verifiable;
   const boost::asio::any_io_executor engine_executor;
   const MirrorOptions options;
-  core::MemoryFragmentStore fragments;
+  link::SpillStore fragments{options.spill_folder};
 
   mutable std::mutex mutex;
   mutable MirrorMachine machine;

@@ -1,0 +1,34 @@
+// Where the fragments of one large entry wait until it is whole: in memory, above a size in a file without a name.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "core/log_order.hpp"
+
+namespace crosslink::link {
+
+class SpillStore final : public core::FragmentStore {
+ public:
+  /// `folder`: of the file; empty: the system's for temporary files.
+  explicit SpillStore(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  ~SpillStore() override;
+  SpillStore(const SpillStore&) = delete;
+  SpillStore& operator=(const SpillStore&) = delete;
+
+  static constexpr std::uint64_t memory_bytes_max = 8ull * 1024 * 1024;  // design section 5
+  Result<void> begin(std::uint64_t total_bytes) override;
+  Result<void> append(std::span<const std::byte> bytes) override;
+  Result<Whole> take() override;
+  void drop() override;
+
+ private:
+  const std::filesystem::path folder_;
+  core::MemoryFragmentStore memory_;
+  std::optional<int> file_;
+  std::uint64_t file_bytes_ = 0;
+};
+
+}  // namespace crosslink::link
