@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Makes fuzz/corpus from the golden vectors: what the fuzzers start from and what every build replays.
+"""Makes fuzz/corpus, from the golden vectors and by hand: what the fuzzers start from and what every build replays.
 
 make_corpus.py           writes the files
 make_corpus.py --check   fails if the committed files are not what would be written
 """
 import json
+import random
 import struct
 import sys
 from pathlib import Path
@@ -72,10 +73,52 @@ def frame_inputs(vectors):
     yield "voter_class", b"\x02\x01\x02" + frame(0x30, b"vote") + frame(0x80, b"skipped")
 
 
+def session_frame_inputs(vectors):
+    """[kind][payload], see fuzz_session_frames.cpp."""
+    del vectors
+    yield "probe", b"\x09" + wide_map(b"\x81", [("t0_us", 1)])
+    yield "probe_reply", b"\x0a" + wide_map(b"\x82", [("t0_us", 1), ("head", 7)])
+    yield "limit", b"\x0b" + wide_map(b"\x82", [("bytes_per_s", 1000), ("paused", True)])
+    yield "notice", b"\x0c" + wide_map(b"\x81", [("snapshot_queue", 1)])
+    yield "log_begin", b"\x21" + wide_map(b"\x83", [("head", 9), ("oldest", 1), ("from", 4)])
+    batch = [("prev_lsn", 4), ("last_lsn", 6), ("count", 1), ("raw_bytes", 3), ("codec", "none"), ("crc32c", 5)]
+    yield "log_batch", b"\x22" + wide_map(b"\x86", batch) + b"abc"
+    yield "log_ack", b"\x24" + wide_map(b"\x83", [("applied", 6), ("durable", 4), ("released_bytes", 3)])
+    yield "snapshot_ack", b"\x13" + wide_map(b"\x81", [("offset", 64)])
+    chunk = [("offset", 0), ("crc32c", 5), ("done", True), ("total_crc32c", 5), ("consistent_lsn", 9)]
+    yield "snapshot_chunk", b"\x12" + wide_map(b"\x85", chunk) + b"xyz"
+    yield "verify_at", b"\x41" + wide_map(b"\x81", [("lsn", 7)])
+    yield "range_digest", b"\x42\x80"
+    yield "verify_end", b"\x44" + wide_map(b"\x82", [("outcome", "equal"), ("detail", "")])
+    yield "failure", b"\x7f" + wide_map(b"\x83", [("kind", "SourceBehind"), ("detail", "why"), ("lsn", 4)])
+    yield "unknown", b"\x15\x80"
+
+
+def entry_inputs(vectors):
+    """[odd: pairs][encodings], see fuzz_entries.cpp."""
+    del vectors
+    body = struct.pack(">QQ", 0, 7) + b"\x02\x01\x01a\x011\x04\x01b\x01c"
+    entry = bytes([len(body)]) + body
+    yield "put_and_range", b"\x00" + entry * 2
+    yield "cut_short", b"\x00" + entry[:-1]
+    yield "long_varint", b"\x00\xff\xff\xff\xff\xff\xff\xff\xff\x7f" + body
+    yield "pairs", b"\x01" + b"\x01a\x011\x00" + b"\x01b\x00\x01" + struct.pack(">Q", 9)
+
+
+def scripts(area, count):
+    """Random, the same ones every time: each byte chooses a step or fills one in."""
+    for number in range(count):
+        dice = random.Random(f"{area} {number}")
+        yield f"script_{number:02}", dice.randbytes(dice.randrange(200, 1500))
+
+
 def main():
     vectors = json.loads(VECTORS.read_text(encoding="utf-8"))
     made = {}
-    for area, inputs in (("handshake", handshake_inputs), ("frame", frame_inputs)):
+    areas = (("handshake", handshake_inputs), ("frame", frame_inputs), ("session_frames", session_frame_inputs),
+             ("entries", entry_inputs), ("source_session", lambda _: scripts("source", 24)),
+             ("mirror_machine", lambda _: scripts("mirror", 24)))
+    for area, inputs in areas:
         for name, data in inputs(vectors):
             made[FOLDER / "corpus" / area / f"{name}.bin"] = data
     if sys.argv[1:] == ["--check"]:
