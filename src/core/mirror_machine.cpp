@@ -20,7 +20,7 @@ MirrorMachine::MirrorMachine(MirrorMachineConfig config, MirrorState state, Engi
     : config_(std::move(config)),
       traits_(std::move(traits)),
       fragments_(&fragments),
-      mark_{std::move(state.position), state.durable},
+      mark_{state.position, state.durable},
       promoted_from_(std::move(state.promoted_from)),
       assembler_(std::move(state.partial)) {
   config_.entry_bytes_max = std::max(config_.entry_bytes_max, entry_bytes_least);
