@@ -19,9 +19,7 @@ void SyncRule::on_mirror_durable(const std::string& mirror, Lsn lsn) {
   if (found != durable_.end()) found->second = lsn;
 }
 
-void SyncRule::on_mirror_caught_up(const std::string& mirror) {
-  if (names(mirror)) suspended_ = false;
-}
+void SyncRule::on_mirror_caught_up(const std::string& mirror) { lost_.erase(mirror); }
 
 void SyncRule::on_history_change() {
   for (auto& [mirror, durable] : durable_)
@@ -45,20 +43,24 @@ std::vector<SyncRule::Decided> SyncRule::decide(Instant now) {
       decided.push_back({next->lsn, Answer::confirmed, {}});
       continue;
     }
-    if (suspended_) {
+    if (suspended()) {
       decided.push_back({next->lsn, Answer::async, *lacking});
       continue;
     }
     if (now - next->since < config_.timeout) break;
-    suspended_ = config_.on_loss == OnSyncLoss::async;
-    decided.push_back({next->lsn, suspended_ ? Answer::async : Answer::unconfirmed, *lacking});
+    if (config_.on_loss == OnSyncLoss::async) {
+      for (const auto& [mirror, durable] : durable_) {
+        if (durable < next->lsn) lost_.insert(mirror);
+      }
+    }
+    decided.push_back({next->lsn, suspended() ? Answer::async : Answer::unconfirmed, *lacking});
   }
   waiting_.erase(waiting_.begin(), next);
   return decided;
 }
 
 std::optional<Instant> SyncRule::next_deadline() const {
-  if (waiting_.empty()) return std::nullopt;
+  if (waiting_.empty() || suspended() || waiting_.front().lsn > source_durable_) return std::nullopt;
   return waiting_.front().since + config_.timeout;
 }
 

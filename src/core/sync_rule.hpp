@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -31,7 +32,7 @@ class SyncRule {
   void on_source_durable(Lsn lsn);
   /// What a LogAck of the present history said; of a mirror that is not named it changes nothing.
   void on_mirror_durable(const std::string& mirror, Lsn lsn);
-  /// The mirror has caught up to the head: sync returns.
+  /// The mirror has caught up to the head. Sync returns once every mirror that was lost has.
   void on_mirror_caught_up(const std::string& mirror);
   /// The history changed: nothing that mirrors said before counts.
   void on_history_change();
@@ -48,9 +49,9 @@ class SyncRule {
   };
   /// Commits that can be answered now, in order.
   std::vector<Decided> decide(Instant now);
-  /// When decide() is due next, if nothing else happens.
+  /// When decide() is due next, if nothing else happens. Absent: time alone decides nothing.
   std::optional<Instant> next_deadline() const;
-  bool suspended() const { return suspended_; }  ///< on_loss = async and a mirror is lost
+  bool suspended() const { return !lost_.empty(); }  ///< on_loss = async and a mirror is lost
 
  private:
   struct Waiting {
@@ -62,7 +63,7 @@ class SyncRule {
   std::map<std::string, Lsn> durable_;
   Lsn source_durable_;
   std::vector<Waiting> waiting_;
-  bool suspended_ = false;
+  std::set<std::string> lost_;  ///< on_loss = async: which mirrors nobody waits for
 };
 
 }  // namespace crosslink::core

@@ -1,0 +1,218 @@
+// docs/protocol.md, "Sync mode": when a commit is confirmed, and what its writer is told otherwise.
+#include "core/sync_rule.hpp"
+
+#include <gtest/gtest.h>
+
+#include <tuple>
+
+namespace crosslink::test {
+namespace {
+
+using namespace core;
+using Answer = SyncRule::Answer;
+using Answers = std::vector<std::tuple<std::uint64_t, Answer, std::string>>;
+
+/// Times out after 1000.
+SyncRule rule_of(std::vector<std::string> mirrors, OnSyncLoss on_loss = OnSyncLoss::error) {
+  return SyncRule({std::move(mirrors), Duration(1'000), on_loss});
+}
+
+Answers decided(SyncRule& rule, std::int64_t now) {
+  Answers all;
+  for (const auto& one : rule.decide(Instant(now)))
+    all.emplace_back(one.lsn.value, one.answer, one.missing);
+  return all;
+}
+
+Answers confirmed(std::initializer_list<std::uint64_t> lsns) {
+  Answers all;
+  for (const auto lsn : lsns)
+    all.emplace_back(lsn, Answer::confirmed, "");
+  return all;
+}
+
+const Answers nothing;
+
+/// A commit that is durable at the source at once.
+void commit(SyncRule& rule, std::uint64_t lsn, std::int64_t now) {
+  rule.on_commit(Lsn{lsn}, Instant(now));
+  rule.on_source_durable(Lsn{lsn});
+}
+
+TEST(SyncRule, confirms_what_is_durable_at_the_source_and_at_every_named_mirror) {
+  // Each of the three in each order comes last once; until then nothing is confirmed.
+  for (const int last : {0, 1, 2}) {
+    auto rule = rule_of({"eu-1", "eu-2"});
+    rule.on_commit(Lsn{5}, Instant(0));
+    const auto report = [&](int who) {
+      if (who == 0) rule.on_source_durable(Lsn{5});
+      if (who == 1) rule.on_mirror_durable("eu-1", Lsn{5});
+      if (who == 2) rule.on_mirror_durable("eu-2", Lsn{5});
+    };
+    report((last + 1) % 3);
+    EXPECT_EQ(decided(rule, 1), nothing) << last;
+    report((last + 2) % 3);
+    EXPECT_EQ(decided(rule, 2), nothing) << last;
+    report(last);
+    EXPECT_EQ(decided(rule, 3), confirmed({5})) << last;
+    EXPECT_EQ(decided(rule, 4), nothing) << "answered once";
+  }
+}
+
+TEST(SyncRule, confirms_up_to_the_lsn_that_is_durable_and_no_further) {
+  auto rule = rule_of({"eu-1"});
+  for (const std::uint64_t lsn : {4u, 7u, 9u})
+    commit(rule, lsn, 0);
+  rule.on_mirror_durable("eu-1", Lsn{8});
+  EXPECT_EQ(decided(rule, 1), confirmed({4, 7})) << "in the order of their LSNs";
+  rule.on_mirror_durable("eu-1", Lsn{9});
+  EXPECT_EQ(decided(rule, 1), confirmed({9}));
+}
+
+TEST(SyncRule, without_named_mirrors_only_the_source_counts) {
+  auto rule = rule_of({});
+  rule.on_commit(Lsn{1}, Instant(0));
+  EXPECT_EQ(decided(rule, 5'000), nothing);
+  rule.on_source_durable(Lsn{1});
+  EXPECT_EQ(decided(rule, 5'000), confirmed({1}));
+}
+
+TEST(SyncRule, holds_before_a_named_mirror_ever_connected) {
+  auto rule = rule_of({"eu-1"});
+  commit(rule, 1, 0);
+  EXPECT_EQ(decided(rule, 999), nothing);
+  EXPECT_EQ(decided(rule, 1'000), (Answers{{1, Answer::unconfirmed, "eu-1"}}));
+}
+
+TEST(SyncRule, a_mirror_that_is_not_named_changes_nothing) {
+  auto rule = rule_of({"eu-1"}, OnSyncLoss::async);
+  EXPECT_TRUE(rule.names("eu-1"));
+  EXPECT_FALSE(rule.names("other"));
+  rule.on_mirror_durable("other", Lsn{9});
+  EXPECT_FALSE(rule.names("other"));
+  commit(rule, 1, 0);
+  EXPECT_EQ(decided(rule, 1), nothing);
+  EXPECT_EQ(decided(rule, 1'000), (Answers{{1, Answer::async, "eu-1"}}));
+  rule.on_mirror_caught_up("other");
+  EXPECT_TRUE(rule.suspended());
+}
+
+TEST(SyncRule, with_error_the_writer_is_told_which_mirror_is_missing) {
+  auto rule = rule_of({"eu-1", "eu-2"});
+  commit(rule, 1, 500);
+  rule.on_mirror_durable("eu-1", Lsn{1});
+  EXPECT_EQ(decided(rule, 1'499), nothing);
+  EXPECT_EQ(decided(rule, 1'500), (Answers{{1, Answer::unconfirmed, "eu-2"}}));
+  EXPECT_FALSE(rule.suspended());
+}
+
+TEST(SyncRule, with_error_each_commit_waits_its_own_time) {
+  auto rule = rule_of({"eu-1"});
+  commit(rule, 1, 0);
+  commit(rule, 2, 400);
+  EXPECT_EQ(decided(rule, 1'000), (Answers{{1, Answer::unconfirmed, "eu-1"}}));
+  EXPECT_EQ(decided(rule, 1'399), nothing);
+  EXPECT_EQ(decided(rule, 1'400), (Answers{{2, Answer::unconfirmed, "eu-1"}}));
+  commit(rule, 3, 2'000);
+  rule.on_mirror_durable("eu-1", Lsn{3});
+  EXPECT_EQ(decided(rule, 2'001), confirmed({3})) << "the mirror is back";
+}
+
+TEST(SyncRule, what_was_answered_unconfirmed_is_not_answered_again) {
+  auto rule = rule_of({"eu-1"});
+  commit(rule, 1, 0);
+  EXPECT_EQ(decided(rule, 1'000).size(), 1u);
+  rule.on_mirror_durable("eu-1", Lsn{1});
+  EXPECT_EQ(decided(rule, 1'001), nothing);
+}
+
+TEST(SyncRule, nothing_is_answered_that_is_not_durable_at_the_source_even_after_the_timeout) {
+  for (const auto on_loss : {OnSyncLoss::error, OnSyncLoss::async}) {
+    auto rule = rule_of({"eu-1"}, on_loss);
+    rule.on_commit(Lsn{1}, Instant(0));
+    EXPECT_EQ(decided(rule, 9'000), nothing);
+    rule.on_mirror_durable("eu-1", Lsn{1});
+    EXPECT_EQ(decided(rule, 9'000), nothing);
+    rule.on_source_durable(Lsn{1});
+    EXPECT_EQ(decided(rule, 9'000), confirmed({1}));
+  }
+}
+
+TEST(SyncRule, with_async_nobody_waits_after_the_loss_until_the_mirror_has_caught_up) {
+  auto rule = rule_of({"eu-1"}, OnSyncLoss::async);
+  commit(rule, 1, 0);
+  commit(rule, 2, 900);
+  EXPECT_EQ(decided(rule, 999), nothing);
+  EXPECT_FALSE(rule.suspended());
+  EXPECT_EQ(decided(rule, 1'000), (Answers{{1, Answer::async, "eu-1"}, {2, Answer::async, "eu-1"}}));
+  EXPECT_TRUE(rule.suspended());
+  rule.on_mirror_durable("eu-1", Lsn{1});
+  EXPECT_TRUE(rule.suspended()) << "it is back, but has not caught up";
+  commit(rule, 3, 1'100);
+  EXPECT_EQ(decided(rule, 1'100), (Answers{{3, Answer::async, "eu-1"}}));
+  rule.on_mirror_durable("eu-1", Lsn{3});
+  rule.on_mirror_caught_up("eu-1");
+  EXPECT_FALSE(rule.suspended());
+  commit(rule, 4, 1'200);
+  EXPECT_EQ(decided(rule, 1'200), nothing) << "sync is back";
+  rule.on_mirror_durable("eu-1", Lsn{4});
+  EXPECT_EQ(decided(rule, 1'201), confirmed({4}));
+}
+
+TEST(SyncRule, while_suspended_what_every_mirror_has_is_confirmed_all_the_same) {
+  auto rule = rule_of({"eu-1"}, OnSyncLoss::async);
+  commit(rule, 1, 0);
+  ASSERT_EQ(decided(rule, 1'000).size(), 1u);
+  rule.on_mirror_durable("eu-1", Lsn{2});
+  commit(rule, 2, 1'001);
+  commit(rule, 3, 1'001);
+  EXPECT_EQ(decided(rule, 1'001), (Answers{{2, Answer::confirmed, ""}, {3, Answer::async, "eu-1"}}));
+}
+
+TEST(SyncRule, one_call_answers_confirmed_and_timed_out_commits_in_the_order_of_their_lsns) {
+  auto rule = rule_of({"eu-1"});
+  commit(rule, 1, 0);
+  commit(rule, 2, 100);
+  commit(rule, 3, 900);
+  rule.on_mirror_durable("eu-1", Lsn{1});
+  EXPECT_EQ(decided(rule, 1'100), (Answers{{1, Answer::confirmed, ""}, {2, Answer::unconfirmed, "eu-1"}}));
+  rule.on_mirror_durable("eu-1", Lsn{3});
+  EXPECT_EQ(decided(rule, 1'100), confirmed({3}));
+}
+
+TEST(SyncRule, a_change_of_history_forgets_what_mirrors_said) {
+  auto rule = rule_of({"eu-1", "eu-2"});
+  commit(rule, 5, 0);
+  rule.on_mirror_durable("eu-1", Lsn{9});
+  rule.on_mirror_durable("eu-2", Lsn{4});
+  rule.on_history_change();
+  rule.on_mirror_durable("eu-2", Lsn{9});
+  EXPECT_EQ(decided(rule, 1), nothing) << "eu-1 said it of another history";
+  EXPECT_TRUE(rule.names("eu-1"));
+  rule.on_mirror_durable("eu-1", Lsn{5});
+  EXPECT_EQ(decided(rule, 2), confirmed({5}));
+}
+
+TEST(SyncRule, a_mirror_that_lost_its_tail_confirms_less_than_before) {
+  auto rule = rule_of({"eu-1"});
+  rule.on_mirror_durable("eu-1", Lsn{9});
+  rule.on_mirror_durable("eu-1", Lsn{4});
+  commit(rule, 5, 0);
+  EXPECT_EQ(decided(rule, 1), nothing);
+}
+
+TEST(SyncRule, the_next_deadline_is_that_of_the_oldest_commit_that_waits) {
+  auto rule = rule_of({"eu-1"});
+  EXPECT_FALSE(rule.next_deadline().has_value());
+  commit(rule, 1, 100);
+  commit(rule, 2, 300);
+  EXPECT_EQ(rule.next_deadline(), Instant(1'100));
+  rule.on_mirror_durable("eu-1", Lsn{1});
+  ASSERT_EQ(decided(rule, 400), confirmed({1}));
+  EXPECT_EQ(rule.next_deadline(), Instant(1'300));
+  ASSERT_EQ(decided(rule, 1'300).size(), 1u) << "due exactly then";
+  EXPECT_FALSE(rule.next_deadline().has_value());
+}
+
+}  // namespace
+}  // namespace crosslink::test
