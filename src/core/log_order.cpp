@@ -99,7 +99,8 @@ Result<LogOrder::Fragment> LogOrder::on_fragment(const EntryFragment& head, std:
   if (!rest.empty() || entry->lsn() != head.lsn) {
     return MirrorError::protocol_violation("the fragments of an entry make another one than they said");
   }
-  AcceptedBatch batch{open_->prev_lsn, head.lsn, 1, whole->keep, whole->bytes, entry->id(), head.origin_lsn, 0};
+  AcceptedBatch batch{open_->prev_lsn, head.lsn,        1, whole->keep,        whole->bytes,
+                      entry->id(),     head.origin_lsn, 0, whole->bytes.size()};
   open_.reset();
   last_lsn_ = head.lsn;
   return Fragment{std::move(batch)};

@@ -21,6 +21,7 @@ struct AcceptedBatch {
   std::optional<EntryId> last_entry;   ///< absent when count is 0
   std::optional<Lsn> origin_lsn;       ///< absent: last_lsn
   std::uint64_t units = 0;             ///< throttle units this batch holds until it is applied
+  std::uint64_t fragment_bytes = 0;    ///< memory of an entry that came in fragments, whose units are released already
 };
 
 /// Where the fragments of one entry go until it is whole. One entry at a time.

@@ -68,7 +68,10 @@ void MirrorMachine::advance_engine(Instant now) {
   const bool may_promote = link_ == Link::down || CROSSLINK_BROKEN(promotion_before_link_teardown);
   if (promoting_ && !promoted_from_ && may_promote && pending_.empty())
     return call(Call::promote, mirror_action::Promote{});
-  if (verify_ && verify_->view_wanted) return call(Call::open_view, mirror_action::OpenView{});
+  if (verify_ && verify_->view_wanted) {
+    verify_->view_asked = true;
+    return call(Call::open_view, mirror_action::OpenView{});
+  }
   if (!promoting_) advance_snapshot(now);
 }
 
@@ -104,8 +107,10 @@ void MirrorMachine::note_durable() { actions_.push_back(mirror_action::Progress{
 
 void MirrorMachine::on_applied(Instant now) {
   std::uint64_t units = 0;
-  for (const auto& batch : applying_)
+  for (const auto& batch : applying_) {
     units += batch.units;
+    fragment_bytes_ -= std::min(fragment_bytes_, batch.fragment_bytes);
+  }
   applying_.clear();
   if (log_) log_->released_bytes += units;
   set_held(held_bytes_ - std::min(units, held_bytes_));
@@ -115,6 +120,7 @@ void MirrorMachine::on_applied(Instant now) {
 
 void MirrorMachine::on_checked(const SnapshotCheck& check, Instant now) {
   check_wanted_ = false;
+  if (drop_snapshot_wanted_) return;  // asked for while it was being checked
   switch (assembler_.on_check(check)) {
     case SnapshotAssembler::Verdict::whole: switch_wanted_ = true; return;
     case SnapshotAssembler::Verdict::cut_back:
@@ -150,6 +156,7 @@ void MirrorMachine::on_switched(Instant) {
   drop_snapshot_stream();
   assembler_.on_dropped();
   forget_pending();
+  forget_chunks();
   lag_.forget();
 }
 
@@ -176,8 +183,9 @@ void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {
       switch_wanted_ = false;
       check_wanted_ = true;
     }
-    if (which == Call::open_view && verify_) {
-      end_verify({VerifyResult::Outcome::unknown, answer.error().message(), {}, 0, 0, {}}, true);
+    if (which == Call::open_view) {
+      if (verify_ && verify_->view_asked)
+        end_verify({VerifyResult::Outcome::unknown, answer.error().message(), {}, 0, 0, {}}, true);
     } else if (answer.error().kind() == ErrorKind::Storage) {
       on_storage_error(answer.error(), now);
     } else {
@@ -208,7 +216,7 @@ void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {
     case Call::check_snapshot: on_checked(*answer->check, now); break;
     case Call::switch_snapshot: on_switched(now); break;
     case Call::drop_snapshot:
-      drop_snapshot_wanted_ = false;
+      drop_snapshot_wanted_ = begin_snapshot_wanted_ = false;
       assembler_.on_dropped();
       break;
     case Call::promote:
@@ -216,9 +224,11 @@ void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {
       promoting_ = false;
       break;
     case Call::open_view:
-      if (verify_) {
+      if (verify_ && verify_->view_asked) {
         verify_->view_open = true;
         verify_->view_wanted = false;
+      } else {
+        actions_.push_back(mirror_action::CloseView{});  // of a verify that has ended meanwhile
       }
       break;
   }

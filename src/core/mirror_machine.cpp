@@ -104,11 +104,13 @@ void MirrorMachine::close_link() {
 }
 
 void MirrorMachine::session_over(Instant) {
+  const bool stepping_back = log_ && log_->step_back_to;
   log_.reset();
   snapshot_.reset();
   if (verify_) end_verify({VerifyResult::Outcome::unknown, "the link was lost", {}, 0, 0, {}}, false);
-  // What a promotion found completely received still counts; nothing else does.
-  if (!promoting_) pending_.clear();
+  // What a promotion found completely received still counts; nothing else does. Above a step back that was not made it
+  // has nothing to stand on.
+  if (!promoting_ || stepping_back) pending_.clear();
   chunks_.clear();
   check_wanted_ = false;
   fragments_->drop();
@@ -198,7 +200,12 @@ void MirrorMachine::forget_chunks() {
   set_held(count_held());
 }
 
-std::uint64_t MirrorMachine::count_held() const {
+std::uint64_t MirrorMachine::count_held() {
+  fragment_bytes_ = 0;
+  for (const auto& batch : pending_)
+    fragment_bytes_ += batch.fragment_bytes;
+  for (const auto& batch : applying_)
+    fragment_bytes_ += batch.fragment_bytes;
   auto held = storing_units_;
   for (const auto& batch : pending_)
     held += batch.units;
@@ -218,10 +225,11 @@ void MirrorMachine::drop_snapshot_stream() {
 void MirrorMachine::set_held(std::uint64_t bytes) {
   held_bytes_ = bytes;
   // As at the source: stop at the cap, go on at three quarters of it.
-  if (bulk_allowed_ && link_ == Link::up && held_bytes_ >= cap_bytes_) {
+  const auto memory_bytes = held_bytes_ + fragment_bytes_;
+  if (bulk_allowed_ && link_ == Link::up && memory_bytes >= cap_bytes_) {
     bulk_allowed_ = false;
     actions_.push_back(mirror_action::ReadBulk{false});
-  } else if (!bulk_allowed_ && held_bytes_ <= cap_bytes_ / 4 * 3) {
+  } else if (!bulk_allowed_ && memory_bytes <= cap_bytes_ / 4 * 3) {
     bulk_allowed_ = true;
     actions_.push_back(mirror_action::ReadBulk{true});
   }

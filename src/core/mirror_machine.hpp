@@ -168,7 +168,8 @@ class MirrorMachine {
   const std::optional<Position>& position() const { return mark_.position; }
   Lsn durable() const { return mark_.durable; }
   std::uint64_t bootstraps() const { return bootstraps_; }  ///< snapshots switched in, the first one included
-  std::uint64_t held_bytes() const { return held_bytes_; }  ///< received, neither applied nor stored yet
+  /// Received, neither applied nor stored yet.
+  std::uint64_t held_bytes() const { return held_bytes_ + fragment_bytes_; }
   bool promoted() const { return promoted_from_.has_value(); }
   const std::optional<PromotedFrom>& promoted_from() const { return promoted_from_; }
   const std::optional<MirrorError>& last_error() const { return last_error_; }
@@ -205,7 +206,7 @@ class MirrorMachine {
     enum class Phase : std::uint8_t { drain, ask, reach, compare } phase = Phase::drain;
     Instant deadline;
     std::optional<Lsn> at;
-    bool view_wanted = false, view_open = false;
+    bool view_wanted = false, view_asked = false, view_open = false;
     VerifyCompare compare;
     Question question = 0;
     std::optional<RangeDigest::Answer> source_digest, mirror_digest;
@@ -270,7 +271,7 @@ class MirrorMachine {
   void drop_snapshot_stream();
   void forget_pending();
   void forget_chunks();
-  std::uint64_t count_held() const;
+  std::uint64_t count_held();
   bool take_in(StreamToken stream, std::uint64_t bytes, Instant now);
 
   // mirror_engine.cpp
@@ -289,6 +290,7 @@ class MirrorMachine {
   void advance_verify(Instant now);
   void on_verify_frame(const SessionMessage& message, Instant now);
   void end_verify(VerifyResult result, bool tell_source);
+  void wait_for_answers(Instant now);
   void compare_next();
   void compare_answers();
   std::optional<Lsn> apply_limit() const;
@@ -313,7 +315,8 @@ class MirrorMachine {
   // received, waiting for the engine
   std::deque<AcceptedBatch> pending_;
   std::deque<WaitingChunk> chunks_;
-  std::uint64_t held_bytes_ = 0;
+  std::uint64_t held_bytes_ = 0;      ///< in throttle units
+  std::uint64_t fragment_bytes_ = 0;  ///< of whole entries that came in fragments
   bool bulk_allowed_ = true;
 
   // the link

@@ -219,6 +219,9 @@ void MirrorMachine::on_log_begin(const LogBegin& begin, Instant now) {
   if (begin.from > applied) {
     return violation(log_->token, MirrorError::protocol_violation("the log begins after a gap"), now);
   }
+  if (begin.from < mark_.position->last_entry.lsn) {
+    return violation(log_->token, MirrorError::protocol_violation("the log begins before the last entry applied"), now);
+  }
   log_->order.emplace(begin.from, config_.entry_bytes_max, *fragments_);
   if (begin.from < applied) {
     log_->step_back_to = begin.from;
@@ -231,7 +234,19 @@ void MirrorMachine::on_log_begin(const LogBegin& begin, Instant now) {
 
 void MirrorMachine::accept(AcceptedBatch batch, std::uint64_t units) {
   batch.units = units;
+  if (batch.count == 0) {
+    // However many come, what only moves the LSN is one.
+    batch.keep.reset();
+    if (!pending_.empty() && pending_.back().count == 0) {
+      pending_.back().last_lsn = batch.last_lsn;
+      pending_.back().origin_lsn = batch.origin_lsn;
+      pending_.back().units += units;
+      return;
+    }
+  }
+  fragment_bytes_ += batch.fragment_bytes;
   pending_.push_back(std::move(batch));
+  set_held(held_bytes_);
 }
 
 void MirrorMachine::on_log_batch(const LogBatch& batch, std::shared_ptr<const void> keep,
@@ -289,6 +304,7 @@ void MirrorMachine::on_snapshot_frame(const Decoded& decoded, std::shared_ptr<co
     bootstrap_reason_ = error.message();
     if (error.kind() == ErrorKind::SnapshotOffsetRegression) {
       forget_chunks();
+      begin_snapshot_wanted_ = false;
       drop_snapshot_wanted_ = true;
     }
     back_off(snapshot_retry_, now);

@@ -36,9 +36,11 @@ std::optional<Lsn> MirrorMachine::apply_limit() const {
 
 void MirrorMachine::advance_verify(Instant now) {
   if (!verify_) return;
-  if (verify_->phase != VerifyRun::Phase::compare && now >= verify_->deadline) {
-    return end_verify({VerifyResult::Outcome::unknown, "both sides did not come to the same LSN in time", {}, 0, 0, {}},
-                      true);
+  if (now >= verify_->deadline) {
+    const char* const why = verify_->phase == VerifyRun::Phase::compare
+                                ? "an answer did not come in time"
+                                : "both sides did not come to the same LSN in time";
+    return end_verify({VerifyResult::Outcome::unknown, why, {}, 0, 0, {}}, true);
   }
   if (engine_) return;
   if (verify_->phase == VerifyRun::Phase::drain) {
@@ -52,8 +54,16 @@ void MirrorMachine::advance_verify(Instant now) {
   }
   verify_->phase = VerifyRun::Phase::compare;
   send(verify_->token, VerifyAt{*verify_->at});
+  wait_for_answers(now);
   compare_next();
   advance_engine(now);
+}
+
+/// Either side may have to read all of a large database for one answer.
+void MirrorMachine::wait_for_answers(Instant now) {
+  constexpr int times = 20;
+  verify_->deadline = now + times * config_.verify_deadline;
+  wake(verify_->deadline);
 }
 
 void MirrorMachine::compare_next() {
@@ -119,6 +129,7 @@ void MirrorMachine::on_verify_frame(const SessionMessage& message, Instant now) 
         MirrorError::protocol_violation(fmt::format("a {} frame is not allowed here", kind_name(kind_of(message)))),
         now);
   }
+  wait_for_answers(now);
   compare_answers();
 }
 

@@ -25,6 +25,7 @@ Result<SnapshotAssembler::Begin> SnapshotAssembler::on_begin(const SnapshotBegin
     return MirrorError::protocol_violation(
         fmt::format("a snapshot begins in the format \"{}\", which was not asked for", escape(begin.facts.format)));
   }
+  ended_ = false;
   if (partial_ && begin.facts.id == partial_->facts.id) {
     if (begin.offset == stored_bytes()) return Begin::go_on;
     return MirrorError(ErrorKind::SnapshotOffsetRegression, CausedBy::peer,
@@ -38,7 +39,7 @@ Result<SnapshotAssembler::Begin> SnapshotAssembler::on_begin(const SnapshotBegin
 }
 
 Result<StoredChunk> SnapshotAssembler::on_chunk(const SnapshotChunk& chunk, std::span<const std::byte> data) {
-  if (done_) return MirrorError::protocol_violation("a chunk comes after the last one");
+  if (done_ || ended_) return MirrorError::protocol_violation("a chunk comes after the last one");
   if (chunk.offset != next_offset_) {
     return MirrorError(ErrorKind::SnapshotOffsetRegression, CausedBy::peer,
                        fmt::format("a chunk comes at byte {}, not at {}", chunk.offset, next_offset_),
@@ -56,7 +57,7 @@ Result<StoredChunk> SnapshotAssembler::on_chunk(const SnapshotChunk& chunk, std:
     if (chunk.consistent_lsn < partial_->facts.snapshot_lsn) {
       return MirrorError::protocol_violation("a snapshot is consistent before it begins");
     }
-    done_ = true;
+    done_ = ended_ = true;
     total_crc32c_ = chunk.total_crc32c;
     consistent_lsn_ = chunk.consistent_lsn;
   }
@@ -84,7 +85,7 @@ SnapshotAssembler::Verdict SnapshotAssembler::on_check(const SnapshotCheck& chec
 }
 
 void SnapshotAssembler::on_stream_end() {
-  done_ = false;
+  done_ = ended_ = false;
   next_offset_ = stored_bytes();
 }
 

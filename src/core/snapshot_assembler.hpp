@@ -55,6 +55,7 @@ class SnapshotAssembler {
   std::optional<PartialSnapshot> partial_;
   std::uint64_t next_offset_ = 0;  ///< of what arrived, stored or not
   bool done_ = false;
+  bool ended_ = false;  ///< the last chunk has come on this stream
   std::uint32_t total_crc32c_ = 0;
   Lsn consistent_lsn_;
   std::uint32_t wrong_totals_ = 0;

@@ -125,6 +125,7 @@ void VerifyCompare::on_digests(const RangeDigest::Answer& source, const RangeDig
   if (splits.empty()) splits = source.splits.empty() ? mirror.splits : source.splits;
   // A split outside of the range, or out of order, would never end.
   std::erase_if(splits, [&](const std::string& key) {
+    if (key.size() > split_bytes_max) return true;
     return (asked_->begin && key <= *asked_->begin) || (asked_->end && key >= *asked_->end);
   });
   std::ranges::sort(splits);

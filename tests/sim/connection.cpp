@@ -48,7 +48,7 @@ void Connection::arrive(End to, Token stream, std::vector<std::byte> bytes) {
   if (cutting_) {
     // Of what was under way a part still arrives; then nothing.
     bytes.resize(static_cast<std::size_t>(world_->below(bytes.size() + 1)));
-    take(to, stream, bytes);
+    if (pipes_[to][stream].held.empty() && (!holding_[to] || stream == control_)) take(to, stream, bytes);
     deaf_[to] = true;
     return;
   }

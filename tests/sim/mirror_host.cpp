@@ -395,7 +395,8 @@ void MirrorHost::check_lag() {
 
 void MirrorHost::check() {
   if (!machine_) return;
-  constexpr std::uint64_t over_cap_bytes = 3 * 1024 * 1024;
+  // A frame per stream, and one entry that came in fragments.
+  constexpr std::uint64_t over_cap_bytes = 3 * 1024 * 1024 + 8 * 1024 * 1024;
   if (machine_->held_bytes() > config_.in_flight_bytes_max + over_cap_bytes) {
     throw Violation(fmt::format("{} holds {} bytes in memory, over its cap", config_.name, machine_->held_bytes()));
   }

@@ -392,6 +392,8 @@ void Scenario::run() {
       describe_disagreement();
       throw Violation("peace came and they did not come together again");
     }
+    // A mirror that is ahead of its own source waits until that has come as far again: somebody must write.
+    if (world_.now() + peace_max / 2 < until) root_->commit(0);
     world_.run_until(world_.now() + second, after_each);
   }
   for (auto* mirror : mirrors_) {
