@@ -111,7 +111,7 @@ std::pair<AcceptedBatch, AcceptedBatch> cut_batch(AcceptedBatch batch, Lsn limit
   before.last_lsn = limit;
   before.count = 0;
   before.last_entry.reset();
-  before.units = 0;
+  before.units = before.fragment_bytes = 0;
   auto rest = batch.entries;
   while (!rest.empty()) {
     auto next = rest;
