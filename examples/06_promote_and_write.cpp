@@ -9,7 +9,7 @@ using namespace example;
 
 Task<void> show(OfferedDatabase& source, Mirror& mirror, MemoryDatabase& copy) {
   put(source.engine(), "balance", "100");
-  co_await wait_until([&] { return copy.get("balance").has_value(); });
+  co_await wait_until([&] { return mirror.status().kind == StatusKind::Following; });
 
   // 1. Promotion ends the link, applies what was received whole and opens for writes. It says where that was.
   auto promoted = co_await mirror.promote();

@@ -95,6 +95,17 @@ awaitable<void> wait_until(Condition condition) {
   }
 }
 
+// What is not known yet (no data, no answer) is absent, not zero.
+inline bool has_applied(const Mirror& mirror, Lsn lsn) {
+  const auto position = mirror.facts().position;
+  return position && position->applied_lsn >= lsn;
+}
+
+inline bool lag_below(const Mirror& mirror, std::chrono::milliseconds limit) {
+  const auto lag = mirror.lag();
+  return lag && *lag < limit;
+}
+
 // Runs `work` (a function of OfferedDatabase&, Mirror&, MemoryDatabase& that returns Task<void>) beside both sides.
 template <class Work>
 int run(int argc, char** argv, Work work) {

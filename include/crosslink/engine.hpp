@@ -8,6 +8,7 @@
 // Every engine must pass the conformance suite in tests/support/engine_conformance.hpp.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -69,6 +70,13 @@ enum class PositionProof : std::uint8_t {
   unproven,  ///< that part of the log is gone and nothing was remembered of it
 };
 
+/// How far the log after an LSN is from being dropped.
+struct WindowLeft {
+  std::uint64_t bytes = 0;                        ///< of log that may still be written; 0: at any moment
+  std::optional<std::chrono::milliseconds> time;  ///< absent: the log is not dropped by age
+  friend bool operator==(const WindowLeft&, const WindowLeft&) = default;
+};
+
 /// What is known when a snapshot opens.
 struct SnapshotFacts {
   SnapshotId id;
@@ -114,6 +122,8 @@ class SourceEngine {
   /// The log after `from` is kept for `holder` until it is pinned elsewhere or unpinned, within the engine's budget.
   virtual void pin(const std::string& holder, Lsn from) = 0;
   virtual void unpin(const std::string& holder) = 0;
+  /// How much more may be written before the log after `after` is dropped, pins considered; absent: it is gone. Quick.
+  virtual std::optional<WindowLeft> window_left(Lsn after) const = 0;
   /// `on_head` is called after each commit, on the committing thread; it must not block or call back. Empty: none.
   virtual void watch_head(std::function<void(Lsn head)> on_head) = 0;
 };

@@ -53,6 +53,7 @@ class MemoryDatabase final : public SourceEngine, public MirrorEngine, public Ve
                                                         const std::optional<SnapshotId>& wanted) override;
   void pin(const std::string& holder, Lsn from) override;
   void unpin(const std::string& holder) override;
+  std::optional<WindowLeft> window_left(Lsn after) const override;
   void watch_head(std::function<void(Lsn head)> on_head) override;
 
   // MirrorEngine

@@ -56,6 +56,11 @@ struct MirrorFacts {
   std::vector<std::string> chain;         ///< the source's, up to the root; empty before the first session
   std::optional<MirrorError> last_error;  ///< of the link or the session
   std::optional<PromotedFrom> promoted_from;
+  /// While it is behind: how much more the source may write before the log this mirror needs next is dropped, and how
+  /// long that takes at the present rate. What the source last said; absent: it did not.
+  std::optional<std::uint64_t> window_left_bytes;
+  std::optional<std::chrono::milliseconds> window_left_time;
+  std::optional<std::uint64_t> snapshot_queue;  ///< snapshots that the source makes or sends before this mirror's
 };
 
 /// Thread safe. Everything but run() and verify() returns at once.

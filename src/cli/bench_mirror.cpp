@@ -193,13 +193,18 @@ Task<void> Bench::measure_idle(Figures& figures) {
   co_return Result<void>{};
 }
 
+bool has_applied(const Mirror& mirror, Lsn lsn) {
+  const auto position = mirror.facts().position;
+  return position && position->applied_lsn >= lsn;
+}
+
 Task<void> Bench::measure_lag(Many& many, Figures& figures) {
   many.front()->engine.timing = true;
   const BenchOrder paced{paced_entries, paced_per_second};
   const auto answer = co_await order(paced);
   if (!answer) co_return answer.error();
   const Lsn last{answer->last_lsn};
-  auto waiting = until(many, [last](Mirror& mirror) { return mirror.facts().position->applied_lsn >= last; });
+  auto waiting = until(many, [last](Mirror& mirror) { return has_applied(mirror, last); });
   const auto reached = co_await std::move(waiting);
   if (!reached) co_return reached.error();
   auto& times = many.front()->engine.times_us();
@@ -224,7 +229,7 @@ Task<void> Bench::measure_rate(Many& many, Figures& figures) {
   for (const auto& one : many)
     (void)one->mirror->resume();
   const Lsn last{written->last_lsn};
-  auto waiting = until(many, [last](Mirror& mirror) { return mirror.facts().position->applied_lsn >= last; });
+  auto waiting = until(many, [last](Mirror& mirror) { return has_applied(mirror, last); });
   const auto reached = co_await std::move(waiting);
   if (!reached) co_return reached.error();
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();

@@ -118,6 +118,7 @@ void MirrorMachine::session_over(Instant) {
   lag_.on_session_end();
   bulk_allowed_ = true;
   probed_at_.reset();
+  notice_ = {};
   caught_up_since_.reset();
   held_bytes_ = count_held();
 }
@@ -395,6 +396,8 @@ MirrorStatus MirrorMachine::status(Instant now) {
   facts.bytes_total = assembler_.total_bytes();
   facts.bootstrap_reason = bootstrap_reason_;
   if (storage_error_) facts.storage_error = storage_error_->message();
+  facts.snapshot_queue = notice_.snapshot_queue;
+  if (notice_.window_left_ms) facts.window_left = std::chrono::milliseconds(*notice_.window_left_ms);
   facts.lag = lag_.lag(now);
   facts.threshold = lag_threshold(config_.sync, round_trip_);
   return status_judge_.judge(facts, now);

@@ -178,6 +178,8 @@ class MirrorMachine {
   bool idle() const { return link_ == Link::down && !engine_; }
   /// What the source said of itself, in this session or the last.
   const std::optional<SessionBegin::Source>& source() const { return source_; }
+  /// What the source last said of the queue for snapshots and of its window; of this session, and while it matters.
+  const Notice& notice() const { return notice_; }
 
  private:
   enum class Link : std::uint8_t { down, dialing, beginning, up, closing };
@@ -255,6 +257,7 @@ class MirrorMachine {
   void violation(StreamToken stream, const MirrorError& error, Instant now);
   void on_control(const SessionMessage& message, Instant now);
   void on_session_begin(const SessionBegin& begin, Instant now);
+  void on_notice(const Notice& notice);
   void on_log_frame(const Decoded& decoded, std::shared_ptr<const void> keep, std::span<const std::byte> payload,
                     Instant now);
   void on_log_begin(const LogBegin& begin, Instant now);
@@ -331,6 +334,7 @@ class MirrorMachine {
   Instant begin_by_{0};
   std::optional<Instant> control_at_, probed_at_;
   std::optional<Duration> round_trip_;
+  Notice notice_;
   bool progress_since_caught_up_ = false;
   std::optional<Instant> caught_up_since_;
 

@@ -95,7 +95,7 @@ void MirrorMachine::on_control(const SessionMessage& message, Instant now) {
     return on_session_begin(*begin, now);
   }
   control_at_ = now;
-  if (std::holds_alternative<Notice>(message)) return;
+  if (const auto* notice = std::get_if<Notice>(&message)) return on_notice(*notice);
   const auto* reply = std::get_if<ProbeReply>(&message);
   if (reply == nullptr) return violation(control_stream, misplaced(kind_of(message)), now);
   if (CROSSLINK_BROKEN(progress_past_undelivered) && log_ && log_->order && reply->head > log_->order->last_lsn()) {
@@ -106,7 +106,19 @@ void MirrorMachine::on_control(const SessionMessage& message, Instant now) {
   // may have been bootstrapped anew and count otherwise.
   std::optional<Lsn> applied;
   if (log_ && log_->order && !log_->step_back_to) applied = mark_.position->applied_lsn;
+  if (applied && *applied >= reply->head) notice_.window_left_bytes = notice_.window_left_ms = std::nullopt;
   if (auto taken = lag_.on_reply(*reply, applied, now); !taken) violation(control_stream, taken.error(), now);
+}
+
+/// Each Notice speaks of what it names only.
+void MirrorMachine::on_notice(const Notice& notice) {
+  if (notice.snapshot_queue) notice_.snapshot_queue = notice.snapshot_queue;
+  if (!notice.window_left_bytes && !notice.window_left_ms) return;
+  notice_.window_left_bytes = notice.window_left_bytes;
+  // Shown to people as a time: what a hostile source says must fit one.
+  constexpr std::uint64_t ms_max = 1000ull * 3600 * 24 * 365;
+  notice_.window_left_ms.reset();
+  if (notice.window_left_ms) notice_.window_left_ms = std::min(*notice.window_left_ms, ms_max);
 }
 
 void MirrorMachine::on_session_begin(const SessionBegin& begin, Instant now) {
@@ -313,6 +325,7 @@ void MirrorMachine::on_snapshot_frame(const Decoded& decoded, std::shared_ptr<co
     const auto how = assembler_.on_begin(*begin, traits_.formats);
     if (!how) return give_up(how.error());
     snapshot_->begun = true;
+    notice_.snapshot_queue.reset();
     snapshot_->acked_offset = begin->offset;
     begin_snapshot_wanted_ = *how == SnapshotAssembler::Begin::begin_anew;
     return;

@@ -24,6 +24,12 @@ namespace {
 
 std::string seconds(Duration duration) { return fmt::format("{:.3f} s", static_cast<double>(duration.count()) / 1e6); }
 
+/// "", or that a new bootstrap comes.
+std::string window(const StatusFacts& facts) {
+  if (!facts.window_left) return {};
+  return fmt::format("; at the present rate the source drops the log it needs in {}", seconds(*facts.window_left));
+}
+
 }  // namespace
 
 Duration lag_threshold(bool sync, std::optional<Duration> round_trip) {
@@ -57,15 +63,19 @@ MirrorStatus StatusJudge::judge(const StatusFacts& facts, Instant now) {
   if (facts.bootstrapping) {
     status.bytes_done = facts.bytes_done;
     status.bytes_total = facts.bytes_total;
-    const auto trouble = facts.storage_error ? fmt::format("{}; {}", facts.bootstrap_reason, *facts.storage_error)
-                                             : facts.bootstrap_reason;
-    return as(StatusKind::Bootstrapping, trouble);
+    auto reason = facts.bootstrap_reason;
+    if (facts.storage_error) reason += "; " + *facts.storage_error;
+    if (facts.snapshot_queue)
+      reason += fmt::format("; the source sends {} other snapshot{} first", *facts.snapshot_queue,
+                            *facts.snapshot_queue == 1 ? "" : "s");
+    return as(StatusKind::Bootstrapping, reason + window(facts));
   }
   if (facts.storage_error) return as(StatusKind::Degraded, *facts.storage_error);
   if (degraded_) {
-    if (!facts.lag) return as(StatusKind::Degraded, "the lag is not known yet");
-    return as(StatusKind::Degraded, fmt::format("the lag of {} {} the limit of {}", seconds(*facts.lag),
-                                                under ? "is only just under" : "is over", seconds(facts.threshold)));
+    if (!facts.lag) return as(StatusKind::Degraded, "the lag is not known yet" + window(facts));
+    return as(StatusKind::Degraded,
+              fmt::format("the lag of {} {} the limit of {}{}", seconds(*facts.lag),
+                          under ? "is only just under" : "is over", seconds(facts.threshold), window(facts)));
   }
   return as(StatusKind::Following, fmt::format("the lag is {} at most", seconds(*facts.lag)));
 }

@@ -30,7 +30,9 @@ struct StatusFacts {
   std::uint64_t bytes_done = 0;
   std::optional<std::uint64_t> bytes_total;
   std::string bootstrap_reason;
-  std::optional<std::string> storage_error;  ///< an apply fails and is retried
+  std::optional<std::string> storage_error;     ///< an apply fails and is retried
+  std::optional<std::uint64_t> snapshot_queue;  ///< as the source says
+  std::optional<Duration> window_left;          ///< as the source says: then the log that is needed is dropped
   std::optional<Duration> lag;
   Duration threshold{5'000'000};
 };

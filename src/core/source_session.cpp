@@ -367,7 +367,7 @@ bool SourceSession::on_snapshot(Question question, Result<SnapshotFacts> facts, 
       fail_stream(snapshot_->token, facts.error());
       return false;
     }
-    send(control_, Notice{1, {}, {}});
+    if (std::exchange(snapshot_->waits, true) == false) send(control_, Notice{1, {}, {}});
     snapshot_->retry_at = now + config_.snapshot_retry;
     actions_.push_back(source_action::Wake{*snapshot_->retry_at});
     return false;
@@ -528,10 +528,41 @@ void SourceSession::pump_snapshot(Instant now) {
   actions_.push_back(source_action::ReadSnapshot{last_question_, snapshot_->offset, static_cast<std::size_t>(bytes)});
 }
 
+/// To a mirror that is behind: how long until what it needs next is dropped.
+void SourceSession::notice_window(Instant now) {
+  if (!config_.window_left) return;
+  if (!log_ && !snapshot_) {
+    notice_at_.reset();
+    window_sample_.reset();
+    return;
+  }
+  if (notice_at_ && now < *notice_at_) return;
+  const bool due = notice_at_.has_value();
+  notice_at_ = now + config_.notice_every;
+  actions_.push_back(source_action::Wake{*notice_at_});
+  if (!due) return;  // who is behind for a moment only needs no notice
+  std::optional<Lsn> needed;
+  if (snapshot_ && snapshot_->facts) needed = snapshot_->facts->snapshot_lsn;
+  if (log_ && log_->begun && log_->acked_applied < read_now_().state.head) needed = log_->acked_applied;
+  const auto left = needed ? config_.window_left(*needed) : std::nullopt;
+  if (!left) return window_sample_.reset();
+  std::optional<std::uint64_t> left_ms;
+  if (left->time) left_ms = static_cast<std::uint64_t>(left->time->count());
+  if (window_sample_ && left->bytes < window_sample_->bytes) {
+    const auto per_us = static_cast<double>(window_sample_->bytes - left->bytes) /
+                        static_cast<double>((now - window_sample_->at).count());
+    const auto by_rate = static_cast<std::uint64_t>(static_cast<double>(left->bytes) / per_us / 1000);
+    left_ms = std::min(left_ms.value_or(by_rate), by_rate);
+  }
+  window_sample_ = {now, left->bytes};
+  send(control_, Notice{{}, left_ms, left->bytes});
+}
+
 void SourceSession::pump(Instant now) {
   if (phase_ != Phase::running) return;
   pump_log(now);
   pump_snapshot(now);
+  notice_window(now);
 }
 
 void SourceSession::on_written(StreamToken stream, Instant now) {
@@ -545,6 +576,7 @@ void SourceSession::on_time(Instant now) {
     return fail_session(control_, MirrorError::timeout("no SessionBegin came in time"));
   }
   pump(now);
+  if (notice_at_) actions_.push_back(source_action::Wake{*notice_at_});  // the driver keeps the earliest only
 }
 
 }  // namespace crosslink::core

@@ -112,6 +112,9 @@ struct SourceSessionConfig {
   std::uint32_t verifies_per_minute_max = 6;
   Duration begin_deadline{5'000'000};
   Duration snapshot_retry{1'000'000};  ///< while the engine has no room for another snapshot
+  /// SourceEngine::window_left; empty: nothing is said of the window.
+  std::function<std::optional<WindowLeft>(Lsn after)> window_left;
+  Duration notice_every{5'000'000};  ///< of the window, to a mirror that is behind
 };
 
 /// What a session asks about its database, answered at once.
@@ -173,6 +176,7 @@ class SourceSession {
     std::uint64_t begin_offset = 0, offset = 0, acked_offset = 0;
     std::uint32_t crc32c = 0;
     bool done = false;
+    bool waits = false;  ///< for room at the engine; the mirror was told
     std::optional<Instant> retry_at;
   };
   struct Verify {
@@ -205,6 +209,7 @@ class SourceSession {
   void pump(Instant now);
   void pump_log(Instant now);
   void pump_snapshot(Instant now);
+  void notice_window(Instant now);
   void send_fragment(Instant now);
   bool may_send(const Bulk& bulk, Instant now);
   bool too_many(std::deque<Instant>& times, std::uint32_t per_minute_max, Instant now);
@@ -225,6 +230,12 @@ class SourceSession {
   std::optional<Snapshot> snapshot_;
   std::optional<Verify> verify_;
   std::deque<Instant> snapshot_times_, verify_times_;
+  struct WindowSample {
+    Instant at;
+    std::uint64_t bytes = 0;
+  };
+  std::optional<WindowSample> window_sample_;  ///< of the last Notice
+  std::optional<Instant> notice_at_;
   Question last_question_ = 0;
 };
 

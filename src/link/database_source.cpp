@@ -85,8 +85,10 @@ class ServedMirror : public std::enable_shared_from_this<ServedMirror> {
   std::atomic<bool> head_pending_ = false;
 };
 
-core::SourceSessionConfig session_config(const DatabaseSourceOptions& options, const AcceptedMirror& mirror) {
+core::SourceSessionConfig session_config(const DatabaseSourceOptions& options, const AcceptedMirror& mirror,
+                                         const SourceEngine& engine) {
   core::SourceSessionConfig config;
+  config.window_left = [&engine](Lsn after) { return engine.window_left(after); };
   config.software = link::software;
   config.chain = {options.name};
   if (options.upstream_chain) {
@@ -157,7 +159,7 @@ void ServedMirror::take_in(IncomingStream incoming) {
   const auto now = link::session_now();
   if (!session_) {
     session_ = std::make_unique<SourceSession>(
-        session_config(*shared_.options, *mirror_), [this] { return read_now(); }, token, now);
+        session_config(*shared_.options, *mirror_, *shared_.engine), [this] { return read_now(); }, token, now);
     static_cast<void>(incoming.stream.send.set_priority(quic::priority_control));  // an end is seen by the reader
   }
   auto stream = std::make_shared<Stream>(token, std::move(incoming.stream));

@@ -497,6 +497,10 @@ MirrorFacts Mirror::facts() const {
   if (machine.source()) facts.chain = machine.source()->chain;
   facts.last_error = machine.last_error();
   facts.promoted_from = machine.promoted_from();
+  const auto& notice = machine.notice();
+  facts.window_left_bytes = notice.window_left_bytes;
+  if (notice.window_left_ms) facts.window_left_time = std::chrono::milliseconds(*notice.window_left_ms);
+  facts.snapshot_queue = notice.snapshot_queue;
   return facts;
 }
 

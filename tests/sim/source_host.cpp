@@ -60,6 +60,7 @@ std::shared_ptr<Connection> SourceHost::accept(const std::string& mirror, Connec
   config.bulk_bytes_max = config_.bulk_bytes_max;
   config.snapshots_per_minute_max = 1000;
   config.verifies_per_minute_max = 1000;
+  config.window_left = [this](Lsn after) { return database_->engine().window_left(after); };
   served->session = std::make_unique<core::SourceSession>(config, [this] { return read_now(); }, 1, world_->now());
   served_.push_back(served);
   carry_out(served);

@@ -144,6 +144,22 @@ TEST_P(EngineConformance, entries_replay_to_the_same_contents) {
   EXPECT_EQ(root->read_all(), expected_of(workload()));
 }
 
+TEST_P(EngineConformance, what_is_left_of_the_window_shrinks_as_the_log_grows_and_is_absent_once_the_log_is_gone) {
+  const auto root = empty_root();
+  const auto from = root->source().source_state().head;
+  const auto all = root->source().window_left(from);
+  ASSERT_TRUE(all);
+  write(*root, workload());
+  const auto behind = root->source().window_left(from);
+  ASSERT_TRUE(behind);
+  EXPECT_LT(behind->bytes, all->bytes);
+  const auto at_head = root->source().window_left(root->source().source_state().head);
+  ASSERT_TRUE(at_head);
+  EXPECT_GT(at_head->bytes, behind->bytes);
+  if (!root->trim_log()) GTEST_SKIP() << "this engine's log cannot be trimmed by order";
+  EXPECT_FALSE(root->source().window_left(from));
+}
+
 TEST_P(EngineConformance, the_log_before_the_oldest_lsn_is_refused_with_its_window) {
   const auto root = written_root();
   if (!root->trim_log()) GTEST_SKIP() << "this engine's log cannot be trimmed by order";

@@ -35,6 +35,7 @@ class CountingEngine final : public SourceEngine {
   }
   void pin(const std::string& holder, Lsn from) override { database->pin(holder, from); }
   void unpin(const std::string& holder) override { database->unpin(holder); }
+  std::optional<WindowLeft> window_left(Lsn) const override { return std::nullopt; }
   void watch_head(std::function<void(Lsn head)> on_head) override { database->watch_head(std::move(on_head)); }
 };
 

@@ -32,6 +32,8 @@ void Image::apply(const EntryView& entry) {
 
 void Image::append(LogItem item) {
   log_bytes += item.encoding->size();
+  logged_bytes += item.encoding->size();
+  item.end_bytes = logged_bytes;
   log.push_back(std::move(item));
 }
 

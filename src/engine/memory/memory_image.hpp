@@ -22,6 +22,7 @@ struct LogItem {
   EntryId id;
   SharedBytes encoding;
   Lsn origin_lsn;
+  std::uint64_t end_bytes = 0;  ///< of every entry ever logged, this one included
 };
 
 struct Image {
@@ -30,9 +31,9 @@ struct Image {
   History history;
   Pairs pairs;
   Lsn head, oldest, origin_lsn;
-  std::deque<LogItem> log;  ///< everything after `oldest`, in order
-  std::uint64_t log_bytes = 0;
-  EntryId last_dropped;  ///< the last entry that left the log; none: there was none
+  std::deque<LogItem> log;                        ///< everything after `oldest`, in order
+  std::uint64_t log_bytes = 0, logged_bytes = 0;  ///< in the log now; ever
+  EntryId last_dropped;                           ///< the last entry that left the log; none: there was none
   std::optional<Position> position;
   std::optional<PromotedFrom> promoted_from;
 

@@ -188,6 +188,19 @@ void MemoryDatabase::unpin(const std::string& holder) {
   impl_->trim_log();
 }
 
+std::optional<WindowLeft> MemoryDatabase::window_left(Lsn after) const {
+  const std::scoped_lock lock(impl_->mutex);
+  const auto& live = impl_->live;
+  if (after < live.oldest) return std::nullopt;
+  const bool pinned = std::ranges::any_of(impl_->pins, [after](const auto& pin) { return pin.second <= after; });
+  const auto& options = impl_->options;
+  const auto limit = pinned ? std::max(options.log_budget_bytes, options.log_window_bytes) : options.log_window_bytes;
+  const auto item = std::ranges::upper_bound(live.log, after, {}, [](const LogItem& one) { return one.id.lsn; });
+  if (item == live.log.end()) return WindowLeft{limit, {}};
+  const auto needed = live.logged_bytes - item->end_bytes + item->encoding->size();
+  return WindowLeft{limit - std::min(limit, needed), {}};
+}
+
 void MemoryDatabase::watch_head(std::function<void(Lsn head)> on_head) {
   const std::scoped_lock lock(impl_->mutex);
   impl_->on_head = std::move(on_head);
