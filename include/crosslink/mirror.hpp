@@ -35,7 +35,8 @@ struct MirrorOptions {
   /// Smallest lag limit that readers demand; probes are as frequent as it needs.
   std::optional<std::chrono::milliseconds> max_lag;
   std::uint64_t entry_bytes_max = entry_bytes_max_default;
-  /// Received and not yet applied or stored, at most; the source holds back at it.
+  /// Received and not yet applied or stored, at most; the source holds back at it. The link's throttle counts it, and
+  /// its cap holds as well. Less than 2 MiB counts as 2 MiB.
   std::uint64_t in_flight_bytes_max = 64ull * 1024 * 1024;
   /// Called on an engine thread before a received snapshot replaces the data: DatabaseSource::end_sessions of a
   /// database that is offered to mirrors itself.

@@ -33,9 +33,12 @@ struct VerifyResult {
     unknown,  ///< could not tell; `reason` says why
   };
   Outcome outcome = Outcome::unknown;
-  std::string reason;
-  Lsn lsn;  ///< where both sides were compared; 0 when it never came to that
+  std::string reason;  ///< why it ended before everything was compared; empty: it did not
+  Lsn lsn;             ///< where both sides were compared; 0 when it never came to that
   std::uint64_t keys_compared = 0, difference_count = 0;
+  /// false: there are difference_count differences or more. Beyond the named ones they are counted by at most 20,000
+  /// questions, and keys that begin with the same 2,048 bytes, or are longer than 32 KiB, cannot be told apart.
+  bool all_counted = true;
   std::vector<KeyDifference> differences;
 };
 std::string_view to_string(VerifyResult::Outcome outcome);

@@ -184,8 +184,7 @@ void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {
       check_wanted_ = true;
     }
     if (which == Call::open_view) {
-      if (verify_ && verify_->view_asked)
-        end_verify({VerifyResult::Outcome::unknown, answer.error().message(), {}, 0, 0, {}}, true);
+      if (verify_ && verify_->view_asked) break_off_verify(answer.error().message(), true);
     } else if (answer.error().kind() == ErrorKind::Storage) {
       on_storage_error(answer.error(), now);
     } else {

@@ -24,6 +24,7 @@ MirrorMachine::MirrorMachine(MirrorMachineConfig config, MirrorState state, Engi
       promoted_from_(std::move(state.promoted_from)),
       assembler_(std::move(state.partial)) {
   config_.entry_bytes_max = std::max(config_.entry_bytes_max, entry_bytes_least);
+  config_.in_flight_bytes_max = std::max(config_.in_flight_bytes_max, in_flight_bytes_min);
   if (!mark_.position) {
     want_bootstrap("it has no data yet");
   } else if (assembler_.partial()) {
@@ -107,7 +108,7 @@ void MirrorMachine::session_over(Instant) {
   const bool stepping_back = log_ && log_->step_back_to;
   log_.reset();
   snapshot_.reset();
-  if (verify_) end_verify({VerifyResult::Outcome::unknown, "the link was lost", {}, 0, 0, {}}, false);
+  if (verify_) break_off_verify("the link was lost", false);
   // What a promotion found completely received still counts; nothing else does. Above a step back that was not made it
   // has nothing to stand on.
   if (!promoting_ || stepping_back) pending_.clear();
@@ -188,7 +189,7 @@ void MirrorMachine::drop_log_stream() {
   if (!log_) return;
   if (link_ == Link::up) actions_.push_back(mirror_action::DropStream{log_->token});
   log_.reset();
-  if (verify_) end_verify({VerifyResult::Outcome::unknown, "the log stream ended", {}, 0, 0, {}}, true);
+  if (verify_) break_off_verify("the log stream ended", true);
 }
 
 void MirrorMachine::forget_pending() {

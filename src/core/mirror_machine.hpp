@@ -293,6 +293,7 @@ class MirrorMachine {
   void advance_verify(Instant now);
   void on_verify_frame(const SessionMessage& message, Instant now);
   void end_verify(VerifyResult result, bool tell_source);
+  void break_off_verify(std::string reason, bool tell_source);
   void wait_for_answers(Instant now);
   void compare_next();
   void compare_answers();

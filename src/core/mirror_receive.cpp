@@ -11,7 +11,6 @@
 namespace crosslink::core {
 namespace {
 
-constexpr std::uint64_t in_flight_bytes_least = 2 * 1024 * 1024;
 /// What may pass the cap: it is tested between frames, on two streams.
 constexpr std::uint64_t over_cap_bytes_max = 2 * 1024 * 1024;
 
@@ -79,7 +78,7 @@ void MirrorMachine::on_stream_end(StreamToken stream, const std::optional<Mirror
     }
     snapshot_.reset();
   } else if (verify_ && stream == verify_->token) {
-    end_verify({VerifyResult::Outcome::unknown, "the source ended the verify", {}, 0, 0, {}}, false);
+    break_off_verify("the source ended the verify", false);
   }
   advance(now);
 }
@@ -122,7 +121,7 @@ void MirrorMachine::on_notice(const Notice& notice) {
 }
 
 void MirrorMachine::on_session_begin(const SessionBegin& begin, Instant now) {
-  if (!begin.source || begin.source->history.empty() || begin.in_flight_bytes_max < in_flight_bytes_least) {
+  if (!begin.source || begin.source->history.empty() || begin.in_flight_bytes_max < in_flight_bytes_min) {
     return violation(control_stream,
                      MirrorError::protocol_violation("the source's SessionBegin lacks what it must say"), now);
   }
@@ -161,7 +160,7 @@ void MirrorMachine::on_failure(StreamToken stream, const MirrorError& error, Ins
   if (log_ && stream == log_->token) return on_log_failure(error, now);
   if (snapshot_ && stream == snapshot_->token) return on_snapshot_failure(error, now);
   if (verify_ && stream == verify_->token) {
-    end_verify({VerifyResult::Outcome::unknown, error.message(), {}, 0, 0, {}}, false);
+    break_off_verify(error.message(), false);
   }
 }
 

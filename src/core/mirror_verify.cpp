@@ -40,7 +40,7 @@ void MirrorMachine::advance_verify(Instant now) {
     const char* const why = verify_->phase == VerifyRun::Phase::compare
                                 ? "an answer did not come in time"
                                 : "both sides did not come to the same LSN in time";
-    return end_verify({VerifyResult::Outcome::unknown, why, {}, 0, 0, {}}, true);
+    return break_off_verify(why, true);
   }
   if (engine_) return;
   if (verify_->phase == VerifyRun::Phase::drain) {
@@ -68,16 +68,7 @@ void MirrorMachine::wait_for_answers(Instant now) {
 
 void MirrorMachine::compare_next() {
   const auto step = verify_->compare.next();
-  if (std::holds_alternative<VerifyCompare::Done>(step)) {
-    VerifyResult result;
-    result.outcome =
-        verify_->compare.difference_count() == 0 ? VerifyResult::Outcome::equal : VerifyResult::Outcome::different;
-    result.lsn = *verify_->at;
-    result.keys_compared = verify_->compare.keys_compared();
-    result.difference_count = verify_->compare.difference_count();
-    result.differences = verify_->compare.differences();
-    return end_verify(std::move(result), true);
-  }
+  if (std::holds_alternative<VerifyCompare::Done>(step)) return end_verify(verify_->compare.result(*verify_->at), true);
   verify_->question = ++last_token_;
   if (const auto* digest = std::get_if<VerifyCompare::AskDigest>(&step)) {
     send(verify_->token, RangeDigest{digest->range, {}});
@@ -114,8 +105,7 @@ void MirrorMachine::on_verify_frame(const SessionMessage& message, Instant now) 
     return;
   }
   if (const auto* end = std::get_if<VerifyEnd>(&message)) {
-    return end_verify(
-        {VerifyResult::Outcome::unknown, fmt::format("the source: {}", printable(end->detail)), {}, 0, 0, {}}, false);
+    return break_off_verify(fmt::format("the source: {}", printable(end->detail)), false);
   }
   const auto* digest = std::get_if<RangeDigest>(&message);
   const auto* keys = std::get_if<Keys>(&message);
@@ -136,7 +126,7 @@ void MirrorMachine::on_verify_frame(const SessionMessage& message, Instant now) 
 void MirrorMachine::on_digest(Question question, Result<RangeDigest::Answer> answer, Instant now) {
   if (!verify_ || verify_->question != question) return;
   if (!answer) {
-    end_verify({VerifyResult::Outcome::unknown, answer.error().message(), {}, 0, 0, {}}, true);
+    break_off_verify(answer.error().message(), true);
   } else {
     verify_->mirror_digest = *std::move(answer);
     compare_answers();
@@ -147,12 +137,17 @@ void MirrorMachine::on_digest(Question question, Result<RangeDigest::Answer> ans
 void MirrorMachine::on_keys(Question question, Result<Keys::Answer> answer, Instant now) {
   if (!verify_ || verify_->question != question) return;
   if (!answer) {
-    end_verify({VerifyResult::Outcome::unknown, answer.error().message(), {}, 0, 0, {}}, true);
+    break_off_verify(answer.error().message(), true);
   } else {
     verify_->mirror_keys = *std::move(answer);
     compare_answers();
   }
   advance(now);
+}
+
+/// What differs already differs, whatever was not compared.
+void MirrorMachine::break_off_verify(std::string reason, bool tell_source) {
+  end_verify(verify_->compare.result(verify_->at.value_or(Lsn{}), std::move(reason)), tell_source);
 }
 
 void MirrorMachine::end_verify(VerifyResult result, bool tell_source) {

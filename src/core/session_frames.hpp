@@ -23,6 +23,8 @@ inline constexpr std::size_t formats_max = 8;
 inline constexpr std::size_t codecs_max = 8;
 inline constexpr std::size_t splits_max = 15;
 inline constexpr std::size_t listed_keys_max = 64;
+/// Least that either side may hold in flight: less would not hold two bulk frames.
+inline constexpr std::uint64_t in_flight_bytes_min = 2 * 1024 * 1024;
 
 /// Bits of SessionBegin's `features`.
 inline constexpr std::uint64_t feature_verify = 1;

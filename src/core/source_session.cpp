@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::uint64_t bulk_bytes_min = 64 * 1024;
 constexpr std::uint64_t entry_bytes_min = 1024 * 1024;
-constexpr std::uint64_t in_flight_bytes_min = 2 * 1024 * 1024;
 
 std::uint64_t close_code(const MirrorError& error) {
   return rule_of(error.kind()).wire_code.value_or(*rule_of(ErrorKind::ProtocolViolation).wire_code);

@@ -1,6 +1,8 @@
 #include "core/verify_compare.hpp"
 
 #include <algorithm>
+#include <functional>
+#include <limits>
 #include <utility>
 
 namespace crosslink {
@@ -63,6 +65,16 @@ class EvenKeys {
   std::vector<std::string> kept_;
 };
 
+/// Parts of three quarters of what can be listed are small enough: smaller ones only cost more questions.
+void thin_out(std::vector<std::string>& splits, std::uint64_t keys) {
+  const auto wanted = std::max<std::uint64_t>(1, keys / (listed_keys_max / 4 * 3));
+  if (splits.size() <= wanted) return;
+  std::vector<std::string> kept;
+  for (std::size_t i = 1; i <= wanted; ++i)
+    kept.push_back(std::move(splits[i * splits.size() / (wanted + 1)]));
+  splits = std::move(kept);
+}
+
 }  // namespace
 
 Result<RangeDigest::Answer> digest_range(const DataView& view, const KeyRange& range) {
@@ -108,14 +120,19 @@ Result<Keys::Answer> list_keys(const DataView& view, const KeyRange& range) {
 VerifyCompare::Step VerifyCompare::next() {
   if (list_next_) return AskKeys{*asked_};
   if (ranges_.empty()) return Done{};
-  asked_ = std::move(ranges_.front());
-  ranges_.pop_front();
+  asked_ = std::move(ranges_.back());
+  ranges_.pop_back();
   return AskDigest{*asked_};
 }
 
 void VerifyCompare::on_digests(const RangeDigest::Answer& source, const RangeDigest::Answer& mirror) {
   if (std::exchange(first_, false)) keys_compared_ = std::max(source.keys, mirror.keys);
   if (source.keys == mirror.keys && source.digest == mirror.digest) return;
+  differs_ = true;
+  if (all_named()) {
+    if (source.keys == 0 || mirror.keys == 0) return count(std::max(source.keys, mirror.keys));
+    ++counting_questions_;
+  }
   const bool splittable = !source.splits.empty() || !mirror.splits.empty();
   if (source.keys <= listed_keys_max && mirror.keys <= listed_keys_max && !splittable) {
     list_next_ = true;
@@ -128,19 +145,20 @@ void VerifyCompare::on_digests(const RangeDigest::Answer& source, const RangeDig
     if (key.size() > split_bytes_max) return true;
     return (asked_->begin && key <= *asked_->begin) || (asked_->end && key >= *asked_->end);
   });
-  std::ranges::sort(splits);
+  std::ranges::sort(splits, std::greater{});
   splits.erase(std::unique(splits.begin(), splits.end()), splits.end());
-  if (splits.empty() || ranges_.size() + splits.size() > ranges_max) {
-    difference_count_ +=
-        std::max<std::uint64_t>(1, source.keys > mirror.keys ? source.keys - mirror.keys : mirror.keys - source.keys);
-    return;
+  thin_out(splits, std::max(source.keys, mirror.keys));
+  if (splits.empty() || ranges_.size() + splits.size() > ranges_max || counting_questions_ > counting_questions_max) {
+    all_counted_ = false;
+    return count(
+        std::max<std::uint64_t>(1, source.keys > mirror.keys ? source.keys - mirror.keys : mirror.keys - source.keys));
   }
-  auto begin = asked_->begin;
+  auto end = asked_->end;
   for (auto& key : splits) {
-    ranges_.push_back({begin, key});
-    begin = std::move(key);
+    ranges_.push_back({key, end});
+    end = std::move(key);
   }
-  ranges_.push_back({begin, asked_->end});
+  ranges_.push_back({asked_->begin, end});
 }
 
 void VerifyCompare::on_keys(const Keys::Answer& source, const Keys::Answer& mirror) {
@@ -160,8 +178,26 @@ void VerifyCompare::on_keys(const Keys::Answer& source, const Keys::Answer& mirr
 }
 
 void VerifyCompare::found(std::string key, DifferenceKind kind) {
-  ++difference_count_;
-  if (differences_.size() < named_differences_max) differences_.push_back({std::move(key), kind});
+  count(1);
+  if (!all_named()) differences_.push_back({std::move(key), kind});
+}
+
+/// The peer's numbers: no more than fit are added.
+void VerifyCompare::count(std::uint64_t differences) {
+  difference_count_ += std::min(differences, std::numeric_limits<std::uint64_t>::max() - difference_count_);
+}
+
+VerifyResult VerifyCompare::result(Lsn lsn, std::string unfinished) const {
+  VerifyResult result;
+  result.outcome = differs_ ? VerifyResult::Outcome::different : VerifyResult::Outcome::equal;
+  if (!unfinished.empty() && !differs_) result.outcome = VerifyResult::Outcome::unknown;
+  result.lsn = lsn;
+  result.keys_compared = keys_compared_;
+  result.all_counted = all_counted_ && unfinished.empty();
+  result.difference_count = differs_ ? std::max<std::uint64_t>(1, difference_count_) : 0;
+  result.differences = differences_;
+  result.reason = std::move(unfinished);
+  return result;
 }
 
 }  // namespace core

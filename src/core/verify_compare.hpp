@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <string>
 #include <vector>
@@ -36,18 +35,24 @@ class VerifyCompare {
   void on_digests(const RangeDigest::Answer& source, const RangeDigest::Answer& mirror);
   void on_keys(const Keys::Answer& source, const Keys::Answer& mirror);
 
-  std::uint64_t keys_compared() const { return keys_compared_; }
-  std::uint64_t difference_count() const { return difference_count_; }
-  const std::vector<KeyDifference>& differences() const { return differences_; }
+  /// Some digests differ, whether or not it is known yet where.
+  bool differs() const { return differs_; }
+  /// What is known now. `unfinished`: not everything was compared, for this reason.
+  VerifyResult result(Lsn lsn, std::string unfinished = {}) const;
 
  private:
   static constexpr std::size_t ranges_max = 4096;
+  /// After as many as may be are named.
+  static constexpr std::uint64_t counting_questions_max = 20'000;
   void found(std::string key, DifferenceKind kind);
-  std::deque<KeyRange> ranges_;
+  void count(std::uint64_t differences);
+  bool all_named() const { return differences_.size() >= named_differences_max; }
+  std::vector<KeyRange> ranges_;  ///< a stack: what is parted is compared before what comes after it
   std::optional<KeyRange> asked_;
   bool list_next_ = false;
   bool first_ = true;
-  std::uint64_t keys_compared_ = 0, difference_count_ = 0;
+  bool differs_ = false, all_counted_ = true;
+  std::uint64_t keys_compared_ = 0, difference_count_ = 0, counting_questions_ = 0;
   std::vector<KeyDifference> differences_;
 };
 

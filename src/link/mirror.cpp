@@ -23,14 +23,14 @@ using core::MirrorMachine;
 
 namespace {
 
-core::MirrorMachineConfig machine_config(const MirrorOptions& options) {
+core::MirrorMachineConfig machine_config(const MirrorOptions& options, const CrossClusterLink& link) {
   core::MirrorMachineConfig config;
   config.software = link::software;
   config.self = options.name;
   config.sync = options.sync;
   config.resync_when_source_behind = options.resync_when_source_behind;
   config.entry_bytes_max = options.entry_bytes_max;
-  config.in_flight_bytes_max = options.in_flight_bytes_max;
+  config.in_flight_bytes_max = std::min(options.in_flight_bytes_max, link.throttle.cap());
   config.zstd = options.zstd;
   config.max_lag = options.max_lag;
   return config;
@@ -60,7 +60,7 @@ struct Mirror::Impl : std::enable_shared_from_this<Impl> {
         verifiable(own_verifiable),
         engine_executor(std::move(executor)),
         options(chosen),
-        machine(machine_config(chosen), own_engine.mirror_state(), own_engine.traits(), fragments,
+        machine(machine_config(chosen, *link), own_engine.mirror_state(), own_engine.traits(), fragments,
                 link::session_now()) {}
 
   static Task<void> run(std::shared_ptr<Impl> self);
@@ -77,6 +77,7 @@ struct Mirror::Impl : std::enable_shared_from_this<Impl> {
   template <class Tell>
   void tell(Tell&& what);
   void pump();
+  void charge_throttle(std::uint64_t held_bytes);
   void carry_out(core::MirrorAction& wish);
   void send(action::Send& frame);
   void drop(core::StreamToken token);
@@ -107,6 +108,7 @@ struct Mirror::Impl : std::enable_shared_from_this<Impl> {
   std::optional<link::TaskGroup> group;
   std::optional<boost::asio::steady_timer> timer;
   std::optional<core::Instant> timer_at;
+  std::uint64_t charged_bytes = 0;  ///< of the link's throttle
   SessionPointer session;
   std::shared_ptr<boost::asio::cancellation_signal> dialing;
   std::shared_ptr<const DataView> view;
@@ -167,20 +169,30 @@ void Mirror::Impl::tell(Tell&& what) {
 void Mirror::Impl::pump() {
   for (;;) {
     std::vector<core::MirrorAction> actions;
+    std::uint64_t held_bytes = 0;
     {
       const std::scoped_lock lock(mutex);
       actions = machine.take_actions();
+      held_bytes = machine.held_bytes();
       if (auto result = machine.take_verify_result()) {
         verify_result = std::move(result);
         verify_ended.notify();
       }
     }
+    charge_throttle(held_bytes);
     if (actions.empty()) break;
     for (auto& wish : actions)
       carry_out(wish);
   }
   progress.notify();
   promotion_ended.notify();
+}
+
+/// What is received and not yet applied or stored is in flight on the link. Nothing is when it dials anew (and resets).
+void Mirror::Impl::charge_throttle(std::uint64_t held_bytes) {
+  if (held_bytes > charged_bytes) static_cast<void>(link->throttle.charge(held_bytes - charged_bytes));
+  if (held_bytes < charged_bytes) link->throttle.ack(charged_bytes - held_bytes);
+  charged_bytes = held_bytes;
 }
 
 void Mirror::Impl::carry_out(core::MirrorAction& wish) {

@@ -33,6 +33,7 @@ class MapView final : public DataView {
 
 struct Found {
   std::uint64_t questions = 0, count = 0, compared = 0;
+  bool all_counted = false;
   std::vector<KeyDifference> named;  ///< by key
 };
 
@@ -56,9 +57,12 @@ void compare(const Pairs& source, const Pairs& mirror, Found& found) {
       break;
     }
   }
-  found.count = compare.difference_count();
-  found.compared = compare.keys_compared();
-  found.named = compare.differences();
+  auto result = compare.result(Lsn{1});
+  EXPECT_TRUE(result.reason.empty());
+  found.count = result.difference_count;
+  found.compared = result.keys_compared;
+  found.all_counted = result.all_counted;
+  found.named = std::move(result.differences);
   std::ranges::sort(found.named, {}, &KeyDifference::key);
 }
 
@@ -74,6 +78,7 @@ void expect_exactly(const Pairs& source, const Pairs& mirror, const std::vector<
   compare(source, mirror, found);
   EXPECT_EQ(found.named, expected);
   EXPECT_EQ(found.count, expected.size());
+  EXPECT_TRUE(found.all_counted);
   EXPECT_EQ(found.compared, std::max(source.size(), mirror.size()));
 }
 
@@ -170,6 +175,50 @@ TEST(VerifyCompare, empty_against_full_is_all_missing_or_all_extra) {
     EXPECT_EQ(found.named.size(), named_differences_max);
     EXPECT_TRUE(std::ranges::all_of(found.named, [&](const auto& d) { return d.kind == kind; }));
   }
+}
+
+// The count was wrong once more than 4,096 ranges waited: 300,000 other values counted as 38,634.
+TEST(VerifyCompare, three_hundred_thousand_differences_are_counted_exactly) {
+  const auto source = many(300'000);
+  auto mirror = source;
+  for (auto& [key, value] : mirror)
+    value += "!";
+  Found found;
+  compare(source, mirror, found);
+  EXPECT_EQ(found.count, 300'000u);
+  EXPECT_TRUE(found.all_counted);
+  Found gone;
+  compare(source, {}, gone);
+  EXPECT_EQ(gone.count, 300'000u);
+  EXPECT_LT(gone.questions, 100u) << "nothing at one side is counted without a list";
+}
+
+TEST(VerifyCompare, differences_that_cannot_be_told_apart_are_some_and_not_all_counted) {
+  Pairs source;
+  for (int i = 0; i < 200; ++i)
+    source[std::string(3'000, 'k') + fmt::format("{:03}", i)] = "v";
+  auto mirror = source;
+  mirror[std::string(3'000, 'k') + "033"] = "w";
+  Found found;
+  compare(source, mirror, found);
+  EXPECT_EQ(found.count, 1u);
+  EXPECT_FALSE(found.all_counted);
+  EXPECT_TRUE(found.named.empty());
+}
+
+TEST(VerifyCompare, what_was_found_different_stays_so_when_the_comparison_is_broken_off) {
+  VerifyCompare compare;
+  EXPECT_EQ(compare.result(Lsn{}, "the link was lost").outcome, VerifyResult::Outcome::unknown);
+  static_cast<void>(compare.next());
+  RangeDigest::Answer one, other;
+  one.keys = other.keys = 1;
+  other.digest.bytes[0] = std::byte{1};
+  compare.on_digests(one, other);
+  const auto result = compare.result(Lsn{7}, "a key is too long to be listed");
+  EXPECT_EQ(result.outcome, VerifyResult::Outcome::different);
+  EXPECT_EQ(result.difference_count, 1u);
+  EXPECT_FALSE(result.all_counted);
+  EXPECT_EQ(result.reason, "a key is too long to be listed");
 }
 
 TEST(VerifyCompare, keys_of_any_bytes_are_compared) {

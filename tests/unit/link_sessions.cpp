@@ -1,4 +1,5 @@
 #include <boost/asio/thread_pool.hpp>
+#include <latch>
 
 #include "crosslink/database_source.hpp"
 #include "crosslink/memory_engine.hpp"
@@ -9,6 +10,35 @@ namespace crosslink::test {
 namespace {
 
 std::string key_of(int number) { return "key" + std::to_string(1'000'000 + number); }
+
+/// A mirror whose applies wait until it is opened.
+class GatedMirror final : public MirrorEngine {
+ public:
+  explicit GatedMirror(MemoryDatabase& database) : database_(&database) {}
+  void open() { gate_.count_down(); }
+  Result<void> apply(const ApplyGroup& group) override {
+    gate_.wait();
+    return database_->apply(group);
+  }
+  EngineTraits traits() const override { return database_->traits(); }
+  MirrorState mirror_state() const override { return database_->mirror_state(); }
+  Result<void> step_back(Lsn from) override { return database_->step_back(from); }
+  Result<Lsn> sync() override { return database_->sync(); }
+  Result<void> begin_snapshot(const SnapshotFacts& facts) override { return database_->begin_snapshot(facts); }
+  Result<void> store_chunk(const StoredChunk& chunk, std::span<const std::byte> bytes) override {
+    return database_->store_chunk(chunk, bytes);
+  }
+  Result<SnapshotCheck> check_snapshot() override { return database_->check_snapshot(); }
+  Result<void> switch_snapshot() override { return database_->switch_snapshot(); }
+  Result<void> drop_snapshot() override { return database_->drop_snapshot(); }
+  Result<PromotedFrom> promote(const std::string& cluster, const std::string& database) override {
+    return database_->promote(cluster, database);
+  }
+
+ private:
+  MemoryDatabase* database_;
+  std::latch gate_{1};
+};
 
 /// One engine thread for all databases of a test.
 class Sessions : public LinkTest {
@@ -293,6 +323,39 @@ TEST_F(Sessions, a_paused_mirror_takes_nothing_in_and_a_resumed_one_catches_up) 
       one->stop();
     need(co_await running.end());
     need(co_await witness_running.end());
+    need(co_await offered->source.stop());
+  }(*this));
+}
+
+TEST_F(Sessions, what_waits_for_the_engine_is_charged_to_the_links_throttle_and_bounded_by_its_cap) {
+  run(context, [](Sessions& test) -> awaitable<void> {
+    constexpr std::uint64_t cap = 2 * 1024 * 1024, over = 3 * 1024 * 1024;
+    auto source = MemoryDatabase::create();
+    auto engine = MemoryDatabase::empty();
+    put(*source, "a", "1");
+    auto offered = test.offer(*source);
+    GatedMirror gated(*engine);
+    boost::asio::thread_pool gated_thread(1);
+    MirrorOptions options;
+    options.name = "eu-1/orders";
+    options.in_flight_bytes_max = cap;
+    Mirror mirror(test.make_link(text_of(offered->source.address())), gated, nullptr, gated_thread.get_executor(),
+                  options);
+    auto running = test.begin(mirror.run());
+    EXPECT_TRUE(co_await eventually([&] { return mirror.facts().position.has_value(); }));
+    Lsn last;
+    for (int i = 0; i < 200; ++i)
+      last = put(*source, key_of(i), std::string(100'000, 'x'));
+    // It fills up to the cap and stays there, although ten times as much waits at the source.
+    EXPECT_TRUE(co_await eventually([&] { return mirror.link().throttle.in_flight() >= cap; }));
+    EXPECT_EQ(mirror.link().throttle.in_flight(), mirror.facts().held_bytes);
+    EXPECT_LT(mirror.facts().held_bytes, cap + over);
+    gated.open();
+    EXPECT_TRUE(co_await reaches(mirror, last));
+    EXPECT_TRUE(co_await eventually([&] { return mirror.link().throttle.in_flight() == 0; }));
+    EXPECT_EQ(contents(*engine), contents(*source));
+    mirror.stop();
+    need(co_await running.end());
     need(co_await offered->source.stop());
   }(*this));
 }
