@@ -5,8 +5,8 @@ find_package(fmt REQUIRED)
 find_package(OpenSSL 3 REQUIRED)
 find_package(Boost ${CROSSLINK_BOOST_VERSION} REQUIRED)
 
-# ISA-L (CRC-32C), xxHash and zstd: plain libraries in the system's folders, linked by name.
-foreach(library isal xxhash zstd)
+# ISA-L (CRC-32C), RocksDB, xxHash and zstd: plain libraries in the system's folders, linked by name.
+foreach(library isal rocksdb xxhash zstd)
   find_library(CROSSLINK_${library}_LIBRARY ${library} REQUIRED)
 endforeach()
 

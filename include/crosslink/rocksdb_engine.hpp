@@ -1,0 +1,124 @@
+// A database on disk, in RocksDB, behind both engine interfaces: hosted, that is, opened and written to through this
+// class only.
+//
+//   auto orders = RocksdbDatabase::open_root({.folder = "data/orders"});       // a root: takes writes
+//   auto copy   = RocksdbDatabase::open_mirror({.folder = "data/copy"});       // to become, or go on as, a mirror
+//
+// The LSN of a commit is the last RocksDB sequence number of its one WAL record. Format on disk and what survives what:
+// docs/architecture.md, "RocksDB".
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "crosslink/engine.hpp"
+
+namespace rocksdb {
+class Env;
+}
+
+namespace crosslink {
+
+enum class RocksdbSync : std::uint8_t {
+  always,        ///< a commit is durable, and mirrors see it, once it is on disk
+  every_second,  ///< a power cut may take the last second; what was lost is known as such (unclean_stop)
+  never,         ///< the system writes when it likes; as every_second otherwise
+};
+enum class RocksdbCompression : std::uint8_t { none, lz4, zstd };
+
+struct RocksdbOptions {
+  /// Everything of the database, and nothing else, stands in it; made with mode 0700. One process at a time.
+  std::filesystem::path folder;
+  /// Of commits; a mirror's applies are made durable by its session.
+  RocksdbSync sync = RocksdbSync::every_second;
+  RocksdbCompression compression = RocksdbCompression::lz4;
+  /// Log that is kept for mirrors: as much and as long as this, whichever is reached first, in whole WAL files.
+  std::uint64_t log_window_bytes = 1024ull * 1024 * 1024;
+  std::chrono::seconds log_window_time = std::chrono::hours(24);
+  /// Pins keep the log beyond its window, up to this. At least the window.
+  std::uint64_t log_budget_bytes = 4ull * 1024 * 1024 * 1024;
+  /// A WAL file, and the data in memory before it becomes a table, at most about this.
+  std::uint64_t write_buffer_bytes = 64ull * 1024 * 1024;
+  std::uint64_t entry_bytes_max = entry_bytes_max_default;
+  /// Snapshots that mirrors read at once; one that several read counts once. Others are answered Busy.
+  std::size_t snapshots_max = 2;
+  /// How long a snapshot that nobody reads can be taken up again.
+  std::chrono::seconds snapshot_kept = std::chrono::minutes(10);
+  /// Where RocksDB reads and writes; null: the system's files. Must outlive the database.
+  rocksdb::Env* env = nullptr;
+  /// Names this boot of the machine; another name after an unclean end means that unsynced writes may be gone. Empty:
+  /// the kernel's.
+  std::string boot_id;
+};
+
+/// Thread safe. Commits of any number of threads are written one after another and synced together.
+class RocksdbDatabase final : public SourceEngine, public MirrorEngine, public VerifiableEngine {
+ public:
+  /// Opens the database in the folder, or makes an empty root. Errors: Storage; Configuration when the folder is in use
+  /// by another process, or holds a mirror.
+  static Result<std::unique_ptr<RocksdbDatabase>> open_root(RocksdbOptions options);
+  /// Opens the mirror (or promoted database) in the folder, or makes an empty one. Errors: as open_root; Configuration
+  /// when it holds a root.
+  static Result<std::unique_ptr<RocksdbDatabase>> open_mirror(RocksdbOptions options);
+  /// Opens whatever stands in the folder. Errors: as open_root; Configuration when there is nothing.
+  static Result<std::unique_ptr<RocksdbDatabase>> open(RocksdbOptions options);
+  /// Syncs and closes. Readers and views that are still held keep their data open until they go.
+  ~RocksdbDatabase() override;
+
+  /// Commits operations in order as one entry; returns its LSN. A range without an end ends after the last key there
+  /// is. `commit_time_us`: Unix time, 0 if unknown. Unchanged on failure. Errors: Configuration while it is a mirror,
+  /// for no operations, and for a range with begin >= end; UnsupportedOperation over entry_bytes_max and for a lease;
+  /// Storage.
+  Result<Lsn> commit(std::span<const Operation> operations, std::uint64_t commit_time_us = 0);
+  /// Errors: Storage.
+  Result<std::optional<std::string>> get(std::string_view key) const;
+
+  // SourceEngine
+  SourceState source_state() const override;
+  Result<LogSlice> read_log(Lsn after, std::size_t bytes_max) override;
+  Result<PositionProof> prove(const EntryId& last_entry, Lsn at) override;
+  Result<std::shared_ptr<SnapshotReader>> open_snapshot(std::span<const std::string> formats,
+                                                        const std::optional<SnapshotId>& wanted) override;
+  void pin(const std::string& holder, Lsn from) override;
+  void unpin(const std::string& holder) override;
+  std::optional<WindowLeft> window_left(Lsn after) const override;
+  void watch_head(std::function<void(Lsn head)> on_head) override;
+
+  // MirrorEngine
+  EngineTraits traits() const override;
+  MirrorState mirror_state() const override;
+  Result<void> apply(const ApplyGroup& group) override;
+  Result<void> step_back(Lsn from) override;
+  Result<Lsn> sync() override;
+  Result<void> begin_snapshot(const SnapshotFacts& facts) override;
+  Result<void> store_chunk(const StoredChunk& chunk, std::span<const std::byte> bytes) override;
+  Result<SnapshotCheck> check_snapshot() override;
+  Result<void> switch_snapshot() override;
+  Result<void> drop_snapshot() override;
+  Result<PromotedFrom> promote(const std::string& source_cluster, const std::string& source_database) override;
+
+  // VerifiableEngine
+  Result<std::shared_ptr<const DataView>> view() override;
+
+  /// A new incarnation because the data was restored from a backup: mirrors that went further than it are not taken for
+  /// followers of it. End the sessions of the database first. Errors: Configuration while it is a mirror; Storage.
+  Result<void> restamp();
+  /// Drops the log up to the head, pinned or not. Errors: Storage.
+  Result<void> purge_log();
+
+  struct Impl;
+
+ private:
+  explicit RocksdbDatabase(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace crosslink

@@ -1,0 +1,170 @@
+#include "engine/rocksdb/live.hpp"
+
+#include <fmt/format.h>
+#include <rocksdb/env.h>
+#include <rocksdb/options.h>
+
+#include <array>
+#include <utility>
+
+#include "core/session_frames.hpp"
+#include "engine/rocksdb/files.hpp"
+
+namespace crosslink::rocks {
+namespace {
+
+constexpr const char* own_family_name = "crosslink";
+constexpr std::string_view database_key = "database", role_key = "role", position_key = "position";
+
+rocksdb::CompressionType compression_of(RocksdbCompression compression) {
+  switch (compression) {
+    case RocksdbCompression::none: return rocksdb::kNoCompression;
+    case RocksdbCompression::lz4: return rocksdb::kLZ4Compression;
+    case RocksdbCompression::zstd: return rocksdb::kZSTD;
+  }
+  return rocksdb::kNoCompression;
+}
+
+rocksdb::DBOptions database_options(const RocksdbOptions& options, bool create) {
+  rocksdb::DBOptions chosen;
+  chosen.create_if_missing = create;
+  chosen.create_missing_column_families = true;
+  chosen.paranoid_checks = true;
+  // One flush for both families: else the small one would hold every WAL back.
+  chosen.atomic_flush = true;
+  // RocksDB's own limits far out: what is dropped, and when, is decided by us.
+  chosen.WAL_ttl_seconds = 10ull * 365 * 24 * 3600;
+  chosen.WAL_size_limit_MB = 0;
+  chosen.recycle_log_file_num = 0;
+  chosen.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  chosen.max_background_jobs = 2;
+  chosen.bytes_per_sync = 1024 * 1024;
+  chosen.keep_log_file_num = 2;
+  chosen.max_log_file_size = 4 * 1024 * 1024;
+  chosen.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
+  if (options.env != nullptr) chosen.env = options.env;
+  return chosen;
+}
+
+rocksdb::ColumnFamilyOptions data_options(const RocksdbOptions& options) {
+  rocksdb::ColumnFamilyOptions chosen;
+  chosen.write_buffer_size = static_cast<std::size_t>(options.write_buffer_bytes);
+  chosen.compression = compression_of(options.compression);
+  return chosen;
+}
+
+/// The payload of a frame of the protocol.
+std::string payload_of(const core::SessionMessage& message) {
+  const auto frame = core::encode_message(message);
+  return std::string(text_of(std::span(frame).subspan(frame_header_bytes)));
+}
+
+template <class Message>
+Result<Message> message_of(std::string_view payload) {
+  const auto decoded = core::decode_message(core::kind_of(Message{}), bytes_of(payload));
+  if (!decoded) {
+    return MirrorError(ErrorKind::Storage, CausedBy::us, "a record on disk is damaged: " + decoded.error().message());
+  }
+  return std::get<Message>(decoded->message);
+}
+
+}  // namespace
+
+std::vector<std::byte> encode_facts(const SnapshotFacts& facts) {
+  const auto payload = payload_of(core::SnapshotBegin{facts, 0});
+  const auto bytes = bytes_of(payload);
+  return {bytes.begin(), bytes.end()};
+}
+
+Result<SnapshotFacts> decode_facts(std::span<const std::byte> bytes) {
+  const auto begin = message_of<core::SnapshotBegin>(text_of(bytes));
+  if (!begin) return begin.error();
+  auto facts = begin->facts;
+  facts.consistent_lsn = facts.snapshot_lsn;
+  return facts;
+}
+
+Result<std::shared_ptr<Live>> Live::open(const std::filesystem::path& folder, const RocksdbOptions& options,
+                                         bool create) {
+  return open_as(folder, options, create, false);
+}
+Result<std::shared_ptr<Live>> Live::open_read_only(const std::filesystem::path& folder, const RocksdbOptions& options) {
+  return open_as(folder, options, false, true);
+}
+
+Result<std::shared_ptr<Live>> Live::open_as(const std::filesystem::path& folder, const RocksdbOptions& options,
+                                            bool create, bool read_only) {
+  std::shared_ptr<Live> live(new Live(folder));
+  const auto chosen = database_options(options, create);
+  std::vector<rocksdb::ColumnFamilyDescriptor> families{{rocksdb::kDefaultColumnFamilyName, data_options(options)},
+                                                        {own_family_name, rocksdb::ColumnFamilyOptions()}};
+  rocksdb::DB* database = nullptr;
+  const auto status = read_only
+                          ? rocksdb::DB::OpenForReadOnly(chosen, folder.string(), families, &live->families_, &database)
+                          : rocksdb::DB::Open(chosen, folder.string(), families, &live->families_, &database);
+  if (status.IsCorruption() || status.IsInvalidArgument()) {
+    return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us,
+                       fmt::format("{} is no database of this kind: {}", folder.string(), status.ToString()));
+  }
+  if (!status.ok()) return storage_error("opening " + folder.string(), status);
+  live->database_.reset(database);
+  live->log_ = std::make_unique<LogReader>(*database, live->own()->GetID());
+  return live;
+}
+
+Live::~Live() {
+  log_.reset();
+  for (auto* family : families_)
+    static_cast<void>(database_->DestroyColumnFamilyHandle(family));
+  if (database_) static_cast<void>(database_->Close());
+  database_.reset();
+  // What cannot be removed now is when the database is opened next.
+  if (remove_) static_cast<void>(remove_tree(folder_));
+}
+
+Result<std::optional<DatabaseRecord>> Live::read_record() const {
+  std::array<std::string, 3> values;
+  const std::array keys{database_key, role_key, position_key};
+  std::array<bool, 3> found{};
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    const auto status = database_->Get({}, own(), rocksdb::Slice(keys[i].data(), keys[i].size()), &values[i]);
+    if (!status.ok() && !status.IsNotFound()) return storage_error("reading the database's record", status);
+    found[i] = status.ok();
+  }
+  if (!found[1]) return std::optional<DatabaseRecord>{};
+  DatabaseRecord record;
+  record.role = values[1] == "root"     ? DatabaseRole::root
+                : values[1] == "mirror" ? DatabaseRole::mirror
+                                        : DatabaseRole::promoted;
+  if (found[0]) {
+    auto begin = message_of<core::SessionBegin>(values[0]);
+    if (!begin) return begin.error();
+    record.origin = begin->source->origin;
+    record.history = begin->source->history;
+    record.promoted_from = begin->source->promoted_from;
+  }
+  if (found[2]) {
+    auto request = message_of<core::LogRequest>(values[2]);
+    if (!request) return request.error();
+    record.position = request->position;
+  }
+  return std::optional(std::move(record));
+}
+
+void Live::put_record(rocksdb::WriteBatch& batch, const DatabaseRecord& record) const {
+  const auto put = [&](std::string_view key, const std::string& value) {
+    static_cast<void>(batch.Put(own(), rocksdb::Slice(key.data(), key.size()), value));
+  };
+  put(role_key, std::string(to_string(record.role)));
+  if (record.history.empty()) return;
+  core::SessionBegin begin;
+  begin.source = core::SessionBegin::Source{{}, record.origin, record.history, record.promoted_from};
+  put(database_key, payload_of(begin));
+}
+
+void Live::put_position(rocksdb::WriteBatch& batch, const Position& position) const {
+  static_cast<void>(batch.Put(own(), rocksdb::Slice(position_key.data(), position_key.size()),
+                              payload_of(core::LogRequest{position, {}})));
+}
+
+}  // namespace crosslink::rocks

@@ -1,0 +1,262 @@
+#include "engine/rocksdb/partial.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+namespace crosslink::rocks {
+namespace {
+
+constexpr const char *facts_name = "facts", *chunks_name = "chunks", *head_name = "head", *rest_name = "rest";
+constexpr std::size_t facts_bytes_max = 64 * 1024;
+constexpr std::size_t chunk_record_bytes = 16;
+constexpr std::size_t chunks_bytes_max = std::size_t{1} << 30;
+
+std::uint32_t u32_at(std::span<const std::byte> bytes) {
+  std::uint32_t value = 0;
+  for (std::size_t i = 0; i < 4; ++i)
+    value = value << 8 | std::to_integer<std::uint32_t>(bytes[i]);
+  return value;
+}
+
+/// In the machine's own byte order: it never leaves it.
+std::array<std::byte, chunk_record_bytes> record_of(const StoredChunk& chunk) {
+  std::array<std::byte, chunk_record_bytes> record;
+  std::memcpy(record.data(), &chunk.offset, 8);
+  std::memcpy(record.data() + 8, &chunk.bytes, 4);
+  std::memcpy(record.data() + 12, &chunk.crc32c, 4);
+  return record;
+}
+
+}  // namespace
+
+Result<void> PartialStore::load() {
+  partial_.reset();
+  const auto facts_bytes = read_file(folder_ / facts_name, facts_bytes_max);
+  if (!facts_bytes) return facts_bytes.error();
+  const auto facts = *facts_bytes ? decode_facts(**facts_bytes) : Result<SnapshotFacts>(MirrorError::configuration(""));
+  if (!facts) return drop();  // nothing was begun, or its beginning did not reach the disk
+  PartialSnapshot partial{*facts, {}};
+  const auto records = read_file(folder_ / chunks_name, chunks_bytes_max);
+  if (!records) return records.error();
+  if (*records) {
+    for (std::size_t at = 0; at + chunk_record_bytes <= (*records)->size(); at += chunk_record_bytes) {
+      StoredChunk chunk;
+      std::memcpy(&chunk.offset, (*records)->data() + at, 8);
+      std::memcpy(&chunk.bytes, (*records)->data() + at + 8, 4);
+      std::memcpy(&chunk.crc32c, (*records)->data() + at + 12, 4);
+      if (chunk.offset != partial.bytes() || chunk.bytes == 0) break;
+      partial.chunks.push_back(chunk);
+    }
+  }
+  partial_ = std::move(partial);
+  if (auto cut = cut_back(partial_->chunks.size()); !cut) return cut;
+  return is_kv() ? Result<void>{} : read_head();
+}
+
+Result<void> PartialStore::begin(const SnapshotFacts& facts) {
+  if (auto dropped = drop(); !dropped) return dropped;
+  if (auto made = make_folder(folder_); !made) return made;
+  if (auto made = make_folder(folder_ / "files"); !made) return made;
+  if (auto written = replace_file(folder_ / facts_name, encode_facts(facts)); !written) return written;
+  partial_ = PartialSnapshot{facts, {}};
+  return {};
+}
+
+Result<void> PartialStore::drop() {
+  partial_.reset();
+  files_.reset();
+  ends_.clear();
+  head_bytes_ = 0;
+  unreadable_ = false;
+  open_.reset();
+  chunks_file_.reset();
+  // The facts go first: without them the rest is nothing.
+  std::error_code error;
+  std::filesystem::remove(folder_ / facts_name, error);
+  return remove_tree(folder_);
+}
+
+PartialStore::Place PartialStore::place_of(std::uint64_t offset, std::uint64_t bytes) const {
+  if (is_kv()) return {stream(), offset, bytes};
+  // The four bytes of its length say where the head ends.
+  const auto head_end = head_bytes_ > 0 ? head_bytes_ : 4;
+  if (offset < head_end) return {folder_ / head_name, offset, std::min(bytes, head_end - offset)};
+  if (!files_) {
+    if (!unreadable_) return {folder_ / head_name, offset, bytes};
+    return {folder_ / rest_name, offset - head_end, bytes};
+  }
+  const auto index = static_cast<std::size_t>(std::ranges::upper_bound(ends_, offset) - ends_.begin());
+  const auto files_end = ends_.empty() ? head_bytes_ : ends_.back();
+  if (index == ends_.size()) return {folder_ / rest_name, offset - files_end, bytes};
+  const auto& file = files_->files[index];
+  return {folder_ / "files" / file.name, file.bytes - (ends_[index] - offset), std::min(bytes, ends_[index] - offset)};
+}
+
+Result<void> PartialStore::write_stream(std::uint64_t offset, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const auto place = place_of(offset, bytes.size());
+    if (!open_ || open_->first != place.path) {
+      auto file = open_to_write(place.path);
+      if (!file) return file.error();
+      open_.emplace(place.path, *std::move(file));
+    }
+    const auto part = bytes.first(static_cast<std::size_t>(place.bytes));
+    if (auto written = write_at(open_->second, part, place.at); !written) return written;
+    // Begun now, so that little is left to wait for at the switch.
+    static_cast<void>(::sync_file_range(open_->second.get(), static_cast<off_t>(place.at),
+                                        static_cast<off_t>(place.bytes), SYNC_FILE_RANGE_WRITE));
+    bytes = bytes.subspan(part.size());
+    offset += part.size();
+    if (!is_kv() && !files_ && !unreadable_) {
+      if (auto read = read_head(); !read) return read;
+    }
+  }
+  return {};
+}
+
+/// Looks whether the head is whole by now.
+Result<void> PartialStore::read_head() {
+  const auto path = folder_ / head_name;
+  auto bytes = read_file(path, checkpoint_head_bytes_max + 4);
+  if (!bytes) return bytes.error();
+  if (!*bytes || (*bytes)->size() < 4) return {};
+  const auto size = std::uint64_t{u32_at(**bytes)};
+  head_bytes_ = 4 + size;
+  if (size > checkpoint_head_bytes_max) {
+    head_bytes_ = 4;
+    unreadable_ = true;
+    return {};
+  }
+  if ((*bytes)->size() < head_bytes_) return {};
+  auto files = decode_checkpoint_head(std::span(**bytes).subspan(4, static_cast<std::size_t>(size)));
+  if (!files) {
+    unreadable_ = true;
+    return {};
+  }
+  auto end = head_bytes_;
+  ends_.clear();
+  for (const auto& file : files->files) {
+    ends_.push_back(end += file.bytes);
+    // An empty one is never written to.
+    if (auto made = open_to_write(folder_ / "files" / file.name); !made) return made.error();
+  }
+  files_ = *std::move(files);
+  return {};
+}
+
+Result<std::vector<std::byte>> PartialStore::read_stream(std::uint64_t offset, std::size_t bytes) const {
+  std::vector<std::byte> out(bytes);
+  for (std::size_t done = 0; done < bytes;) {
+    const auto place = place_of(offset + done, bytes - done);
+    auto file = open_to_read(place.path);
+    if (!file) {
+      out.resize(done);
+      return out;
+    }
+    const auto got = read_at(*file, std::span(out).subspan(done, static_cast<std::size_t>(place.bytes)), place.at);
+    if (!got) return got.error();
+    done += *got;
+    if (*got < place.bytes) {
+      out.resize(done);
+      return out;
+    }
+  }
+  return out;
+}
+
+Result<void> PartialStore::append_chunk(const StoredChunk& chunk) {
+  if (!chunks_file_) {
+    auto file = open_to_write(folder_ / chunks_name);
+    if (!file) return file.error();
+    chunks_file_ = *std::move(file);
+  }
+  return write_at(*chunks_file_, record_of(chunk), partial_->chunks.size() * chunk_record_bytes);
+}
+
+Result<void> PartialStore::store(const StoredChunk& chunk, std::span<const std::byte> bytes) {
+  if (!partial_ || partial_->bytes() != chunk.offset || chunk.bytes != bytes.size())
+    return MirrorError::configuration("a chunk that does not follow what is stored");
+  // The chunk's record last: without it the bytes are not there.
+  if (auto written = write_stream(chunk.offset, bytes); !written) return written;
+  if (auto noted = append_chunk(chunk); !noted) return noted;
+  partial_->chunks.push_back(chunk);
+  return {};
+}
+
+Result<void> PartialStore::cut_back(std::size_t chunks) {
+  partial_->chunks.resize(chunks);
+  chunks_file_.reset();
+  const auto path = folder_ / chunks_name;
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) return {};
+  if (::truncate(path.c_str(), static_cast<off_t>(chunks * chunk_record_bytes)) != 0)
+    return storage_error("cutting back " + path.string(), errno);
+  return {};
+}
+
+Result<SnapshotCheck> PartialStore::check() {
+  if (!partial_) return MirrorError::configuration("there is no snapshot to check");
+  std::uint32_t total = 0;
+  for (std::size_t i = 0; i < partial_->chunks.size(); ++i) {
+    const auto chunk = partial_->chunks[i];
+    const auto stored = read_stream(chunk.offset, chunk.bytes);
+    if (!stored) return stored.error();
+    if (stored->size() == chunk.bytes && crc32c(*stored) == chunk.crc32c) {
+      total = crc32c(*stored, total);
+      continue;
+    }
+    if (auto cut = cut_back(i); !cut) return cut.error();
+    if (!is_kv() && chunk.offset < head_bytes_) {
+      // The list of files itself is to come again.
+      head_bytes_ = 0;
+      files_.reset();
+      ends_.clear();
+      unreadable_ = false;
+      open_.reset();
+      if (::truncate((folder_ / head_name).c_str(), static_cast<off_t>(chunk.offset)) != 0)
+        return storage_error("cutting back a snapshot", errno);
+    }
+    return SnapshotCheck{chunk.offset, 0};
+  }
+  return SnapshotCheck{std::nullopt, total};
+}
+
+Result<void> PartialStore::lay_out(const std::filesystem::path& target) const {
+  const auto refuse = [](const char* why) { return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::peer, why); };
+  if (!files_) return refuse("the bytes received are no checkpoint");
+  if (partial_->bytes() != (ends_.empty() ? head_bytes_ : ends_.back()))
+    return refuse("the checkpoint received has other bytes than its list of files says");
+  if (auto removed = remove_tree(target); !removed) return removed;
+  if (auto made = make_folder(target); !made) return made;
+  for (const auto& file : files_->files) {
+    const auto from = folder_ / "files" / file.name, to = target / file.name;
+    if (auto synced = sync_file(from); !synced) return synced;
+    std::error_code error;
+    // Tables are never written to again; the others are, and must stay as they came until the switch is done.
+    if (file.name.ends_with(".sst")) {
+      std::filesystem::create_hard_link(from, to, error);
+    } else {
+      std::filesystem::copy_file(from, to, error);
+    }
+    if (error) return storage_error("laying out " + to.string(), error.value());
+    if (auto synced = sync_file(to); !synced) return synced;
+  }
+  return sync_folder(target);
+}
+
+bool PartialStore::damage(std::uint64_t offset) {
+  if (!partial_ || offset >= partial_->bytes()) return false;
+  const auto place = place_of(offset, 1);
+  const auto file = open_to_write(place.path);
+  std::array<std::byte, 1> byte{};
+  if (!file || !read_at(*file, byte, place.at)) return false;
+  byte[0] ^= std::byte{1};
+  return write_at(*file, byte, place.at).ok();
+}
+
+}  // namespace crosslink::rocks

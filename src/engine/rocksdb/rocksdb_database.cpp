@@ -1,0 +1,285 @@
+// A hosted database as its users and its mirrors see it: commits, reads, snapshots, views.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/rocksdb/random_id.hpp"
+#include "engine/rocksdb/rocksdb_impl.hpp"
+
+namespace crosslink {
+
+using rocks::Live;
+
+RocksdbDatabase::RocksdbDatabase(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+RocksdbDatabase::~RocksdbDatabase() = default;
+
+Result<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::open_root(RocksdbOptions options) {
+  return Impl::open(std::move(options), Impl::Wanted::root);
+}
+Result<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::open_mirror(RocksdbOptions options) {
+  return Impl::open(std::move(options), Impl::Wanted::mirror);
+}
+Result<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::open(RocksdbOptions options) {
+  return Impl::open(std::move(options), Impl::Wanted::whatever);
+}
+
+// --- writing, with write_mutex held
+// -------------------------------------------------------------------------------------------------
+
+Result<void> RocksdbDatabase::Impl::write(rocksdb::WriteBatch& batch, std::uint64_t commit_time_us, Lsn of_root,
+                                          bool synced) {
+  static_cast<void>(batch.PutLogData(rocks::encode_note({commit_time_us, written_last_entry, of_root})));
+  rocksdb::WriteOptions how;
+  how.sync = synced;
+  auto status = live->db().Write(how, &batch);
+  if (!status.ok()) {
+    // Space may have come back: RocksDB goes on only when told so. What failed is not tried again here.
+    static_cast<void>(live->db().Resume());
+    return rocks::storage_error("writing", status);
+  }
+  if (!synced) dirty = true;
+  const auto last = live->head();
+  auto logged = rocks::read_batch(batch, Lsn{last.value - batch.Count() + 1}, live->own()->GetID());
+  if (!logged) return logged.error();
+  written_last_entry = logged->last_entry();
+  unpublished.push_back(*std::move(logged));
+  return {};
+}
+
+void RocksdbDatabase::Impl::publish() {
+  if (unpublished.empty()) return;
+  Lsn reached;
+  {
+    const std::scoped_lock lock(mutex);
+    record = written_record;
+    reached = head = unpublished.back().last;
+    last_entry = written_last_entry;
+    origin_lsn = unpublished.back().origin_lsn();
+    for (auto& logged : unpublished)
+      tail.push(std::move(logged));
+  }
+  unpublished.clear();
+  const std::scoped_lock lock(watch_mutex);
+  if (on_head) on_head(reached);
+}
+
+Result<void> RocksdbDatabase::Impl::write_record(const rocks::DatabaseRecord& next) {
+  rocksdb::WriteBatch batch;
+  live->put_record(batch, next);
+  if (next.position) live->put_position(batch, *next.position);
+  const auto of_root = next.role == DatabaseRole::mirror && next.position ? next.position->origin_lsn : Lsn{};
+  if (auto written = write(batch, 0, of_root, true); !written) return written;
+  written_record = next;
+  publish();
+  return {};
+}
+
+Result<void> RocksdbDatabase::Impl::begin_incarnation(HistoryCause cause) {
+  auto next = written_record;
+  next.history.append({rocks::random_id<Incarnation>(), Lsn{live->head().value + 1}, cause});
+  return write_record(next);
+}
+
+/// A range without an end ends behind the last key there is, here and in the batch: RocksDB has no other way to say it.
+void RocksdbDatabase::Impl::add_operations(rocksdb::WriteBatch& batch, std::span<const Operation> operations) const {
+  const auto slice = [](std::string_view text) { return rocksdb::Slice(text.data(), text.size()); };
+  std::string last_in_batch;
+  for (const auto& operation : operations) {
+    switch (operation.kind) {
+      case OperationKind::put:
+        static_cast<void>(batch.Put(live->data(), slice(operation.key), slice(operation.value)));
+        if (operation.key > last_in_batch) last_in_batch = operation.key;
+        break;
+      case OperationKind::erase: static_cast<void>(batch.Delete(live->data(), slice(operation.key))); break;
+      case OperationKind::erase_range: {
+        std::string end;
+        if (operation.end) {
+          end = *operation.end;
+        } else {
+          const std::unique_ptr<rocksdb::Iterator> keys(live->db().NewIterator({}, live->data()));
+          keys->SeekToLast();
+          end = keys->Valid() ? keys->key().ToString() : std::string();
+          end = std::max({end, last_in_batch, std::string(operation.key)});
+          end.push_back('\0');
+        }
+        static_cast<void>(batch.DeleteRange(live->data(), slice(operation.key), end));
+      }
+    }
+  }
+}
+
+// --- group commit
+// -------------------------------------------------------------------------------------------------
+
+Result<Lsn> RocksdbDatabase::Impl::commit_one(const Request& request) {
+  if (written_record.role == DatabaseRole::mirror)
+    return MirrorError::configuration("a mirror takes no writes until it is promoted");
+  rocksdb::WriteBatch batch;
+  add_operations(batch, request.operations);
+  if (auto written = write(batch, request.commit_time_us, {}, false); !written) return written.error();
+  return unpublished.back().last;
+}
+
+/// One after another, each a record of its own; synced together.
+void RocksdbDatabase::Impl::commit_group(std::vector<Request*>& group) {
+  const std::scoped_lock writing(write_mutex);
+  for (auto* request : group)
+    request->result = commit_one(*request);
+  if (options.sync == RocksdbSync::always && !unpublished.empty()) {
+    const auto status = live->db().SyncWAL();
+    for (auto* request : group) {
+      if (!status.ok() && request->result->ok())
+        request->result = rocks::storage_error("written, but perhaps not on disk", status);
+    }
+  }
+  publish();
+}
+
+Result<Lsn> RocksdbDatabase::commit(std::span<const Operation> operations, std::uint64_t commit_time_us) {
+  if (operations.empty()) return MirrorError::configuration("a commit needs an operation");
+  for (const auto& operation : operations) {
+    if (operation.kind == OperationKind::erase_range && operation.end && operation.key >= *operation.end)
+      return MirrorError::configuration("a range must begin before it ends");
+    if (operation.lease)
+      return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us, "this engine keeps no leases");
+  }
+  if (encoded_entry_bytes(Lsn{1}, operations) > impl_->options.entry_bytes_max)
+    return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us, "this commit is larger than an entry may be");
+  Impl::Request request{operations, commit_time_us, std::nullopt};
+  std::unique_lock lock(impl_->queue_mutex);
+  impl_->queue.push_back(&request);
+  // Who comes first writes for all who came meanwhile.
+  impl_->queue_changed.wait(lock,
+                            [&] { return request.result || (!impl_->leading && impl_->queue.front() == &request); });
+  if (request.result) return *std::move(request.result);
+  impl_->leading = true;
+  std::vector<Impl::Request*> group(impl_->queue.begin(), impl_->queue.end());
+  impl_->queue.clear();
+  lock.unlock();
+  impl_->commit_group(group);
+  lock.lock();
+  impl_->leading = false;
+  lock.unlock();
+  impl_->queue_changed.notify_all();
+  return *std::move(request.result);
+}
+
+// --- reading
+// -------------------------------------------------------------------------------------------------
+
+Result<std::optional<std::string>> RocksdbDatabase::get(std::string_view key) const {
+  const auto live = impl_->live_now();
+  std::string value;
+  const auto status = live->db().Get({}, live->data(), rocksdb::Slice(key.data(), key.size()), &value);
+  if (status.IsNotFound()) return std::optional<std::string>{};
+  if (!status.ok()) return rocks::storage_error("reading", status);
+  return std::optional(std::move(value));
+}
+
+namespace {
+
+class SnapshotView final : public DataView {
+ public:
+  SnapshotView(std::shared_ptr<Live> live, Lsn lsn)
+      : live_(std::move(live)), snapshot_(live_->db().GetSnapshot()), lsn_(lsn) {}
+  ~SnapshotView() override { live_->db().ReleaseSnapshot(snapshot_); }
+  SnapshotView(const SnapshotView&) = delete;
+  SnapshotView& operator=(const SnapshotView&) = delete;
+  Lsn lsn() const override { return lsn_; }
+  Result<void> scan(std::string_view begin, std::optional<std::string_view> end,
+                    const std::function<bool(const KeyValue&)>& visit) const override {
+    rocksdb::ReadOptions options;
+    options.snapshot = snapshot_;
+    options.fill_cache = false;
+    rocksdb::Slice upper;
+    if (end) {
+      upper = rocksdb::Slice(end->data(), end->size());
+      options.iterate_upper_bound = &upper;
+    }
+    const std::unique_ptr<rocksdb::Iterator> pairs(live_->db().NewIterator(options, live_->data()));
+    for (pairs->Seek(rocksdb::Slice(begin.data(), begin.size())); pairs->Valid(); pairs->Next()) {
+      const auto key = pairs->key(), value = pairs->value();
+      if (!visit({{key.data(), key.size()}, {value.data(), value.size()}, std::nullopt})) break;
+    }
+    if (!pairs->status().ok()) return rocks::storage_error("scanning", pairs->status());
+    return {};
+  }
+
+ private:
+  std::shared_ptr<Live> live_;
+  const rocksdb::Snapshot* snapshot_;
+  Lsn lsn_;
+};
+
+}  // namespace
+
+Result<std::shared_ptr<const DataView>> RocksdbDatabase::view() {
+  // No commit is half way.
+  const std::scoped_lock writing(impl_->write_mutex);
+  return std::shared_ptr<const DataView>(std::make_shared<const SnapshotView>(impl_->live, impl_->live->head()));
+}
+
+// --- source
+// -------------------------------------------------------------------------------------------------
+
+SourceState RocksdbDatabase::source_state() const {
+  const std::scoped_lock lock(impl_->mutex);
+  const auto& record = impl_->record;
+  return {record.role,   record.origin,     record.history,      impl_->head,
+          impl_->oldest, impl_->origin_lsn, record.promoted_from};
+}
+
+void RocksdbDatabase::watch_head(std::function<void(Lsn head)> on_head) {
+  const std::scoped_lock lock(impl_->watch_mutex);
+  impl_->on_head = std::move(on_head);
+}
+
+Result<SnapshotFacts> RocksdbDatabase::Impl::describe(Live& checkpoint) {
+  const auto found = checkpoint.read_record();
+  if (!found) return found.error();
+  if (!*found || (*found)->history.empty())
+    return MirrorError(ErrorKind::Storage, CausedBy::us, "a checkpoint lacks the database's own record");
+  SnapshotFacts facts;
+  facts.snapshot_lsn = checkpoint.head();
+  facts.origin = (*found)->origin;
+  facts.incarnation = (*found)->history.newest().incarnation;
+  // Whoever wrote it has published it once this is held.
+  const std::scoped_lock writing(write_mutex);
+  std::optional<EntryId> last;
+  auto read = live->log().read(Lsn{facts.snapshot_lsn.value - 1}, live->head(), [&](rocks::LogRecord& logged) {
+    if (last || logged.last != facts.snapshot_lsn) return false;
+    last = logged.last_entry();
+    facts.origin_lsn = logged.origin_lsn();
+    return true;
+  });
+  if (!read) return read.error();
+  if (!*read || !last)
+    return MirrorError(ErrorKind::Storage, CausedBy::us, "the log passed a checkpoint while it was made");
+  facts.last_entry = *last;
+  return facts;
+}
+
+Result<std::shared_ptr<SnapshotReader>> RocksdbDatabase::open_snapshot(std::span<const std::string> formats,
+                                                                       const std::optional<SnapshotId>& wanted) {
+  std::shared_ptr<Live> live;
+  Lsn head;
+  {
+    const std::scoped_lock lock(impl_->mutex);
+    if (impl_->record.history.empty())
+      return MirrorError(ErrorKind::Busy, CausedBy::us, "this database has no data yet; retry later");
+    live = impl_->live;
+    head = impl_->head;
+  }
+  return impl_->shelf.open(*live, formats, wanted, head,
+                           [this](Live& checkpoint) { return impl_->describe(checkpoint); });
+}
+
+Result<void> RocksdbDatabase::restamp() {
+  const std::scoped_lock writing(impl_->write_mutex);
+  if (impl_->written_record.role == DatabaseRole::mirror)
+    return MirrorError::configuration("a mirror takes its history from its source");
+  return impl_->begin_incarnation(HistoryCause::restamp);
+}
+
+}  // namespace crosslink

@@ -1,0 +1,134 @@
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "crosslink/rocksdb_engine.hpp"
+#include "engine/rocksdb/files.hpp"
+#include "engine/rocksdb/live.hpp"
+#include "engine/rocksdb/partial.hpp"
+#include "engine/rocksdb/shelf.hpp"
+
+namespace crosslink {
+
+namespace rocks {
+
+/// The newest records, as they were written: mirrors near the head are served from here, the WAL is read for the
+/// others.
+class LogTail {
+ public:
+  void begin(Lsn after);
+  void push(LogRecord record);
+  /// False: it does not reach back that far.
+  bool read(Lsn after, std::size_t bytes_max, LogSlice& slice, std::vector<std::byte>& entries) const;
+
+ private:
+  static constexpr std::size_t bytes_max_ = 8 * 1024 * 1024;
+  Lsn after_;  ///< every record after this LSN is here
+  std::deque<LogRecord> records_;
+  std::size_t bytes_ = 0;
+};
+
+/// Adds the record to the slice; false: it has no room there. The first always has.
+bool take_record(const LogRecord& record, std::size_t bytes_max, LogSlice& slice, std::vector<std::byte>& entries);
+
+/// A WAL file, archived or the one being written to.
+struct WalFile {
+  std::string path;
+  Lsn first;
+  std::uint64_t bytes = 0;
+  bool archived = false;
+  std::chrono::system_clock::time_point written;
+};
+
+}  // namespace rocks
+
+// Two locks, taken in this order: `write_mutex` by whoever writes (there is one committing thread at a time), `mutex`
+// for what readers see.
+struct RocksdbDatabase::Impl {
+  enum class Wanted : std::uint8_t { root, mirror, whatever };
+
+  explicit Impl(RocksdbOptions chosen);
+  ~Impl();
+  static Result<std::unique_ptr<RocksdbDatabase>> open(RocksdbOptions options, Wanted wanted);
+
+  // --- opening
+  Result<void> start(Wanted wanted);
+  Result<std::string> make_new(Wanted wanted);
+  Result<void> take_over(std::shared_ptr<rocks::Live> opened);
+  Result<void> note_running();
+  Result<void> remove_strays(const std::string& live_name);
+  void maintain(const std::stop_token& stop);
+
+  // --- writing, with write_mutex held
+  /// One batch, one record. `origin_lsn`: 0 for its own.
+  Result<void> write(rocksdb::WriteBatch& batch, std::uint64_t commit_time_us, Lsn origin_lsn, bool synced);
+  /// Role, origin and history as `next` says.
+  Result<void> write_record(const rocks::DatabaseRecord& next);
+  void add_operations(rocksdb::WriteBatch& batch, std::span<const Operation> operations) const;
+  /// What was written becomes what is read.
+  void publish();
+  Result<void> begin_incarnation(HistoryCause cause);
+
+  // --- group commit
+  struct Request {
+    std::span<const Operation> operations;
+    std::uint64_t commit_time_us = 0;
+    std::optional<Result<Lsn>> result;
+  };
+  void commit_group(std::vector<Request*>& group);
+  Result<Lsn> commit_one(const Request& request);
+
+  // --- the log
+  std::vector<rocks::WalFile> wal_files(rocks::Live& of) const;
+  /// Drops what is beyond window and budget.
+  void trim();
+  std::uint64_t limit_for(Lsn after) const;  ///< with mutex held
+  Result<SnapshotFacts> describe(rocks::Live& checkpoint);
+
+  // --- mirrors
+  Result<std::shared_ptr<rocks::Live>> build_received(const std::filesystem::path& target);
+  Result<void> ingest_stream(rocks::Live& target);
+
+  std::shared_ptr<rocks::Live> live_now() const {
+    const std::scoped_lock lock(mutex);
+    return live;
+  }
+
+  const RocksdbOptions options;
+  rocks::File lock_file;
+  rocks::SnapshotShelf shelf;
+  rocks::PartialStore partial;
+
+  std::mutex write_mutex;
+  rocks::DatabaseRecord written_record;  ///< as it stands in RocksDB
+  EntryId written_last_entry;
+  std::vector<rocks::LogRecord> unpublished;
+  bool dirty = false;  ///< written since the last sync
+
+  mutable std::mutex mutex;
+  std::shared_ptr<rocks::Live> live;
+  rocks::DatabaseRecord record;
+  Lsn head, oldest, origin_lsn, durable;
+  EntryId last_entry;
+  rocks::LogTail tail;
+  std::map<std::string, Lsn> pins;
+  std::optional<PartialSnapshot> shown_partial;
+
+  std::mutex watch_mutex;
+  std::function<void(Lsn)> on_head;
+
+  std::mutex queue_mutex;
+  std::condition_variable queue_changed;
+  std::deque<Request*> queue;
+  bool leading = false;
+
+  std::mutex maintenance_mutex;
+  std::condition_variable_any maintenance_wake;
+  std::jthread maintenance;
+};
+
+}  // namespace crosslink

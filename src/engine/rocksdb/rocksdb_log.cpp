@@ -1,0 +1,206 @@
+// A hosted database's log: the tail in memory, the WAL files, what is dropped when.
+#include <algorithm>
+#include <utility>
+
+#include "engine/rocksdb/rocksdb_impl.hpp"
+
+namespace crosslink {
+
+namespace rocks {
+
+bool take_record(const LogRecord& record, std::size_t bytes_max, LogSlice& slice, std::vector<std::byte>& entries) {
+  if (!record.entry.empty()) {
+    if (slice.count > 0 && entries.size() + record.entry.size() > bytes_max) return false;
+    entries.insert(entries.end(), record.entry.begin(), record.entry.end());
+    ++slice.count;
+  }
+  slice.last_lsn = record.last;
+  slice.origin_lsn = record.origin_lsn();
+  return true;
+}
+
+void LogTail::begin(Lsn after) {
+  after_ = after;
+  records_.clear();
+  bytes_ = 0;
+}
+
+void LogTail::push(LogRecord record) {
+  bytes_ += record.entry.size() + sizeof record;
+  records_.push_back(std::move(record));
+  while (bytes_ > bytes_max_ && records_.size() > 1) {
+    bytes_ -= records_.front().entry.size() + sizeof record;
+    after_ = records_.front().last;
+    records_.pop_front();
+  }
+}
+
+bool LogTail::read(Lsn after, std::size_t bytes_max, LogSlice& slice, std::vector<std::byte>& entries) const {
+  if (after < after_) return false;
+  auto record = std::ranges::upper_bound(records_, after, {}, &LogRecord::last);
+  while (record != records_.end() && take_record(*record, bytes_max, slice, entries))
+    ++record;
+  return true;
+}
+
+}  // namespace rocks
+
+using rocks::Live;
+using rocks::WalFile;
+
+Result<LogSlice> RocksdbDatabase::read_log(Lsn after, std::size_t bytes_max) {
+  LogSlice slice{after, after, 0, nullptr, {}};
+  std::vector<std::byte> entries;
+  std::shared_ptr<Live> live;
+  Lsn head, oldest;
+  {
+    const std::scoped_lock lock(impl_->mutex);
+    head = impl_->head;
+    oldest = impl_->oldest;
+    slice.origin_lsn = impl_->origin_lsn;
+    live = impl_->live;
+    if (after >= oldest && after <= head && impl_->tail.read(after, bytes_max, slice, entries)) {
+      slice.entries = std::make_shared<const std::vector<std::byte>>(std::move(entries));
+      return slice;
+    }
+  }
+  bool whole = after >= oldest && after <= head;
+  if (whole) {
+    auto read = live->log().read(after, head, [&](const rocks::LogRecord& record) {
+      return rocks::take_record(record, bytes_max, slice, entries);
+    });
+    if (!read) return read.error();
+    whole = *read;
+  }
+  if (!whole) {
+    return MirrorError(ErrorKind::LogWindowExceeded, CausedBy::us, "the log after this LSN is no longer held",
+                       LogWindow{oldest, head});
+  }
+  slice.entries = std::make_shared<const std::vector<std::byte>>(std::move(entries));
+  return slice;
+}
+
+Result<PositionProof> RocksdbDatabase::prove(const EntryId& last_entry, Lsn at) {
+  std::shared_ptr<Live> live;
+  Lsn head;
+  {
+    const std::scoped_lock lock(impl_->mutex);
+    if (at == impl_->head) return impl_->last_entry == last_entry ? PositionProof::same : PositionProof::parted;
+    if (at < impl_->oldest || at > impl_->head) return PositionProof::unproven;
+    live = impl_->live;
+    head = impl_->head;
+  }
+  // Each record says which entry came before it.
+  std::optional<EntryId> before;
+  auto read = live->log().read(at, head, [&](const rocks::LogRecord& record) {
+    if (before) return false;
+    if (record.note) before = record.note->previous;
+    return record.note.has_value();
+  });
+  if (!read) return read.error();
+  if (!*read || !before) return PositionProof::unproven;
+  return *before == last_entry ? PositionProof::same : PositionProof::parted;
+}
+
+std::vector<WalFile> RocksdbDatabase::Impl::wal_files(Live& of) const {
+  rocksdb::VectorLogPtr listed;
+  std::vector<WalFile> files;
+  if (!of.db().GetSortedWalFiles(listed).ok()) return files;
+  for (const auto& one : listed) {
+    if (one->StartSequence() == 0) continue;  // nothing is in it yet
+    std::error_code error;
+    const auto path = of.folder() / one->PathName().substr(1);
+    const auto written = std::filesystem::last_write_time(path, error);
+    files.push_back({one->PathName(), Lsn{one->StartSequence()}, one->SizeFileBytes(),
+                     one->Type() == rocksdb::kArchivedLogFile,
+                     error ? std::chrono::system_clock::now() : std::chrono::file_clock::to_sys(written)});
+  }
+  return files;
+}
+
+std::uint64_t RocksdbDatabase::Impl::limit_for(Lsn after) const {
+  const bool pinned = std::ranges::any_of(pins, [after](const auto& pin) { return pin.second <= after; });
+  return pinned ? std::max(options.log_budget_bytes, options.log_window_bytes) : options.log_window_bytes;
+}
+
+void RocksdbDatabase::Impl::trim() {
+  const auto of = live_now();
+  const auto files = wal_files(*of);
+  std::uint64_t after = 0;  // bytes behind the file that is looked at
+  for (const auto& file : files)
+    after += file.bytes;
+  const auto now = std::chrono::system_clock::now();
+  // The last one stays: what is written next goes on from it.
+  for (std::size_t i = 0; i + 1 < files.size(); ++i) {
+    after -= files[i].bytes;
+    const Lsn end{files[i + 1].first.value - 1};
+    {
+      const std::scoped_lock lock(mutex);
+      const bool needed = std::ranges::any_of(pins, [end](const auto& pin) { return pin.second < end; });
+      const bool passed = after >= options.log_window_bytes || now - files[i].written > options.log_window_time;
+      const bool over = after >= std::max(options.log_budget_bytes, options.log_window_bytes);
+      if (!files[i].archived || !passed || (needed && !over)) return;
+      if (live != of) return;
+      oldest = std::max(oldest, end);  // before it is gone: nobody shall begin to read it
+    }
+    if (!of->db().DeleteFile(files[i].path).ok()) return;  // again next time
+  }
+}
+
+std::optional<WindowLeft> RocksdbDatabase::window_left(Lsn after) const {
+  const auto live = impl_->live_now();
+  const auto files = impl_->wal_files(*live);
+  const std::scoped_lock lock(impl_->mutex);
+  if (after < impl_->oldest) return std::nullopt;
+  double needed = 0;
+  std::optional<std::chrono::milliseconds> time;
+  const auto now = std::chrono::system_clock::now();
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    const auto end = i + 1 < files.size() ? files[i + 1].first.value - 1 : impl_->head.value;
+    if (end <= after.value) continue;
+    const auto bytes = static_cast<double>(files[i].bytes);
+    const auto first = files[i].first.value;
+    // Of the file that holds it, the share behind it.
+    needed += first > after.value
+                  ? bytes
+                  : bytes * static_cast<double>(end - after.value) / static_cast<double>(end - first + 1);
+    const auto left = impl_->options.log_window_time - (now - files[i].written);
+    if (!time)
+      time = std::max(std::chrono::milliseconds(0), std::chrono::duration_cast<std::chrono::milliseconds>(left));
+  }
+  const auto limit = impl_->limit_for(after);
+  return WindowLeft{limit - std::min(limit, static_cast<std::uint64_t>(needed)), time};
+}
+
+void RocksdbDatabase::pin(const std::string& holder, Lsn from) {
+  const std::scoped_lock lock(impl_->mutex);
+  impl_->pins[holder] = from;
+}
+
+void RocksdbDatabase::unpin(const std::string& holder) {
+  const std::scoped_lock lock(impl_->mutex);
+  impl_->pins.erase(holder);
+}
+
+Result<void> RocksdbDatabase::purge_log() {
+  const std::scoped_lock writing(impl_->write_mutex);
+  auto& live = *impl_->live;
+  rocksdb::FlushOptions both;
+  if (const auto status = live.db().Flush(both, {live.data(), live.own()}); !status.ok())
+    return rocks::storage_error("dropping the log", status);
+  const auto files = impl_->wal_files(live);
+  {
+    const std::scoped_lock lock(impl_->mutex);
+    impl_->oldest = impl_->head;
+    impl_->tail.begin(impl_->head);
+  }
+  for (const auto& file : files) {
+    if (!file.archived) continue;
+    if (const auto status = live.db().DeleteFile(file.path); !status.ok())
+      return rocks::storage_error("dropping the log", status);
+  }
+  // A record from which a restart can tell what came last.
+  return impl_->write_record(impl_->written_record);
+}
+
+}  // namespace crosslink

@@ -1,0 +1,305 @@
+// A hosted database as a mirror: groups applied with their position, a snapshot received beside the live data.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <rocksdb/sst_file_writer.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "engine/rocksdb/random_id.hpp"
+#include "engine/rocksdb/rocksdb_impl.hpp"
+
+namespace crosslink {
+
+using rocks::Live;
+
+namespace {
+
+constexpr std::size_t folded_from = 16;
+constexpr std::uint64_t ingested_file_bytes = 256ull * 1024 * 1024;
+
+MirrorError promoted_error() {
+  return {ErrorKind::MirrorPromoted, CausedBy::us, "this database was promoted: it follows nobody"};
+}
+MirrorError unreadable(std::string why) { return {ErrorKind::UnsupportedOperation, CausedBy::peer, std::move(why)}; }
+
+/// Each key's last operation, in key order, which RocksDB inserts faster. Only without ranges: they are about order.
+void fold(std::vector<Operation>& operations) {
+  const auto is_range = [](const Operation& one) { return one.kind == OperationKind::erase_range; };
+  if (operations.size() < folded_from || std::ranges::any_of(operations, is_range)) return;
+  std::ranges::stable_sort(operations, {}, &Operation::key);
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < operations.size(); ++i) {
+    if (i + 1 < operations.size() && operations[i + 1].key == operations[i].key) continue;
+    operations[kept++] = operations[i];
+  }
+  operations.resize(kept);
+}
+
+/// A file's bytes in memory, as the system pages them in.
+class MappedFile {
+ public:
+  static Result<MappedFile> open(const std::filesystem::path& path) {
+    const auto file = rocks::open_to_read(path);
+    if (!file) return file.error();
+    struct stat facts{};
+    if (::fstat(file->get(), &facts) != 0) return rocks::storage_error("reading " + path.string(), errno);
+    MappedFile mapped;
+    mapped.bytes_ = static_cast<std::size_t>(facts.st_size);
+    if (mapped.bytes_ == 0) return mapped;
+    mapped.at_ = ::mmap(nullptr, mapped.bytes_, PROT_READ, MAP_PRIVATE, file->get(), 0);
+    if (mapped.at_ == MAP_FAILED) {
+      mapped.at_ = nullptr;
+      return rocks::storage_error("mapping " + path.string(), errno);
+    }
+    return mapped;
+  }
+  MappedFile(MappedFile&& other) noexcept
+      : at_(std::exchange(other.at_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  MappedFile& operator=(MappedFile&&) = delete;
+  ~MappedFile() {
+    if (at_ != nullptr) ::munmap(at_, bytes_);
+  }
+  std::span<const std::byte> bytes() const { return {static_cast<const std::byte*>(at_), bytes_}; }
+
+ private:
+  MappedFile() = default;
+  void* at_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+}  // namespace
+
+EngineTraits RocksdbDatabase::traits() const {
+  // Files as they are first, in the compression that this database would write itself; any other is read as well.
+  std::vector<std::string> formats{rocks::checkpoint_format(impl_->options.compression)};
+  for (const auto other : {RocksdbCompression::none, RocksdbCompression::lz4, RocksdbCompression::zstd}) {
+    if (other != impl_->options.compression) formats.push_back(rocks::checkpoint_format(other));
+  }
+  formats.emplace_back(kv_format);
+  return {"rocksdb", true, true, std::move(formats)};
+}
+
+MirrorState RocksdbDatabase::mirror_state() const {
+  const std::scoped_lock lock(impl_->mutex);
+  const auto& record = impl_->record;
+  return {record.role, record.position, impl_->durable, impl_->shown_partial, record.promoted_from};
+}
+
+Result<void> RocksdbDatabase::apply(const ApplyGroup& group) {
+  const std::scoped_lock writing(impl_->write_mutex);
+  auto& record = impl_->written_record;
+  if (record.role != DatabaseRole::mirror) return promoted_error();
+  if (!record.position) return MirrorError::configuration("there is no data yet to apply entries to");
+  std::vector<Operation> operations;
+  std::uint64_t commit_time_us = 0;
+  for (auto entries : group.entries) {
+    while (!entries.empty()) {
+      const auto entry = read_entry(entries);
+      if (!entry) return entry.error();
+      commit_time_us = entry->commit_time_us();
+      entry->for_each([&](const Operation& operation) { operations.push_back(operation); });
+    }
+  }
+  fold(operations);
+  rocksdb::WriteBatch batch;
+  impl_->add_operations(batch, operations);
+  impl_->live->put_position(batch, group.position);
+  if (auto written = impl_->write(batch, commit_time_us, group.position.origin_lsn, false); !written) return written;
+  record.position = group.position;
+  impl_->publish();
+  return {};
+}
+
+Result<void> RocksdbDatabase::step_back(Lsn from) {
+  const std::scoped_lock writing(impl_->write_mutex);
+  auto next = impl_->written_record;
+  if (next.role != DatabaseRole::mirror) return promoted_error();
+  if (!next.position) return MirrorError::configuration("there is no position to step back from");
+  if (next.position->origin_lsn == next.position->applied_lsn) next.position->origin_lsn = from;  // a direct mirror
+  next.position->applied_lsn = from;
+  if (auto written = impl_->write_record(next); !written) return written;
+  const std::scoped_lock lock(impl_->mutex);
+  impl_->durable = from;
+  return {};
+}
+
+Result<Lsn> RocksdbDatabase::sync() {
+  std::shared_ptr<Live> live;
+  Lsn reached;
+  {
+    const std::scoped_lock lock(impl_->mutex);
+    live = impl_->live;
+    reached = impl_->record.position ? impl_->record.position->applied_lsn : impl_->head;
+  }
+  if (const auto status = live->db().SyncWAL(); !status.ok()) return rocks::storage_error("syncing", status);
+  const std::scoped_lock lock(impl_->mutex);
+  if (impl_->record.position) impl_->durable = reached;
+  return reached;
+}
+
+// --- snapshots
+// -------------------------------------------------------------------------------------------------
+
+Result<void> RocksdbDatabase::begin_snapshot(const SnapshotFacts& facts) {
+  const std::scoped_lock writing(impl_->write_mutex);
+  if (impl_->written_record.role != DatabaseRole::mirror) return promoted_error();
+  const auto formats = traits().formats;
+  if (std::ranges::find(formats, facts.format) == formats.end())
+    return unreadable(fmt::format("this database does not read snapshots as {}", escape(facts.format)));
+  const auto begun = impl_->partial.begin(facts);
+  const std::scoped_lock lock(impl_->mutex);
+  impl_->shown_partial = impl_->partial.partial();
+  return begun;
+}
+
+Result<void> RocksdbDatabase::store_chunk(const StoredChunk& chunk, std::span<const std::byte> bytes) {
+  // One caller at a time; commits there are none, and applies wait for nothing of this.
+  if (auto stored = impl_->partial.store(chunk, bytes); !stored) return stored;
+  const std::scoped_lock lock(impl_->mutex);
+  impl_->shown_partial->chunks.push_back(chunk);
+  return {};
+}
+
+Result<SnapshotCheck> RocksdbDatabase::check_snapshot() {
+  auto checked = impl_->partial.check();
+  const std::scoped_lock lock(impl_->mutex);
+  impl_->shown_partial = impl_->partial.partial();
+  return checked;
+}
+
+Result<void> RocksdbDatabase::drop_snapshot() {
+  auto dropped = impl_->partial.drop();
+  const std::scoped_lock lock(impl_->mutex);
+  impl_->shown_partial = impl_->partial.partial();
+  return dropped;
+}
+
+/// Sorted pairs become tables at once, without passing through memory and log.
+Result<void> RocksdbDatabase::Impl::ingest_stream(Live& target) {
+  const auto mapped = MappedFile::open(partial.stream());
+  if (!mapped && partial.partial()->bytes() > 0) return mapped.error();
+  auto rest = mapped ? mapped->bytes() : std::span<const std::byte>{};
+  rest = rest.first(std::min<std::size_t>(rest.size(), static_cast<std::size_t>(partial.partial()->bytes())));
+  std::vector<std::string> tables;
+  std::unique_ptr<rocksdb::SstFileWriter> writer;
+  std::string_view before;
+  const auto finish = [&]() -> Result<void> {
+    if (!writer) return {};
+    const auto status = writer->Finish();
+    writer.reset();
+    if (!status.ok()) return rocks::storage_error("writing a table", status);
+    return {};
+  };
+  for (bool first = true; !rest.empty(); first = false) {
+    const auto pair = read_pair(rest, rest.size());
+    if (!pair) return unreadable(pair.error().message());
+    if (!*pair) return unreadable("a kv snapshot ends in the middle of a pair");
+    const auto& [key, value, lease] = **pair;
+    if (!first && key <= before) return unreadable("the keys of a kv snapshot do not rise");
+    before = key;
+    if (!writer) {
+      tables.push_back((options.folder / "partial" / fmt::format("table-{}", tables.size())).string());
+      writer = std::make_unique<rocksdb::SstFileWriter>(rocksdb::EnvOptions(), target.db().GetOptions(target.data()),
+                                                        target.data());
+      if (const auto status = writer->Open(tables.back()); !status.ok())
+        return rocks::storage_error("writing a table", status);
+    }
+    const auto status = writer->Put(rocksdb::Slice(key.data(), key.size()), rocksdb::Slice(value.data(), value.size()));
+    if (!status.ok()) return rocks::storage_error("writing a table", status);
+    if (writer->FileSize() >= ingested_file_bytes) {
+      if (auto finished = finish(); !finished) return finished;
+    }
+  }
+  if (auto finished = finish(); !finished) return finished;
+  if (tables.empty()) return {};
+  rocksdb::IngestExternalFileOptions how;
+  how.move_files = true;
+  const auto status = target.db().IngestExternalFile(target.data(), tables, how);
+  if (!status.ok()) return rocks::storage_error("taking in tables", status);
+  return {};
+}
+
+Result<std::shared_ptr<Live>> RocksdbDatabase::Impl::build_received(const std::filesystem::path& target) {
+  const bool kv = partial.partial()->facts.format == kv_format;
+  if (kv) {
+    if (auto removed = rocks::remove_tree(target); !removed) return removed.error();
+  } else if (auto laid_out = partial.lay_out(target); !laid_out) {
+    return laid_out.error();
+  }
+  auto opened = Live::open(target, options, kv);
+  if (!opened) return opened.error();
+  if (kv) {
+    if (auto ingested = ingest_stream(**opened); !ingested) return ingested.error();
+  }
+  return opened;
+}
+
+Result<void> RocksdbDatabase::switch_snapshot() {
+  const std::scoped_lock writing(impl_->write_mutex);
+  if (impl_->written_record.role != DatabaseRole::mirror) return promoted_error();
+  if (!impl_->partial.partial()) return MirrorError::configuration("there is no snapshot to switch in");
+  const auto facts = impl_->partial.partial()->facts;
+  const auto name = "data-" + to_string(facts.id);
+  const auto target = impl_->options.folder / name;
+  const auto fail = [&](MirrorError error) {
+    static_cast<void>(rocks::remove_tree(target));  // else when the database is opened next
+    return error;
+  };
+  if (impl_->live->folder() == target) return impl_->partial.drop();
+  auto received = impl_->build_received(target);
+  if (!received) return fail(received.error());
+  // Everything of the record is our own: nothing of what a source's may have said stays.
+  rocks::DatabaseRecord fresh;
+  fresh.role = DatabaseRole::mirror;
+  fresh.origin = facts.origin;
+  const auto first = std::max(impl_->live->head().value, (*received)->head().value) + 1;
+  fresh.history = History::beginning({rocks::random_id<Incarnation>(), Lsn{first}, HistoryCause::bootstrap});
+  fresh.position = Position{facts.origin, facts.incarnation, facts.last_entry, facts.snapshot_lsn, facts.origin_lsn};
+  rocksdb::WriteBatch batch;
+  (*received)->put_record(batch, fresh);
+  (*received)->put_position(batch, *fresh.position);
+  static_cast<void>(batch.PutLogData(rocks::encode_note({0, {}, facts.origin_lsn})));
+  rocksdb::WriteOptions synced;
+  synced.sync = true;
+  if (const auto status = (*received)->db().Write(synced, &batch); !status.ok()) {
+    received->reset();
+    return fail(rocks::storage_error("switching a snapshot in", status));
+  }
+  // The one step: before it the old data is the database, after it the new.
+  if (auto pointed = rocks::replace_file(impl_->options.folder / "live", rocks::bytes_of(name)); !pointed)
+    return pointed;
+  const auto old = impl_->live;
+  impl_->shelf.clear();
+  const auto dropped = impl_->partial.drop();
+  if (auto taken = impl_->take_over(*std::move(received)); !taken) return taken;
+  old->remove_when_closed();
+  {
+    const std::scoped_lock lock(impl_->watch_mutex);
+    if (impl_->on_head) impl_->on_head(impl_->live->head());
+  }
+  return dropped;
+}
+
+Result<PromotedFrom> RocksdbDatabase::promote(const std::string& source_cluster, const std::string& source_database) {
+  const std::scoped_lock writing(impl_->write_mutex);
+  auto next = impl_->written_record;
+  if (next.promoted_from) return *next.promoted_from;
+  if (next.role != DatabaseRole::mirror || !next.position)
+    return MirrorError::configuration("there is no mirrored data to promote");
+  next.role = DatabaseRole::promoted;
+  next.promoted_from = PromotedFrom{source_cluster, source_database, *next.position};
+  if (auto written = impl_->write_record(next); !written) return written.error();
+  {
+    const std::scoped_lock lock(impl_->mutex);
+    impl_->durable = next.position->applied_lsn;
+    impl_->shown_partial.reset();
+  }
+  if (auto dropped = impl_->partial.drop(); !dropped) return dropped.error();
+  return *next.promoted_from;
+}
+
+}  // namespace crosslink

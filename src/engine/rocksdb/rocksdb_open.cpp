@@ -1,0 +1,198 @@
+// Opening and closing a hosted database; what happens on its maintenance thread.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/rocksdb/random_id.hpp"
+#include "engine/rocksdb/rocksdb_impl.hpp"
+
+namespace crosslink {
+
+using rocks::DatabaseRecord;
+using rocks::Live;
+
+namespace {
+
+// In the database's folder. `live` names the folder that is the data; `running` is there while the database is open.
+constexpr const char *live_name = "live", *running_name = "running", *data_prefix = "data-";
+constexpr std::size_t small_file_bytes_max = 4096;
+
+}  // namespace
+
+RocksdbDatabase::Impl::Impl(RocksdbOptions chosen)
+    : options(std::move(chosen)), shelf(options.folder / "snapshots", options), partial(options.folder / "partial") {}
+
+RocksdbDatabase::Impl::~Impl() {
+  if (maintenance.joinable()) {
+    maintenance.request_stop();
+    maintenance_wake.notify_all();
+    maintenance.join();
+  }
+  if (!live) return;
+  // A clean end: what was written is on disk, and the mark that says otherwise goes.
+  const auto status = live->db().SyncWAL();
+  live.reset();
+  if (!status.ok()) return;
+  std::error_code error;
+  std::filesystem::remove(options.folder / running_name, error);
+  static_cast<void>(rocks::sync_folder(options.folder));
+}
+
+Result<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::Impl::open(RocksdbOptions options, Wanted wanted) {
+  std::error_code error;
+  std::filesystem::create_directories(options.folder.parent_path(), error);
+  if (auto made = rocks::make_folder(options.folder); !made) return made.error();
+  if (options.boot_id.empty()) options.boot_id = rocks::system_boot_id();
+  auto impl = std::make_unique<Impl>(std::move(options));
+  if (auto started = impl->start(wanted); !started) return started.error();
+  return std::unique_ptr<RocksdbDatabase>(new RocksdbDatabase(std::move(impl)));
+}
+
+Result<void> RocksdbDatabase::Impl::start(Wanted wanted) {
+  auto locked = rocks::lock_folder(options.folder);
+  if (!locked) return locked.error();
+  lock_file = *std::move(locked);
+  const auto pointer = rocks::read_file(options.folder / live_name, small_file_bytes_max);
+  if (!pointer) return pointer.error();
+  std::string name;
+  if (*pointer) {
+    name = std::string(rocks::text_of(**pointer));
+    // Ours, but a file all the same: it names one folder here and nothing else.
+    if (!name.starts_with(data_prefix) || name.find('/') != std::string::npos)
+      return MirrorError(ErrorKind::Storage, CausedBy::us, "the file `live` does not name a folder of data");
+  } else {
+    auto made = make_new(wanted);
+    if (!made) return made.error();
+    name = *std::move(made);
+  }
+  if (auto removed = remove_strays(name); !removed) return removed;
+  auto opened = Live::open(options.folder / name, options, false);
+  if (!opened) return opened.error();
+  const auto found = (*opened)->read_record();
+  if (!found) return found.error();
+  if (!*found) return MirrorError(ErrorKind::Storage, CausedBy::us, "the database lacks its own record");
+  const bool root = (*found)->role == DatabaseRole::root;
+  if ((wanted == Wanted::root && !root) || (wanted == Wanted::mirror && root)) {
+    return MirrorError::configuration(fmt::format("{} holds a {} database, not a {}", options.folder.string(),
+                                                  to_string((*found)->role), root ? "mirror" : "root"));
+  }
+  if (auto taken = take_over(*std::move(opened)); !taken) return taken;
+  if (auto noted = note_running(); !noted) return noted;
+  if (auto adopted = shelf.adopt(record.history); !adopted) return adopted;
+  maintenance = std::jthread([this](const std::stop_token& stop) { maintain(stop); });
+  return {};
+}
+
+Result<std::string> RocksdbDatabase::Impl::make_new(Wanted wanted) {
+  if (wanted == Wanted::whatever)
+    return MirrorError::configuration(fmt::format("there is no database in {}", options.folder.string()));
+  auto name = data_prefix + to_string(rocks::random_id<SnapshotId>());
+  auto made = Live::open(options.folder / name, options, true);
+  if (!made) return made.error();
+  DatabaseRecord first;
+  first.role = DatabaseRole::mirror;
+  if (wanted == Wanted::root) {
+    first.role = DatabaseRole::root;
+    first.origin = rocks::random_id<Incarnation>();
+    first.history = History::beginning({first.origin, Lsn{1}, HistoryCause::created});
+  }
+  rocksdb::WriteBatch batch;
+  (*made)->put_record(batch, first);
+  static_cast<void>(batch.PutLogData(rocks::encode_note({})));
+  rocksdb::WriteOptions synced;
+  synced.sync = true;
+  if (const auto status = (*made)->db().Write(synced, &batch); !status.ok())
+    return rocks::storage_error("making a database", status);
+  made->reset();
+  if (auto pointed = rocks::replace_file(options.folder / live_name, rocks::bytes_of(name)); !pointed)
+    return pointed.error();
+  return name;
+}
+
+/// What a kill left between two steps of a switch.
+Result<void> RocksdbDatabase::Impl::remove_strays(const std::string& live_folder) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(options.folder, error)) {
+    const auto name = entry.path().filename().string();
+    if (!name.starts_with(data_prefix) || name == live_folder) continue;
+    if (auto removed = rocks::remove_tree(entry.path()); !removed) return removed;
+  }
+  if (error) return rocks::storage_error("listing " + options.folder.string(), error.value());
+  if (auto loaded = partial.load(); !loaded) return loaded;
+  if (partial.partial() && live_folder == data_prefix + to_string(partial.partial()->facts.id)) return partial.drop();
+  return {};
+}
+
+/// Makes an opened folder the data. With write_mutex held, or before anybody else knows of this.
+Result<void> RocksdbDatabase::Impl::take_over(std::shared_ptr<Live> opened) {
+  const auto found = opened->read_record();
+  if (!found) return found.error();
+  written_record = **found;
+  const auto at = opened->head();
+  written_last_entry = {};
+  Lsn origin;
+  auto read = opened->log().read(Lsn{at.value - 1}, at, [&](rocks::LogRecord& last) {
+    written_last_entry = last.last_entry();
+    origin = last.origin_lsn();
+    return true;
+  });
+  if (!read) return read.error();
+  if (!*read) return MirrorError(ErrorKind::Storage, CausedBy::us, "the log lacks its last record");
+  auto files = wal_files(*opened);
+  const std::scoped_lock lock(mutex);
+  live = std::move(opened);
+  record = written_record;
+  head = at;
+  last_entry = written_last_entry;
+  origin_lsn = record.role == DatabaseRole::mirror && record.position ? record.position->origin_lsn : at;
+  durable = record.position ? record.position->applied_lsn : Lsn{};
+  oldest = files.empty() ? at : Lsn{files.front().first.value - 1};
+  if (!record.history.empty()) {
+    const auto base = record.history.records().front().first_lsn;
+    oldest = std::max(oldest, Lsn{base.value - 1});
+  }
+  tail.begin(at);
+  pins.clear();
+  shown_partial = partial.partial();
+  return {};
+}
+
+/// An end that was not clean, and another boot since: what was not synced may be gone.
+Result<void> RocksdbDatabase::Impl::note_running() {
+  const auto mark = rocks::read_file(options.folder / running_name, small_file_bytes_max);
+  if (!mark) return mark.error();
+  const bool rebooted = *mark && rocks::text_of(**mark) != options.boot_id;
+  const bool may_have_lost = options.sync != RocksdbSync::always || record.role == DatabaseRole::mirror;
+  if (rebooted && may_have_lost && !record.history.empty()) {
+    const std::scoped_lock writing(write_mutex);
+    if (auto begun = begin_incarnation(HistoryCause::unclean_stop); !begun) return begun;
+  }
+  return rocks::replace_file(options.folder / running_name, rocks::bytes_of(options.boot_id));
+}
+
+void RocksdbDatabase::Impl::maintain(const std::stop_token& stop) {
+  while (!stop.stop_requested()) {
+    {
+      std::unique_lock lock(maintenance_mutex);
+      maintenance_wake.wait_for(lock, stop, std::chrono::seconds(1), [] { return false; });
+    }
+    if (stop.stop_requested()) return;
+    if (options.sync == RocksdbSync::every_second) {
+      bool wanted = false;
+      {
+        const std::scoped_lock writing(write_mutex);
+        wanted = std::exchange(dirty, false);
+      }
+      // Beside the writers: RocksDB syncs what was written before.
+      if (wanted && !live_now()->db().SyncWAL().ok()) {
+        const std::scoped_lock writing(write_mutex);
+        dirty = true;  // again in a second; the next commit meets the error itself
+      }
+    }
+    trim();
+    shelf.prune();
+  }
+}
+
+}  // namespace crosslink

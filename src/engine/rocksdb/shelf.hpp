@@ -1,0 +1,73 @@
+// The snapshots that mirrors read: checkpoints beside the database, each with a manifest, taken up again after a
+// restart.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/rocksdb/live.hpp"
+
+namespace crosslink::rocks {
+
+/// Of files as they are: what it names must match for a reader to understand them.
+std::string checkpoint_format(RocksdbCompression compression);
+
+/// What a checkpoint's stream begins with: u32 length (big endian), that many bytes of lines "NAME BYTES\n", then the
+/// files in that order. docs/protocol.md, "Snapshot formats".
+struct CheckpointFiles {
+  struct One {
+    std::string name;
+    std::uint64_t bytes = 0;
+  };
+  std::vector<One> files;
+  /// Nothing but tables, logs, a manifest and CURRENT may be named, and nothing twice.
+  static bool is_allowed(std::string_view name);
+};
+inline constexpr std::size_t checkpoint_head_bytes_max = 16 * 1024 * 1024;
+inline constexpr std::size_t checkpoint_files_max = 200'000;
+std::vector<std::byte> encode_checkpoint_head(const CheckpointFiles& files);
+/// `bytes` begin behind the length. Errors: UnsupportedOperation (peer).
+Result<CheckpointFiles> decode_checkpoint_head(std::span<const std::byte> bytes);
+
+/// Thread safe.
+class SnapshotShelf {
+ public:
+  SnapshotShelf(std::filesystem::path folder, const RocksdbOptions& options);
+  /// Takes up what an earlier process left, as far as it belongs to `origin`'s history.
+  Result<void> adopt(const History& history);
+  /// Makes a checkpoint of what it is called with; the facts are completed by `describe` from the checkpoint's own
+  /// head.
+  using Describe = std::function<Result<SnapshotFacts>(Live& checkpoint)>;
+  Result<std::shared_ptr<SnapshotReader>> open(Live& live, std::span<const std::string> formats,
+                                               const std::optional<SnapshotId>& wanted, Lsn head,
+                                               const Describe& describe);
+  /// Removes what nobody reads and nobody will.
+  void prune();
+  /// The history changes: none of them may be opened any more.
+  void clear();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct Kept {
+    SnapshotFacts facts;
+    std::filesystem::path folder;
+    Clock::time_point used;
+    std::weak_ptr<SnapshotReader> reader;
+  };
+  Result<std::shared_ptr<SnapshotReader>> read(Kept& kept);
+  Result<Kept> make(Live& live, const std::string& format, const Describe& describe);
+  std::filesystem::path folder_;
+  RocksdbOptions options_;
+  std::mutex mutex_;
+  std::list<Kept> kept_;
+};
+
+}  // namespace crosslink::rocks
