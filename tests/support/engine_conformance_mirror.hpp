@@ -108,7 +108,8 @@ TEST_P(EngineConformance, a_switch_begins_a_new_history_of_the_same_origin) {
 TEST_P(EngineConformance, a_snapshot_of_nothing_makes_a_mirror_that_can_follow) {
   const auto root = empty_root();
   const auto mirror = mirror_of(*root);
-  EXPECT_EQ(position_of(mirror->mirror()).applied_lsn, Lsn{0});
+  EXPECT_EQ(position_of(mirror->mirror()).applied_lsn, root->source().source_state().head);
+  EXPECT_EQ(position_of(mirror->mirror()).last_entry, EntryId{});
   write(*root, workload());
   follow(*mirror, *root);
   EXPECT_EQ(mirror->read_all(), expected_of(workload()));

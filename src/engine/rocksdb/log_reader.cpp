@@ -126,15 +126,22 @@ Result<LogRecord> read_batch(const rocksdb::WriteBatch& batch, Lsn first, std::u
   return record;
 }
 
+bool LogReader::Cursor::look() {
+  if (batch.writeBatchPtr) return true;
+  // It stands on a batch that was given away, at the end of what there was, or has just been made.
+  if (begun) iterator->Next();
+  begun = true;
+  if (!iterator->Valid()) return false;
+  batch = iterator->GetBatch();
+  return true;
+}
+
 std::optional<LogReader::Cursor> LogReader::take(std::uint64_t next) {
   const std::scoped_lock lock(mutex_);
   const auto found = std::ranges::find(idle_, next, &Cursor::next);
   if (found == idle_.end()) return std::nullopt;
   auto cursor = std::move(*found);
   idle_.erase(found);
-  // It stood at the end of what there was then, or on the record behind what was read.
-  if (!cursor.iterator->Valid() && cursor.iterator->status().ok()) cursor.iterator->Next();
-  if (!cursor.iterator->Valid()) return std::nullopt;
   return cursor;
 }
 
@@ -153,34 +160,33 @@ Result<bool> LogReader::read(Lsn after, Lsn head, const std::function<bool(LogRe
     if (!cursor) {
       // At an end that is not the head the iterator has to be made anew, a bounded number of times.
       if (++attempts > attempts_max) return false;
-      Cursor fresh{nullptr, expected};
+      Cursor fresh;
       const auto status = database_->GetUpdatesSince(expected, &fresh.iterator);
       if (status.IsNotFound()) return false;
       if (!status.ok()) return storage_error("reading the log", status);
       cursor = std::move(fresh);
     }
-    if (!cursor->iterator->Valid()) {
+    if (!cursor->look()) {
       const auto status = cursor->iterator->status();
       if (!status.ok() && !status.IsTryAgain() && !status.IsNotFound()) return storage_error("reading the log", status);
       cursor.reset();
       continue;
     }
-    const auto batch = cursor->iterator->GetBatch();
-    const auto count = static_cast<std::uint64_t>(batch.writeBatchPtr->Count());
-    if (count == 0 || batch.sequence + count <= expected) {
-      cursor->iterator->Next();
+    const auto sequence = cursor->batch.sequence;
+    const auto count = cursor->count();
+    if (count == 0 || sequence + count <= expected) {
+      cursor->go_on();
       continue;
     }
-    if (batch.sequence > expected || (!first && batch.sequence != expected)) return false;
+    if (sequence > expected || (!first && sequence != expected)) return false;
     attempts = 0;
-    auto record = read_batch(*batch.writeBatchPtr, Lsn{batch.sequence}, own_family_);
+    if (sequence + count - 1 > head.value) break;  // written, not yet announced
+    auto record = read_batch(*cursor->batch.writeBatchPtr, Lsn{sequence}, own_family_);
     if (!record) return record.error();
-    const auto last = record->last;
-    if (last > head) break;  // written, not yet announced
     if (!visit(*record)) break;
     first = false;
-    expected = last.value + 1;
-    cursor->iterator->Next();
+    expected = sequence + count;
+    cursor->go_on();
   }
   if (cursor) {
     cursor->next = expected;

@@ -53,7 +53,13 @@ class LogReader {
  private:
   struct Cursor {
     std::unique_ptr<rocksdb::TransactionLogIterator> iterator;
-    std::uint64_t next = 0;  ///< the sequence number it comes to next
+    std::uint64_t next = 0;      ///< the sequence number it comes to next
+    rocksdb::BatchResult batch;  ///< the iterator gives each away once: what was looked at and not taken
+    std::uint64_t count() const { return static_cast<std::uint64_t>(batch.writeBatchPtr->Count()); }
+    bool begun = false;
+    /// False: the iterator has nothing more now.
+    bool look();
+    void go_on() { batch.writeBatchPtr.reset(); }
   };
   std::optional<Cursor> take(std::uint64_t next);
   void give_back(Cursor cursor);

@@ -8,10 +8,13 @@
 #include <cerrno>
 #include <cstring>
 
+#include "engine/rocksdb/random_id.hpp"
+
 namespace crosslink::rocks {
 namespace {
 
-constexpr const char *facts_name = "facts", *chunks_name = "chunks", *head_name = "head", *rest_name = "rest";
+constexpr const char *facts_name = "facts", *chunks_name = "chunks", *head_name = "head", *rest_name = "rest",
+                     *target_name = "target";
 constexpr std::size_t facts_bytes_max = 64 * 1024;
 constexpr std::size_t chunk_record_bytes = 16;
 constexpr std::size_t chunks_bytes_max = std::size_t{1} << 30;
@@ -39,7 +42,10 @@ Result<void> PartialStore::load() {
   const auto facts_bytes = read_file(folder_ / facts_name, facts_bytes_max);
   if (!facts_bytes) return facts_bytes.error();
   const auto facts = *facts_bytes ? decode_facts(**facts_bytes) : Result<SnapshotFacts>(MirrorError::configuration(""));
-  if (!facts) return drop();  // nothing was begun, or its beginning did not reach the disk
+  const auto target = read_file(folder_ / target_name, facts_bytes_max);
+  if (!target) return target.error();
+  if (!facts || !*target) return drop();  // nothing was begun, or its beginning did not reach the disk
+  target_ = std::string(text_of(**target));
   PartialSnapshot partial{*facts, {}};
   const auto records = read_file(folder_ / chunks_name, chunks_bytes_max);
   if (!records) return records.error();
@@ -62,6 +68,8 @@ Result<void> PartialStore::begin(const SnapshotFacts& facts) {
   if (auto dropped = drop(); !dropped) return dropped;
   if (auto made = make_folder(folder_); !made) return made;
   if (auto made = make_folder(folder_ / "files"); !made) return made;
+  target_ = "data-" + to_string(random_id<SnapshotId>());
+  if (auto written = replace_file(folder_ / target_name, bytes_of(target_)); !written) return written;
   if (auto written = replace_file(folder_ / facts_name, encode_facts(facts)); !written) return written;
   partial_ = PartialSnapshot{facts, {}};
   return {};

@@ -23,6 +23,8 @@ class PartialStore {
   Result<void> store(const StoredChunk& chunk, std::span<const std::byte> bytes);
   Result<SnapshotCheck> check();
   Result<void> drop();
+  /// The folder that the snapshot becomes, beside this one's; another for each that is begun, also of one id.
+  const std::string& target() const { return target_; }
   /// The stored `kv` stream. Precondition: the format is kv.
   std::filesystem::path stream() const { return folder_ / "stream"; }
   /// Links and copies the stored checkpoint's files into the new folder `target`, all of them on disk when it returns.
@@ -47,6 +49,7 @@ class PartialStore {
   bool is_kv() const { return partial_->facts.format == kv_format; }
   std::filesystem::path folder_;
   std::optional<PartialSnapshot> partial_;
+  std::string target_;
   std::optional<CheckpointFiles> files_;  ///< once the head is whole and allowed
   std::vector<std::uint64_t> ends_;       ///< of the files in the stream
   std::uint64_t head_bytes_ = 0;          ///< with its length; 0: not known yet

@@ -243,7 +243,7 @@ Result<void> RocksdbDatabase::switch_snapshot() {
   if (impl_->written_record.role != DatabaseRole::mirror) return promoted_error();
   if (!impl_->partial.partial()) return MirrorError::configuration("there is no snapshot to switch in");
   const auto facts = impl_->partial.partial()->facts;
-  const auto name = "data-" + to_string(facts.id);
+  const auto name = impl_->partial.target();
   const auto target = impl_->options.folder / name;
   const auto fail = [&](MirrorError error) {
     static_cast<void>(rocks::remove_tree(target));  // else when the database is opened next

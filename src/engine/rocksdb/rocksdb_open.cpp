@@ -120,7 +120,7 @@ Result<void> RocksdbDatabase::Impl::remove_strays(const std::string& live_folder
   }
   if (error) return rocks::storage_error("listing " + options.folder.string(), error.value());
   if (auto loaded = partial.load(); !loaded) return loaded;
-  if (partial.partial() && live_folder == data_prefix + to_string(partial.partial()->facts.id)) return partial.drop();
+  if (partial.partial() && live_folder == partial.target()) return partial.drop();
   return {};
 }
 
