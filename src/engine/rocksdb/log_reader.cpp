@@ -163,12 +163,14 @@ Result<bool> LogReader::read(Lsn after, Lsn head, const std::function<bool(LogRe
       Cursor fresh;
       const auto status = database_->GetUpdatesSince(expected, &fresh.iterator);
       if (status.IsNotFound()) return false;
+      if (status.IsPathNotFound()) continue;  // a file was archived or dropped under it
       if (!status.ok()) return storage_error("reading the log", status);
       cursor = std::move(fresh);
     }
     if (!cursor->look()) {
       const auto status = cursor->iterator->status();
-      if (!status.ok() && !status.IsTryAgain() && !status.IsNotFound()) return storage_error("reading the log", status);
+      const bool moved = status.IsTryAgain() || status.IsNotFound() || status.IsPathNotFound();
+      if (!status.ok() && !moved) return storage_error("reading the log", status);
       cursor.reset();
       continue;
     }
