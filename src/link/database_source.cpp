@@ -238,8 +238,9 @@ void ServedMirror::head_moved() {
   if (head_pending_.exchange(true)) return;
   boost::asio::post(strand_, [weak = weak_from_this()] {
     const auto self = weak.lock();
-    if (!self || !self->session_) return;
+    if (!self) return;
     self->head_pending_ = false;
+    if (!self->session_) return;  // it reads the head when it begins
     self->tell([&](SourceSession& session, core::Instant now) { session.on_head({}, now); });
   });
 }
