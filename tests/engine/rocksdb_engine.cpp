@@ -266,7 +266,8 @@ TEST_F(RocksdbEngine, commits_of_eight_threads_are_one_record_each_and_all_there
       threads.emplace_back([&, t] {
         for (int i = 0; i < each; ++i) {
           const auto key = fmt::format("{}/{}", t, i);
-          const std::array operations{Operation::put(key, "1"), Operation::put(key + "b", "2")};
+          const auto other = key + "b";
+          const std::array operations{Operation::put(key, "1"), Operation::put(other, "2")};
           lsns[static_cast<std::size_t>(t)].push_back(must(source->commit(operations)));
         }
       });

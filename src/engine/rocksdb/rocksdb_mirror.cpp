@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <numeric>
 #include <utility>
 
 #include "engine/rocksdb/random_id.hpp"
@@ -30,13 +31,19 @@ MirrorError unreadable(std::string why) { return {ErrorKind::UnsupportedOperatio
 void fold(std::vector<Operation>& operations) {
   const auto is_range = [](const Operation& one) { return one.kind == OperationKind::erase_range; };
   if (operations.size() < folded_from || std::ranges::any_of(operations, is_range)) return;
-  std::ranges::stable_sort(operations, {}, &Operation::key);
-  std::size_t kept = 0;
-  for (std::size_t i = 0; i < operations.size(); ++i) {
-    if (i + 1 < operations.size() && operations[i + 1].key == operations[i].key) continue;
-    operations[kept++] = operations[i];
+  std::vector<std::size_t> order(operations.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::sort(order, [&](std::size_t a, std::size_t b) {
+    const auto compared = operations[a].key.compare(operations[b].key);
+    return compared < 0 || (compared == 0 && a < b);
+  });
+  std::vector<Operation> folded;
+  folded.reserve(operations.size());
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    const auto& one = operations[order[i]];
+    if (i + 1 == order.size() || operations[order[i + 1]].key != one.key) folded.push_back(one);
   }
-  operations.resize(kept);
+  operations = std::move(folded);
 }
 
 /// A file's bytes in memory, as the system pages them in.
