@@ -26,7 +26,7 @@ class LogTail {
   bool read(Lsn after, std::size_t bytes_max, LogSlice& slice, std::vector<std::byte>& entries) const;
 
  private:
-  static constexpr std::size_t bytes_max_ = 8 * 1024 * 1024;
+  static constexpr std::size_t tail_bytes_max = 8 * 1024 * 1024;
   Lsn after_;  ///< every record after this LSN is here
   std::deque<LogRecord> records_;
   std::size_t bytes_ = 0;

@@ -28,7 +28,7 @@ void LogTail::begin(Lsn after) {
 void LogTail::push(LogRecord record) {
   bytes_ += record.entry.size() + sizeof record;
   records_.push_back(std::move(record));
-  while (bytes_ > bytes_max_ && records_.size() > 1) {
+  while (bytes_ > tail_bytes_max && records_.size() > 1) {
     bytes_ -= records_.front().entry.size() + sizeof record;
     after_ = records_.front().last;
     records_.pop_front();

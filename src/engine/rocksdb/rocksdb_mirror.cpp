@@ -281,7 +281,7 @@ Result<void> RocksdbDatabase::switch_snapshot() {
     return pointed;
   const auto old = impl_->live;
   impl_->shelf.clear();
-  const auto dropped = impl_->partial.drop();
+  auto dropped = impl_->partial.drop();
   if (auto taken = impl_->take_over(*std::move(received)); !taken) return taken;
   old->remove_when_closed();
   {
