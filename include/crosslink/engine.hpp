@@ -191,7 +191,8 @@ class MirrorEngine {
   /// Begins to receive a snapshot beside the live data; what was received of another one is dropped. Errors: Storage,
   /// UnsupportedOperation (a format it cannot read), MirrorPromoted.
   virtual Result<void> begin_snapshot(const SnapshotFacts& facts) = 0;
-  /// Appends a chunk; durable when it returns. Precondition: its offset is partial.bytes(). Errors: Storage.
+  /// Appends a chunk; it survives a kill of the process when this returns. A power cut may damage what was stored: then
+  /// check_snapshot finds it. Precondition: its offset is partial.bytes(). Errors: Storage.
   virtual Result<void> store_chunk(const StoredChunk& chunk, std::span<const std::byte> bytes) = 0;
   /// Reads all that was stored and compares it with the chunks' CRCs. Errors: Storage.
   virtual Result<SnapshotCheck> check_snapshot() = 0;
