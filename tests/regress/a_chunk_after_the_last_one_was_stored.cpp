@@ -1,5 +1,5 @@
-// Symptom: a chunk that came on a stream whose last chunk had come was stored, once the check had cut the snapshot back.
-// Cause: cutting back also forgot that the stream was over.
+// Symptom: a chunk that came on a stream whose last chunk had come was stored, once the check had cut the snapshot
+// back. Cause: cutting back also forgot that the stream was over.
 #include "core/snapshot_assembler.hpp"
 #include "mirror_driver.hpp"
 

@@ -102,7 +102,7 @@ Result<std::shared_ptr<Live>> Live::open_as(const std::filesystem::path& folder,
   const auto status = read_only
                           ? rocksdb::DB::OpenForReadOnly(chosen, folder.string(), families, &live->families_, &database)
                           : rocksdb::DB::Open(chosen, folder.string(), families, &live->families_, &database);
-  if (status.IsCorruption() || status.IsInvalidArgument()) {
+  if (status.IsCorruption() || status.IsInvalidArgument() || status.IsPathNotFound() || status.IsNotFound()) {
     return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us,
                        fmt::format("{} is no database of this kind: {}", folder.string(), status.ToString()));
   }

@@ -151,6 +151,11 @@ void LogReader::give_back(Cursor cursor) {
   if (idle_.size() > idle_cursors_max) idle_.erase(idle_.begin());
 }
 
+void LogReader::forget_up_to(Lsn oldest) {
+  const std::scoped_lock lock(mutex_);
+  std::erase_if(idle_, [oldest](const Cursor& cursor) { return cursor.next <= oldest.value; });
+}
+
 Result<bool> LogReader::read(Lsn after, Lsn head, const std::function<bool(LogRecord&)>& visit) {
   if (after >= head) return true;
   auto expected = after.value + 1;

@@ -49,6 +49,8 @@ class LogReader {
   /// (which leaves that one for the next reading).
   /// True: done; false: the log after `after` is gone. Errors: Storage, and those of read_batch.
   Result<bool> read(Lsn after, Lsn head, const std::function<bool(LogRecord&)>& visit);
+  /// Cursors in log that is dropped would hold its files.
+  void forget_up_to(Lsn oldest);
 
  private:
   struct Cursor {

@@ -56,8 +56,10 @@ void RocksdbDatabase::Impl::publish() {
     reached = head = unpublished.back().last;
     last_entry = written_last_entry;
     origin_lsn = unpublished.back().origin_lsn();
-    for (auto& logged : unpublished)
+    for (auto& logged : unpublished) {
+      wal_bytes_since += logged.entry.size();
       tail.push(std::move(logged));
+    }
   }
   unpublished.clear();
   const std::scoped_lock lock(watch_mutex);
@@ -235,7 +237,7 @@ void RocksdbDatabase::watch_head(std::function<void(Lsn head)> on_head) {
   impl_->on_head = std::move(on_head);
 }
 
-Result<SnapshotFacts> RocksdbDatabase::Impl::describe(Live& checkpoint) {
+Result<SnapshotFacts> RocksdbDatabase::Impl::describe(Live& of, Live& checkpoint) {
   const auto found = checkpoint.read_record();
   if (!found) return found.error();
   if (!*found || (*found)->history.empty())
@@ -244,11 +246,9 @@ Result<SnapshotFacts> RocksdbDatabase::Impl::describe(Live& checkpoint) {
   facts.snapshot_lsn = checkpoint.head();
   facts.origin = (*found)->origin;
   facts.incarnation = (*found)->history.newest().incarnation;
-  // Whoever wrote it has published it once this is held.
-  const std::scoped_lock writing(write_mutex);
+  // The record that the checkpoint ends with, also one that is written and not published yet.
   std::optional<EntryId> last;
-  auto read = live->log().read(Lsn{facts.snapshot_lsn.value - 1}, live->head(), [&](rocks::LogRecord& logged) {
-    if (last || logged.last != facts.snapshot_lsn) return false;
+  auto read = of.log().read(Lsn{facts.snapshot_lsn.value - 1}, facts.snapshot_lsn, [&](const rocks::LogRecord& logged) {
     last = logged.last_entry();
     facts.origin_lsn = logged.origin_lsn();
     return true;
@@ -264,15 +264,17 @@ Result<std::shared_ptr<SnapshotReader>> RocksdbDatabase::open_snapshot(std::span
                                                                        const std::optional<SnapshotId>& wanted) {
   std::shared_ptr<Live> live;
   Lsn head;
+  History history;
   {
     const std::scoped_lock lock(impl_->mutex);
     if (impl_->record.history.empty())
       return MirrorError(ErrorKind::Busy, CausedBy::us, "this database has no data yet; retry later");
     live = impl_->live;
     head = impl_->head;
+    history = impl_->record.history;
   }
-  return impl_->shelf.open(*live, formats, wanted, head,
-                           [this](Live& checkpoint) { return impl_->describe(checkpoint); });
+  auto describe = [&live](Live& checkpoint) { return Impl::describe(*live, checkpoint); };
+  return impl_->shelf.open({*live, head, history, describe}, formats, wanted);
 }
 
 Result<void> RocksdbDatabase::restamp() {

@@ -84,14 +84,16 @@ struct RocksdbDatabase::Impl {
 
   // --- the log
   std::vector<rocks::WalFile> wal_files(rocks::Live& of) const;
+  void note_files(std::vector<rocks::WalFile> files);
   /// Drops what is beyond window and budget.
   void trim();
   std::uint64_t limit_for(Lsn after) const;  ///< with mutex held
-  Result<SnapshotFacts> describe(rocks::Live& checkpoint);
+  static Result<SnapshotFacts> describe(rocks::Live& of, rocks::Live& checkpoint);
 
   // --- mirrors
   Result<std::shared_ptr<rocks::Live>> build_received(const std::filesystem::path& target);
   Result<void> ingest_stream(rocks::Live& target);
+  Result<void> switch_received();
 
   std::shared_ptr<rocks::Live> live_now() const {
     const std::scoped_lock lock(mutex);
@@ -116,6 +118,9 @@ struct RocksdbDatabase::Impl {
   EntryId last_entry;
   rocks::LogTail tail;
   std::map<std::string, Lsn> pins;
+  std::vector<rocks::WalFile> wal;  ///< as last looked at, when the head was wal_head
+  Lsn wal_head;
+  std::uint64_t wal_bytes_since = 0;
   std::optional<PartialSnapshot> shown_partial;
 
   std::mutex watch_mutex;

@@ -129,6 +129,7 @@ void RocksdbDatabase::Impl::trim() {
   std::uint64_t after = 0;  // bytes behind the file that is looked at
   for (const auto& file : files)
     after += file.bytes;
+  note_files(files);
   const auto now = std::chrono::system_clock::now();
   // The last one stays: what is written next goes on from it.
   for (std::size_t i = 0; i + 1 < files.size(); ++i) {
@@ -143,31 +144,40 @@ void RocksdbDatabase::Impl::trim() {
       if (live != of) return;
       oldest = std::max(oldest, end);  // before it is gone: nobody shall begin to read it
     }
+    of->log().forget_up_to(end);
     if (!of->db().DeleteFile(files[i].path).ok()) return;  // again next time
   }
 }
 
+void RocksdbDatabase::Impl::note_files(std::vector<WalFile> files) {
+  const std::scoped_lock lock(mutex);
+  wal = std::move(files);
+  wal_head = head;
+  wal_bytes_since = 0;
+}
+
 std::optional<WindowLeft> RocksdbDatabase::window_left(Lsn after) const {
-  const auto live = impl_->live_now();
-  const auto files = impl_->wal_files(*live);
   const std::scoped_lock lock(impl_->mutex);
   if (after < impl_->oldest) return std::nullopt;
+  // As the files stood a second ago, and what was written since.
   double needed = 0;
   std::optional<std::chrono::milliseconds> time;
   const auto now = std::chrono::system_clock::now();
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    const auto end = i + 1 < files.size() ? files[i + 1].first.value - 1 : impl_->head.value;
-    if (end <= after.value) continue;
-    const auto bytes = static_cast<double>(files[i].bytes);
-    const auto first = files[i].first.value;
-    // Of the file that holds it, the share behind it.
-    needed += first > after.value
-                  ? bytes
-                  : bytes * static_cast<double>(end - after.value) / static_cast<double>(end - first + 1);
-    const auto left = impl_->options.log_window_time - (now - files[i].written);
-    if (!time)
-      time = std::max(std::chrono::milliseconds(0), std::chrono::duration_cast<std::chrono::milliseconds>(left));
+  const auto add = [&](Lsn first, Lsn end, std::uint64_t bytes) {
+    if (end <= after || end < first) return false;
+    const auto behind = static_cast<double>(end.value - std::max(after.value, first.value - 1));
+    needed += static_cast<double>(bytes) * behind / static_cast<double>(end.value - first.value + 1);
+    return true;
+  };
+  for (std::size_t i = 0; i < impl_->wal.size(); ++i) {
+    const auto& file = impl_->wal[i];
+    const auto end = i + 1 < impl_->wal.size() ? Lsn{impl_->wal[i + 1].first.value - 1} : impl_->wal_head;
+    if (!add(file.first, end, file.bytes) || time) continue;
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(impl_->options.log_window_time - (now - file.written));
+    time = std::max(std::chrono::milliseconds(0), left);
   }
+  static_cast<void>(add(Lsn{impl_->wal_head.value + 1}, impl_->head, impl_->wal_bytes_since));
   const auto limit = impl_->limit_for(after);
   return WindowLeft{limit - std::min(limit, static_cast<std::uint64_t>(needed)), time};
 }

@@ -246,24 +246,31 @@ Result<std::shared_ptr<Live>> RocksdbDatabase::Impl::build_received(const std::f
 }
 
 Result<void> RocksdbDatabase::switch_snapshot() {
-  const std::scoped_lock writing(impl_->write_mutex);
-  if (impl_->written_record.role != DatabaseRole::mirror) return promoted_error();
-  if (!impl_->partial.partial()) return MirrorError::configuration("there is no snapshot to switch in");
-  const auto facts = impl_->partial.partial()->facts;
-  const auto name = impl_->partial.target();
-  const auto target = impl_->options.folder / name;
+  auto switched = impl_->switch_received();
+  // They are of another history, and not opened any more.
+  if (switched) impl_->shelf.clear();
+  return switched;
+}
+
+Result<void> RocksdbDatabase::Impl::switch_received() {
+  const std::scoped_lock writing(write_mutex);
+  if (written_record.role != DatabaseRole::mirror) return promoted_error();
+  if (!partial.partial()) return MirrorError::configuration("there is no snapshot to switch in");
+  const auto facts = partial.partial()->facts;
+  const auto name = partial.target();
+  const auto target = options.folder / name;
   const auto fail = [&](MirrorError error) {
     static_cast<void>(rocks::remove_tree(target));  // else when the database is opened next
     return error;
   };
-  if (impl_->live->folder() == target) return impl_->partial.drop();
-  auto received = impl_->build_received(target);
+  if (live->folder() == target) return partial.drop();
+  auto received = build_received(target);
   if (!received) return fail(received.error());
   // Everything of the record is our own: nothing of what a source's may have said stays.
   rocks::DatabaseRecord fresh;
   fresh.role = DatabaseRole::mirror;
   fresh.origin = facts.origin;
-  const auto first = std::max(impl_->live->head().value, (*received)->head().value) + 1;
+  const auto first = std::max(live->head().value, (*received)->head().value) + 1;
   fresh.history = History::beginning({rocks::random_id<Incarnation>(), Lsn{first}, HistoryCause::bootstrap});
   fresh.position = Position{facts.origin, facts.incarnation, facts.last_entry, facts.snapshot_lsn, facts.origin_lsn};
   rocksdb::WriteBatch batch;
@@ -277,16 +284,14 @@ Result<void> RocksdbDatabase::switch_snapshot() {
     return fail(rocks::storage_error("switching a snapshot in", status));
   }
   // The one step: before it the old data is the database, after it the new.
-  if (auto pointed = rocks::replace_file(impl_->options.folder / "live", rocks::bytes_of(name)); !pointed)
-    return pointed;
-  const auto old = impl_->live;
-  impl_->shelf.clear();
-  auto dropped = impl_->partial.drop();
-  if (auto taken = impl_->take_over(*std::move(received)); !taken) return taken;
+  if (auto pointed = rocks::replace_file(options.folder / "live", rocks::bytes_of(name)); !pointed) return pointed;
+  const auto old = live;
+  auto dropped = partial.drop();
+  if (auto taken = take_over(*std::move(received)); !taken) return taken;
   old->remove_when_closed();
   {
-    const std::scoped_lock lock(impl_->watch_mutex);
-    if (impl_->on_head) impl_->on_head(impl_->live->head());
+    const std::scoped_lock lock(watch_mutex);
+    if (on_head) on_head(live->head());
   }
   return dropped;
 }

@@ -153,6 +153,9 @@ Result<void> RocksdbDatabase::Impl::take_over(std::shared_ptr<Live> opened) {
     oldest = std::max(oldest, Lsn{base.value - 1});
   }
   tail.begin(at);
+  wal = std::move(files);
+  wal_head = at;
+  wal_bytes_since = 0;
   pins.clear();
   shown_partial = partial.partial();
   return {};

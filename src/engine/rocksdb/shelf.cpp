@@ -258,11 +258,11 @@ Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::read(Kept& kept) {
   return reader;
 }
 
-Result<SnapshotShelf::Kept> SnapshotShelf::make(Live& live, const std::string& format, const Describe& describe) {
+Result<SnapshotShelf::Kept> SnapshotShelf::make(const Source& source, const std::string& format) {
   const auto id = random_id<SnapshotId>();
   const auto folder = folder_ / to_string(id);
   rocksdb::Checkpoint* made = nullptr;
-  auto status = rocksdb::Checkpoint::Create(&live.db(), &made);
+  auto status = rocksdb::Checkpoint::Create(&source.live.db(), &made);
   const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
   if (status.ok()) status = checkpoint->CreateCheckpoint(folder.string());
   if (!status.ok()) {
@@ -278,7 +278,7 @@ Result<SnapshotShelf::Kept> SnapshotShelf::make(Live& live, const std::string& f
     // Where it stands is what it says itself when it is opened, not what the database said before.
     const auto opened = Live::open_read_only(folder, options_);
     if (!opened) return fail(opened.error());
-    auto described = describe(**opened);
+    auto described = source.describe(**opened);
     if (!described) return fail(described.error());
     facts = *std::move(described);
   }
@@ -289,9 +289,8 @@ Result<SnapshotShelf::Kept> SnapshotShelf::make(Live& live, const std::string& f
   return Kept{std::move(facts), folder, Clock::now(), {}};
 }
 
-Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::open(Live& live, std::span<const std::string> formats,
-                                                            const std::optional<SnapshotId>& wanted, Lsn head,
-                                                            const Describe& describe) {
+Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::open(const Source& source, std::span<const std::string> formats,
+                                                            const std::optional<SnapshotId>& wanted) {
   const auto own = checkpoint_format(options_.compression);
   const auto understood = [&](const std::string& format) { return format == kv_format || format == own; };
   const auto format = std::ranges::find_if(formats, understood);
@@ -301,8 +300,10 @@ Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::open(Live& live, std::spa
   }
   const std::scoped_lock lock(mutex_);
   for (auto& kept : kept_) {
+    if (!source.history.contains(kept.facts.incarnation)) continue;
     const bool asked_for = wanted && kept.facts.id == *wanted;
-    const bool current = !wanted && kept.facts.snapshot_lsn == head && kept.facts.format == *format;
+    const bool current = !wanted && kept.facts.snapshot_lsn == source.head && kept.facts.format == *format &&
+                         kept.facts.incarnation == source.history.newest().incarnation;
     if ((asked_for && std::ranges::find(formats, kept.facts.format) != formats.end()) || current) return read(kept);
   }
   const auto open = std::ranges::count_if(kept_, [](const Kept& kept) { return !kept.reader.expired(); });
@@ -319,7 +320,7 @@ Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::open(Live& live, std::spa
     static_cast<void>(remove_tree(oldest->folder));
     kept_.erase(oldest);
   }
-  auto made = make(live, *format, describe);
+  auto made = make(source, *format);
   if (!made) return made.error();
   kept_.push_back(*std::move(made));
   return read(kept_.back());

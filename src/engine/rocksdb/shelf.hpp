@@ -43,12 +43,16 @@ class SnapshotShelf {
   SnapshotShelf(std::filesystem::path folder, const RocksdbOptions& options);
   /// Takes up what an earlier process left, as far as it belongs to `origin`'s history.
   Result<void> adopt(const History& history);
-  /// Makes a checkpoint of what it is called with; the facts are completed by `describe` from the checkpoint's own
-  /// head.
-  using Describe = std::function<Result<SnapshotFacts>(Live& checkpoint)>;
-  Result<std::shared_ptr<SnapshotReader>> open(Live& live, std::span<const std::string> formats,
-                                               const std::optional<SnapshotId>& wanted, Lsn head,
-                                               const Describe& describe);
+  struct Source {
+    Live& live;
+    Lsn head;
+    const History& history;  ///< kept snapshots of another one are not opened
+    /// The facts but for id and format, from the checkpoint's own head. Called with the shelf locked.
+    std::function<Result<SnapshotFacts>(Live& checkpoint)> describe;
+  };
+  /// The snapshot `wanted`, or one of now. Errors: as SourceEngine::open_snapshot.
+  Result<std::shared_ptr<SnapshotReader>> open(const Source& source, std::span<const std::string> formats,
+                                               const std::optional<SnapshotId>& wanted);
   /// Removes what nobody reads and nobody will.
   void prune();
   /// The history changes: none of them may be opened any more.
@@ -63,7 +67,7 @@ class SnapshotShelf {
     std::weak_ptr<SnapshotReader> reader;
   };
   Result<std::shared_ptr<SnapshotReader>> read(Kept& kept);
-  Result<Kept> make(Live& live, const std::string& format, const Describe& describe);
+  Result<Kept> make(const Source& source, const std::string& format);
   std::filesystem::path folder_;
   RocksdbOptions options_;
   std::mutex mutex_;
