@@ -60,7 +60,6 @@ class ServedMirror : public std::enable_shared_from_this<ServedMirror> {
   void wake_at(core::Instant at);
   void take_in(IncomingStream incoming);
   core::SourceNow read_now() const;
-  std::string holder() const;
   template <class Work>
   auto on_engine(Work work) {
     return link::call_engine(engine_strand_, std::move(work));
@@ -68,6 +67,7 @@ class ServedMirror : public std::enable_shared_from_this<ServedMirror> {
 
   const Shared shared_;
   AcceptedMirror* const mirror_;
+  const std::string holder_;  ///< of pins
   const boost::asio::any_io_executor strand_;
   /// Engine calls of one session keep their order.
   const boost::asio::any_io_executor engine_strand_;
@@ -106,18 +106,21 @@ core::SourceSessionConfig session_config(const DatabaseSourceOptions& options, c
   return config;
 }
 
+/// Each session has its own: the end of an old one must not let go of what a new one of the same mirror needs.
+std::string holder_of(const AcceptedMirror& mirror) {
+  static std::atomic<std::uint64_t> sessions = 0;
+  return mirror.peer_names.front() + "/" + mirror.hello.source_database_id.str() + "#" + std::to_string(++sessions);
+}
+
 ServedMirror::ServedMirror(Shared shared, AcceptedMirror& mirror, boost::asio::any_io_executor strand,
                            const boost::asio::any_io_executor& engine_executor)
     : shared_(shared),
       mirror_(&mirror),
+      holder_(holder_of(mirror)),
       strand_(std::move(strand)),
       engine_strand_(boost::asio::make_strand(engine_executor)),
       group_(strand_),
       timer_(strand_) {}
-
-std::string ServedMirror::holder() const {
-  return mirror_->peer_names.front() + "/" + mirror_->hello.source_database_id.str();
-}
 
 core::SourceNow ServedMirror::read_now() const {
   core::SourceNow now{shared_.engine->source_state(), core::Duration(0)};
@@ -145,7 +148,7 @@ Task<void> ServedMirror::run(std::shared_ptr<ServedMirror> self) {
     stream->drop();
   self->group_.cancel();
   co_await self->group_.drain();
-  self->shared_.engine->unpin(self->holder());
+  self->shared_.engine->unpin(self->holder_);
   if (self->ended_with_) co_return *self->ended_with_;
   if (outcome.error().transport_cause() == TransportCause::closed_by_peer &&
       self->mirror_->connection.close_code() == normal_close_code) {
@@ -322,14 +325,14 @@ awaitable<void> ServedMirror::ask(std::shared_ptr<ServedMirror> self, core::Sour
     auto answer = co_await std::move(calling);
     self->tell([&](SourceSession& session, core::Instant now) { session.on_proof(proof->question, answer, now); });
   } else if (const auto* pin = std::get_if<action::Pin>(&question)) {
-    auto work = [engine, pin, who = self->holder()] {
+    auto work = [engine, pin, who = self->holder_] {
       engine->pin(who, pin->from);
       return true;
     };
     auto calling = self->on_engine(std::move(work));
     co_await std::move(calling);
   } else if (std::holds_alternative<action::Unpin>(question)) {
-    auto work = [engine, who = self->holder()] {
+    auto work = [engine, who = self->holder_] {
       engine->unpin(who);
       return true;
     };

@@ -6,6 +6,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <map>
 #include <mutex>
+#include <set>
 #include <utility>
 
 #include "core/mirror_machine.hpp"
@@ -48,6 +49,7 @@ struct Mirror::Impl : std::enable_shared_from_this<Impl> {
     quic::Connection connection;
     std::map<core::StreamToken, std::shared_ptr<Stream>> streams;
     bool bulk_allowed = true;
+    std::set<core::StreamToken> bulk_streams;                            ///< log and snapshot
     std::map<core::StreamToken, std::shared_ptr<link::Signal>> readers;  ///< woken when bulk is allowed again
     std::optional<core::Instant> round_trip_read_at;
   };
@@ -85,7 +87,8 @@ struct Mirror::Impl : std::enable_shared_from_this<Impl> {
   void close_link();
   void lost(const SessionPointer& session, const MirrorError& why);
   void wake_at(core::Instant at);
-  Result<core::EngineAnswer> carry_out_on_engine(const core::MirrorAction& wish);
+  using View = std::shared_ptr<const DataView>;
+  Result<core::EngineAnswer> carry_out_on_engine(const core::MirrorAction& wish, View& opened);
   template <class Command>
   Result<void> command(Command&& what);
   void note_round_trip(const SessionPointer& session);
@@ -111,7 +114,7 @@ struct Mirror::Impl : std::enable_shared_from_this<Impl> {
   std::uint64_t charged_bytes = 0;  ///< of the link's throttle
   SessionPointer session;
   std::shared_ptr<boost::asio::cancellation_signal> dialing;
-  std::shared_ptr<const DataView> view;
+  View view;
 };
 
 // --- run
@@ -304,7 +307,13 @@ void Mirror::Impl::send(action::Send& frame) {
   if (!session) return;
   auto& stream = session->streams[frame.stream];
   const bool fresh = !stream;
-  if (fresh) stream = std::make_shared<Stream>(frame.stream);
+  if (fresh) {
+    stream = std::make_shared<Stream>(frame.stream);
+    // The first frame says what the stream is for.
+    const auto kind = std::to_integer<std::uint8_t>(frame.frame.front());
+    const bool bulk = kind == core::kind_of(core::LogRequest{}) || kind == core::kind_of(core::SnapshotRequest{});
+    if (bulk) session->bulk_streams.insert(frame.stream);
+  }
   link::SessionStream::Outgoing outgoing;
   outgoing.buffers.emplace_back(std::move(frame.frame));
   stream->send(std::move(outgoing));
@@ -350,12 +359,16 @@ awaitable<void> Mirror::Impl::read_frames(std::shared_ptr<Impl> self, SessionPoi
                                           std::shared_ptr<Stream> stream) {
   const auto token = stream->token();
   const bool control = token == MirrorMachine::control_stream;
+  const bool bulk = session->bulk_streams.contains(token);
   const auto resumed = std::make_shared<link::Signal>();
   session->readers[token] = resumed;
   link::Signal::Heard heard = 0;
-  const std::shared_ptr<void> gone(nullptr, [session, token](void*) { session->readers.erase(token); });
+  const std::shared_ptr<void> gone(nullptr, [session, token](void*) {
+    session->readers.erase(token);
+    session->bulk_streams.erase(token);
+  });
   for (;;) {
-    while (!control && !session->bulk_allowed && !stream->dropped()) {
+    while (bulk && !session->bulk_allowed && !stream->dropped()) {
       const bool woken = co_await resumed->wait(heard);
       if (!woken) co_return;
     }
@@ -391,13 +404,16 @@ void Mirror::Impl::note_round_trip(const SessionPointer& current) {
 // ----------------------------------------------------------------------------------------------------------
 
 awaitable<void> Mirror::Impl::call(std::shared_ptr<Impl> self, core::MirrorAction wish) {
-  auto work = [self, wish = std::move(wish)] { return self->carry_out_on_engine(wish); };
+  // Of its own until the call has ended: the session may be lost meanwhile.
+  const auto opened = std::make_shared<View>();
+  auto work = [self, opened, wish = std::move(wish)] { return self->carry_out_on_engine(wish, *opened); };
   auto calling = link::call_engine(self->engine_executor, std::move(work));
   auto answer = co_await std::move(calling);
+  if (*opened) self->view = std::move(*opened);
   self->tell([&](MirrorMachine& told, core::Instant now) { told.on_engine(std::move(answer), now); });
 }
 
-Result<core::EngineAnswer> Mirror::Impl::carry_out_on_engine(const core::MirrorAction& wish) {
+Result<core::EngineAnswer> Mirror::Impl::carry_out_on_engine(const core::MirrorAction& wish, View& opened) {
   core::EngineAnswer answer;
   Result<void> done;
   if (const auto* apply = std::get_if<action::Apply>(&wish)) {
@@ -425,9 +441,9 @@ Result<core::EngineAnswer> Mirror::Impl::carry_out_on_engine(const core::MirrorA
     if (!promoted) return promoted.error();
     answer.promoted_from = *promoted;
   } else if (std::holds_alternative<action::OpenView>(wish)) {
-    auto opened = verifiable->view();
-    if (!opened) return opened.error();
-    view = *std::move(opened);  // read again only after this call has ended
+    auto made = verifiable->view();
+    if (!made) return made.error();
+    opened = *std::move(made);
   }
   if (!done) return done.error();
   const auto state = engine->mirror_state();

@@ -1,44 +1,15 @@
 #include <boost/asio/thread_pool.hpp>
-#include <latch>
 
 #include "crosslink/database_source.hpp"
 #include "crosslink/memory_engine.hpp"
 #include "crosslink/mirror.hpp"
 #include "link_fixture.hpp"
+#include "support/gated_mirror.hpp"
 
 namespace crosslink::test {
 namespace {
 
 std::string key_of(int number) { return "key" + std::to_string(1'000'000 + number); }
-
-/// A mirror whose applies wait until it is opened.
-class GatedMirror final : public MirrorEngine {
- public:
-  explicit GatedMirror(MemoryDatabase& database) : database_(&database) {}
-  void open() { gate_.count_down(); }
-  Result<void> apply(const ApplyGroup& group) override {
-    gate_.wait();
-    return database_->apply(group);
-  }
-  EngineTraits traits() const override { return database_->traits(); }
-  MirrorState mirror_state() const override { return database_->mirror_state(); }
-  Result<void> step_back(Lsn from) override { return database_->step_back(from); }
-  Result<Lsn> sync() override { return database_->sync(); }
-  Result<void> begin_snapshot(const SnapshotFacts& facts) override { return database_->begin_snapshot(facts); }
-  Result<void> store_chunk(const StoredChunk& chunk, std::span<const std::byte> bytes) override {
-    return database_->store_chunk(chunk, bytes);
-  }
-  Result<SnapshotCheck> check_snapshot() override { return database_->check_snapshot(); }
-  Result<void> switch_snapshot() override { return database_->switch_snapshot(); }
-  Result<void> drop_snapshot() override { return database_->drop_snapshot(); }
-  Result<PromotedFrom> promote(const std::string& cluster, const std::string& database) override {
-    return database_->promote(cluster, database);
-  }
-
- private:
-  MemoryDatabase* database_;
-  std::latch gate_{1};
-};
 
 /// One engine thread for all databases of a test.
 class Sessions : public LinkTest {
