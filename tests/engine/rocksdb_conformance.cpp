@@ -1,20 +1,75 @@
 // RocksDB, hosted, through the suite that every engine passes.
 #include "crosslink/rocksdb_engine.hpp"
+
+#include <fstream>
+
 #include "support/engine_conformance.hpp"
+#include "support/faulty_disk.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace crosslink::test {
 namespace {
+
+/// A mirror whose disk is full for as many calls that write as told.
+class MirrorOnFullDisk final : public MirrorEngine {
+ public:
+  explicit MirrorOnFullDisk(FaultyDisk& disk) : disk_(&disk) {}
+  void forward_to(MirrorEngine* engine) { engine_ = engine; }
+  void fail_next(std::uint32_t calls) { calls_ = calls; }
+  EngineTraits traits() const override { return engine_->traits(); }
+  MirrorState mirror_state() const override { return engine_->mirror_state(); }
+  Result<void> apply(const ApplyGroup& group) override {
+    return on_disk([&] { return engine_->apply(group); });
+  }
+  Result<void> step_back(Lsn from) override {
+    return on_disk([&] { return engine_->step_back(from); });
+  }
+  Result<Lsn> sync() override {
+    return on_disk([&] { return engine_->sync(); });
+  }
+  Result<void> begin_snapshot(const SnapshotFacts& facts) override {
+    return on_disk([&] { return engine_->begin_snapshot(facts); });
+  }
+  Result<void> store_chunk(const StoredChunk& chunk, std::span<const std::byte> bytes) override {
+    return on_disk([&] { return engine_->store_chunk(chunk, bytes); });
+  }
+  Result<SnapshotCheck> check_snapshot() override { return engine_->check_snapshot(); }
+  Result<void> switch_snapshot() override {
+    return on_disk([&] { return engine_->switch_snapshot(); });
+  }
+  Result<void> drop_snapshot() override {
+    return on_disk([&] { return engine_->drop_snapshot(); });
+  }
+  Result<PromotedFrom> promote(const std::string& cluster, const std::string& database) override {
+    return on_disk([&] { return engine_->promote(cluster, database); });
+  }
+
+ private:
+  template <class Call>
+  auto on_disk(Call call) -> decltype(call()) {
+    const bool fails = calls_ > 0;
+    if (fails) --calls_;
+    disk_->set_full(fails);
+    auto result = call();
+    disk_->set_full(false);
+    return result;
+  }
+  FaultyDisk* disk_;
+  MirrorEngine* engine_ = nullptr;
+  std::uint32_t calls_ = 0;
+};
 
 class TestedRocksdb final : public TestedDatabase {
  public:
   TestedRocksdb(bool root, RocksdbSync sync) : root_(root) {
     options_.folder = folder_.path() / "database";
     options_.sync = sync;
+    options_.env = disk_->env();
     database_ = open();
+    failing_.forward_to(database_.get());
   }
   SourceEngine& source() override { return *database_; }
-  MirrorEngine& mirror() override { return *database_; }
+  MirrorEngine& mirror() override { return failing_; }
   VerifiableEngine& verifiable() override { return *database_; }
   Result<Lsn> commit(std::span<const Operation> operations) override { return database_->commit(operations); }
   Contents read_all() override {
@@ -27,12 +82,26 @@ class TestedRocksdb final : public TestedDatabase {
   }
   bool reopen() override {
     database_.reset();
+    failing_.forward_to(nullptr);
     database_ = must(RocksdbDatabase::open(options_));
+    failing_.forward_to(database_.get());
     return true;
   }
   bool trim_log() override {
     must(database_->purge_log());
     return true;
+  }
+  bool fail_next(std::uint32_t calls) override {
+    failing_.fail_next(calls);
+    return true;
+  }
+  bool damage_stored_byte(std::uint64_t offset) override {
+    std::fstream file(options_.folder / "partial" / "stream", std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(static_cast<std::streamoff>(offset));
+    const auto byte = file.get();
+    file.seekp(static_cast<std::streamoff>(offset));
+    file.put(static_cast<char>(byte ^ 1));
+    return byte != EOF && file.good();
   }
 
  private:
@@ -40,6 +109,8 @@ class TestedRocksdb final : public TestedDatabase {
     return must(root_ ? RocksdbDatabase::open_root(options_) : RocksdbDatabase::open_mirror(options_));
   }
   TemporaryFolder folder_;
+  std::shared_ptr<FaultyDisk> disk_ = FaultyDisk::below(folder_.path());
+  MirrorOnFullDisk failing_{*disk_};
   RocksdbOptions options_;
   bool root_;
   std::unique_ptr<RocksdbDatabase> database_;

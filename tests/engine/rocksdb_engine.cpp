@@ -388,6 +388,55 @@ TEST_F(RocksdbEngine, wal_files_are_dropped_beyond_the_window_and_pins_hold_them
   }
 }
 
+/// The archived WAL files of a database that is closed.
+std::vector<std::filesystem::path> archived(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
+    if (entry.path().parent_path().filename() == "archive") files.push_back(entry.path());
+  return files;
+}
+
+TEST_F(RocksdbEngine, a_clock_that_was_set_back_drops_nothing_of_the_log) {
+  auto source = root();
+  const auto first = put(*source, "a", "1");
+  put(*source, "b", "1");
+  source.reset();
+  root().reset();  // archives what was written
+  const auto files = archived(folder.path() / "root");
+  ASSERT_FALSE(files.empty());
+  for (const auto& file : files)
+    std::filesystem::last_write_time(file, std::filesystem::file_time_type::clock::now() + std::chrono::hours(1));
+  source = root();
+  EXPECT_EQ(read_log_to_head(*source, first, 1000).size(), 1u);
+}
+
+TEST_F(RocksdbEngine, a_database_whose_log_was_removed_opens_and_its_mirrors_are_told) {
+  auto source = root();
+  const auto first = put(*source, "a", "1");
+  put(*source, "b", "1");
+  const auto before = source->source_state();
+  source.reset();
+  root().reset();
+  for (const auto& file : archived(folder.path() / "root"))
+    std::filesystem::remove(file);
+  source = root();
+  EXPECT_EQ(all(*source), (Contents{{"a", "1"}, {"b", "1"}}));
+  const auto state = source->source_state();
+  EXPECT_EQ(state.history.newest().cause, HistoryCause::unclean_stop);
+  EXPECT_GE(state.oldest, before.head);
+  EXPECT_EQ(refusal(source->read_log(first, 1000)), "LogWindowExceeded");
+  EXPECT_NE(must(source->prove({first, {}}, first)), PositionProof::same);
+  // Those that bootstrap now follow on.
+  const auto copy = mirror();
+  receive(*copy, *open_as(*source, own_format()), chunk_bytes);
+  must(copy->switch_snapshot());
+  put(*source, "c", "1");
+  const auto position = position_of(*copy);
+  EXPECT_EQ(must(source->prove(position.last_entry, position.applied_lsn)), PositionProof::same);
+  apply_slice(*copy, *source, 1000);
+  EXPECT_EQ(all(*copy), all(*source));
+}
+
 TEST_F(RocksdbEngine, a_cursor_goes_on_while_the_wal_is_written_and_rotated_under_it) {
   auto chosen = options("rotating");
   chosen.write_buffer_bytes = 64 * 1024;

@@ -2,13 +2,14 @@
 
 #include <fmt/format.h>
 #include <rocksdb/env.h>
+#include <rocksdb/listener.h>
 #include <rocksdb/options.h>
 
 #include <array>
+#include <limits>
 #include <utility>
 
 #include "core/session_frames.hpp"
-#include "engine/rocksdb/files.hpp"
 
 namespace crosslink::rocks {
 namespace {
@@ -32,11 +33,14 @@ rocksdb::DBOptions database_options(const RocksdbOptions& options, bool create) 
   chosen.paranoid_checks = true;
   // One flush for both families: else the small one would hold every WAL back.
   chosen.atomic_flush = true;
-  // RocksDB's own limits far out: what is dropped, and when, is decided by us.
-  chosen.WAL_ttl_seconds = 10ull * 365 * 24 * 3600;
+  // What is dropped from the log, and when, is decided by us. Some limit there must be, or nothing is kept; with this
+  // one RocksDB never looks. With any smaller one it drops all files that are younger than its clock: it subtracts
+  // unsigned (7.8, PurgeObsoleteWALFiles), and a clock is set back, or coarser than that of the file system.
+  chosen.WAL_ttl_seconds = std::numeric_limits<std::uint64_t>::max();
   chosen.WAL_size_limit_MB = 0;
   chosen.recycle_log_file_num = 0;
   chosen.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  chosen.max_bgerror_resume_count = 0;  // see Live::has_failed
   chosen.max_background_jobs = 2;
   chosen.bytes_per_sync = 1024 * 1024;
   chosen.keep_log_file_num = 2;
@@ -46,11 +50,28 @@ rocksdb::DBOptions database_options(const RocksdbOptions& options, bool create) 
   return chosen;
 }
 
+/// Notes that RocksDB met an error of the disk. It does not try to go on by itself.
+class ErrorListener final : public rocksdb::EventListener {
+ public:
+  explicit ErrorListener(std::shared_ptr<std::atomic<bool>> failed) : failed_(std::move(failed)) {}
+  void OnBackgroundError(rocksdb::BackgroundErrorReason, rocksdb::Status*) override { *failed_ = true; }
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status, bool* recover) override {
+    *recover = false;
+  }
+
+ private:
+  std::shared_ptr<std::atomic<bool>> failed_;
+};
+
 rocksdb::ColumnFamilyOptions data_options(const RocksdbOptions& options) {
   rocksdb::ColumnFamilyOptions chosen;
   chosen.write_buffer_size = static_cast<std::size_t>(options.write_buffer_bytes);
   chosen.compression = compression_of(options.compression);
   return chosen;
+}
+
+MirrorError failed_before(std::string_view what) {
+  return {ErrorKind::Storage, CausedBy::us, fmt::format("{}: the disk failed before", what)};
 }
 
 /// The payload of a frame of the protocol.
@@ -84,18 +105,18 @@ Result<SnapshotFacts> decode_facts(std::span<const std::byte> bytes) {
   return facts;
 }
 
-Result<std::shared_ptr<Live>> Live::open(const std::filesystem::path& folder, const RocksdbOptions& options,
-                                         bool create) {
+Result<std::shared_ptr<Live>> Live::open(const Path& folder, const RocksdbOptions& options, bool create) {
   return open_as(folder, options, create, false);
 }
-Result<std::shared_ptr<Live>> Live::open_read_only(const std::filesystem::path& folder, const RocksdbOptions& options) {
+Result<std::shared_ptr<Live>> Live::open_read_only(const Path& folder, const RocksdbOptions& options) {
   return open_as(folder, options, false, true);
 }
 
-Result<std::shared_ptr<Live>> Live::open_as(const std::filesystem::path& folder, const RocksdbOptions& options,
-                                            bool create, bool read_only) {
-  std::shared_ptr<Live> live(new Live(folder));
-  const auto chosen = database_options(options, create);
+Result<std::shared_ptr<Live>> Live::open_as(const Path& folder, const RocksdbOptions& options, bool create,
+                                            bool read_only) {
+  std::shared_ptr<Live> live(new Live(folder, Files(options.env)));
+  auto chosen = database_options(options, create);
+  chosen.listeners.push_back(std::make_shared<ErrorListener>(live->failed_));
   std::vector<rocksdb::ColumnFamilyDescriptor> families{{rocksdb::kDefaultColumnFamilyName, data_options(options)},
                                                         {own_family_name, rocksdb::ColumnFamilyOptions()}};
   rocksdb::DB* database = nullptr;
@@ -119,7 +140,23 @@ Live::~Live() {
   if (database_) static_cast<void>(database_->Close());
   database_.reset();
   // What cannot be removed now is when the database is opened next.
-  if (remove_) static_cast<void>(remove_tree(folder_));
+  if (remove_) static_cast<void>(disk_.remove_tree(folder_));
+}
+
+Result<void> Live::write(rocksdb::WriteBatch& batch) {
+  if (has_failed()) return failed_before("writing");
+  const auto status = database_->Write({}, &batch);
+  if (status.ok()) return {};
+  *failed_ = true;
+  return storage_error("writing", status);
+}
+
+Result<void> Live::sync_log() {
+  if (has_failed()) return failed_before("syncing");
+  const auto status = database_->SyncWAL();
+  if (status.ok()) return {};
+  *failed_ = true;
+  return storage_error("syncing", status);
 }
 
 Result<std::optional<DatabaseRecord>> Live::read_record() const {

@@ -4,14 +4,15 @@
 #include <rocksdb/db.h>
 #include <rocksdb/write_batch.h>
 
+#include <atomic>
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "crosslink/engine.hpp"
 #include "crosslink/rocksdb_engine.hpp"
+#include "engine/rocksdb/files.hpp"
 #include "engine/rocksdb/log_reader.hpp"
 
 namespace crosslink::rocks {
@@ -29,11 +30,9 @@ struct DatabaseRecord {
 class Live {
  public:
   /// Errors: Storage; UnsupportedOperation when the files are no RocksDB of this kind.
-  static Result<std::shared_ptr<Live>> open(const std::filesystem::path& folder, const RocksdbOptions& options,
-                                            bool create);
+  static Result<std::shared_ptr<Live>> open(const Path& folder, const RocksdbOptions& options, bool create);
   /// As a checkpoint is read: nothing in the folder changes.
-  static Result<std::shared_ptr<Live>> open_read_only(const std::filesystem::path& folder,
-                                                      const RocksdbOptions& options);
+  static Result<std::shared_ptr<Live>> open_read_only(const Path& folder, const RocksdbOptions& options);
   ~Live();
   Live(const Live&) = delete;
   Live& operator=(const Live&) = delete;
@@ -42,9 +41,20 @@ class Live {
   rocksdb::ColumnFamilyHandle* data() const { return families_[0]; }
   rocksdb::ColumnFamilyHandle* own() const { return families_[1]; }
   LogReader& log() { return *log_; }
-  const std::filesystem::path& folder() const { return folder_; }
+  const Path& folder() const { return folder_; }
   Lsn head() const { return Lsn{database_->GetLatestSequenceNumber()}; }
   void remove_when_closed() { remove_ = true; }
+
+  /// One batch, one record of the log, not synced. Errors: Storage; then nothing of the batch is there. One caller at a
+  /// time.
+  Result<void> write(rocksdb::WriteBatch& batch);
+  /// What was written before is on disk. Errors: Storage.
+  Result<void> sync_log();
+  /// RocksDB met an error of the disk, in a call or beside them. Nothing can be written until it is opened anew: what
+  /// RocksDB itself offers (Resume) may bring a record to the log that was not committed, fails for good on a disk that
+  /// is still full, and ends the process where RocksDB is built with assertions, as Debian's is.
+  bool has_failed() const { return *failed_; }
+  void fail() { *failed_ = true; }
 
   /// Absent: nothing was ever recorded. Errors: Storage.
   Result<std::optional<DatabaseRecord>> read_record() const;
@@ -53,13 +63,15 @@ class Live {
   void put_position(rocksdb::WriteBatch& batch, const Position& position) const;
 
  private:
-  Live(std::filesystem::path folder) : folder_(std::move(folder)) {}
-  static Result<std::shared_ptr<Live>> open_as(const std::filesystem::path& folder, const RocksdbOptions& options,
-                                               bool create, bool read_only);
-  std::filesystem::path folder_;
+  Live(Path folder, Files files) : folder_(std::move(folder)), disk_(files) {}
+  static Result<std::shared_ptr<Live>> open_as(const Path& folder, const RocksdbOptions& options, bool create,
+                                               bool read_only);
+  Path folder_;
+  Files disk_;
   std::unique_ptr<rocksdb::DB> database_;
   std::vector<rocksdb::ColumnFamilyHandle*> families_;
   std::unique_ptr<LogReader> log_;
+  std::shared_ptr<std::atomic<bool>> failed_ = std::make_shared<std::atomic<bool>>(false);
   bool remove_ = false;
 };
 

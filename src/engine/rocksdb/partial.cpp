@@ -1,11 +1,7 @@
 #include "engine/rocksdb/partial.hpp"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstring>
 
 #include "engine/rocksdb/random_id.hpp"
@@ -14,7 +10,7 @@ namespace crosslink::rocks {
 namespace {
 
 constexpr const char *facts_name = "facts", *chunks_name = "chunks", *head_name = "head", *rest_name = "rest",
-                     *target_name = "target";
+                     *target_name = "target", *files_name = "files";
 constexpr std::size_t facts_bytes_max = 64 * 1024;
 constexpr std::size_t chunk_record_bytes = 16;
 constexpr std::size_t chunks_bytes_max = std::size_t{1} << 30;
@@ -39,15 +35,15 @@ std::array<std::byte, chunk_record_bytes> record_of(const StoredChunk& chunk) {
 
 Result<void> PartialStore::load() {
   partial_.reset();
-  const auto facts_bytes = read_file(folder_ / facts_name, facts_bytes_max);
+  const auto facts_bytes = disk_.read(folder_ / facts_name, facts_bytes_max);
   if (!facts_bytes) return facts_bytes.error();
   const auto facts = *facts_bytes ? decode_facts(**facts_bytes) : Result<SnapshotFacts>(MirrorError::configuration(""));
-  const auto target = read_file(folder_ / target_name, facts_bytes_max);
+  const auto target = disk_.read(folder_ / target_name, facts_bytes_max);
   if (!target) return target.error();
   if (!facts || !*target) return drop();  // nothing was begun, or its beginning did not reach the disk
   target_ = std::string(text_of(**target));
   PartialSnapshot partial{*facts, {}};
-  const auto records = read_file(folder_ / chunks_name, chunks_bytes_max);
+  const auto records = disk_.read(folder_ / chunks_name, chunks_bytes_max);
   if (!records) return records.error();
   if (*records) {
     for (std::size_t at = 0; at + chunk_record_bytes <= (*records)->size(); at += chunk_record_bytes) {
@@ -60,33 +56,55 @@ Result<void> PartialStore::load() {
     }
   }
   partial_ = std::move(partial);
-  if (auto cut = cut_back(partial_->chunks.size()); !cut) return cut;
-  return is_kv() ? Result<void>{} : read_head();
+  // A removal that a power cut undid in part may have taken it.
+  if (auto made = disk_.make_folder(folder_ / files_name); !made) return made;
+  if (auto read = read_head(); !read) return read;
+  const auto covered = count_covered();
+  if (!covered) return covered.error();
+  return cut_back(*covered);
+}
+
+Result<std::size_t> PartialStore::count_covered() const {
+  for (std::size_t i = 0; i < partial_->chunks.size(); ++i) {
+    const auto& chunk = partial_->chunks[i];
+    for (std::uint64_t done = 0; done < chunk.bytes;) {
+      const auto place = place_of(chunk.offset + done, chunk.bytes - done);
+      if (!disk_.exists(place.path)) return i;
+      const auto bytes = disk_.size(place.path);
+      if (!bytes) return bytes.error();
+      if (*bytes < place.at + place.bytes) return i;
+      done += place.bytes;
+    }
+  }
+  return partial_->chunks.size();
 }
 
 Result<void> PartialStore::begin(const SnapshotFacts& facts) {
   if (auto dropped = drop(); !dropped) return dropped;
-  if (auto made = make_folder(folder_); !made) return made;
-  if (auto made = make_folder(folder_ / "files"); !made) return made;
+  if (auto made = disk_.make_folder(folder_); !made) return made;
+  if (auto made = disk_.make_folder(folder_ / files_name); !made) return made;
   target_ = "data-" + to_string(random_id<SnapshotId>());
-  if (auto written = replace_file(folder_ / target_name, bytes_of(target_)); !written) return written;
-  if (auto written = replace_file(folder_ / facts_name, encode_facts(facts)); !written) return written;
+  if (auto written = disk_.replace(folder_ / target_name, bytes_of(target_)); !written) return written;
+  if (auto written = disk_.replace(folder_ / facts_name, encode_facts(facts)); !written) return written;
   partial_ = PartialSnapshot{facts, {}};
   return {};
 }
 
-Result<void> PartialStore::drop() {
-  partial_.reset();
+void PartialStore::forget_head() {
   files_.reset();
   ends_.clear();
   head_bytes_ = 0;
   unreadable_ = false;
+}
+
+Result<void> PartialStore::drop() {
+  partial_.reset();
+  forget_head();
   open_.reset();
   chunks_file_.reset();
   // The facts go first: without them the rest is nothing.
-  std::error_code error;
-  std::filesystem::remove(folder_ / facts_name, error);
-  return remove_tree(folder_);
+  if (auto removed = disk_.remove(folder_ / facts_name); !removed) return removed;
+  return disk_.remove_tree(folder_);
 }
 
 PartialStore::Place PartialStore::place_of(std::uint64_t offset, std::uint64_t bytes) const {
@@ -102,25 +120,29 @@ PartialStore::Place PartialStore::place_of(std::uint64_t offset, std::uint64_t b
   const auto files_end = ends_.empty() ? head_bytes_ : ends_.back();
   if (index == ends_.size()) return {folder_ / rest_name, offset - files_end, bytes};
   const auto& file = files_->files[index];
-  return {folder_ / "files" / file.name, file.bytes - (ends_[index] - offset), std::min(bytes, ends_[index] - offset)};
+  return {folder_ / files_name / file.name, file.bytes - (ends_[index] - offset),
+          std::min(bytes, ends_[index] - offset)};
 }
 
 Result<void> PartialStore::write_stream(std::uint64_t offset, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const auto place = place_of(offset, bytes.size());
-    if (!open_ || open_->first != place.path) {
-      auto file = open_to_write(place.path);
+    if (!open_ || open_->path() != place.path || open_->end() != place.at) {
+      open_.reset();
+      auto file = disk_.open_at(place.path, place.at);
       if (!file) return file.error();
-      open_.emplace(place.path, *std::move(file));
+      open_.emplace(*std::move(file));
     }
     const auto part = bytes.first(static_cast<std::size_t>(place.bytes));
-    if (auto written = write_at(open_->second, part, place.at); !written) return written;
+    if (auto written = open_->append(part); !written) {
+      open_.reset();  // nobody knows how much of it went in
+      return written;
+    }
     // Begun now, so that little is left to wait for at the switch.
-    static_cast<void>(::sync_file_range(open_->second.get(), static_cast<off_t>(place.at),
-                                        static_cast<off_t>(place.bytes), SYNC_FILE_RANGE_WRITE));
+    open_->begin_sync(part.size());
     bytes = bytes.subspan(part.size());
     offset += part.size();
-    if (!is_kv() && !files_ && !unreadable_) {
+    if (!files_ && !unreadable_) {
       if (auto read = read_head(); !read) return read;
     }
   }
@@ -129,8 +151,9 @@ Result<void> PartialStore::write_stream(std::uint64_t offset, std::span<const st
 
 /// Looks whether the head is whole by now.
 Result<void> PartialStore::read_head() {
+  if (is_kv()) return {};
   const auto path = folder_ / head_name;
-  auto bytes = read_file(path, checkpoint_head_bytes_max + 4);
+  auto bytes = disk_.read(path, checkpoint_head_bytes_max + 4);
   if (!bytes) return bytes.error();
   if (!*bytes || (*bytes)->size() < 4) return {};
   const auto size = std::uint64_t{u32_at(**bytes)};
@@ -151,7 +174,7 @@ Result<void> PartialStore::read_head() {
   for (const auto& file : files->files) {
     ends_.push_back(end += file.bytes);
     // An empty one is never written to.
-    if (auto made = open_to_write(folder_ / "files" / file.name); !made) return made.error();
+    if (auto made = disk_.make_file(folder_ / files_name / file.name); !made) return made;
   }
   files_ = *std::move(files);
   return {};
@@ -161,15 +184,16 @@ Result<std::vector<std::byte>> PartialStore::read_stream(std::uint64_t offset, s
   std::vector<std::byte> out(bytes);
   for (std::size_t done = 0; done < bytes;) {
     const auto place = place_of(offset + done, bytes - done);
-    auto file = open_to_read(place.path);
-    if (!file) {
-      out.resize(done);
-      return out;
+    std::size_t got = 0;
+    if (disk_.exists(place.path)) {
+      const auto file = disk_.open_to_read(place.path);
+      if (!file) return file.error();
+      const auto read = file->read(std::span(out).subspan(done, static_cast<std::size_t>(place.bytes)), place.at);
+      if (!read) return read.error();
+      got = *read;
     }
-    const auto got = read_at(*file, std::span(out).subspan(done, static_cast<std::size_t>(place.bytes)), place.at);
-    if (!got) return got.error();
-    done += *got;
-    if (*got < place.bytes) {
+    done += got;
+    if (got < place.bytes) {
       out.resize(done);
       return out;
     }
@@ -179,11 +203,13 @@ Result<std::vector<std::byte>> PartialStore::read_stream(std::uint64_t offset, s
 
 Result<void> PartialStore::append_chunk(const StoredChunk& chunk) {
   if (!chunks_file_) {
-    auto file = open_to_write(folder_ / chunks_name);
+    auto file = disk_.open_at(folder_ / chunks_name, partial_->chunks.size() * chunk_record_bytes);
     if (!file) return file.error();
-    chunks_file_ = *std::move(file);
+    chunks_file_.emplace(*std::move(file));
   }
-  return write_at(*chunks_file_, record_of(chunk), partial_->chunks.size() * chunk_record_bytes);
+  auto written = chunks_file_->append(record_of(chunk));
+  if (!written) chunks_file_.reset();
+  return written;
 }
 
 Result<void> PartialStore::store(const StoredChunk& chunk, std::span<const std::byte> bytes) {
@@ -196,15 +222,22 @@ Result<void> PartialStore::store(const StoredChunk& chunk, std::span<const std::
   return {};
 }
 
+/// What stands behind the chunks that stay is overwritten when it comes again, but for the head: it says where the rest
+/// goes.
 Result<void> PartialStore::cut_back(std::size_t chunks) {
   partial_->chunks.resize(chunks);
   chunks_file_.reset();
-  const auto path = folder_ / chunks_name;
-  std::error_code error;
-  if (!std::filesystem::exists(path, error)) return {};
-  if (::truncate(path.c_str(), static_cast<off_t>(chunks * chunk_record_bytes)) != 0)
-    return storage_error("cutting back " + path.string(), errno);
-  return {};
+  open_.reset();
+  if (disk_.exists(folder_ / chunks_name)) {
+    if (auto cut = disk_.cut(folder_ / chunks_name, chunks * chunk_record_bytes); !cut) return cut;
+  }
+  const auto head = folder_ / head_name;
+  if (is_kv() || !disk_.exists(head)) return {};
+  const auto bytes = disk_.size(head);
+  if (!bytes) return bytes.error();
+  if (*bytes <= partial_->bytes()) return {};
+  forget_head();
+  return disk_.cut(head, partial_->bytes());
 }
 
 Result<SnapshotCheck> PartialStore::check() {
@@ -219,52 +252,29 @@ Result<SnapshotCheck> PartialStore::check() {
       continue;
     }
     if (auto cut = cut_back(i); !cut) return cut.error();
-    if (!is_kv() && chunk.offset < head_bytes_) {
-      // The list of files itself is to come again.
-      head_bytes_ = 0;
-      files_.reset();
-      ends_.clear();
-      unreadable_ = false;
-      open_.reset();
-      if (::truncate((folder_ / head_name).c_str(), static_cast<off_t>(chunk.offset)) != 0)
-        return storage_error("cutting back a snapshot", errno);
-    }
     return SnapshotCheck{chunk.offset, 0};
   }
   return SnapshotCheck{std::nullopt, total};
 }
 
-Result<void> PartialStore::lay_out(const std::filesystem::path& target) const {
+Result<void> PartialStore::lay_out(const Path& target) const {
   const auto refuse = [](const char* why) { return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::peer, why); };
   if (!files_) return refuse("the bytes received are no checkpoint");
   if (partial_->bytes() != (ends_.empty() ? head_bytes_ : ends_.back()))
     return refuse("the checkpoint received has other bytes than its list of files says");
-  if (auto removed = remove_tree(target); !removed) return removed;
-  if (auto made = make_folder(target); !made) return made;
+  if (auto removed = disk_.remove_tree(target); !removed) return removed;
+  if (auto made = disk_.make_folder(target); !made) return made;
   for (const auto& file : files_->files) {
-    const auto from = folder_ / "files" / file.name, to = target / file.name;
-    if (auto synced = sync_file(from); !synced) return synced;
-    std::error_code error;
+    const auto from = folder_ / files_name / file.name, to = target / file.name;
     // Tables are never written to again; the others are, and must stay as they came until the switch is done.
-    if (file.name.ends_with(".sst")) {
-      std::filesystem::create_hard_link(from, to, error);
-    } else {
-      std::filesystem::copy_file(from, to, error);
+    if (!file.name.ends_with(".sst")) {
+      if (auto copied = disk_.copy(from, to); !copied) return copied;
+      continue;
     }
-    if (error) return storage_error("laying out " + to.string(), error.value());
-    if (auto synced = sync_file(to); !synced) return synced;
+    if (auto synced = disk_.sync_file(from); !synced) return synced;
+    if (auto linked = disk_.link(from, to); !linked) return linked;
   }
-  return sync_folder(target);
-}
-
-bool PartialStore::damage(std::uint64_t offset) {
-  if (!partial_ || offset >= partial_->bytes()) return false;
-  const auto place = place_of(offset, 1);
-  const auto file = open_to_write(place.path);
-  std::array<std::byte, 1> byte{};
-  if (!file || !read_at(*file, byte, place.at)) return false;
-  byte[0] ^= std::byte{1};
-  return write_at(*file, byte, place.at).ok();
+  return disk_.sync_folder(target);
 }
 
 }  // namespace crosslink::rocks

@@ -27,18 +27,11 @@ Result<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::open(RocksdbOptions op
 // --- writing, with write_mutex held
 // -------------------------------------------------------------------------------------------------
 
-Result<void> RocksdbDatabase::Impl::write(rocksdb::WriteBatch& batch, std::uint64_t commit_time_us, Lsn of_root,
-                                          bool synced) {
+Result<void> RocksdbDatabase::Impl::write(rocksdb::WriteBatch& batch, std::uint64_t commit_time_us, Lsn of_root) {
   static_cast<void>(batch.PutLogData(rocks::encode_note({commit_time_us, written_last_entry, of_root})));
-  rocksdb::WriteOptions how;
-  how.sync = synced;
-  auto status = live->db().Write(how, &batch);
-  if (!status.ok()) {
-    // Space may have come back: RocksDB goes on only when told so. What failed is not tried again here.
-    static_cast<void>(live->db().Resume());
-    return rocks::storage_error("writing", status);
-  }
-  if (!synced) dirty = true;
+  if (auto recovered = recover(); !recovered) return recovered;
+  if (auto written = live->write(batch); !written) return written;
+  dirty = true;
   const auto last = live->head();
   auto logged = rocks::read_batch(batch, Lsn{last.value - batch.Count() + 1}, live->own()->GetID());
   if (!logged) return logged.error();
@@ -71,10 +64,12 @@ Result<void> RocksdbDatabase::Impl::write_record(const rocks::DatabaseRecord& ne
   live->put_record(batch, next);
   if (next.position) live->put_position(batch, *next.position);
   const auto of_root = next.role == DatabaseRole::mirror && next.position ? next.position->origin_lsn : Lsn{};
-  if (auto written = write(batch, 0, of_root, true); !written) return written;
+  if (auto written = write(batch, 0, of_root); !written) return written;
   written_record = next;
+  // Written is written, also when the disk does not take it now: it is seen, and the caller told.
+  auto synced = live->sync_log();
   publish();
-  return {};
+  return synced;
 }
 
 Result<void> RocksdbDatabase::Impl::begin_incarnation(HistoryCause cause) {
@@ -119,7 +114,7 @@ Result<Lsn> RocksdbDatabase::Impl::commit_one(const Request& request) {
     return MirrorError::configuration("a mirror takes no writes until it is promoted");
   rocksdb::WriteBatch batch;
   add_operations(batch, request.operations);
-  if (auto written = write(batch, request.commit_time_us, {}, false); !written) return written.error();
+  if (auto written = write(batch, request.commit_time_us, {}); !written) return written.error();
   return unpublished.back().last;
 }
 
@@ -129,10 +124,9 @@ void RocksdbDatabase::Impl::commit_group(std::vector<Request*>& group) {
   for (auto* request : group)
     request->result = commit_one(*request);
   if (options.sync == RocksdbSync::always && !unpublished.empty()) {
-    const auto status = live->db().SyncWAL();
+    const auto synced = live->sync_log();
     for (auto* request : group) {
-      if (!status.ok() && request->result->ok())
-        request->result = rocks::storage_error("written, but perhaps not on disk", status);
+      if (!synced && request->result->ok()) request->result = synced.error();
     }
   }
   publish();

@@ -59,14 +59,18 @@ struct RocksdbDatabase::Impl {
   Result<void> start(Wanted wanted);
   Result<std::string> make_new(Wanted wanted);
   Result<void> take_over(std::shared_ptr<rocks::Live> opened);
+  Result<void> begin_log_anew();
   Result<void> note_running();
   Result<void> remove_strays(const std::string& live_name);
   void maintain(const std::stop_token& stop);
+  /// After an error of the disk: opens the data anew if it looks as if that went well. With write_mutex held. Errors:
+  /// Storage.
+  Result<void> recover();
 
   // --- writing, with write_mutex held
   /// One batch, one record. `origin_lsn`: 0 for its own.
-  Result<void> write(rocksdb::WriteBatch& batch, std::uint64_t commit_time_us, Lsn origin_lsn, bool synced);
-  /// Role, origin and history as `next` says.
+  Result<void> write(rocksdb::WriteBatch& batch, std::uint64_t commit_time_us, Lsn origin_lsn);
+  /// Role, origin and history as `next` says, synced.
   Result<void> write_record(const rocks::DatabaseRecord& next);
   void add_operations(rocksdb::WriteBatch& batch, std::span<const Operation> operations) const;
   /// What was written becomes what is read.
@@ -91,7 +95,7 @@ struct RocksdbDatabase::Impl {
   static Result<SnapshotFacts> describe(rocks::Live& of, rocks::Live& checkpoint);
 
   // --- mirrors
-  Result<std::shared_ptr<rocks::Live>> build_received(const std::filesystem::path& target);
+  Result<std::shared_ptr<rocks::Live>> build_received(const rocks::Path& target);
   Result<void> ingest_stream(rocks::Live& target);
   Result<void> switch_received();
 
@@ -101,7 +105,8 @@ struct RocksdbDatabase::Impl {
   }
 
   const RocksdbOptions options;
-  rocks::File lock_file;
+  const rocks::Files disk;
+  rocks::FolderLock folder_lock;
   rocks::SnapshotShelf shelf;
   rocks::PartialStore partial;
 
@@ -109,7 +114,8 @@ struct RocksdbDatabase::Impl {
   rocks::DatabaseRecord written_record;  ///< as it stands in RocksDB
   EntryId written_last_entry;
   std::vector<rocks::LogRecord> unpublished;
-  bool dirty = false;  ///< written since the last sync
+  bool log_lost = false;  ///< found when the data was taken over: the newest record is not in the log
+  bool dirty = false;     ///< written since the last sync
 
   mutable std::mutex mutex;
   std::shared_ptr<rocks::Live> live;

@@ -1,12 +1,8 @@
 // A hosted database as a mirror: groups applied with their position, a snapshot received beside the live data.
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <rocksdb/sst_file_writer.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <numeric>
 #include <utility>
 
@@ -46,36 +42,89 @@ void fold(std::vector<Operation>& operations) {
   operations = std::move(folded);
 }
 
-/// A file's bytes in memory, as the system pages them in.
-class MappedFile {
+/// The pairs of a stored kv stream, one after another.
+class PairReader {
  public:
-  static Result<MappedFile> open(const std::filesystem::path& path) {
-    const auto file = rocks::open_to_read(path);
-    if (!file) return file.error();
-    struct stat facts{};
-    if (::fstat(file->get(), &facts) != 0) return rocks::storage_error("reading " + path.string(), errno);
-    MappedFile mapped;
-    mapped.bytes_ = static_cast<std::size_t>(facts.st_size);
-    if (mapped.bytes_ == 0) return mapped;
-    mapped.at_ = ::mmap(nullptr, mapped.bytes_, PROT_READ, MAP_PRIVATE, file->get(), 0);
-    if (mapped.at_ == MAP_FAILED) {
-      mapped.at_ = nullptr;
-      return rocks::storage_error("mapping " + path.string(), errno);
+  PairReader(rocks::ReadFile file, std::uint64_t bytes) : file_(std::move(file)), left_(bytes) {}
+  /// Absent at the end. What it gives holds until the next call. Errors: Storage; UnsupportedOperation (peer).
+  Result<std::optional<KeyValue>> next() {
+    for (;;) {
+      auto rest = std::span<const std::byte>(buffer_).subspan(used_);
+      if (rest.empty() && left_ == 0) return std::optional<KeyValue>{};
+      const auto pair = read_pair(rest, rest.size() + left_);
+      if (!pair) return unreadable(pair.error().message());
+      if (*pair) {
+        used_ = buffer_.size() - rest.size();
+        return *pair;
+      }
+      if (left_ == 0) return unreadable("a kv snapshot ends in the middle of a pair");
+      if (auto more = read_on(); !more) return more.error();
     }
-    return mapped;
   }
-  MappedFile(MappedFile&& other) noexcept
-      : at_(std::exchange(other.at_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-  MappedFile& operator=(MappedFile&&) = delete;
-  ~MappedFile() {
-    if (at_ != nullptr) ::munmap(at_, bytes_);
-  }
-  std::span<const std::byte> bytes() const { return {static_cast<const std::byte*>(at_), bytes_}; }
 
  private:
-  MappedFile() = default;
-  void* at_ = nullptr;
-  std::size_t bytes_ = 0;
+  Result<void> read_on() {
+    buffer_.erase(buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(used_));
+    used_ = 0;
+    const auto had = buffer_.size();
+    // Twice as much each time a pair does not fit.
+    buffer_.resize(had + static_cast<std::size_t>(std::min<std::uint64_t>(left_, std::max(read_at_once, had))));
+    const auto got = file_.read(std::span(buffer_).subspan(had), at_);
+    if (!got) return got.error();
+    if (*got < buffer_.size() - had)
+      return MirrorError(ErrorKind::Storage, CausedBy::us, "a stored snapshot is shorter than it was");
+    at_ += *got;
+    left_ -= *got;
+    return {};
+  }
+  static constexpr std::size_t read_at_once = 1024 * 1024;
+  rocks::ReadFile file_;
+  std::uint64_t at_ = 0, left_;
+  std::vector<std::byte> buffer_;
+  std::size_t used_ = 0;
+};
+
+/// Tables out of sorted pairs.
+class TableWriter {
+ public:
+  TableWriter(Live& target, rocks::Path folder) : target_(&target), folder_(std::move(folder)) {}
+  Result<void> add(const KeyValue& pair) {
+    const auto slice = [](std::string_view text) { return rocksdb::Slice(text.data(), text.size()); };
+    if (!writer_) {
+      tables_.push_back((folder_ / fmt::format("table-{}", tables_.size())).string());
+      rocksdb::EnvOptions files;
+      files.use_mmap_writes = false;
+      writer_ =
+          std::make_unique<rocksdb::SstFileWriter>(files, target_->db().GetOptions(target_->data()), target_->data());
+      if (auto opened = done(writer_->Open(tables_.back())); !opened) return opened;
+    }
+    if (auto put = done(writer_->Put(slice(pair.key), slice(pair.value))); !put) return put;
+    return writer_->FileSize() >= ingested_file_bytes ? finish() : Result<void>{};
+  }
+  /// Errors of all: Storage.
+  Result<void> take_in() {
+    if (auto finished = finish(); !finished) return finished;
+    if (tables_.empty()) return {};
+    rocksdb::IngestExternalFileOptions how;
+    how.move_files = true;
+    return done(target_->db().IngestExternalFile(target_->data(), tables_, how));
+  }
+
+ private:
+  static Result<void> done(const rocksdb::Status& status) {
+    if (!status.ok()) return rocks::storage_error("writing a table", status);
+    return {};
+  }
+  Result<void> finish() {
+    if (!writer_) return {};
+    const auto status = writer_->Finish();
+    writer_.reset();
+    return done(status);
+  }
+  Live* target_;
+  rocks::Path folder_;
+  std::vector<std::string> tables_;
+  std::unique_ptr<rocksdb::SstFileWriter> writer_;
 };
 
 }  // namespace
@@ -115,7 +164,7 @@ Result<void> RocksdbDatabase::apply(const ApplyGroup& group) {
   rocksdb::WriteBatch batch;
   impl_->add_operations(batch, operations);
   impl_->live->put_position(batch, group.position);
-  if (auto written = impl_->write(batch, commit_time_us, group.position.origin_lsn, false); !written) return written;
+  if (auto written = impl_->write(batch, commit_time_us, group.position.origin_lsn); !written) return written;
   record.position = group.position;
   impl_->publish();
   return {};
@@ -135,6 +184,10 @@ Result<void> RocksdbDatabase::step_back(Lsn from) {
 }
 
 Result<Lsn> RocksdbDatabase::sync() {
+  if (impl_->live_now()->has_failed()) {
+    const std::scoped_lock writing(impl_->write_mutex);
+    if (auto recovered = impl_->recover(); !recovered) return recovered.error();
+  }
   std::shared_ptr<Live> live;
   Lsn reached;
   {
@@ -142,7 +195,7 @@ Result<Lsn> RocksdbDatabase::sync() {
     live = impl_->live;
     reached = impl_->record.position ? impl_->record.position->applied_lsn : impl_->head;
   }
-  if (const auto status = live->db().SyncWAL(); !status.ok()) return rocks::storage_error("syncing", status);
+  if (auto synced = live->sync_log(); !synced) return synced.error();
   const std::scoped_lock lock(impl_->mutex);
   if (impl_->record.position) impl_->durable = reached;
   return reached;
@@ -187,53 +240,30 @@ Result<void> RocksdbDatabase::drop_snapshot() {
 
 /// Sorted pairs become tables at once, without passing through memory and log.
 Result<void> RocksdbDatabase::Impl::ingest_stream(Live& target) {
-  const auto mapped = MappedFile::open(partial.stream());
-  if (!mapped && partial.partial()->bytes() > 0) return mapped.error();
-  auto rest = mapped ? mapped->bytes() : std::span<const std::byte>{};
-  rest = rest.first(std::min<std::size_t>(rest.size(), static_cast<std::size_t>(partial.partial()->bytes())));
-  std::vector<std::string> tables;
-  std::unique_ptr<rocksdb::SstFileWriter> writer;
-  std::string_view before;
-  const auto finish = [&]() -> Result<void> {
-    if (!writer) return {};
-    const auto status = writer->Finish();
-    writer.reset();
-    if (!status.ok()) return rocks::storage_error("writing a table", status);
-    return {};
-  };
-  for (bool first = true; !rest.empty(); first = false) {
-    const auto pair = read_pair(rest, rest.size());
-    if (!pair) return unreadable(pair.error().message());
-    if (!*pair) return unreadable("a kv snapshot ends in the middle of a pair");
-    const auto& [key, value, lease] = **pair;
-    if (!first && key <= before) return unreadable("the keys of a kv snapshot do not rise");
-    before = key;
-    if (!writer) {
-      tables.push_back((options.folder / "partial" / fmt::format("table-{}", tables.size())).string());
-      writer = std::make_unique<rocksdb::SstFileWriter>(rocksdb::EnvOptions(), target.db().GetOptions(target.data()),
-                                                        target.data());
-      if (const auto status = writer->Open(tables.back()); !status.ok())
-        return rocks::storage_error("writing a table", status);
-    }
-    const auto status = writer->Put(rocksdb::Slice(key.data(), key.size()), rocksdb::Slice(value.data(), value.size()));
-    if (!status.ok()) return rocks::storage_error("writing a table", status);
-    if (writer->FileSize() >= ingested_file_bytes) {
-      if (auto finished = finish(); !finished) return finished;
-    }
+  const auto bytes = partial.partial()->bytes();
+  rocks::ReadFile stream;
+  if (bytes > 0) {
+    auto opened = disk.open_to_read(partial.stream());
+    if (!opened) return opened.error();
+    stream = *std::move(opened);
   }
-  if (auto finished = finish(); !finished) return finished;
-  if (tables.empty()) return {};
-  rocksdb::IngestExternalFileOptions how;
-  how.move_files = true;
-  const auto status = target.db().IngestExternalFile(target.data(), tables, how);
-  if (!status.ok()) return rocks::storage_error("taking in tables", status);
-  return {};
+  PairReader pairs(std::move(stream), bytes);
+  TableWriter tables(target, options.folder / "partial");
+  std::optional<std::string> before;
+  for (;;) {
+    const auto pair = pairs.next();
+    if (!pair) return pair.error();
+    if (!*pair) return tables.take_in();
+    if (before && (*pair)->key <= *before) return unreadable("the keys of a kv snapshot do not rise");
+    before = (*pair)->key;
+    if (auto added = tables.add(**pair); !added) return added;
+  }
 }
 
-Result<std::shared_ptr<Live>> RocksdbDatabase::Impl::build_received(const std::filesystem::path& target) {
+Result<std::shared_ptr<Live>> RocksdbDatabase::Impl::build_received(const rocks::Path& target) {
   const bool kv = partial.partial()->facts.format == kv_format;
   if (kv) {
-    if (auto removed = rocks::remove_tree(target); !removed) return removed.error();
+    if (auto removed = disk.remove_tree(target); !removed) return removed.error();
   } else if (auto laid_out = partial.lay_out(target); !laid_out) {
     return laid_out.error();
   }
@@ -260,7 +290,7 @@ Result<void> RocksdbDatabase::Impl::switch_received() {
   const auto name = partial.target();
   const auto target = options.folder / name;
   const auto fail = [&](MirrorError error) {
-    static_cast<void>(rocks::remove_tree(target));  // else when the database is opened next
+    static_cast<void>(disk.remove_tree(target));  // else when the database is opened next
     return error;
   };
   if (live->folder() == target) return partial.drop();
@@ -277,14 +307,14 @@ Result<void> RocksdbDatabase::Impl::switch_received() {
   (*received)->put_record(batch, fresh);
   (*received)->put_position(batch, *fresh.position);
   static_cast<void>(batch.PutLogData(rocks::encode_note({0, {}, facts.origin_lsn})));
-  rocksdb::WriteOptions synced;
-  synced.sync = true;
-  if (const auto status = (*received)->db().Write(synced, &batch); !status.ok()) {
+  auto written = (*received)->write(batch);
+  if (written) written = (*received)->sync_log();
+  if (!written) {
     received->reset();
-    return fail(rocks::storage_error("switching a snapshot in", status));
+    return fail(written.error());
   }
   // The one step: before it the old data is the database, after it the new.
-  if (auto pointed = rocks::replace_file(options.folder / "live", rocks::bytes_of(name)); !pointed) return pointed;
+  if (auto pointed = disk.replace(options.folder / "live", rocks::bytes_of(name)); !pointed) return pointed;
   const auto old = live;
   auto dropped = partial.drop();
   if (auto taken = take_over(*std::move(received)); !taken) return taken;

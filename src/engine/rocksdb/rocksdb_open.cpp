@@ -1,5 +1,6 @@
 // Opening and closing a hosted database; what happens on its maintenance thread.
 #include <fmt/format.h>
+#include <rocksdb/convenience.h>
 
 #include <algorithm>
 #include <utility>
@@ -21,7 +22,10 @@ constexpr std::size_t small_file_bytes_max = 4096;
 }  // namespace
 
 RocksdbDatabase::Impl::Impl(RocksdbOptions chosen)
-    : options(std::move(chosen)), shelf(options.folder / "snapshots", options), partial(options.folder / "partial") {}
+    : options(std::move(chosen)),
+      disk(options.env),
+      shelf(options.folder / "snapshots", options),
+      partial(disk, options.folder / "partial") {}
 
 RocksdbDatabase::Impl::~Impl() {
   if (maintenance.joinable()) {
@@ -31,18 +35,14 @@ RocksdbDatabase::Impl::~Impl() {
   }
   if (!live) return;
   // A clean end: what was written is on disk, and the mark that says otherwise goes.
-  const auto status = live->db().SyncWAL();
+  const bool synced = live->sync_log().ok();
   live.reset();
-  if (!status.ok()) return;
-  std::error_code error;
-  std::filesystem::remove(options.folder / running_name, error);
-  static_cast<void>(rocks::sync_folder(options.folder));
+  if (!synced) return;
+  if (disk.remove(options.folder / running_name)) static_cast<void>(disk.sync_folder(options.folder));
 }
 
 Result<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::Impl::open(RocksdbOptions options, Wanted wanted) {
-  std::error_code error;
-  std::filesystem::create_directories(options.folder.parent_path(), error);
-  if (auto made = rocks::make_folder(options.folder); !made) return made.error();
+  if (auto made = rocks::Files(options.env).make_folder(options.folder); !made) return made.error();
   if (options.boot_id.empty()) options.boot_id = rocks::system_boot_id();
   auto impl = std::make_unique<Impl>(std::move(options));
   if (auto started = impl->start(wanted); !started) return started.error();
@@ -50,10 +50,10 @@ Result<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::Impl::open(RocksdbOpti
 }
 
 Result<void> RocksdbDatabase::Impl::start(Wanted wanted) {
-  auto locked = rocks::lock_folder(options.folder);
+  auto locked = rocks::FolderLock::take(options.folder);
   if (!locked) return locked.error();
-  lock_file = *std::move(locked);
-  const auto pointer = rocks::read_file(options.folder / live_name, small_file_bytes_max);
+  folder_lock = *std::move(locked);
+  const auto pointer = disk.read(options.folder / live_name, small_file_bytes_max);
   if (!pointer) return pointer.error();
   std::string name;
   if (*pointer) {
@@ -78,6 +78,9 @@ Result<void> RocksdbDatabase::Impl::start(Wanted wanted) {
                                                   to_string((*found)->role), root ? "mirror" : "root"));
   }
   if (auto taken = take_over(*std::move(opened)); !taken) return taken;
+  if (log_lost) {
+    if (auto begun = begin_log_anew(); !begun) return begun;
+  }
   if (auto noted = note_running(); !noted) return noted;
   if (auto adopted = shelf.adopt(record.history); !adopted) return adopted;
   maintenance = std::jthread([this](const std::stop_token& stop) { maintain(stop); });
@@ -100,25 +103,21 @@ Result<std::string> RocksdbDatabase::Impl::make_new(Wanted wanted) {
   rocksdb::WriteBatch batch;
   (*made)->put_record(batch, first);
   static_cast<void>(batch.PutLogData(rocks::encode_note({})));
-  rocksdb::WriteOptions synced;
-  synced.sync = true;
-  if (const auto status = (*made)->db().Write(synced, &batch); !status.ok())
-    return rocks::storage_error("making a database", status);
+  if (auto written = (*made)->write(batch); !written) return written.error();
+  if (auto synced = (*made)->sync_log(); !synced) return synced.error();
   made->reset();
-  if (auto pointed = rocks::replace_file(options.folder / live_name, rocks::bytes_of(name)); !pointed)
-    return pointed.error();
+  if (auto pointed = disk.replace(options.folder / live_name, rocks::bytes_of(name)); !pointed) return pointed.error();
   return name;
 }
 
 /// What a kill left between two steps of a switch.
 Result<void> RocksdbDatabase::Impl::remove_strays(const std::string& live_folder) {
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(options.folder, error)) {
-    const auto name = entry.path().filename().string();
+  const auto names = disk.list(options.folder);
+  if (!names) return names.error();
+  for (const auto& name : *names) {
     if (!name.starts_with(data_prefix) || name == live_folder) continue;
-    if (auto removed = rocks::remove_tree(entry.path()); !removed) return removed;
+    if (auto removed = disk.remove_tree(options.folder / name); !removed) return removed;
   }
-  if (error) return rocks::storage_error("listing " + options.folder.string(), error.value());
   if (auto loaded = partial.load(); !loaded) return loaded;
   if (partial.partial() && live_folder == partial.target()) return partial.drop();
   return {};
@@ -138,7 +137,8 @@ Result<void> RocksdbDatabase::Impl::take_over(std::shared_ptr<Live> opened) {
     return true;
   });
   if (!read) return read.error();
-  if (!*read) return MirrorError(ErrorKind::Storage, CausedBy::us, "the log lacks its last record");
+  // Somebody removed it. The data is whole: only mirrors need the log.
+  log_lost = !*read;
   auto files = wal_files(*opened);
   const std::scoped_lock lock(mutex);
   live = std::move(opened);
@@ -152,6 +152,7 @@ Result<void> RocksdbDatabase::Impl::take_over(std::shared_ptr<Live> opened) {
     const auto base = record.history.records().front().first_lsn;
     oldest = std::max(oldest, Lsn{base.value - 1});
   }
+  if (log_lost) oldest = at;
   tail.begin(at);
   wal = std::move(files);
   wal_head = at;
@@ -161,9 +162,15 @@ Result<void> RocksdbDatabase::Impl::take_over(std::shared_ptr<Live> opened) {
   return {};
 }
 
+/// Every mirror bootstraps anew, or has to be told what came last.
+Result<void> RocksdbDatabase::Impl::begin_log_anew() {
+  const std::scoped_lock writing(write_mutex);
+  return record.history.empty() ? write_record(written_record) : begin_incarnation(HistoryCause::unclean_stop);
+}
+
 /// An end that was not clean, and another boot since: what was not synced may be gone.
 Result<void> RocksdbDatabase::Impl::note_running() {
-  const auto mark = rocks::read_file(options.folder / running_name, small_file_bytes_max);
+  const auto mark = disk.read(options.folder / running_name, small_file_bytes_max);
   if (!mark) return mark.error();
   const bool rebooted = *mark && rocks::text_of(**mark) != options.boot_id;
   const bool may_have_lost = options.sync != RocksdbSync::always || record.role == DatabaseRole::mirror;
@@ -171,7 +178,40 @@ Result<void> RocksdbDatabase::Impl::note_running() {
     const std::scoped_lock writing(write_mutex);
     if (auto begun = begin_incarnation(HistoryCause::unclean_stop); !begun) return begun;
   }
-  return rocks::replace_file(options.folder / running_name, rocks::bytes_of(options.boot_id));
+  return disk.replace(options.folder / running_name, rocks::bytes_of(options.boot_id));
+}
+
+Result<void> RocksdbDatabase::Impl::recover() {
+  if (!live->has_failed()) return {};
+  const auto refuse = [](std::string_view why) {
+    return MirrorError(ErrorKind::Storage, CausedBy::us, fmt::format("the disk failed before; {}", why));
+  };
+  // What is in memory becomes tables when it is opened, one for each family.
+  const auto free = disk.free_bytes(live->folder());
+  if (!free) return free.error();
+  if (*free < 2 * options.write_buffer_bytes) return refuse("there is not enough free space yet to go on");
+  std::shared_ptr<Live> opened;
+  {
+    // Nobody reads meanwhile. Should it not open, reading goes on from what is there.
+    const std::scoped_lock lock(mutex);
+    if (live.use_count() > 1) return refuse("somebody still reads what was open then");
+    rocksdb::CancelAllBackgroundWork(&live->db(), true);  // no file goes while another looks at them
+    auto reading = Live::open_read_only(live->folder(), options);
+    if (!reading) return refuse(reading.error().message());
+    live = *std::move(reading);
+    auto writing = Live::open(live->folder(), options, false);
+    live->fail();
+    if (!writing) return refuse(writing.error().message());
+    if ((*writing)->head() == (unpublished.empty() ? head : unpublished.back().last)) {
+      live = *std::move(writing);
+      return {};
+    }
+    opened = *std::move(writing);
+  }
+  // What was not on disk is not there.
+  unpublished.clear();
+  if (auto taken = take_over(std::move(opened)); !taken) return taken;
+  return record.history.empty() ? Result<void>{} : begin_incarnation(HistoryCause::unclean_stop);
 }
 
 void RocksdbDatabase::Impl::maintain(const std::stop_token& stop) {
@@ -188,10 +228,14 @@ void RocksdbDatabase::Impl::maintain(const std::stop_token& stop) {
         wanted = std::exchange(dirty, false);
       }
       // Beside the writers: RocksDB syncs what was written before.
-      if (wanted && !live_now()->db().SyncWAL().ok()) {
+      if (wanted && !live_now()->sync_log()) {
         const std::scoped_lock writing(write_mutex);
         dirty = true;  // again in a second; the next commit meets the error itself
       }
+    }
+    if (live_now()->has_failed()) {
+      const std::scoped_lock writing(write_mutex);
+      static_cast<void>(recover());  // again in a second
     }
     trim();
     shelf.prune();

@@ -26,9 +26,10 @@ bool all_digits(std::string_view text) {
 /// A stream of a head and files, read where it is asked for.
 class CheckpointReader final : public SnapshotReader {
  public:
-  static Result<std::shared_ptr<SnapshotReader>> open(SnapshotFacts facts, const std::filesystem::path& folder) {
-    auto reader = std::make_shared<CheckpointReader>();
-    auto listed = list_files(folder);
+  explicit CheckpointReader(const Files& disk) : disk_(disk) {}
+  static Result<std::shared_ptr<SnapshotReader>> open(SnapshotFacts facts, const Files& disk, const Path& folder) {
+    auto reader = std::make_shared<CheckpointReader>(disk);
+    auto listed = list_files(disk, folder);
     if (!listed) return listed.error();
     reader->head_ = encode_checkpoint_head(*listed);
     reader->files_ = *std::move(listed);
@@ -57,15 +58,17 @@ class CheckpointReader final : public SnapshotReader {
   }
 
  private:
-  static Result<CheckpointFiles> list_files(const std::filesystem::path& folder) {
+  static Result<CheckpointFiles> list_files(const Files& disk, const Path& folder) {
     CheckpointFiles listed;
-    std::error_code error;
-    for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-      const auto name = entry.path().filename().string();
-      if (CheckpointFiles::is_allowed(name)) listed.files.push_back({name, entry.file_size(error)});
+    auto names = disk.list(folder);
+    if (!names) return names.error();
+    std::ranges::sort(*names);
+    for (auto& name : *names) {
+      if (!CheckpointFiles::is_allowed(name)) continue;
+      const auto bytes = disk.size(folder / name);
+      if (!bytes) return bytes.error();
+      listed.files.push_back({std::move(name), *bytes});
     }
-    if (error) return storage_error("listing a checkpoint", error.value());
-    std::ranges::sort(listed.files, {}, &CheckpointFiles::One::name);
     return listed;
   }
   Result<std::size_t> fill(std::uint64_t offset, std::span<std::byte> out) {
@@ -77,25 +80,26 @@ class CheckpointReader final : public SnapshotReader {
     }
     const auto index = static_cast<std::size_t>(std::ranges::upper_bound(ends_, offset) - ends_.begin());
     if (!file_ || opened_ != index) {
-      auto file = open_to_read(folder_ / files_.files[index].name);
+      auto file = disk_.open_to_read(folder_ / files_.files[index].name);
       if (!file) return file.error();
       file_ = *std::move(file);
       opened_ = index;
     }
     const auto size = std::min<std::uint64_t>(out.size(), ends_[index] - offset);
     const auto at = files_.files[index].bytes - (ends_[index] - offset);
-    auto got = read_at(file_, out.first(static_cast<std::size_t>(size)), at);
+    auto got = file_.read(out.first(static_cast<std::size_t>(size)), at);
     if (got && *got < size)
       return MirrorError(ErrorKind::Storage, CausedBy::us, "a checkpoint's file is shorter than it was");
     return got;
   }
+  Files disk_;
   SnapshotFacts facts_;
   CheckpointFiles files_;
-  std::filesystem::path folder_;
+  Path folder_;
   std::vector<std::byte> head_;
   std::vector<std::uint64_t> ends_;  ///< in the stream
   std::mutex mutex_;
-  File file_;
+  ReadFile file_;
   std::size_t opened_ = 0;
 };
 
@@ -221,23 +225,24 @@ Result<CheckpointFiles> decode_checkpoint_head(std::span<const std::byte> bytes)
   return listed;
 }
 
-SnapshotShelf::SnapshotShelf(std::filesystem::path folder, const RocksdbOptions& options)
-    : folder_(std::move(folder)), options_(options) {}
+SnapshotShelf::SnapshotShelf(Path folder, const RocksdbOptions& options)
+    : folder_(std::move(folder)), options_(options), disk_(options.env) {}
 
 Result<void> SnapshotShelf::adopt(const History& history) {
-  if (auto made = make_folder(folder_); !made) return made;
+  if (auto made = disk_.make_folder(folder_); !made) return made;
   const std::scoped_lock lock(mutex_);
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder_, error)) {
-    const auto bytes = read_file(entry.path() / manifest_name, manifest_bytes_max);
+  const auto names = disk_.list(folder_);
+  if (!names) return names.error();
+  for (const auto& name : *names) {
+    const auto folder = folder_ / name;
+    const auto bytes = disk_.read(folder / manifest_name, manifest_bytes_max);
     const auto facts = bytes && *bytes ? decode_facts(**bytes) : Result<SnapshotFacts>(MirrorError::configuration(""));
     if (!facts || history.empty() || !history.contains(facts->incarnation)) {
-      static_cast<void>(remove_tree(entry.path()));
+      static_cast<void>(disk_.remove_tree(folder));
       continue;
     }
-    kept_.push_back({*facts, entry.path(), Clock::now(), {}});
+    kept_.push_back({*facts, folder, Clock::now(), {}});
   }
-  if (error) return storage_error("listing " + folder_.string(), error.value());
   return {};
 }
 
@@ -250,7 +255,7 @@ Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::read(Kept& kept) {
     if (!checkpoint) return checkpoint.error();
     reader = std::make_shared<KvReader>(kept.facts, *std::move(checkpoint));
   } else {
-    auto opened = CheckpointReader::open(kept.facts, kept.folder);
+    auto opened = CheckpointReader::open(kept.facts, disk_, kept.folder);
     if (!opened) return opened.error();
     reader = *std::move(opened);
   }
@@ -266,11 +271,11 @@ Result<SnapshotShelf::Kept> SnapshotShelf::make(const Source& source, const std:
   const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
   if (status.ok()) status = checkpoint->CreateCheckpoint(folder.string());
   if (!status.ok()) {
-    static_cast<void>(remove_tree(folder));
+    static_cast<void>(disk_.remove_tree(folder));
     return storage_error("making a checkpoint", status);
   }
   const auto fail = [&](MirrorError error) {
-    static_cast<void>(remove_tree(folder));
+    static_cast<void>(disk_.remove_tree(folder));
     return error;
   };
   SnapshotFacts facts;
@@ -285,7 +290,7 @@ Result<SnapshotShelf::Kept> SnapshotShelf::make(const Source& source, const std:
   facts.id = id;
   facts.format = format;
   facts.consistent_lsn = facts.snapshot_lsn;
-  if (auto written = replace_file(folder / manifest_name, encode_facts(facts)); !written) return fail(written.error());
+  if (auto written = disk_.replace(folder / manifest_name, encode_facts(facts)); !written) return fail(written.error());
   return Kept{std::move(facts), folder, Clock::now(), {}};
 }
 
@@ -317,7 +322,7 @@ Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::open(const Source& source
       if (kept->reader.expired() && (oldest == kept_.end() || kept->used < oldest->used)) oldest = kept;
     }
     if (oldest == kept_.end()) break;
-    static_cast<void>(remove_tree(oldest->folder));
+    static_cast<void>(disk_.remove_tree(oldest->folder));
     kept_.erase(oldest);
   }
   auto made = make(source, *format);
@@ -334,7 +339,7 @@ void SnapshotShelf::prune() {
       return false;
     }
     if (Clock::now() - kept.used < options_.snapshot_kept) return false;
-    static_cast<void>(remove_tree(kept.folder));
+    static_cast<void>(disk_.remove_tree(kept.folder));
     return true;
   });
 }
@@ -342,7 +347,7 @@ void SnapshotShelf::prune() {
 void SnapshotShelf::clear() {
   const std::scoped_lock lock(mutex_);
   for (const auto& kept : kept_)
-    static_cast<void>(remove_tree(kept.folder));
+    static_cast<void>(disk_.remove_tree(kept.folder));
   kept_.clear();
 }
 

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <chrono>
-#include <filesystem>
 #include <functional>
 #include <list>
 #include <memory>
@@ -13,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/rocksdb/files.hpp"
 #include "engine/rocksdb/live.hpp"
 
 namespace crosslink::rocks {
@@ -40,7 +40,7 @@ Result<CheckpointFiles> decode_checkpoint_head(std::span<const std::byte> bytes)
 /// Thread safe.
 class SnapshotShelf {
  public:
-  SnapshotShelf(std::filesystem::path folder, const RocksdbOptions& options);
+  SnapshotShelf(Path folder, const RocksdbOptions& options);
   /// Takes up what an earlier process left, as far as it belongs to `origin`'s history.
   Result<void> adopt(const History& history);
   struct Source {
@@ -62,14 +62,15 @@ class SnapshotShelf {
   using Clock = std::chrono::steady_clock;
   struct Kept {
     SnapshotFacts facts;
-    std::filesystem::path folder;
+    Path folder;
     Clock::time_point used;
     std::weak_ptr<SnapshotReader> reader;
   };
   Result<std::shared_ptr<SnapshotReader>> read(Kept& kept);
   Result<Kept> make(const Source& source, const std::string& format);
-  std::filesystem::path folder_;
+  Path folder_;
   RocksdbOptions options_;
+  Files disk_;
   std::mutex mutex_;
   std::list<Kept> kept_;
 };
