@@ -34,17 +34,22 @@ enum class RocksdbSync : std::uint8_t {
 };
 enum class RocksdbCompression : std::uint8_t { none, lz4, zstd };
 
+/// Log that is kept for mirrors, in whole WAL files.
+struct RocksdbLogWindow {
+  /// As much and as long as this, whichever is reached first.
+  std::uint64_t bytes = 1024ull * 1024 * 1024;
+  std::chrono::seconds time = std::chrono::hours(24);
+  /// Pins keep the log beyond its window, up to this. At least the window.
+  std::uint64_t budget_bytes = 4ull * 1024 * 1024 * 1024;
+};
+
 struct RocksdbOptions {
   /// Everything of the database, and nothing else, stands in it; made with mode 0700. One process at a time.
   std::filesystem::path folder;
   /// Of commits; a mirror's applies are made durable by its session.
   RocksdbSync sync = RocksdbSync::every_second;
   RocksdbCompression compression = RocksdbCompression::lz4;
-  /// Log that is kept for mirrors: as much and as long as this, whichever is reached first, in whole WAL files.
-  std::uint64_t log_window_bytes = 1024ull * 1024 * 1024;
-  std::chrono::seconds log_window_time = std::chrono::hours(24);
-  /// Pins keep the log beyond its window, up to this. At least the window.
-  std::uint64_t log_budget_bytes = 4ull * 1024 * 1024 * 1024;
+  RocksdbLogWindow log_window;
   /// A WAL file, and the data in memory before it becomes a table, at most about this.
   std::uint64_t write_buffer_bytes = 64ull * 1024 * 1024;
   std::uint64_t entry_bytes_max = entry_bytes_max_default;

@@ -342,8 +342,8 @@ TEST_F(RocksdbEngine, a_range_without_an_end_takes_the_last_key_too_also_one_of_
 TEST_F(RocksdbEngine, wal_files_are_dropped_beyond_the_window_and_pins_hold_them_up_to_the_budget) {
   auto chosen = options("small");
   chosen.write_buffer_bytes = 256 * 1024;
-  chosen.log_window_bytes = 1024 * 1024;
-  chosen.log_budget_bytes = 4 * 1024 * 1024;
+  chosen.log_window.bytes = 1024 * 1024;
+  chosen.log_window.budget_bytes = 4 * 1024 * 1024;
   const auto source = must(RocksdbDatabase::open_root(chosen));
   const auto wait_until = [](auto condition) {
     const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);

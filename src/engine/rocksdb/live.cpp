@@ -105,20 +105,36 @@ Result<SnapshotFacts> decode_facts(std::span<const std::byte> bytes) {
   return facts;
 }
 
-Result<std::shared_ptr<Live>> Live::open(const Path& folder, const RocksdbOptions& options, bool create) {
-  return open_as(folder, options, create, false);
+std::string encode_record(const DatabaseRecord& record) {
+  core::SessionBegin begin;
+  begin.source = core::SessionBegin::Source{{}, record.origin, record.history, record.promoted_from};
+  return payload_of(begin);
 }
-Result<std::shared_ptr<Live>> Live::open_read_only(const Path& folder, const RocksdbOptions& options) {
-  return open_as(folder, options, false, true);
+
+Result<void> decode_record(std::string_view value, DatabaseRecord& record) {
+  auto begin = message_of<core::SessionBegin>(value);
+  if (!begin) return begin.error();
+  if (!begin->source) return MirrorError(ErrorKind::Storage, CausedBy::us, "a record on disk lacks the history");
+  record.origin = begin->source->origin;
+  record.history = begin->source->history;
+  record.promoted_from = begin->source->promoted_from;
+  return {};
+}
+
+Result<std::shared_ptr<Live>> Live::open(const Path& folder, const RocksdbOptions& options, bool create) {
+  return open_as(folder, options, create, false, LiveKind::hosted);
+}
+Result<std::shared_ptr<Live>> Live::open_read_only(const Path& folder, const RocksdbOptions& options, LiveKind kind) {
+  return open_as(folder, options, false, true, kind);
 }
 
 Result<std::shared_ptr<Live>> Live::open_as(const Path& folder, const RocksdbOptions& options, bool create,
-                                            bool read_only) {
+                                            bool read_only, LiveKind kind) {
   std::shared_ptr<Live> live(new Live(folder, Files(options.env)));
   auto chosen = database_options(options, create);
   chosen.listeners.push_back(std::make_shared<ErrorListener>(live->failed_));
-  std::vector<rocksdb::ColumnFamilyDescriptor> families{{rocksdb::kDefaultColumnFamilyName, data_options(options)},
-                                                        {own_family_name, rocksdb::ColumnFamilyOptions()}};
+  std::vector<rocksdb::ColumnFamilyDescriptor> families{{rocksdb::kDefaultColumnFamilyName, data_options(options)}};
+  if (kind == LiveKind::hosted) families.emplace_back(own_family_name, rocksdb::ColumnFamilyOptions());
   rocksdb::DB* database = nullptr;
   const auto status = read_only
                           ? rocksdb::DB::OpenForReadOnly(chosen, folder.string(), families, &live->families_, &database)
@@ -128,17 +144,32 @@ Result<std::shared_ptr<Live>> Live::open_as(const Path& folder, const RocksdbOpt
                        fmt::format("{} is no database of this kind: {}", folder.string(), status.ToString()));
   }
   if (!status.ok()) return storage_error("opening " + folder.string(), status);
-  live->database_.reset(database);
-  live->log_ = std::make_unique<LogReader>(*database, live->own()->GetID());
+  live->is_mine_ = true;
+  live->adopt(*database);
   return live;
+}
+
+std::shared_ptr<Live> Live::borrow(rocksdb::DB& database) {
+  std::shared_ptr<Live> live(new Live(database.GetName(), Files(database.GetEnv())));
+  live->families_ = {database.DefaultColumnFamily()};
+  live->adopt(database);
+  return live;
+}
+
+void Live::adopt(rocksdb::DB& database) {
+  constexpr auto no_family = std::numeric_limits<std::uint32_t>::max();
+  database_ = &database;
+  log_ = std::make_unique<LogReader>(database, families_.size() > 1 ? own()->GetID() : no_family);
 }
 
 Live::~Live() {
   log_.reset();
-  for (auto* family : families_)
-    static_cast<void>(database_->DestroyColumnFamilyHandle(family));
-  if (database_) static_cast<void>(database_->Close());
-  database_.reset();
+  if (is_mine_) {
+    for (auto* family : families_)
+      static_cast<void>(database_->DestroyColumnFamilyHandle(family));
+    static_cast<void>(database_->Close());
+    delete database_;
+  }
   // What cannot be removed now is when the database is opened next.
   if (remove_) static_cast<void>(disk_.remove_tree(folder_));
 }
@@ -174,11 +205,7 @@ Result<std::optional<DatabaseRecord>> Live::read_record() const {
                 : values[1] == "mirror" ? DatabaseRole::mirror
                                         : DatabaseRole::promoted;
   if (found[0]) {
-    auto begin = message_of<core::SessionBegin>(values[0]);
-    if (!begin) return begin.error();
-    record.origin = begin->source->origin;
-    record.history = begin->source->history;
-    record.promoted_from = begin->source->promoted_from;
+    if (auto decoded = decode_record(values[0], record); !decoded) return decoded.error();
   }
   if (found[2]) {
     auto request = message_of<core::LogRequest>(values[2]);
@@ -194,9 +221,7 @@ void Live::put_record(rocksdb::WriteBatch& batch, const DatabaseRecord& record) 
   };
   put(role_key, std::string(to_string(record.role)));
   if (record.history.empty()) return;
-  core::SessionBegin begin;
-  begin.source = core::SessionBegin::Source{{}, record.origin, record.history, record.promoted_from};
-  put(database_key, payload_of(begin));
+  put(database_key, encode_record(record));
 }
 
 void Live::put_position(rocksdb::WriteBatch& batch, const Position& position) const {

@@ -1,4 +1,5 @@
-// One opened RocksDB folder: default family for users' data, family "crosslink" for the database's own record.
+// One opened RocksDB. In a hosted one the default family has users' data, family "crosslink" the database's own record; a
+// caller's own has the default family only.
 #pragma once
 
 #include <rocksdb/db.h>
@@ -26,20 +27,26 @@ struct DatabaseRecord {
   std::optional<Position> position;
 };
 
-/// Closed by its last owner; then its folder is removed if so said.
+enum class LiveKind : std::uint8_t { hosted, callers };
+
+/// Closed by its last owner, but for a caller's own; then its folder is removed if so said.
 class Live {
  public:
   /// Errors: Storage; UnsupportedOperation when the files are no RocksDB of this kind.
   static Result<std::shared_ptr<Live>> open(const Path& folder, const RocksdbOptions& options, bool create);
   /// As a checkpoint is read: nothing in the folder changes.
-  static Result<std::shared_ptr<Live>> open_read_only(const Path& folder, const RocksdbOptions& options);
+  static Result<std::shared_ptr<Live>> open_read_only(const Path& folder, const RocksdbOptions& options,
+                                                      LiveKind kind = LiveKind::hosted);
+  /// A caller's own, which must stay open for as long as this is held.
+  static std::shared_ptr<Live> borrow(rocksdb::DB& database);
   ~Live();
   Live(const Live&) = delete;
   Live& operator=(const Live&) = delete;
 
   rocksdb::DB& db() const { return *database_; }
   rocksdb::ColumnFamilyHandle* data() const { return families_[0]; }
-  rocksdb::ColumnFamilyHandle* own() const { return families_[1]; }
+  /// Precondition: hosted.
+  rocksdb::ColumnFamilyHandle* own() const { return families_.at(1); }
   LogReader& log() { return *log_; }
   const Path& folder() const { return folder_; }
   Lsn head() const { return Lsn{database_->GetLatestSequenceNumber()}; }
@@ -65,15 +72,22 @@ class Live {
  private:
   Live(Path folder, Files files) : folder_(std::move(folder)), disk_(files) {}
   static Result<std::shared_ptr<Live>> open_as(const Path& folder, const RocksdbOptions& options, bool create,
-                                               bool read_only);
+                                               bool read_only, LiveKind kind);
+  void adopt(rocksdb::DB& database);
   Path folder_;
   Files disk_;
-  std::unique_ptr<rocksdb::DB> database_;
+  rocksdb::DB* database_ = nullptr;
+  bool is_mine_ = false;
   std::vector<rocksdb::ColumnFamilyHandle*> families_;
   std::unique_ptr<LogReader> log_;
   std::shared_ptr<std::atomic<bool>> failed_ = std::make_shared<std::atomic<bool>>(false);
   bool remove_ = false;
 };
+
+/// Role, origin, history and promotion as one value on disk.
+std::string encode_record(const DatabaseRecord& record);
+/// Fills in what the value says. Errors: Storage.
+Result<void> decode_record(std::string_view value, DatabaseRecord& record);
 
 /// Own forms on disk are those of the protocol: a SnapshotBegin's map.
 std::vector<std::byte> encode_facts(const SnapshotFacts& facts);

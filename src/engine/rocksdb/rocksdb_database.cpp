@@ -6,6 +6,7 @@
 
 #include "engine/rocksdb/random_id.hpp"
 #include "engine/rocksdb/rocksdb_impl.hpp"
+#include "engine/rocksdb/snapshot_view.hpp"
 
 namespace crosslink {
 
@@ -50,7 +51,7 @@ void RocksdbDatabase::Impl::publish() {
     last_entry = written_last_entry;
     origin_lsn = unpublished.back().origin_lsn();
     for (auto& logged : unpublished) {
-      wal_bytes_since += logged.entry.size();
+      window.wrote(logged.entry.size());
       tail.push(std::move(logged));
     }
   }
@@ -173,47 +174,10 @@ Result<std::optional<std::string>> RocksdbDatabase::get(std::string_view key) co
   return std::optional(std::move(value));
 }
 
-namespace {
-
-class SnapshotView final : public DataView {
- public:
-  SnapshotView(std::shared_ptr<Live> live, Lsn lsn)
-      : live_(std::move(live)), snapshot_(live_->db().GetSnapshot()), lsn_(lsn) {}
-  ~SnapshotView() override { live_->db().ReleaseSnapshot(snapshot_); }
-  SnapshotView(const SnapshotView&) = delete;
-  SnapshotView& operator=(const SnapshotView&) = delete;
-  Lsn lsn() const override { return lsn_; }
-  Result<void> scan(std::string_view begin, std::optional<std::string_view> end,
-                    const std::function<bool(const KeyValue&)>& visit) const override {
-    rocksdb::ReadOptions options;
-    options.snapshot = snapshot_;
-    options.fill_cache = false;
-    rocksdb::Slice upper;
-    if (end) {
-      upper = rocksdb::Slice(end->data(), end->size());
-      options.iterate_upper_bound = &upper;
-    }
-    const std::unique_ptr<rocksdb::Iterator> pairs(live_->db().NewIterator(options, live_->data()));
-    for (pairs->Seek(rocksdb::Slice(begin.data(), begin.size())); pairs->Valid(); pairs->Next()) {
-      const auto key = pairs->key(), value = pairs->value();
-      if (!visit({{key.data(), key.size()}, {value.data(), value.size()}, std::nullopt})) break;
-    }
-    if (!pairs->status().ok()) return rocks::storage_error("scanning", pairs->status());
-    return {};
-  }
-
- private:
-  std::shared_ptr<Live> live_;
-  const rocksdb::Snapshot* snapshot_;
-  Lsn lsn_;
-};
-
-}  // namespace
-
 Result<std::shared_ptr<const DataView>> RocksdbDatabase::view() {
   // No commit is half way.
   const std::scoped_lock writing(impl_->write_mutex);
-  return std::shared_ptr<const DataView>(std::make_shared<const SnapshotView>(impl_->live, impl_->live->head()));
+  return std::shared_ptr<const DataView>(std::make_shared<const rocks::SnapshotView>(impl_->live));
 }
 
 // --- source
@@ -223,7 +187,7 @@ SourceState RocksdbDatabase::source_state() const {
   const std::scoped_lock lock(impl_->mutex);
   const auto& record = impl_->record;
   return {record.role,   record.origin,     record.history,      impl_->head,
-          impl_->oldest, impl_->origin_lsn, record.promoted_from};
+          impl_->window.oldest(), impl_->origin_lsn, record.promoted_from};
 }
 
 void RocksdbDatabase::watch_head(std::function<void(Lsn head)> on_head) {

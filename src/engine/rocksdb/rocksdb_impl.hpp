@@ -2,13 +2,13 @@
 
 #include <condition_variable>
 #include <deque>
-#include <map>
 #include <mutex>
 #include <thread>
 
 #include "crosslink/rocksdb_engine.hpp"
 #include "engine/rocksdb/files.hpp"
 #include "engine/rocksdb/live.hpp"
+#include "engine/rocksdb/log_window.hpp"
 #include "engine/rocksdb/partial.hpp"
 #include "engine/rocksdb/shelf.hpp"
 
@@ -34,15 +34,6 @@ class LogTail {
 
 /// Adds the record to the slice; false: it has no room there. The first always has.
 bool take_record(const LogRecord& record, std::size_t bytes_max, LogSlice& slice, std::vector<std::byte>& entries);
-
-/// A WAL file, archived or the one being written to.
-struct WalFile {
-  std::string path;
-  Lsn first;
-  std::uint64_t bytes = 0;
-  bool archived = false;
-  std::chrono::system_clock::time_point written;
-};
 
 }  // namespace rocks
 
@@ -87,11 +78,8 @@ struct RocksdbDatabase::Impl {
   Result<Lsn> commit_one(const Request& request);
 
   // --- the log
-  std::vector<rocks::WalFile> wal_files(rocks::Live& of) const;
-  void note_files(std::vector<rocks::WalFile> files);
   /// Drops what is beyond window and budget.
   void trim();
-  std::uint64_t limit_for(Lsn after) const;  ///< with mutex held
   static Result<SnapshotFacts> describe(rocks::Live& of, rocks::Live& checkpoint);
 
   // --- mirrors
@@ -120,13 +108,10 @@ struct RocksdbDatabase::Impl {
   mutable std::mutex mutex;
   std::shared_ptr<rocks::Live> live;
   rocks::DatabaseRecord record;
-  Lsn head, oldest, origin_lsn, durable;
+  Lsn head, origin_lsn, durable;
   EntryId last_entry;
   rocks::LogTail tail;
-  std::map<std::string, Lsn> pins;
-  std::vector<rocks::WalFile> wal;  ///< as last looked at, when the head was wal_head
-  Lsn wal_head;
-  std::uint64_t wal_bytes_since = 0;
+  rocks::LogWindow window;
   std::optional<PartialSnapshot> shown_partial;
 
   std::mutex watch_mutex;

@@ -18,14 +18,18 @@ namespace {
 // In the database's folder. `live` names the folder that is the data; `running` is there while the database is open.
 constexpr const char *live_name = "live", *running_name = "running", *data_prefix = "data-";
 constexpr std::size_t small_file_bytes_max = 4096;
+constexpr auto readers_waited_for = std::chrono::seconds(2);
 
 }  // namespace
 
 RocksdbDatabase::Impl::Impl(RocksdbOptions chosen)
     : options(std::move(chosen)),
       disk(options.env),
-      shelf(options.folder / "snapshots", options),
-      partial(disk, options.folder / "partial") {}
+      shelf(options.folder / "snapshots",
+            {rocks::LiveKind::hosted, rocks::checkpoint_format(options.compression), options.snapshots_max,
+             options.snapshot_kept, options}),
+      partial(disk, options.folder / "partial"),
+      window(options.log_window) {}
 
 RocksdbDatabase::Impl::~Impl() {
   if (maintenance.joinable()) {
@@ -139,7 +143,7 @@ Result<void> RocksdbDatabase::Impl::take_over(std::shared_ptr<Live> opened) {
   if (!read) return read.error();
   // Somebody removed it. The data is whole: only mirrors need the log.
   log_lost = !*read;
-  auto files = wal_files(*opened);
+  auto files = rocks::list_wal_files(*opened);
   const std::scoped_lock lock(mutex);
   live = std::move(opened);
   record = written_record;
@@ -147,17 +151,10 @@ Result<void> RocksdbDatabase::Impl::take_over(std::shared_ptr<Live> opened) {
   last_entry = written_last_entry;
   origin_lsn = record.role == DatabaseRole::mirror && record.position ? record.position->origin_lsn : at;
   durable = record.position ? record.position->applied_lsn : Lsn{};
-  oldest = files.empty() ? at : Lsn{files.front().first.value - 1};
-  if (!record.history.empty()) {
-    const auto base = record.history.records().front().first_lsn;
-    oldest = std::max(oldest, Lsn{base.value - 1});
-  }
-  if (log_lost) oldest = at;
+  window.begin(std::move(files), at);
+  if (!record.history.empty()) window.raise_oldest(Lsn{record.history.records().front().first_lsn.value - 1});
+  if (log_lost) window.raise_oldest(at);
   tail.begin(at);
-  wal = std::move(files);
-  wal_head = at;
-  wal_bytes_since = 0;
-  pins.clear();
   shown_partial = partial.partial();
   return {};
 }
@@ -193,8 +190,13 @@ Result<void> RocksdbDatabase::Impl::recover() {
   std::shared_ptr<Live> opened;
   {
     // Nobody reads meanwhile. Should it not open, reading goes on from what is there.
-    const std::scoped_lock lock(mutex);
-    if (live.use_count() > 1) return refuse("somebody still reads what was open then");
+    std::unique_lock lock(mutex);
+    for (const auto until = std::chrono::steady_clock::now() + readers_waited_for; live.use_count() > 1;) {
+      if (std::chrono::steady_clock::now() > until) return refuse("somebody still reads what was open then");
+      lock.unlock();
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));  // a reading of the log, or a view
+      lock.lock();
+    }
     rocksdb::CancelAllBackgroundWork(&live->db(), true);  // no file goes while another looks at them
     auto reading = Live::open_read_only(live->folder(), options);
     if (!reading) return refuse(reading.error().message());

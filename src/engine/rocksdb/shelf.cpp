@@ -171,9 +171,12 @@ class KvReader final : public SnapshotReader {
 
 }  // namespace
 
+std::string checkpoint_format(std::string_view compression) {
+  return fmt::format("rocksdb-checkpoint/{}/bytewise/{}", ROCKSDB_MAJOR, compression);
+}
 std::string checkpoint_format(RocksdbCompression compression) {
-  constexpr std::array names{"none", "lz4", "zstd"};
-  return fmt::format("rocksdb-checkpoint/{}/bytewise/{}", ROCKSDB_MAJOR, names[static_cast<std::size_t>(compression)]);
+  constexpr std::array<std::string_view, 3> names{"none", "lz4", "zstd"};
+  return checkpoint_format(names[static_cast<std::size_t>(compression)]);
 }
 
 bool CheckpointFiles::is_allowed(std::string_view name) {
@@ -225,8 +228,8 @@ Result<CheckpointFiles> decode_checkpoint_head(std::span<const std::byte> bytes)
   return listed;
 }
 
-SnapshotShelf::SnapshotShelf(Path folder, const RocksdbOptions& options)
-    : folder_(std::move(folder)), options_(options), disk_(options.env) {}
+SnapshotShelf::SnapshotShelf(Path folder, Options options)
+    : folder_(std::move(folder)), options_(std::move(options)), disk_(options_.to_open.env) {}
 
 Result<void> SnapshotShelf::adopt(const History& history) {
   if (auto made = disk_.make_folder(folder_); !made) return made;
@@ -251,7 +254,7 @@ Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::read(Kept& kept) {
   if (auto reader = kept.reader.lock()) return reader;
   std::shared_ptr<SnapshotReader> reader;
   if (kept.facts.format == kv_format) {
-    auto checkpoint = Live::open_read_only(kept.folder, options_);
+    auto checkpoint = Live::open_read_only(kept.folder, options_.to_open, options_.kind);
     if (!checkpoint) return checkpoint.error();
     reader = std::make_shared<KvReader>(kept.facts, *std::move(checkpoint));
   } else {
@@ -281,7 +284,7 @@ Result<SnapshotShelf::Kept> SnapshotShelf::make(const Source& source, const std:
   SnapshotFacts facts;
   {
     // Where it stands is what it says itself when it is opened, not what the database said before.
-    const auto opened = Live::open_read_only(folder, options_);
+    const auto opened = Live::open_read_only(folder, options_.to_open, options_.kind);
     if (!opened) return fail(opened.error());
     auto described = source.describe(**opened);
     if (!described) return fail(described.error());
@@ -296,12 +299,12 @@ Result<SnapshotShelf::Kept> SnapshotShelf::make(const Source& source, const std:
 
 Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::open(const Source& source, std::span<const std::string> formats,
                                                             const std::optional<SnapshotId>& wanted) {
-  const auto own = checkpoint_format(options_.compression);
+  const auto& own = options_.own_format;
   const auto understood = [&](const std::string& format) { return format == kv_format || format == own; };
   const auto format = std::ranges::find_if(formats, understood);
   if (format == formats.end()) {
     return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::peer,
-                       fmt::format("this database writes snapshots as {} and {} only", own, kv_format));
+                       fmt::format("this database writes snapshots as {}{}{} only", own, own.empty() ? "" : " and ", kv_format));
   }
   const std::scoped_lock lock(mutex_);
   for (auto& kept : kept_) {
@@ -338,7 +341,7 @@ void SnapshotShelf::prune() {
       kept.used = Clock::now();
       return false;
     }
-    if (Clock::now() - kept.used < options_.snapshot_kept) return false;
+    if (Clock::now() - kept.used < options_.kept) return false;
     static_cast<void>(disk_.remove_tree(kept.folder));
     return true;
   });

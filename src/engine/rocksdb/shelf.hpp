@@ -18,6 +18,7 @@
 namespace crosslink::rocks {
 
 /// Of files as they are: what it names must match for a reader to understand them.
+std::string checkpoint_format(std::string_view compression);
 std::string checkpoint_format(RocksdbCompression compression);
 
 /// What a checkpoint's stream begins with: u32 length (big endian), that many bytes of lines "NAME BYTES\n", then the
@@ -40,7 +41,14 @@ Result<CheckpointFiles> decode_checkpoint_head(std::span<const std::byte> bytes)
 /// Thread safe.
 class SnapshotShelf {
  public:
-  SnapshotShelf(Path folder, const RocksdbOptions& options);
+  struct Options {
+    LiveKind kind = LiveKind::hosted;
+    std::string own_format;  ///< empty: only kv
+    std::size_t snapshots_max = 0;
+    std::chrono::seconds kept{};
+    RocksdbOptions to_open;  ///< a checkpoint, to read it
+  };
+  SnapshotShelf(Path folder, Options options);
   /// Takes up what an earlier process left, as far as it belongs to `origin`'s history.
   Result<void> adopt(const History& history);
   struct Source {
@@ -69,7 +77,7 @@ class SnapshotShelf {
   Result<std::shared_ptr<SnapshotReader>> read(Kept& kept);
   Result<Kept> make(const Source& source, const std::string& format);
   Path folder_;
-  RocksdbOptions options_;
+  Options options_;
   Files disk_;
   std::mutex mutex_;
   std::list<Kept> kept_;

@@ -1,0 +1,81 @@
+// What of the log on disk is kept for mirrors: a window in bytes and age, longer for pins, up to a budget.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "crosslink/engine.hpp"
+#include "crosslink/rocksdb_engine.hpp"
+#include "engine/rocksdb/live.hpp"
+
+namespace crosslink::rocks {
+
+/// A WAL file, archived or the one being written to.
+struct WalFile {
+  std::string path;
+  Lsn first;
+  std::uint64_t bytes = 0;
+  bool archived = false;
+  std::chrono::system_clock::time_point written;
+};
+/// Oldest first; none when RocksDB does not say.
+std::vector<WalFile> list_wal_files(Live& of);
+
+/// Its owner's mutex is held in every call but trim().
+class LogWindow {
+ public:
+  explicit LogWindow(const RocksdbLogWindow& limits) : limits_(limits) {}
+  /// What there is of another database's log, or of the same after a restart. Pins are gone.
+  void begin(std::vector<WalFile> files, Lsn head);
+  /// The log can be read after this LSN and after every later one.
+  Lsn oldest() const { return oldest_; }
+  void raise_oldest(Lsn to) { oldest_ = std::max(oldest_, to); }
+  void wrote(std::uint64_t bytes) { bytes_since_ += bytes; }
+  void pin(const std::string& holder, Lsn from) { pins_[holder] = from; }
+  void unpin(const std::string& holder) { pins_.erase(holder); }
+  std::optional<WindowLeft> left(Lsn after, Lsn head) const;
+  /// Removes what is beyond window and budget of `of`, as long as `still` (called with `mutex` held) says that it is the
+  /// database of this window. `head`: its newest LSN, with `mutex` held.
+  template <class Still, class Head>
+  void trim(Live& of, std::mutex& mutex, const Still& still, const Head& head) {
+    auto files = list_wal_files(of);
+    {
+      const std::scoped_lock lock(mutex);
+      if (!still()) return;
+      note(files, head());
+    }
+    std::uint64_t behind = 0;  // bytes after the file that is looked at
+    for (const auto& file : files)
+      behind += file.bytes;
+    // The last one stays: what is written next goes on from it.
+    for (std::size_t i = 0; i + 1 < files.size(); ++i) {
+      behind -= files[i].bytes;
+      const Lsn end{files[i + 1].first.value - 1};
+      {
+        const std::scoped_lock lock(mutex);
+        if (!may_go(files[i], end, behind) || !still()) return;
+        raise_oldest(end);  // before it is gone: nobody shall begin to read it
+      }
+      of.log().forget_up_to(end);
+      if (!of.db().DeleteFile(files[i].path).ok()) return;  // again next time
+    }
+  }
+
+ private:
+  void note(std::vector<WalFile> files, Lsn head);
+  bool may_go(const WalFile& file, Lsn end, std::uint64_t behind) const;
+  std::uint64_t limit_for(Lsn after) const;
+  RocksdbLogWindow limits_;
+  Lsn oldest_;
+  std::map<std::string, Lsn> pins_;
+  std::vector<WalFile> files_;  ///< as last looked at, when the head was files_head_
+  Lsn files_head_;
+  std::uint64_t bytes_since_ = 0;
+};
+
+}  // namespace crosslink::rocks

@@ -1,0 +1,25 @@
+#include "engine/rocksdb/snapshot_view.hpp"
+
+namespace crosslink::rocks {
+
+Result<void> SnapshotView::scan(std::string_view begin, std::optional<std::string_view> end,
+                                const std::function<bool(const KeyValue&)>& visit) const {
+  rocksdb::ReadOptions options;
+  options.snapshot = snapshot_;
+  options.fill_cache = false;
+  options.total_order_seek = true;
+  rocksdb::Slice upper;
+  if (end) {
+    upper = rocksdb::Slice(end->data(), end->size());
+    options.iterate_upper_bound = &upper;
+  }
+  const std::unique_ptr<rocksdb::Iterator> pairs(live_->db().NewIterator(options, live_->data()));
+  for (pairs->Seek(rocksdb::Slice(begin.data(), begin.size())); pairs->Valid(); pairs->Next()) {
+    const auto key = pairs->key(), value = pairs->value();
+    if (!visit({{key.data(), key.size()}, {value.data(), value.size()}, std::nullopt})) break;
+  }
+  if (!pairs->status().ok()) return storage_error("scanning", pairs->status());
+  return {};
+}
+
+}  // namespace crosslink::rocks
