@@ -47,7 +47,7 @@ struct RocksdbSourceOptions {
   /// As in RocksdbOptions.
   std::size_t snapshots_max = 2;
   std::chrono::seconds snapshot_kept = std::chrono::minutes(10);
-  /// How often it looks for new commits, which RocksDB tells nobody of; look_now() does not wait.
+  /// How often it looks for new commits, which RocksDB tells nobody of; look_now() does not wait for that.
   std::chrono::microseconds look_every = std::chrono::milliseconds(1);
   /// As in RocksdbOptions.
   std::string boot_id;
@@ -71,7 +71,7 @@ class RocksdbSource final : public SourceEngine, public VerifiableEngine {
   /// Called when every mirror has to bootstrap anew, on the thread that brought that about; must end the sessions
   /// (DatabaseSource::end_sessions) and not call back. Null: nobody.
   void watch_history(std::function<void()> on_change);
-  /// Tells mirrors of what was committed now, instead of a little later. Cheap.
+  /// Tells the sessions of what was committed, on this thread, instead of a little later. Cheap.
   void look_now();
   /// The data was restored from a backup, or changed past the log: every mirror bootstraps anew. Errors: Storage.
   Result<void> restamp();

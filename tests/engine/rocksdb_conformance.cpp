@@ -1,8 +1,12 @@
 // RocksDB, hosted, through the suite that every engine passes.
 #include "crosslink/rocksdb_engine.hpp"
 
+#include <rocksdb/db.h>
+#include <rocksdb/write_batch.h>
+
 #include <fstream>
 
+#include "crosslink/rocksdb_source.hpp"
 #include "support/engine_conformance.hpp"
 #include "support/faulty_disk.hpp"
 #include "support/temporary_folder.hpp"
@@ -116,6 +120,78 @@ class TestedRocksdb final : public TestedDatabase {
   std::unique_ptr<RocksdbDatabase> database_;
 };
 
+/// A RocksDB that the test owns, as a source; its mirrors are hosted.
+class TestedCallersRocksdb final : public TestedDatabase {
+ public:
+  TestedCallersRocksdb() { open(); }
+  ~TestedCallersRocksdb() override { close(); }
+  SourceEngine& source() override { return *source_; }
+  MirrorEngine& mirror() override { throw std::logic_error("a caller's database is no mirror"); }
+  VerifiableEngine& verifiable() override { return *source_; }
+  Result<Lsn> commit(std::span<const Operation> operations) override {
+    rocksdb::WriteBatch batch;
+    const auto slice = [](std::string_view text) { return rocksdb::Slice(text.data(), text.size()); };
+    for (const auto& operation : operations) {
+      switch (operation.kind) {
+        case OperationKind::put: EXPECT_TRUE(batch.Put(slice(operation.key), slice(operation.value)).ok()); break;
+        case OperationKind::erase: EXPECT_TRUE(batch.Delete(slice(operation.key)).ok()); break;
+        case OperationKind::erase_range: {
+          const auto end = operation.end.value_or("\xff\xff\xff");  // behind every key of the suite
+          EXPECT_TRUE(batch.DeleteRange(slice(operation.key), slice(end)).ok());
+        }
+      }
+    }
+    const auto status = database_->Write({}, &batch);
+    if (!status.ok()) return MirrorError(ErrorKind::Storage, CausedBy::us, status.ToString());
+    source_->look_now();
+    return Lsn{database_->GetLatestSequenceNumber()};
+  }
+  Contents read_all() override {
+    Contents contents;
+    const std::unique_ptr<rocksdb::Iterator> pairs(database_->NewIterator({}));
+    for (pairs->SeekToFirst(); pairs->Valid(); pairs->Next())
+      contents.emplace(pairs->key().ToString(), pairs->value().ToString());
+    return contents;
+  }
+  Result<void> make_durable() override {
+    EXPECT_TRUE(database_->SyncWAL().ok());
+    return {};
+  }
+  bool reopen() override {
+    close();
+    open();
+    return true;
+  }
+
+ private:
+  void open() {
+    rocksdb::Options options;
+    options.create_if_missing = true;
+    RocksdbSource::prepare(options);
+    rocksdb::DB* database = nullptr;
+    const auto opened = rocksdb::DB::Open(options, (folder_.path() / "own").string(), &database);
+    if (!opened.ok()) throw std::runtime_error(opened.ToString());
+    database_.reset(database);
+    RocksdbSourceOptions chosen;
+    chosen.folder = folder_.path() / "beside";
+    source_ = must(RocksdbSource::open(*database_, chosen));
+  }
+  void close() {
+    source_.reset();
+    database_.reset();
+  }
+  TemporaryFolder folder_;
+  std::unique_ptr<rocksdb::DB> database_;
+  std::unique_ptr<RocksdbSource> source_;
+};
+
+EngineUnderTest callers_rocksdb() {
+  return {.name = "callers",
+          .make_root = [] { return std::make_unique<TestedCallersRocksdb>(); },
+          .make_empty_mirror = [] { return std::make_unique<TestedRocksdb>(false, RocksdbSync::never); },
+          .snapshots_max = RocksdbSourceOptions{}.snapshots_max};
+}
+
 EngineUnderTest rocksdb(std::string name, RocksdbSync sync) {
   return {.name = std::move(name),
           .make_root = [=] { return std::make_unique<TestedRocksdb>(true, sync); },
@@ -124,7 +200,8 @@ EngineUnderTest rocksdb(std::string name, RocksdbSync sync) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Rocksdb, EngineConformance,
-                         testing::Values(rocksdb("synced", RocksdbSync::always), rocksdb("lazy", RocksdbSync::never)),
+                         testing::Values(rocksdb("synced", RocksdbSync::always), rocksdb("lazy", RocksdbSync::never),
+                                         callers_rocksdb()),
                          [](const auto& engine) { return engine.param.name; });
 
 }  // namespace

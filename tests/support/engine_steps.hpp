@@ -47,6 +47,11 @@ class TestedDatabase {
   virtual bool fail_next(std::uint32_t) { return false; }
   /// Changes a stored byte of the partial snapshot.
   virtual bool damage_stored_byte(std::uint64_t) { return false; }
+  /// What was committed survives a stop.
+  virtual Result<void> make_durable() {
+    const auto synced = mirror().sync();
+    return synced ? Result<void>{} : synced.error();
+  }
   /// Drops the log up to the head.
   virtual bool trim_log() { return false; }
 };

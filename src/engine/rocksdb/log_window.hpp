@@ -32,6 +32,8 @@ class LogWindow {
   explicit LogWindow(const RocksdbLogWindow& limits) : limits_(limits) {}
   /// What there is of another database's log, or of the same after a restart. Pins are gone.
   void begin(std::vector<WalFile> files, Lsn head);
+  /// The files as they are now.
+  void note(std::vector<WalFile> files, Lsn head);
   /// The log can be read after this LSN and after every later one.
   Lsn oldest() const { return oldest_; }
   void raise_oldest(Lsn to) { oldest_ = std::max(oldest_, to); }
@@ -67,7 +69,6 @@ class LogWindow {
   }
 
  private:
-  void note(std::vector<WalFile> files, Lsn head);
   bool may_go(const WalFile& file, Lsn end, std::uint64_t behind) const;
   std::uint64_t limit_for(Lsn after) const;
   RocksdbLogWindow limits_;

@@ -135,6 +135,7 @@ EngineTraits RocksdbDatabase::traits() const {
   for (const auto other : {RocksdbCompression::none, RocksdbCompression::lz4, RocksdbCompression::zstd}) {
     if (other != impl_->options.compression) formats.push_back(rocks::checkpoint_format(other));
   }
+  formats.push_back(rocks::checkpoint_format("snappy"));  // RocksDB's own default, of databases that callers own
   formats.emplace_back(kv_format);
   return {"rocksdb", true, true, std::move(formats)};
 }

@@ -117,6 +117,7 @@ struct RocksdbSource::Impl {
   Result<void> replace_history(HistoryCause cause);
   Result<void> describe(Live& checkpoint, SnapshotFacts& facts);
   void look(const std::stop_token& stop);
+  void look_once();
 
   const RocksdbSourceOptions options;
   const rocks::Files disk;
@@ -131,12 +132,12 @@ struct RocksdbSource::Impl {
   std::string reason_lost;  ///< why the last change of the history could not be saved
 
   std::mutex watch_mutex;
+  Lsn seen;  ///< the head that was told last
   std::function<void(Lsn)> on_head;
   std::function<void()> on_history;
 
   std::mutex look_mutex;
   std::condition_variable_any look_wake;
-  bool look_at_once = false;
   std::jthread looking;
 };
 
@@ -197,6 +198,7 @@ Result<void> RocksdbSource::Impl::start() {
   }
   const auto text = fmt::format("{}{}", running, options.boot_id);
   if (auto noted = disk.replace(options.folder / state_name, rocks::bytes_of(text)); !noted) return noted;
+  seen = live->head();
   looking = std::jthread([this](const std::stop_token& stop) { look(stop); });
   return {};
 }
@@ -246,20 +248,22 @@ Result<void> RocksdbSource::Impl::replace_history(HistoryCause cause) {
 // --- looking
 // -------------------------------------------------------------------------------------------------
 
+void RocksdbSource::Impl::look_once() {
+  const std::scoped_lock lock(watch_mutex);
+  const auto head = live->head();
+  if (head == seen) return;
+  seen = head;
+  if (on_head) on_head(head);
+}
+
 void RocksdbSource::Impl::look(const std::stop_token& stop) {
-  auto seen = live->head();
   auto tidied = std::chrono::steady_clock::now();
   while (!stop.stop_requested()) {
     {
       std::unique_lock lock(look_mutex);
-      look_wake.wait_for(lock, stop, options.look_every, [&] { return look_at_once; });
-      look_at_once = false;
+      look_wake.wait_for(lock, stop, options.look_every, [] { return false; });
     }
-    if (const auto head = live->head(); head != seen) {
-      seen = head;
-      const std::scoped_lock lock(watch_mutex);
-      if (on_head) on_head(head);
-    }
+    look_once();
     if (std::chrono::steady_clock::now() - tidied < std::chrono::seconds(1)) continue;
     tidied = std::chrono::steady_clock::now();
     window.trim(*live, mutex, [] { return true; }, [this] { return live->head(); });
@@ -267,13 +271,7 @@ void RocksdbSource::Impl::look(const std::stop_token& stop) {
   }
 }
 
-void RocksdbSource::look_now() {
-  {
-    const std::scoped_lock lock(impl_->look_mutex);
-    impl_->look_at_once = true;
-  }
-  impl_->look_wake.notify_one();
-}
+void RocksdbSource::look_now() { impl_->look_once(); }
 
 void RocksdbSource::watch_history(std::function<void()> on_change) {
   const std::scoped_lock lock(impl_->watch_mutex);
@@ -331,20 +329,25 @@ Result<LogSlice> RocksdbSource::read_log(Lsn after, std::size_t bytes_max) {
 }
 
 Result<PositionProof> RocksdbSource::prove(const EntryId& last_entry, Lsn at) {
-  const auto head = impl_->live->head();
+  Lsn from;  // nothing may lie between it and the entry that is meant
   {
     const std::scoped_lock lock(impl_->mutex);
-    if (last_entry.lsn <= impl_->window.oldest() || at > head) return PositionProof::unproven;
+    const Lsn base{impl_->record.history.records().front().first_lsn.value - 1};
+    from = last_entry == EntryId{} ? base : Lsn{std::max<std::uint64_t>(last_entry.lsn.value, 1) - 1};
+    if (from < impl_->window.oldest() || at > impl_->live->head()) return PositionProof::unproven;
   }
-  // Every record is an entry: the one that is meant, and none behind it up to `at`.
-  std::optional<EntryId> last;
-  auto read = impl_->live->log().read(Lsn{last_entry.lsn.value - 1}, at, [&](const rocks::LogRecord& record) {
-    if (!record.entry.empty()) last = record.last_entry();
-    return true;
+  // Each record is an entry: the one that is meant, and none behind it.
+  std::optional<EntryId> first;
+  bool more = false;
+  auto read = impl_->live->log().read(from, at, [&](const rocks::LogRecord& record) {
+    if (record.entry.empty()) return true;
+    more = first.has_value();
+    if (!first) first = record.last_entry();
+    return !more;
   });
   if (!read) return read.error();
   if (!*read) return PositionProof::unproven;
-  return last == last_entry ? PositionProof::same : PositionProof::parted;
+  return first.value_or(EntryId{}) == last_entry && !more ? PositionProof::same : PositionProof::parted;
 }
 
 /// With the shelf locked.
@@ -402,7 +405,9 @@ void RocksdbSource::unpin(const std::string& holder) {
   impl_->window.unpin(holder);
 }
 std::optional<WindowLeft> RocksdbSource::window_left(Lsn after) const {
+  auto files = rocks::list_wal_files(*impl_->live);
   const std::scoped_lock lock(impl_->mutex);
+  impl_->window.note(std::move(files), impl_->live->head());
   return impl_->window.left(after, impl_->live->head());
 }
 
