@@ -1,5 +1,7 @@
-// What examples 04 to 06 share: a database in memory in cluster prod-us, offered to mirrors on loopback.
+// What examples 04 to 08 share: a database in memory in cluster prod-us, offered to mirrors on loopback, and a mirror.
 #pragma once
+
+#include <stdlib.h>
 
 #include <array>
 #include <boost/asio/co_spawn.hpp>
@@ -7,6 +9,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -72,9 +75,9 @@ class OfferedDatabase {
   std::unique_ptr<MirrorAcceptor> acceptor_;
 };
 
-inline std::unique_ptr<Mirror> make_mirror(quic::Endpoint endpoint, const std::string& address,
-                                           const std::string& folder, MemoryDatabase& engine,
-                                           boost::asio::any_io_executor engine_executor) {
+template <class Engine>
+std::unique_ptr<Mirror> make_mirror(quic::Endpoint endpoint, const std::string& address, const std::string& folder,
+                                    Engine& engine, boost::asio::any_io_executor engine_executor) {
   quic::ClientConfig config;
   config.tls = files(folder, "eu-1");
   auto link = std::make_unique<CrossClusterLink>(ClusterId("prod-us"), DatabaseId("orders"), address,
@@ -106,9 +109,49 @@ inline bool lag_below(const Mirror& mirror, std::chrono::milliseconds limit) {
   return lag && *lag < limit;
 }
 
-// Runs `work` (a function of OfferedDatabase&, Mirror&, MemoryDatabase& that returns Task<void>) beside both sides.
-template <class Work>
-int run(int argc, char** argv, Work work) {
+// A folder for the time of the program.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "crosslink-example-XXXXXX").string();
+    if (::mkdtemp(name.data()) != nullptr) path_ = name;
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+inline void rethrow(std::exception_ptr error) {
+  if (error) std::rethrow_exception(error);
+}
+
+inline awaitable<void> follow(Mirror& mirror) {
+  auto end = co_await mirror.run();
+  if (!end) std::cerr << end.error().message() << "\n";
+}
+
+template <class Engine, class Work>
+awaitable<void> drive(OfferedDatabase& source, Mirror& mirror, Engine& engine, Work work, int& exit_code) {
+  auto working = work(source, mirror, engine);
+  auto end = co_await std::move(working);
+  if (!end) {
+    std::cerr << to_string(end.error().kind()) << ": " << end.error().message() << "\n";
+    exit_code = 1;
+  }
+  mirror.stop();
+  source.stop();
+}
+
+// Runs `work` (a function of OfferedDatabase&, Mirror&, Engine& that returns Task<void>) beside both sides.
+template <class Engine, class Work>
+int run(int argc, char** argv, Engine& engine, Work work) {
   if (argc != 2) {
     std::cerr << "usage: " << argv[0] << " CERTS_FOLDER\n";
     return 2;
@@ -126,30 +169,19 @@ int run(int argc, char** argv, Work work) {
     std::cerr << source.error().message() << "\n";
     return 1;
   }
-  auto engine = MemoryDatabase::empty();
-  auto mirror = make_mirror(*endpoint, (*source)->address(), folder, *engine, engine_threads.get_executor());
+  auto mirror = make_mirror(*endpoint, (*source)->address(), folder, engine, engine_threads.get_executor());
   int exit_code = 0;
-  auto rethrow = [](std::exception_ptr error) {
-    if (error) std::rethrow_exception(error);
-  };
-  auto follow = [](Mirror& running) -> awaitable<void> {
-    auto end = co_await running.run();
-    if (!end) std::cerr << end.error().message() << "\n";
-  };
-  auto drive = [&]() -> awaitable<void> {
-    auto working = work(**source, *mirror, *engine);
-    auto end = co_await std::move(working);
-    if (!end) {
-      std::cerr << to_string(end.error().kind()) << ": " << end.error().message() << "\n";
-      exit_code = 1;
-    }
-    mirror->stop();
-    (*source)->stop();
-  };
   boost::asio::co_spawn(context, follow(*mirror), rethrow);
-  boost::asio::co_spawn(context, drive(), rethrow);
+  boost::asio::co_spawn(context, drive(**source, *mirror, engine, work, exit_code), rethrow);
   context.run();
   return exit_code;
+}
+
+// The same with a copy in memory.
+template <class Work>
+int run(int argc, char** argv, Work work) {
+  auto copy = MemoryDatabase::empty();
+  return run(argc, argv, *copy, work);
 }
 
 }  // namespace example

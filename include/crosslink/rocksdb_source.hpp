@@ -11,9 +11,9 @@
 // RocksDB makes one record of the writes of several threads that come at once. Mirrored is the default column family.
 //
 // What cannot be mirrored is refused: other column families, merges, single deletes, prepared transactions and writes
-// larger than an entry may be end the session of each mirror that comes to them (UnsupportedOperation, with the sequence
-// number). Data that comes in past the log (an ingested file, a write without the log) makes every mirror bootstrap anew,
-// by itself. Not seen, so yours to follow with restamp(): DB::DeleteFilesInRange, and a crash inside
+// larger than an entry may be end the session of each mirror that comes to them (UnsupportedOperation, with the
+// sequence number). Data that comes in past the log (an ingested file, a write without the log) makes every mirror
+// bootstrap anew, by itself. Not seen, so yours to follow with restamp(): DB::DeleteFilesInRange, and a crash inside
 // DB::IngestExternalFile.
 #pragma once
 

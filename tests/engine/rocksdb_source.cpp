@@ -51,9 +51,7 @@ class CallersRocksdb : public ::testing::Test {
     database.reset();
   }
   std::string refused() const { return refusal(RocksdbSource::open(*database, beside())); }
-  void put(const std::string& key, const std::string& value) const {
-    ASSERT_TRUE(database->Put({}, key, value).ok());
-  }
+  void put(const std::string& key, const std::string& value) const { ASSERT_TRUE(database->Put({}, key, value).ok()); }
   Contents contents() const {
     Contents all;
     const std::unique_ptr<rocksdb::Iterator> pairs(database->NewIterator({}));

@@ -1,5 +1,5 @@
-// One opened RocksDB. In a hosted one the default family has users' data, family "crosslink" the database's own record; a
-// caller's own has the default family only.
+// One opened RocksDB. In a hosted one the default family has users' data, family "crosslink" the database's own record;
+// a caller's own has the default family only.
 #pragma once
 
 #include <rocksdb/db.h>

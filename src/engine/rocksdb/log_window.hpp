@@ -41,8 +41,8 @@ class LogWindow {
   void pin(const std::string& holder, Lsn from) { pins_[holder] = from; }
   void unpin(const std::string& holder) { pins_.erase(holder); }
   std::optional<WindowLeft> left(Lsn after, Lsn head) const;
-  /// Removes what is beyond window and budget of `of`, as long as `still` (called with `mutex` held) says that it is the
-  /// database of this window. `head`: its newest LSN, with `mutex` held.
+  /// Removes what is beyond window and budget of `of`, as long as `still` (called with `mutex` held) says that it is
+  /// the database of this window. `head`: its newest LSN, with `mutex` held.
   template <class Still, class Head>
   void trim(Live& of, std::mutex& mutex, const Still& still, const Head& head) {
     auto files = list_wal_files(of);

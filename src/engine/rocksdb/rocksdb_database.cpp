@@ -175,9 +175,7 @@ Result<std::optional<std::string>> RocksdbDatabase::get(std::string_view key) co
 }
 
 Result<std::shared_ptr<const DataView>> RocksdbDatabase::view() {
-  // No commit is half way.
-  const std::scoped_lock writing(impl_->write_mutex);
-  return std::shared_ptr<const DataView>(std::make_shared<const rocks::SnapshotView>(impl_->live));
+  return std::shared_ptr<const DataView>(std::make_shared<const rocks::SnapshotView>(impl_->live_now()));
 }
 
 // --- source
@@ -186,8 +184,8 @@ Result<std::shared_ptr<const DataView>> RocksdbDatabase::view() {
 SourceState RocksdbDatabase::source_state() const {
   const std::scoped_lock lock(impl_->mutex);
   const auto& record = impl_->record;
-  return {record.role,   record.origin,     record.history,      impl_->head,
-          impl_->window.oldest(), impl_->origin_lsn, record.promoted_from};
+  return {record.role,       record.origin,       record.history, impl_->head, impl_->window.oldest(),
+          impl_->origin_lsn, record.promoted_from};
 }
 
 void RocksdbDatabase::watch_head(std::function<void(Lsn head)> on_head) {

@@ -217,8 +217,8 @@ Result<void> RocksdbSource::Impl::take_up_history() {
   if (auto decoded = rocks::decode_record(rocks::text_of(**saved), record); !decoded) return decoded;
   window.raise_oldest(Lsn{record.history.records().front().first_lsn.value - 1});
   const auto said = *state ? rocks::text_of(**state) : std::string_view();
-  if (said == fmt::format("{}{}", running, options.boot_id)) return {};            // killed: the log has it all
-  if (said == fmt::format("{}{}", closed, live->head().value)) return {};          // nothing happened since
+  if (said == fmt::format("{}{}", running, options.boot_id)) return {};    // killed: the log has it all
+  if (said == fmt::format("{}{}", closed, live->head().value)) return {};  // nothing happened since
   if (!said.starts_with(running)) return replace_history(HistoryCause::unlogged_change);
   // Another boot: what was not synced is gone, and its LSNs come again.
   record.history.append({rocks::random_id<Incarnation>(), Lsn{live->head().value + 1}, HistoryCause::unclean_stop});
@@ -309,8 +309,8 @@ Result<LogSlice> RocksdbSource::read_log(Lsn after, std::size_t bytes_max) {
     auto read = impl_->live->log().read(after, head, [&](const rocks::LogRecord& record) {
       if (record.entry.size() > impl_->options.entry_bytes_max) {
         if (slice.count == 0) {
-          too_large = unsupported(fmt::format("the write at sequence number {} is larger than an entry may be",
-                                              record.first.value));
+          too_large = unsupported(
+              fmt::format("the write at sequence number {} is larger than an entry may be", record.first.value));
         }
         return false;
       }

@@ -303,8 +303,9 @@ Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::open(const Source& source
   const auto understood = [&](const std::string& format) { return format == kv_format || format == own; };
   const auto format = std::ranges::find_if(formats, understood);
   if (format == formats.end()) {
-    return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::peer,
-                       fmt::format("this database writes snapshots as {}{}{} only", own, own.empty() ? "" : " and ", kv_format));
+    return MirrorError(
+        ErrorKind::UnsupportedOperation, CausedBy::peer,
+        fmt::format("this database writes snapshots as {}{}{} only", own, own.empty() ? "" : " and ", kv_format));
   }
   const std::scoped_lock lock(mutex_);
   for (auto& kept : kept_) {
