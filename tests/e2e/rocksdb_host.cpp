@@ -1,12 +1,19 @@
-// A host of RocksDB databases for tests that kill processes. One database a process; orders come on standard input, one
-// line each, each answered by one line.
+// A host of RocksDB databases for tests of whole processes. One database a process; orders come on standard input, one
+// line each, each answered by one line of NAME=VALUE words, the last of which may hold spaces.
 //
-//   rocksdb_host source FOLDER CERTS PORT      "write" begins and "rest" ends a load of commits; "facts"; "end"
-//   rocksdb_host mirror FOLDER CERTS PORT      "facts"; "promote"; "end"
-//   rocksdb_host dump FOLDER                   every key and value, by RocksDB alone
+//   rocksdb_host source FOLDER CERTS PORT              a root in cluster prod-us
+//   rocksdb_host mirror FOLDER CERTS PORT [faulty]     a mirror of prod-us, at eu-1; faulty: full and space work
+//   rocksdb_host middle FOLDER CERTS PORT OWN_PORT     the same, offered to others as eu-1
+//   rocksdb_host last FOLDER CERTS PORT                a mirror of eu-1, at asia-1
+//   rocksdb_host restamp FOLDER                        as after a restore, and ends
+//   rocksdb_host dump FOLDER                           every key and value, by RocksDB alone
 //
-// "facts" are: status, applied (a source: head), bootstraps, commits, one after another.
+// Orders: facts; end; get KEY; put KEY BYTES; fill COUNT BYTES; operations COUNT; erase KEY; write [LEDGER]; rest;
+// purge; full; space; and of a mirror: promote; pause; resume; resync; bandwidth BYTES_PER_S; verify.
+#include <fcntl.h>
+#include <fmt/format.h>
 #include <rocksdb/db.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -14,15 +21,19 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <fstream>
+#include <functional>
 #include <future>
 #include <iostream>
+#include <map>
 #include <random>
+#include <sstream>
 #include <thread>
 
 #include "crosslink/database_source.hpp"
 #include "crosslink/mirror.hpp"
 #include "crosslink/rocksdb_engine.hpp"
 #include "crosslink/source.hpp"
+#include "support/faulty_disk.hpp"
 
 namespace {
 
@@ -37,6 +48,12 @@ T must(Result<T> result) {
     std::exit(1);
   }
   if constexpr (!std::is_void_v<T>) return *std::move(result);
+}
+
+template <class T>
+std::string told(const Result<T>& result) {
+  if (!result) return fmt::format("error={} message={}", to_string(result.error().kind()), result.error().message());
+  return "error=";
 }
 
 RocksdbOptions options_of(const std::string& folder) {
@@ -54,17 +71,21 @@ void rethrow(std::exception_ptr error) {
   if (error) std::rethrow_exception(error);
 }
 
-/// Commits of one to twenty operations, every value written once only.
+/// Commits of one to twenty operations, every value written once only. A ledger says what each commit was.
 class Load {
  public:
   explicit Load(RocksdbDatabase& database) : database_(&database) {}
-  void begin() {
+  void begin(const std::string& ledger) {
+    ledger_ = ledger.empty() ? std::ofstream() : std::ofstream(ledger);
     thread_ = std::jthread([this](const std::stop_token& stop) {
       while (!stop.stop_requested())
         commit();
     });
   }
-  void rest() { thread_ = {}; }
+  void rest() {
+    thread_ = {};
+    ledger_.flush();
+  }
   std::uint64_t commits() const { return commits_; }
 
  private:
@@ -88,81 +109,220 @@ class Load {
         operations.push_back(Operation::put(one, other));
       }
     }
-    must(database_->commit(operations));
+    const auto lsn = must(database_->commit(operations));
     ++commits_;
+    if (!ledger_.is_open()) return;
+    ledger_ << lsn.value;
+    for (const auto& operation : operations) {
+      const auto kind = operation.kind == OperationKind::put ? "put" : operation.end ? "range" : "erase";
+      ledger_ << "\t" << kind << "\t" << operation.key << "\t" << (operation.end ? *operation.end : operation.value);
+    }
+    ledger_ << "\n";
   }
   std::string key() { return "key" + std::to_string(random_() % keys); }
   RocksdbDatabase* database_;
   std::mt19937_64 random_{std::random_device{}()};
   std::uint64_t start_ = random_() % 1'000'000'000, written_ = 0;
   std::atomic<std::uint64_t> commits_ = 0;
+  std::ofstream ledger_;
   std::jthread thread_;
 };
 
-int serve(const std::string& folder, const std::string& certificates, std::uint16_t port) {
-  boost::asio::io_context context(1);
-  boost::asio::thread_pool engine_threads(2);
-  const auto database = must(RocksdbDatabase::open_root(options_of(folder)));
-  auto endpoint = must(quic::Endpoint::open());
-  quic::ServerConfig config;
-  config.tls = files(certificates, "prod-us");
-  config.transport.idle_timeout = std::chrono::seconds(2);
-  DatabaseSourceOptions options;
-  options.name = "prod-us/orders";
-  options.snapshots_per_minute_max = 1000;
-  DatabaseSource source(*database, database.get(), engine_threads.get_executor(), options);
-  SourcePolicy policy;
-  policy.cluster_id = ClusterId("prod-us");
-  policy.authorize = [](std::span<const std::string>, const DatabaseId&) { return true; };
-  policy.database_exists = [](const DatabaseId& name) { return name.str() == "orders"; };
-  MirrorAcceptor acceptor(must(endpoint.listen({boost::asio::ip::make_address("127.0.0.1"), port}, config)), policy,
-                          AcceptorLimits{}, [&](AcceptedMirror& mirror) { return source.serve(mirror); });
-  boost::asio::co_spawn(context, [&]() -> awaitable<void> { static_cast<void>(co_await acceptor.run()); }, rethrow);
-  std::jthread network([&] { context.run(); });
-  Load load(*database);
-  std::cout << "ready" << std::endl;
-  for (std::string order; std::getline(std::cin, order) && order != "end";) {
-    if (order == "write") load.begin();
-    if (order == "rest") load.rest();
-    std::cout << "Serving " << database->source_state().head.value << " 0 " << load.commits() << std::endl;
+/// The process's database, offered to mirrors, following a source, or both.
+class Host {
+ public:
+  Host(const std::string& folder, bool root, bool faulty = false) {
+    auto options = options_of(folder);
+    if (faulty) {
+      disk_ = test::FaultyDisk::below(std::filesystem::path(folder).parent_path());
+      options.env = disk_->env();
+    }
+    database_ = must(root ? RocksdbDatabase::open_root(options) : RocksdbDatabase::open_mirror(options));
+    load_ = std::make_unique<Load>(*database_);
   }
-  load.rest();
-  acceptor.stop();
-  return 0;
+
+  void offer(const std::string& cluster, const std::string& certificates, std::uint16_t port) {
+    quic::ServerConfig config;
+    config.tls = files(certificates, cluster);
+    config.transport.idle_timeout = std::chrono::seconds(2);
+    DatabaseSourceOptions options;
+    options.name = cluster + "/orders";
+    options.snapshots_per_minute_max = 1000;
+    options.upstream_chain = [this] { return mirror_ ? mirror_->facts().chain : std::vector<std::string>(); };
+    options.upstream_lag = [this]() -> std::optional<std::chrono::microseconds> {
+      return mirror_ ? mirror_->lag() : std::chrono::microseconds(0);
+    };
+    if (cluster == "prod-us") options.upstream_chain = {}, options.upstream_lag = {};
+    source_ = std::make_unique<DatabaseSource>(*database_, database_.get(), engine_threads_.get_executor(), options);
+    SourcePolicy policy;
+    policy.cluster_id = ClusterId(cluster);
+    policy.authorize = [](std::span<const std::string>, const DatabaseId&) { return true; };
+    policy.database_exists = [](const DatabaseId& name) { return name.str() == "orders"; };
+    auto listener = must(endpoint_.listen({boost::asio::ip::make_address("127.0.0.1"), port}, config));
+    acceptor_ = std::make_unique<MirrorAcceptor>(std::move(listener), policy, AcceptorLimits{},
+                                                 [this](AcceptedMirror& mirror) { return source_->serve(mirror); });
+    boost::asio::co_spawn(
+        context_, [this]() -> awaitable<void> { static_cast<void>(co_await acceptor_->run()); }, rethrow);
+  }
+
+  void follow(const std::string& source, const std::string& own, const std::string& certificates,
+              const std::string& port) {
+    quic::ClientConfig config;
+    config.tls = files(certificates, own);
+    config.transport.idle_timeout = std::chrono::seconds(2);
+    auto link = std::make_unique<CrossClusterLink>(ClusterId(source), DatabaseId("orders"), "127.0.0.1:" + port,
+                                                   endpoint_, config);
+    MirrorOptions options;
+    options.name = own + "/orders";
+    options.before_history_change = [this] {
+      if (source_) source_->end_sessions();
+    };
+    mirror_ =
+        std::make_unique<Mirror>(std::move(link), *database_, database_.get(), engine_threads_.get_executor(), options);
+    boost::asio::co_spawn(context_, [this]() -> awaitable<void> { must(co_await mirror_->run()); }, rethrow);
+  }
+
+  int run();
+
+ private:
+  std::string answer(std::istringstream& words);
+  std::string facts();
+  std::string get(const std::string& key);
+  std::string put(const std::string& key, std::size_t bytes);
+  std::string fill(int count, std::size_t bytes);
+  std::string operations(int count);
+  std::string promote();
+  std::string verify();
+  template <class Work>
+  auto wait_for(Work work);
+
+  std::shared_ptr<test::FaultyDisk> disk_;
+  boost::asio::io_context context_{1};
+  boost::asio::thread_pool engine_threads_{2};
+  quic::Endpoint endpoint_ = must(quic::Endpoint::open());
+  std::unique_ptr<RocksdbDatabase> database_;
+  std::unique_ptr<Load> load_;
+  std::unique_ptr<DatabaseSource> source_;
+  std::unique_ptr<MirrorAcceptor> acceptor_;
+  std::unique_ptr<Mirror> mirror_;
+};
+
+std::string Host::facts() {
+  const auto state = database_->source_state();
+  auto text = fmt::format("head={} oldest={} incarnations={} commits={} ", state.head.value, state.oldest.value,
+                          state.history.records().size(), load_->commits());
+  if (!mirror_) return text + "status=Serving applied=0 bootstraps=0";
+  const auto status = mirror_->status();
+  const auto facts = mirror_->facts();
+  const auto engine = database_->mirror_state();
+  return text + fmt::format("status={} applied={} bootstraps={} stored={} held={} error={} reason={}",
+                            to_string(status.kind), facts.position ? facts.position->applied_lsn.value : 0,
+                            facts.bootstraps, engine.partial ? engine.partial->bytes() : 0, facts.held_bytes,
+                            facts.last_error ? to_string(facts.last_error->kind()) : "", status.reason);
 }
 
-int follow(const std::string& folder, const std::string& certificates, const std::string& port) {
-  boost::asio::io_context context(1);
-  boost::asio::thread_pool engine_threads(1);
-  const auto database = must(RocksdbDatabase::open_mirror(options_of(folder)));
-  quic::ClientConfig config;
-  config.tls = files(certificates, "eu-1");
-  config.transport.idle_timeout = std::chrono::seconds(2);
-  auto link = std::make_unique<CrossClusterLink>(ClusterId("prod-us"), DatabaseId("orders"), "127.0.0.1:" + port,
-                                                 must(quic::Endpoint::open()), config);
-  MirrorOptions options;
-  options.name = "eu-1/orders";
-  Mirror mirror(std::move(link), *database, database.get(), engine_threads.get_executor(), options);
-  boost::asio::co_spawn(context, [&]() -> awaitable<void> { must(co_await mirror.run()); }, rethrow);
-  std::jthread network([&] { context.run(); });
-  std::cout << "ready" << std::endl;
-  for (std::string order; std::getline(std::cin, order) && order != "end";) {
-    if (order == "promote") {
-      std::promise<void> done;
-      boost::asio::co_spawn(
-          context,
-          [&]() -> awaitable<void> {
-            static_cast<void>(must(co_await mirror.promote()));
-            done.set_value();
-          },
-          rethrow);
-      done.get_future().wait();
-    }
-    const auto facts = mirror.facts();
-    std::cout << to_string(mirror.status().kind) << " " << (facts.position ? facts.position->applied_lsn.value : 0)
-              << " " << facts.bootstraps << " 0 " << mirror.status().reason << std::endl;
+std::string Host::get(const std::string& key) {
+  const auto value = must(database_->get(key));
+  return fmt::format("found={} bytes={} crc32c={}", value.has_value() ? 1 : 0, value ? value->size() : 0,
+                     value ? crc32c(std::as_bytes(std::span(*value))) : 0);
+}
+
+std::string Host::put(const std::string& key, std::size_t bytes) {
+  std::mt19937_64 random(std::hash<std::string>{}(key) + bytes);
+  std::string value(bytes, '\0');
+  std::ranges::generate(value, [&] { return static_cast<char>('a' + random() % 26); });
+  const std::array operations{Operation::put(key, value)};
+  const auto committed = database_->commit(operations);
+  return fmt::format("lsn={} {}", committed ? committed->value : 0, told(committed));
+}
+
+std::string Host::fill(int count, std::size_t bytes) {
+  std::mt19937_64 random(std::random_device{}());
+  std::string value(bytes, '\0');
+  Lsn last;
+  for (int i = 0; i < count; ++i) {
+    std::ranges::generate(value, [&] { return static_cast<char>('a' + random() % 26); });
+    const auto key = fmt::format("fill{:07}", i);
+    const std::array operations{Operation::put(key, value)};
+    last = must(database_->commit(operations));
   }
-  mirror.stop();
+  return fmt::format("lsn={}", last.value);
+}
+
+std::string Host::operations(int count) {
+  std::vector<std::string> names;
+  for (int i = 0; i < count; ++i)
+    names.push_back(fmt::format("many{:07}", i));
+  std::vector<Operation> all;
+  for (const auto& name : names)
+    all.push_back(Operation::put(name, name));
+  return fmt::format("lsn={}", must(database_->commit(all)).value);
+}
+
+template <class Work>
+auto Host::wait_for(Work work) {
+  using Answer = decltype(std::declval<awaitable<std::string>>(), std::string());
+  std::promise<Answer> done;
+  auto working = [](Work doing, std::promise<Answer>& promise) -> awaitable<void> {
+    auto text = co_await doing();
+    promise.set_value(std::move(text));
+  };
+  boost::asio::co_spawn(context_, working(std::move(work), done), rethrow);
+  return done.get_future().get();
+}
+
+std::string Host::promote() {
+  return wait_for([this]() -> awaitable<std::string> {
+    auto promoted = co_await mirror_->promote();
+    co_return fmt::format("lsn={} {}", promoted ? promoted->position.applied_lsn.value : 0, told(promoted));
+  });
+}
+
+std::string Host::verify() {
+  return wait_for([this]() -> awaitable<std::string> {
+    auto verified = co_await mirror_->verify();
+    co_return fmt::format("outcome={} {}", verified ? to_string(verified->outcome) : "", told(verified));
+  });
+}
+
+std::string Host::answer(std::istringstream& words) {
+  std::string order, name;
+  std::size_t first = 0, second = 0;
+  words >> order;
+  if (order == "facts") return facts();
+  if (order == "get") return words >> name, get(name);
+  if (order == "put") return words >> name >> first, put(name, first);
+  if (order == "fill") return words >> first >> second, fill(static_cast<int>(first), second);
+  if (order == "operations") return words >> first, operations(static_cast<int>(first));
+  if (order == "write") return words >> name, load_->begin(name), facts();
+  if (order == "rest") return load_->rest(), facts();
+  if (order == "purge") return told(database_->purge_log());
+  if (order == "full") return disk_->set_full(true), "error=";
+  if (order == "space") return disk_->set_full(false), fmt::format("refused={}", disk_->refused_for_space());
+  if (order == "erase") {
+    words >> name;
+    const std::array operations{Operation::erase(name)};
+    return told(database_->commit(operations));
+  }
+  if (order == "promote") return promote();
+  if (order == "verify") return verify();
+  if (order == "pause") return told(mirror_->pause());
+  if (order == "resume") return told(mirror_->resume());
+  if (order == "resync") return told(mirror_->resync());
+  if (order == "bandwidth") return words >> first, told(mirror_->set_bandwidth(first));
+  return "error=unknown order";
+}
+
+int Host::run() {
+  std::jthread network([this] { context_.run(); });
+  std::cout << "ready" << std::endl;
+  for (std::string line; std::getline(std::cin, line) && line != "end";) {
+    std::istringstream words(line);
+    std::cout << answer(words) << std::endl;
+  }
+  load_->rest();
+  if (mirror_) mirror_->stop();
+  if (acceptor_) acceptor_->stop();
   return 0;
 }
 
@@ -194,10 +354,28 @@ int dump(const std::string& folder) {
 
 int main(int argc, char** argv) {
   const std::vector<std::string> words(argv + 1, argv + argc);
-  if (words.size() == 2 && words[0] == "dump") return dump(words[1]);
-  if (words.size() == 4 && words[0] == "source")
-    return serve(words[1], words[2], static_cast<std::uint16_t>(std::stoi(words[3])));
-  if (words.size() == 4 && words[0] == "mirror") return follow(words[1], words[2], words[3]);
+  const auto is = [&](const char* word, std::size_t count) { return words.size() == count && words[0] == word; };
+  if (is("dump", 2)) return dump(words[1]);
+  if (is("restamp", 2)) {
+    must(must(RocksdbDatabase::open_root(options_of(words[1])))->restamp());
+    return 0;
+  }
+  if (is("source", 4)) {
+    Host host(words[1], true);
+    host.offer("prod-us", words[2], static_cast<std::uint16_t>(std::stoi(words[3])));
+    return host.run();
+  }
+  if (is("mirror", 4) || is("mirror", 5) || is("middle", 5)) {
+    Host host(words[1], false, words.back() == "faulty");
+    if (is("middle", 5)) host.offer("eu-1", words[2], static_cast<std::uint16_t>(std::stoi(words[4])));
+    host.follow("prod-us", "eu-1", words[2], words[3]);
+    return host.run();
+  }
+  if (is("last", 4)) {
+    Host host(words[1], false);
+    host.follow("eu-1", "asia-1", words[2], words[3]);
+    return host.run();
+  }
   std::cerr << "usage: see the head of this program's source\n";
   return 2;
 }
