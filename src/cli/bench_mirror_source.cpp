@@ -1,4 +1,4 @@
-// The source of `crosslink bench mirror`: one database in memory that commits what it is told to.
+// The source of `crosslink bench mirror`: one database that commits what it is told to.
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -11,9 +11,11 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <random>
 #include <thread>
+#include <type_traits>
 
 #include "cli/bench_mirror_protocol.hpp"
 #include "cli/bench_options.hpp"
@@ -21,6 +23,7 @@
 #include "cli/report.hpp"
 #include "crosslink/database_source.hpp"
 #include "crosslink/memory_engine.hpp"
+#include "crosslink/rocksdb_engine.hpp"
 #include "link/engine_call.hpp"
 
 namespace crosslink::cli {
@@ -44,28 +47,81 @@ std::uint64_t own_resident_bytes() {
 
 namespace {
 
-constexpr std::size_t keys = 10'000;
-constexpr std::size_t entry_bytes = 128;
+/// The engine that is measured.
+class BenchDatabase {
+ public:
+  virtual ~BenchDatabase() = default;
+  virtual SourceEngine& source() = 0;
+  virtual VerifiableEngine& verifiable() = 0;
+  virtual Result<Lsn> commit(std::span<const Operation> operations, std::uint64_t time_us) = 0;
+  virtual Result<void> purge() = 0;
+};
 
-/// Writes entries of exactly `entry_bytes`, values that do not compress, at a given rate.
+template <class Engine>
+class BenchDatabaseOf final : public BenchDatabase {
+ public:
+  explicit BenchDatabaseOf(std::unique_ptr<Engine> engine) : engine_(std::move(engine)) {}
+  SourceEngine& source() override { return *engine_; }
+  VerifiableEngine& verifiable() override { return *engine_; }
+  Result<Lsn> commit(std::span<const Operation> operations, std::uint64_t time_us) override {
+    return engine_->commit(operations, time_us);
+  }
+  Result<void> purge() override {
+    if constexpr (std::is_void_v<decltype(engine_->purge_log())>) {
+      engine_->purge_log();
+      return {};
+    } else {
+      return engine_->purge_log();
+    }
+  }
+
+ private:
+  std::unique_ptr<Engine> engine_;
+};
+
+Result<std::unique_ptr<BenchDatabase>> open_database(const BenchOptions& options) {
+  constexpr std::uint64_t log_kept = 4ull * 1024 * 1024 * 1024;
+  if (options.engine == "memory") {
+    MemoryOptions chosen;
+    chosen.log_window_bytes = chosen.log_budget_bytes = log_kept;
+    return std::unique_ptr<BenchDatabase>(new BenchDatabaseOf(MemoryDatabase::create(chosen)));
+  }
+  if (options.dir.empty()) return MirrorError::configuration("a source with --engine rocksdb needs --dir");
+  RocksdbOptions chosen;
+  chosen.folder = std::filesystem::path(options.dir) / "source";
+  chosen.compression = RocksdbCompression::none;
+  chosen.log_window.bytes = chosen.log_window.budget_bytes = log_kept;
+  auto opened = RocksdbDatabase::open_root(chosen);
+  if (!opened) return opened.error();
+  return std::unique_ptr<BenchDatabase>(new BenchDatabaseOf(*std::move(opened)));
+}
+
+/// Commits what it is told to, values that do not compress, at a given rate.
 class Writer {
  public:
-  explicit Writer(MemoryDatabase& database) : database_(&database) {
-    const std::array<Operation, 1> empty{Operation::put(key_of(0), "")};
-    value_.resize(entry_bytes - encoded_entry_bytes(Lsn{1}, empty));
-  }
+  explicit Writer(BenchDatabase& database) : database_(&database) {}
   /// Blocks until all are committed. Errors: the engine's.
   Result<BenchAnswer> write(const BenchOrder& order) {
+    const std::array<Operation, 1> empty{Operation::put(key_of(0), "")};
+    const auto overhead = encoded_entry_bytes(Lsn{1}, empty);
+    const auto value_bytes = static_cast<std::size_t>(order.operation_bytes) - overhead;
+    keys_.resize(static_cast<std::size_t>(order.operations));
+    values_.assign(static_cast<std::size_t>(order.operations), std::string(value_bytes, '\0'));
     const auto begin = std::chrono::steady_clock::now();
     BenchAnswer answer;
-    answer.last_lsn = database_->source_state().head.value;
+    answer.last_lsn = database_->source().source_state().head.value;
     for (std::uint64_t i = 0; i < order.entries; ++i) {
       if (order.per_second > 0)
         std::this_thread::sleep_until(begin + std::chrono::nanoseconds(1'000'000'000 / order.per_second) * i);
-      const auto now = std::chrono::steady_clock::now().time_since_epoch();
-      const auto committed = commit(std::chrono::duration_cast<std::chrono::microseconds>(now).count());
+      const auto committed = commit(order, i);
       if (!committed) return committed.error();
       answer.last_lsn = committed->value;
+    }
+    const auto took = std::chrono::steady_clock::now() - begin;
+    answer.took_us = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(took).count());
+    if (order.purge != 0) {
+      if (auto purged = database_->purge(); !purged) return purged.error();
+      answer.last_lsn = database_->source().source_state().head.value;
     }
     answer.cpu_us = own_cpu_us();
     answer.resident_bytes = own_resident_bytes();
@@ -74,19 +130,26 @@ class Writer {
 
  private:
   static std::string key_of(std::uint64_t number) { return fmt::format("{:012}", number); }
-  Result<Lsn> commit(std::int64_t now_us) {
-    for (std::size_t at = 0; at < value_.size(); at += 8) {
-      const auto word = random_();
-      std::memcpy(value_.data() + at, &word, std::min<std::size_t>(8, value_.size() - at));
+  Result<Lsn> commit(const BenchOrder& order, std::uint64_t number) {
+    operations_.clear();
+    for (std::size_t i = 0; i < keys_.size(); ++i) {
+      auto& value = values_[i];
+      for (std::size_t at = 0; at < value.size(); at += 8) {
+        const auto word = random_();
+        std::memcpy(value.data() + at, &word, std::min<std::size_t>(8, value.size() - at));
+      }
+      keys_[i] = key_of(order.in_order != 0 ? number * keys_.size() + i : random_() % order.keys);
+      operations_.push_back(Operation::put(keys_[i], value));
     }
-    const auto key = key_of(random_() % keys);
-    const std::array<Operation, 1> operations{Operation::put(key, value_)};
     // The steady clock: a mirror on the same machine reads from it how long the entry took.
-    return database_->commit(operations, static_cast<std::uint64_t>(now_us));
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    const auto now_us = std::chrono::duration_cast<std::chrono::microseconds>(now).count();
+    return database_->commit(operations_, static_cast<std::uint64_t>(now_us));
   }
-  MemoryDatabase* database_;
+  BenchDatabase* database_;
   std::mt19937_64 random_{1};
-  std::string value_;
+  std::vector<std::string> keys_, values_;
+  std::vector<Operation> operations_;
 };
 
 awaitable<void> answer_order(IncomingStream incoming, Writer& writer, boost::asio::any_io_executor writing) {
@@ -95,14 +158,20 @@ awaitable<void> answer_order(IncomingStream incoming, Writer& writer, boost::asi
     (void)co_await AcceptedMirror::refuse_kind(std::move(incoming));
     co_return;
   }
-  const BenchOrder order{take_number(std::span(payload).subspan<0, 8>()),
-                         take_number(std::span(payload).subspan<8, 8>())};
+  std::array<std::uint64_t, BenchOrder::count> numbers{};
+  for (std::size_t i = 0; i < numbers.size(); ++i)
+    numbers[i] = take_number(std::span(payload).subspan(i * bench_number_bytes).first<bench_number_bytes>());
+  const auto order = BenchOrder::of(numbers);
+  if (!order.is_sane()) {
+    (void)co_await AcceptedMirror::refuse_kind(std::move(incoming));
+    co_return;
+  }
   auto work = [&writer, order] { return writer.write(order); };
   auto calling = link::call_engine(std::move(writing), std::move(work));
   const auto answer = co_await std::move(calling);
   if (!answer) co_return;  // the mirror sees its stream reset
   std::vector<std::byte> bytes;
-  for (const auto number : {answer->last_lsn, answer->cpu_us, answer->resident_bytes})
+  for (const auto number : {answer->last_lsn, answer->cpu_us, answer->resident_bytes, answer->took_us})
     put_number(bytes, number);
   quic::SendBuffer frame(encode_frame(frame_kind::bench, bytes));
   const auto written = co_await incoming.stream.send.write(std::move(frame));
@@ -128,15 +197,11 @@ struct Source {
     chosen.snapshots_per_minute_max = 1'000'000;
     return chosen;
   }
-  static MemoryOptions options() {
-    MemoryOptions chosen;
-    chosen.log_window_bytes = chosen.log_budget_bytes = 4ull * 1024 * 1024 * 1024;
-    return chosen;
-  }
+  explicit Source(std::unique_ptr<BenchDatabase> opened) : engine(std::move(opened)) {}
   boost::asio::thread_pool engine_threads{1}, writing{1};
-  std::unique_ptr<MemoryDatabase> engine = MemoryDatabase::create(options());
+  std::unique_ptr<BenchDatabase> engine;
   Writer writer{*engine};
-  DatabaseSource database{*engine, engine.get(), engine_threads.get_executor(), offer()};
+  DatabaseSource database{engine->source(), &engine->verifiable(), engine_threads.get_executor(), offer()};
 
   Task<void> serve(AcceptedMirror& mirror) {
     if (mirror.hello.source_database_id.str() == bench_control_database)
@@ -185,7 +250,9 @@ int run_bench_mirror_source(const Globals& globals, const BenchOptions& options)
   boost::asio::io_context context(1);
   auto endpoint = quic::Endpoint::open();
   if (!endpoint) return report_error(globals, endpoint.error());
-  Source source;
+  auto opened = open_database(options);
+  if (!opened) return report_error(globals, opened.error());
+  Source source(*std::move(opened));
   return run_to_end(context, serve(globals, options, *endpoint, source));
 }
 

@@ -25,6 +25,9 @@ struct BenchOptions {
   std::uint64_t entries = 2'000'000;
   std::uint64_t mirrors = 1;
   bool zstd = false;
+  std::string dir;  ///< where databases on disk are made
+  std::uint64_t bootstrap_bytes = 2'000'000'000;
+  std::uint64_t runs = 3;
   quic::CongestionControl congestion = quic::CongestionControl::bbr;
   std::string listen, connect;
   std::string cluster_id = "bench-source";
@@ -51,6 +54,8 @@ class BenchSource {
 
   const std::string& address() const { return address_; }
   const TlsOptions& tls() const { return tls_; }
+  /// Of this run alone, removed with it: what is in `source` below it is the own source's.
+  const std::filesystem::path& folder() const { return folder_; }
   /// Stops the own source and returns its peak memory; 0 when there is none of our own.
   std::uint64_t stop();
   /// Runs `work` to its end. SIGINT and SIGTERM end this process as they would, but after its source and its files.
@@ -58,6 +63,7 @@ class BenchSource {
 
  private:
   explicit BenchSource(boost::asio::io_context& context);
+  Result<void> make_folder(const BenchOptions& options);
   Result<void> make_certificates(const std::string& cluster_id);
   void remove_files();
   Result<void> launch(const BenchOptions& options, const std::string& verb);

@@ -79,8 +79,11 @@ Result<BenchSource> BenchSource::start(boost::asio::io_context& context, const B
   if (!options.connect.empty()) {
     source.address_ = options.connect;
     source.tls_ = options.tls;
+    if (options.engine == "memory") return source;
+    if (auto made = source.make_folder(options); !made) return made.error();
     return source;
   }
+  if (auto made = source.make_folder(options); !made) return made.error();
   if (auto made = source.make_certificates(options.cluster_id); !made) return made.error();
   const auto file = [&](const std::string& name) { return (source.folder_ / name).string(); };
   source.tls_ = {file("ca.pem"), file("bench-mirror.pem"), file("bench-mirror.key")};
@@ -88,16 +91,21 @@ Result<BenchSource> BenchSource::start(boost::asio::io_context& context, const B
   return source;
 }
 
-Result<void> BenchSource::make_certificates(const std::string& cluster_id) {
+Result<void> BenchSource::make_folder(const BenchOptions& options) {
   std::error_code none;
-  const auto temporary = std::filesystem::temp_directory_path(none);
-  std::string name = (temporary / "crosslink-bench-XXXXXX").string();
+  const auto above =
+      options.dir.empty() ? std::filesystem::temp_directory_path(none) : std::filesystem::path(options.dir);
+  std::string name = (above / "crosslink-bench-XXXXXX").string();
   if (none || ::mkdtemp(name.data()) == nullptr) {
     return MirrorError::configuration(
-        fmt::format("cannot make a folder for the certificates in '{}': set TMPDIR to a folder that can be written to",
-                    escape(none ? std::string(secure_tmpdir()) : temporary.string())));
+        fmt::format("cannot make a folder of its own in '{}': set TMPDIR to a folder that can be written to",
+                    escape(none ? std::string(secure_tmpdir()) : above.string())));
   }
   folder_ = name;
+  return {};
+}
+
+Result<void> BenchSource::make_certificates(const std::string& cluster_id) {
   if (auto made = tls::make_authority(folder_, false); !made) return made;
   if (auto made = tls::issue(folder_, cluster_id, {}, false); !made) return made;
   return tls::issue(folder_, "bench-mirror", {}, false);
@@ -108,12 +116,25 @@ Result<void> BenchSource::launch(const BenchOptions& options, const std::string&
   std::array<int, 2> pipe{};
   if (::pipe2(pipe.data(), O_CLOEXEC) != 0)
     return MirrorError::configuration("cannot make a pipe to the source's process");
-  process_ =
-      spawn({"crosslink", "bench", verb, "--listen", "127.0.0.1:0", "--cluster-id", options.cluster_id, "--ca",
-             file("ca.pem"), "--cert", file(options.cluster_id + ".pem"), "--key", file(options.cluster_id + ".key"),
-             "--congestion", options.congestion == quic::CongestionControl::bbr ? "bbr" : "cubic", "--rate",
-             std::to_string(options.rate_mbit_per_s)},
-            pipe[1]);
+  std::vector<std::string> arguments{"crosslink",
+                                     "bench",
+                                     verb,
+                                     "--listen",
+                                     "127.0.0.1:0",
+                                     "--cluster-id",
+                                     options.cluster_id,
+                                     "--ca",
+                                     file("ca.pem"),
+                                     "--cert",
+                                     file(options.cluster_id + ".pem"),
+                                     "--key",
+                                     file(options.cluster_id + ".key"),
+                                     "--congestion",
+                                     options.congestion == quic::CongestionControl::bbr ? "bbr" : "cubic",
+                                     "--rate",
+                                     std::to_string(options.rate_mbit_per_s)};
+  if (verb == "mirror") arguments.insert(arguments.end(), {"--engine", options.engine, "--dir", folder_.string()});
+  process_ = spawn(arguments, pipe[1]);
   ::close(pipe[1]);
   const auto line = process_ > 0 ? read_line(pipe[0]) : std::string();
   ::close(pipe[0]);
