@@ -267,7 +267,10 @@ void SourceSession::on_proof(Question question, Result<PositionProof> proof, Ins
 }
 
 void SourceSession::on_head(Lsn, Instant now) {
-  if (log_) log_->at_head = false;
+  if (log_) {
+    log_->at_head = false;
+    log_->told = true;
+  }
   pump(now);
 }
 
@@ -299,6 +302,9 @@ void SourceSession::on_log(Question question, Result<LogPiece> piece, Instant no
   LogBatch batch{slice.prev_lsn, slice.last_lsn, slice.count, slice.entries->size(), piece->codec, piece->crc32c, {}};
   if (slice.origin_lsn != slice.last_lsn) batch.origin_lsn = slice.origin_lsn;
   log_->sent_lsn = slice.last_lsn;
+  // What was there when it was asked for is on its way. Of what came since the session is told, and not more often than
+  // is worth a batch of its own.
+  log_->at_head = !log_->told && slice.last_lsn >= log_->head_at_ask;
   send_bulk(*log_, batch, data, 0, data->size(), std::max<std::uint64_t>(slice.entries->size(), data->size()), now);
   pump(now);
 }
@@ -507,6 +513,8 @@ void SourceSession::pump_log(Instant now) {
   if (log_->fragmented) return send_fragment(now);
   if (log_->at_head) return;
   log_->asked = ++last_question_;
+  log_->told = false;
+  log_->head_at_ask = read_now_().state.head;
   actions_.push_back(source_action::ReadLog{last_question_, log_->sent_lsn, bulk_bytes(), log_->zstd});
 }
 

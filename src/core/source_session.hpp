@@ -166,7 +166,9 @@ class SourceSession {
     Position request;
     bool zstd = false;
     bool begun = false, at_head = false, unpinned = false;
+    bool told = false;  ///< of a newer head, since the log was asked for
     Lsn from, sent_lsn, acked_applied;
+    Lsn head_at_ask;
     std::optional<LogPiece> fragmented;  ///< an entry under way in fragments
     std::size_t fragment_at = 0;
   };
