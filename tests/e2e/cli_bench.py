@@ -37,6 +37,23 @@ class Bench(CommandLineTest):
             self.assertEqual(json.loads(result.stdout)["bytes"], 1_000_000)
             self.assertEqual(os.listdir(folder), [])
 
+    def test_a_mirror_on_disk_is_measured_and_leaves_nothing(self):
+        with tempfile.TemporaryDirectory(prefix="crosslink-test-") as folder:
+            result = run("bench", "mirror", "--engine", "rocksdb", "--bootstrap-bytes", 20_000_000, "--entries", 2000,
+                         "--runs", 1, "--dir", folder, "-o", "json")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            figures = json.loads(result.stdout)
+            for name in ("bootstrap_seconds", "cp_sync_seconds", "bootstrap_ratio", "catch_up_per_s", "lag_p50_us",
+                         "lag_p99_us", "write_ratio", "source_cpu_ratio", "drain_seconds"):
+                self.assertGreater(figures[name], 0, name)
+            self.assertLessEqual(figures["lag_p50_us"], figures["lag_p99_us"])
+            self.assertEqual(os.listdir(folder), [])
+
+    def test_a_source_on_disk_says_that_it_needs_a_folder(self):
+        result = run("bench", "mirror", "--engine", "rocksdb", "--listen", "127.0.0.1:0", "--cluster-id", "prod-us",
+                     *self.files("prod-us"))
+        self.assert_sentence(result, 2, "--dir")
+
     def ended_by(self, number):
         """Ends a bench in the middle; what is left of its folder and its source."""
         with tempfile.TemporaryDirectory(prefix="crosslink-test-") as folder:
