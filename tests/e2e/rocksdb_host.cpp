@@ -5,14 +5,16 @@
 //   rocksdb_host mirror FOLDER CERTS PORT [faulty]     a mirror of prod-us, at eu-1; faulty: full and space work
 //   rocksdb_host middle FOLDER CERTS PORT OWN_PORT     the same, offered to others as eu-1
 //   rocksdb_host last FOLDER CERTS PORT                a mirror of eu-1, at asia-1
-//   rocksdb_host restamp FOLDER                        as after a restore, and ends
-//   rocksdb_host dump FOLDER                           every key and value, by RocksDB alone
+//   rocksdb_host own FOLDER CERTS PORT                 a RocksDB that this program owns, as prod-us; orders: facts;
+//   write COUNT rocksdb_host restamp FOLDER                        as after a restore, and ends rocksdb_host dump
+//   FOLDER                           every key and value, by RocksDB alone
 //
 // Orders: facts; end; get KEY; put KEY BYTES; fill COUNT BYTES; operations COUNT; erase KEY; write [LEDGER]; rest;
 // purge; full; space; and of a mirror: promote; pause; resume; resync; bandwidth BYTES_PER_S; verify.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <rocksdb/db.h>
+#include <rocksdb/write_batch.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -32,6 +34,7 @@
 #include "crosslink/database_source.hpp"
 #include "crosslink/mirror.hpp"
 #include "crosslink/rocksdb_engine.hpp"
+#include "crosslink/rocksdb_source.hpp"
 #include "crosslink/source.hpp"
 #include "support/faulty_disk.hpp"
 
@@ -69,6 +72,24 @@ quic::TlsFiles files(const std::string& folder, const std::string& name) {
 
 void rethrow(std::exception_ptr error) {
   if (error) std::rethrow_exception(error);
+}
+
+std::unique_ptr<MirrorAcceptor> accept(boost::asio::io_context& context, quic::Endpoint& endpoint,
+                                       DatabaseSource& source, const std::string& cluster,
+                                       const std::string& certificates, std::uint16_t port) {
+  quic::ServerConfig config;
+  config.tls = files(certificates, cluster);
+  config.transport.idle_timeout = std::chrono::seconds(2);
+  SourcePolicy policy;
+  policy.cluster_id = ClusterId(cluster);
+  policy.authorize = [](std::span<const std::string>, const DatabaseId&) { return true; };
+  policy.database_exists = [](const DatabaseId& name) { return name.str() == "orders"; };
+  auto listener = must(endpoint.listen({boost::asio::ip::make_address("127.0.0.1"), port}, config));
+  auto acceptor = std::make_unique<MirrorAcceptor>(std::move(listener), policy, AcceptorLimits{},
+                                                   [&source](AcceptedMirror& mirror) { return source.serve(mirror); });
+  auto running = [](MirrorAcceptor& accepting) -> awaitable<void> { static_cast<void>(co_await accepting.run()); };
+  boost::asio::co_spawn(context, running(*acceptor), rethrow);
+  return acceptor;
 }
 
 /// Commits of one to twenty operations, every value written once only. A ledger says what each commit was.
@@ -142,27 +163,15 @@ class Host {
   }
 
   void offer(const std::string& cluster, const std::string& certificates, std::uint16_t port) {
-    quic::ServerConfig config;
-    config.tls = files(certificates, cluster);
-    config.transport.idle_timeout = std::chrono::seconds(2);
     DatabaseSourceOptions options;
     options.name = cluster + "/orders";
     options.snapshots_per_minute_max = 1000;
-    options.upstream_chain = [this] { return mirror_ ? mirror_->facts().chain : std::vector<std::string>(); };
-    options.upstream_lag = [this]() -> std::optional<std::chrono::microseconds> {
-      return mirror_ ? mirror_->lag() : std::chrono::microseconds(0);
-    };
-    if (cluster == "prod-us") options.upstream_chain = {}, options.upstream_lag = {};
+    if (cluster != "prod-us") {
+      options.upstream_chain = [this] { return mirror_ ? mirror_->facts().chain : std::vector<std::string>(); };
+      options.upstream_lag = [this] { return mirror_ ? mirror_->lag() : std::nullopt; };
+    }
     source_ = std::make_unique<DatabaseSource>(*database_, database_.get(), engine_threads_.get_executor(), options);
-    SourcePolicy policy;
-    policy.cluster_id = ClusterId(cluster);
-    policy.authorize = [](std::span<const std::string>, const DatabaseId&) { return true; };
-    policy.database_exists = [](const DatabaseId& name) { return name.str() == "orders"; };
-    auto listener = must(endpoint_.listen({boost::asio::ip::make_address("127.0.0.1"), port}, config));
-    acceptor_ = std::make_unique<MirrorAcceptor>(std::move(listener), policy, AcceptorLimits{},
-                                                 [this](AcceptedMirror& mirror) { return source_->serve(mirror); });
-    boost::asio::co_spawn(
-        context_, [this]() -> awaitable<void> { static_cast<void>(co_await acceptor_->run()); }, rethrow);
+    acceptor_ = accept(context_, endpoint_, *source_, cluster, certificates, port);
   }
 
   void follow(const std::string& source, const std::string& own, const std::string& certificates,
@@ -326,8 +335,63 @@ int Host::run() {
   return 0;
 }
 
+/// Eight threads write to one RocksDB at once, as its owner's would.
+void write_by_eight(rocksdb::DB& database, int count) {
+  std::vector<std::jthread> writers;
+  for (int writer = 0; writer < 8; ++writer) {
+    writers.emplace_back([&database, writer, count] {
+      std::mt19937_64 random(std::random_device{}());
+      for (int i = 0; i < count; ++i) {
+        rocksdb::WriteBatch batch;
+        bool good = true;
+        for (int k = 0; k < 3; ++k) {
+          const auto value = fmt::format("{}-{}-{}", writer, i, random());
+          good = good && batch.Put(fmt::format("key{}", random() % keys), value).ok();
+        }
+        good = good && batch.Delete(fmt::format("key{}", random() % keys)).ok() && database.Write({}, &batch).ok();
+        if (!good) std::exit(1);
+      }
+    });
+  }
+}
+
+int serve_own(const std::string& folder, const std::string& certificates, std::uint16_t port) {
+  rocksdb::Options options;
+  options.create_if_missing = true;
+  options.write_buffer_size = 2 * 1024 * 1024;
+  RocksdbSource::prepare(options);
+  rocksdb::DB* opened = nullptr;
+  if (!rocksdb::DB::Open(options, folder, &opened).ok()) return 1;
+  const std::unique_ptr<rocksdb::DB> database(opened);
+  RocksdbSourceOptions chosen;
+  chosen.folder = folder + ".beside";
+  const auto engine = must(RocksdbSource::open(*database, chosen));
+  boost::asio::io_context context(1);
+  boost::asio::thread_pool engine_threads(2);
+  auto endpoint = must(quic::Endpoint::open());
+  DatabaseSourceOptions named;
+  named.name = "prod-us/orders";
+  DatabaseSource source(*engine, engine.get(), engine_threads.get_executor(), named);
+  engine->watch_history([&] { source.end_sessions(); });
+  const auto acceptor = accept(context, endpoint, source, "prod-us", certificates, port);
+  std::jthread network([&] { context.run(); });
+  std::cout << "ready" << std::endl;
+  for (std::string line; std::getline(std::cin, line) && line != "end";) {
+    std::istringstream words(line);
+    std::string order;
+    int count = 0;
+    words >> order >> count;
+    if (order == "write") write_by_eight(*database, count);
+    std::cout << fmt::format("head={}", database->GetLatestSequenceNumber()) << std::endl;
+  }
+  acceptor->stop();
+  network.join();
+  engine->watch_history({});
+  return 0;
+}
+
 int dump(const std::string& folder) {
-  std::string name;
+  std::string name;  // none in a folder that is RocksDB's own
   std::getline(std::ifstream(folder + "/live"), name);
   std::vector<std::string> families;
   const auto path = folder + "/" + name;
@@ -365,6 +429,7 @@ int main(int argc, char** argv) {
     host.offer("prod-us", words[2], static_cast<std::uint16_t>(std::stoi(words[3])));
     return host.run();
   }
+  if (is("own", 4)) return serve_own(words[1], words[2], static_cast<std::uint16_t>(std::stoi(words[3])));
   if (is("mirror", 4) || is("mirror", 5) || is("middle", 5)) {
     Host host(words[1], false, words.back() == "faulty");
     if (is("middle", 5)) host.offer("eu-1", words[2], static_cast<std::uint16_t>(std::stoi(words[4])));

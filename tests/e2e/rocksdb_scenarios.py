@@ -189,6 +189,21 @@ class Scenarios(RocksdbTest):
         self.assertIsNotNone(found.pop("own", None))
         self.assertEqual(found, replayed(ledger, lsn))
 
+    def test_eight_threads_write_to_a_rocksdb_of_their_own_while_it_is_mirrored(self):
+        own = self.start("own")
+        own.must("write", 200)
+        mirror = self.start("mirror")
+        self.wait_following("mirror", 1)
+        head = own.must("write", 2000)["head"]
+        self.assertEqual(self.wait_following("mirror", head)["bootstraps"], 1)
+        self.assertEqual(mirror.must("verify")["outcome"], "equal")
+        # Its owner goes, killed, and comes back: nothing begins anew.
+        own.kill()
+        own = self.start("own")
+        head = own.must("write", 100)["head"]
+        self.assertEqual(self.wait_following("mirror", head)["bootstraps"], 1)
+        self.assert_equal_at_rest("own", "mirror")
+
     # --- sizes
 
     def test_an_entry_of_a_hundred_thousand_operations(self):
