@@ -84,6 +84,7 @@ Result<double> RocksdbBench::copy_files() const {
   if (error || words.size() < 3) return MirrorError::configuration("there are no files of the source to copy");
   words.push_back(to.string());
   std::vector<char*> raw;
+  raw.reserve(words.size() + 1);
   for (auto& word : words)
     raw.push_back(word.data());
   raw.push_back(nullptr);
