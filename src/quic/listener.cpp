@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "crosslink/quic/endpoint.hpp"
 #include "quic/connection_state.hpp"
@@ -15,22 +17,43 @@ namespace crosslink::quic {
 namespace detail {
 namespace {
 
+/// How long a listener waits for a port to become free. A listener that was closed moments ago leaves its port to the
+/// transport's threads, which let go once the last of its connections is taken down (a millisecond or so; more on a busy
+/// machine), and a program that is being restarted may still be on its way out.
+constexpr std::chrono::milliseconds port_wait_max{250};
+constexpr std::chrono::milliseconds port_wait_step{2};
+
+/// The error of a plain bind to `address`, 0 when it can be bound.
+Result<int> bind_error(const Address& address) {
+  const int probe = ::socket(address.address().is_v6() ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (probe < 0) return local_failure("cannot make a socket", static_cast<QUIC_STATUS>(errno));
+  const int bound = ::bind(probe, address.data(), static_cast<socklen_t>(address.size()));
+  const int error = bound == 0 ? 0 : errno;
+  ::close(probe);
+  return error;
+}
+
 // The transport binds with SO_REUSEPORT, one socket per processor, so a port that another process serves would be
 // shared with it in silence and each would get some of the mirrors. A plain bind beforehand finds that out. It also
 // finds an address that is not ours, with port 0 too: the transport itself would listen there and hear nothing.
 Result<void> check_free(const Address& address) {
-  const int probe = ::socket(address.address().is_v6() ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (probe < 0) return local_failure("cannot make a socket", static_cast<QUIC_STATUS>(errno));
-  const int bound = ::bind(probe, address.data(), static_cast<socklen_t>(address.size()));
-  const int error = errno;
-  ::close(probe);
-  if (bound == 0) return {};
-  return MirrorError::configuration(
-      error == EADDRINUSE
-          ? fmt::format("cannot listen on {}: the port is in use; choose another or stop what uses it",
-                        format_address(address))
-          : fmt::format("cannot listen on {} ({}): give an address of this machine and a port this user may take",
-                        format_address(address), std::strerror(error)));
+  const auto give_up = std::chrono::steady_clock::now() + port_wait_max;
+  for (;;) {
+    const auto error = bind_error(address);
+    if (!error) return error.error();
+    if (*error == 0) return {};
+    if (*error != EADDRINUSE) {
+      return MirrorError::configuration(
+          fmt::format("cannot listen on {} ({}): give an address of this machine and a port this user may take",
+                      format_address(address), std::strerror(*error)));
+    }
+    if (std::chrono::steady_clock::now() >= give_up) {
+      return MirrorError::configuration(
+          fmt::format("cannot listen on {}: the port is in use; choose another or stop what uses it",
+                      format_address(address)));
+    }
+    std::this_thread::sleep_for(port_wait_step);
+  }
 }
 
 }  // namespace

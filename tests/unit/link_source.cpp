@@ -262,20 +262,33 @@ TEST_F(Source, every_handshake_is_reported_with_its_text_escaped) {
   }(*this));
 }
 
-TEST_F(Source, stop_ends_sessions_and_handshakes_and_lets_the_port_go) {
+TEST_F(Source, stop_ends_sessions_and_handshakes) {
   run(context, [](Source& test) -> awaitable<void> {
     auto source = test.source();
     auto link = co_await test.linked(*source);
     auto silent = need(co_await test.endpoint.connect(source->address(), "prod-us", test.client_config()));
-    const auto port = source->address().port();
     EXPECT_TRUE((co_await source->stop()).ok());
     source->acceptor().stop();
     EXPECT_EQ(test.seen.sessions_ended, 1);
     EXPECT_EQ(test.seen.session_errors, std::vector{ErrorKind::Cancelled});
     need(co_await silent.closed());
     EXPECT_TRUE(co_await eventually([&] { return link->state() == LinkState::disconnected; }));
-    auto next = test.listen(port);
-    EXPECT_EQ(next.local_address().port(), port);
+  }(*this));
+}
+
+// The transport lets a port go some time after its listener is closed; without a wait one round in some hundred finds
+// it taken.
+TEST_F(Source, the_port_of_a_stopped_source_can_be_listened_on_again_at_once) {
+  run(context, [](Source& test) -> awaitable<void> {
+    for (int round = 0; round < 100; ++round) {
+      auto source = test.source();
+      auto link = co_await test.linked(*source);
+      const auto port = source->address().port();
+      need(co_await source->stop());
+      source.reset();
+      auto next = test.listen(port);
+      EXPECT_EQ(next.local_address().port(), port);
+    }
   }(*this));
 }
 

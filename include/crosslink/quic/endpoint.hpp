@@ -52,7 +52,9 @@ class Endpoint {
   /// handshake_timeout or what ended it, Cancelled.
   Task<Connection> connect(Address address, std::string server_name, ClientConfig config);
 
-  /// Errors: Configuration (files unusable, address in use or not ours).
+  /// Blocks for up to 250 ms while the port is in use: a listener closed just before leaves it to the transport, which
+  /// lets go when the last of its connections is taken down. Errors: Configuration (files unusable, address in use or
+  /// not ours).
   Result<Listener> listen(Address address, const ServerConfig& config);
 
  private:
