@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <chrono>
 #include <fstream>
 #include <optional>
@@ -17,7 +20,7 @@ namespace crosslink::cli {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::uint64_t filled_operation_bytes = 1024, group_operations = 64, group_commits = 15'000;
+constexpr std::uint64_t filled_operation_bytes = 1024, group_operations = 64, group_commits = 60'000;
 constexpr std::uint64_t keys = 2'000'000;
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
@@ -55,7 +58,10 @@ class RocksdbBench {
  private:
   Task<MirrorSide::Many> bootstrap(Figures& figures);
   Task<void> measure_writer(MirrorSide::Many& many, Figures& figures);
-  /// Commits/s and the source's CPU for each, to the moment that `many` have it.
+  /// Until neither process has anything left to do, compaction above all: what is measured next begins from there, and
+  /// what was measured before pays for its own. Errors: the source's; Timeout after two minutes.
+  Task<void> rest();
+  /// From rest: commits/s, the seconds until `many` have the last, and the source's CPU for each, to the next rest.
   Task<void> write_groups(const MirrorSide::Many& many, double& rate, double& cpu_us, double& drain);
   Result<double> copy_files() const;
   MirrorSide& side_;
@@ -142,7 +148,31 @@ Task<MirrorSide::Many> RocksdbBench::bootstrap(Figures& figures) {
   co_return many;
 }
 
+Task<void> RocksdbBench::rest() {
+  constexpr auto step = std::chrono::milliseconds(250);
+  constexpr std::uint64_t busy_us = 12'500;  // 5 % of a processor: a link's probes are less
+  const auto give_up = Clock::now() + std::chrono::minutes(2);
+  auto executor = co_await boost::asio::this_coro::executor;
+  boost::asio::steady_timer timer(executor);
+  auto before = co_await side_.order({});
+  auto own_before = own_cpu_us();
+  while (before) {
+    timer.expires_after(step);
+    co_await timer.async_wait(boost::asio::use_awaitable);
+    auto now = co_await side_.order({});
+    if (!now) co_return now.error();
+    const auto own = own_cpu_us();
+    if (now->cpu_us - before->cpu_us < busy_us && own - own_before < busy_us) co_return Result<void>{};
+    if (Clock::now() > give_up) co_return MirrorError::timeout("the databases did not come to rest in two minutes");
+    before = std::move(now);
+    own_before = own;
+  }
+  co_return before.error();
+}
+
 Task<void> RocksdbBench::write_groups(const MirrorSide::Many& many, double& rate, double& cpu_us, double& drain) {
+  auto ended = co_await rest();
+  if (!ended) co_return ended.error();
   const auto before = co_await side_.order({});
   if (!before) co_return before.error();
   BenchOrder groups;
@@ -156,6 +186,8 @@ Task<void> RocksdbBench::write_groups(const MirrorSide::Many& many, double& rate
   const auto reached = co_await std::move(waiting);
   if (!reached) co_return reached.error();
   drain = seconds_since(end);
+  ended = co_await rest();
+  if (!ended) co_return ended.error();
   const auto after = co_await side_.order({});
   if (!after) co_return after.error();
   const auto count = static_cast<double>(groups.entries);
