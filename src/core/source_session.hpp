@@ -135,6 +135,9 @@ class SourceSession {
   void on_stream_end(StreamToken stream, Instant now);
   void on_written(StreamToken stream, Instant now);
   void on_head(Lsn head, Instant now);
+  /// False: on_head() would change nothing, whatever was committed; the log will be read up to the head anyway, or by
+  /// nobody. Changes only in calls of this class.
+  bool wants_head() const { return log_ && log_->begun && (log_->at_head || log_->asked); }
   void on_log(Question question, Result<LogPiece> piece, Instant now);
   void on_proof(Question question, Result<PositionProof> proof, Instant now);
   /// True: keep the reader for the questions to come; false: nobody waits for it any more.

@@ -25,7 +25,9 @@ using core::SourceSession;
 
 namespace {
 
-constexpr auto head_told_every = std::chrono::microseconds(500);
+/// How long the session is not told of another head: commits that come meanwhile go together. Longer while many do.
+constexpr auto head_pause_min = std::chrono::microseconds(500), head_pause_max = std::chrono::microseconds(2000);
+constexpr std::uint64_t many_heads = 2;
 
 /// One mirror's session: the machine decides, this carries it out. Everything on one strand but head_moved().
 class ServedMirror : public std::enable_shared_from_this<ServedMirror> {
@@ -61,6 +63,8 @@ class ServedMirror : public std::enable_shared_from_this<ServedMirror> {
   void send(action::Send& frame);
   void wake_at(core::Instant at);
   void tell_head();
+  void announce_head();
+  void resume_heads();
   void take_in(IncomingStream incoming);
   core::SourceNow read_now() const;
   template <class Work>
@@ -85,8 +89,10 @@ class ServedMirror : public std::enable_shared_from_this<ServedMirror> {
   std::optional<MirrorError> ended_with_;
   std::size_t writers_ = 0;
   link::Signal writer_ended_;
-  std::atomic<bool> head_pending_ = false;  ///< it is told, or was a moment ago
-  std::atomic<bool> head_is_new_ = false;   ///< since it was told
+  std::atomic<bool> head_pending_ = false;    ///< it is told, was a moment ago, or nobody wants to know
+  std::atomic<std::uint64_t> new_heads_ = 0;  ///< since it was told
+  std::chrono::microseconds head_pause_ = head_pause_min;
+  bool heads_parked_ = false;  ///< until the session wants to know of a head
   boost::asio::steady_timer head_timer_;
 };
 
@@ -185,6 +191,7 @@ void ServedMirror::tell(Tell&& what) {
   if (session_->closed()) return;
   what(*session_, link::session_now());
   pump();
+  if (heads_parked_ && session_->wants_head()) resume_heads();
 }
 
 void ServedMirror::pump() {
@@ -244,7 +251,11 @@ void ServedMirror::wake_at(core::Instant at) {
 }
 
 void ServedMirror::head_moved() {
-  head_is_new_ = true;
+  ++new_heads_;
+  announce_head();
+}
+
+void ServedMirror::announce_head() {
   if (head_pending_.exchange(true)) return;
   boost::asio::post(strand_, [weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->tell_head();
@@ -252,17 +263,27 @@ void ServedMirror::head_moved() {
 }
 
 /// The first commit after a quiet moment goes at once; of a stream of them several go in one batch, which costs both
-/// sides a fraction of what one batch for each commit does.
+/// sides a fraction of what one batch for each commit does. A session that is paused, bootstraps or waits for its
+/// mirror costs the writer nothing.
 void ServedMirror::tell_head() {
-  head_is_new_ = false;
-  if (session_) tell([](SourceSession& session, core::Instant now) { session.on_head({}, now); });
-  head_timer_.expires_after(head_told_every);
+  const auto came = new_heads_.exchange(0);
+  if (!session_ || !session_->wants_head()) {
+    heads_parked_ = true;
+    return;
+  }
+  tell([](SourceSession& session, core::Instant now) { session.on_head({}, now); });
+  head_pause_ = came >= many_heads ? std::min(2 * head_pause_, head_pause_max) : head_pause_min;
+  head_timer_.expires_after(head_pause_);
   head_timer_.async_wait([weak = weak_from_this()](boost::system::error_code error) {
     const auto self = weak.lock();
-    if (error || !self) return;
-    self->head_pending_ = false;
-    if (self->head_is_new_) self->head_moved();
+    if (!error && self) self->resume_heads();
   });
+}
+
+void ServedMirror::resume_heads() {
+  heads_parked_ = false;
+  head_pending_ = false;
+  if (new_heads_ > 0) announce_head();
 }
 
 void ServedMirror::end() {

@@ -245,8 +245,10 @@ void SourceHost::ask_engine(const std::shared_ptr<Served>& served, const core::S
 
 void SourceHost::head_moved() {
   for (const auto& served : std::vector(served_)) {
-    engine_later(served,
-                 [this](Served& to) { to.session->on_head(database_->engine().source_state().head, world_->now()); });
+    engine_later(served, [this](Served& to) {
+      // As a host may that spares itself what the session has no use for: nothing may be missed by it.
+      if (to.session->wants_head()) to.session->on_head(database_->engine().source_state().head, world_->now());
+    });
   }
 }
 
