@@ -18,8 +18,8 @@ namespace detail {
 namespace {
 
 /// How long a listener waits for a port to become free. A listener that was closed moments ago leaves its port to the
-/// transport's threads, which let go once the last of its connections is taken down (a millisecond or so; more on a busy
-/// machine), and a program that is being restarted may still be on its way out.
+/// transport's threads, which let go once the last of its connections is taken down (a millisecond or so; more on a
+/// busy machine), and a program that is being restarted may still be on its way out.
 constexpr std::chrono::milliseconds port_wait_max{250};
 constexpr std::chrono::milliseconds port_wait_step{2};
 
@@ -48,9 +48,8 @@ Result<void> check_free(const Address& address) {
                       format_address(address), std::strerror(*error)));
     }
     if (std::chrono::steady_clock::now() >= give_up) {
-      return MirrorError::configuration(
-          fmt::format("cannot listen on {}: the port is in use; choose another or stop what uses it",
-                      format_address(address)));
+      return MirrorError::configuration(fmt::format(
+          "cannot listen on {}: the port is in use; choose another or stop what uses it", format_address(address)));
     }
     std::this_thread::sleep_for(port_wait_step);
   }
