@@ -2,6 +2,8 @@
 set(CROSSLINK_BOOST_VERSION 1.81)
 find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(tomlplusplus REQUIRED)
 find_package(OpenSSL 3 REQUIRED)
 find_package(Boost ${CROSSLINK_BOOST_VERSION} REQUIRED)
 

@@ -67,6 +67,8 @@ int run(int argc, char** argv) {
   add_certs_verb(app, globals);
   add_ping_verb(app, globals);
   add_listen_verb(app, globals);
+  add_serve_verb(app, globals);
+  add_config_verb(app, globals);
   add_bench_verb(app, globals);
   try {
     app.parse(argc, argv);

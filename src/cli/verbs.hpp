@@ -11,6 +11,8 @@ namespace crosslink::cli {
 void add_certs_verb(CLI::App& app, Globals& globals);
 void add_ping_verb(CLI::App& app, Globals& globals);
 void add_listen_verb(CLI::App& app, Globals& globals);
+void add_serve_verb(CLI::App& app, Globals& globals);
+void add_config_verb(CLI::App& app, Globals& globals);
 void add_bench_verb(CLI::App& app, Globals& globals);
 
 }  // namespace crosslink::cli

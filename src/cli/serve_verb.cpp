@@ -1,0 +1,88 @@
+// `crosslink serve`: a node.
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/this_coro.hpp>
+
+#include "cli/connection_options.hpp"
+#include "cli/report.hpp"
+#include "cli/verbs.hpp"
+#include "node/config.hpp"
+#include "node/log.hpp"
+#include "node/node.hpp"
+
+namespace crosslink::cli {
+namespace {
+
+/// As many descriptors as the system lets us have: each client takes one.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0)
+    node::log(node::Severity::warning, "the limit of open files could not be raised", {});
+}
+
+node::Severity severity_of(LogLevel level) {
+  switch (level) {
+    case LogLevel::error: return node::Severity::error;
+    case LogLevel::warning: return node::Severity::warning;
+    case LogLevel::info: return node::Severity::info;
+    case LogLevel::debug: return node::Severity::debug;
+  }
+  return node::Severity::info;
+}
+
+awaitable<int> serve(const Globals& globals, const node::NodeConfig& config, quic::Endpoint endpoint) {
+  auto executor = co_await boost::asio::this_coro::executor;
+  boost::asio::signal_set signals(executor, SIGINT, SIGTERM);
+  auto resolving = quic::resolve(config.mirrors);
+  const auto mirrors = co_await std::move(resolving);
+  if (!mirrors) co_return report_error(globals, mirrors.error());
+  auto opened = node::Node::open(config, std::move(endpoint), *mirrors, executor);
+  if (!opened) co_return report_error(globals, opened.error());
+  auto& served = **opened;
+  signals.async_wait([&served](boost::system::error_code error, int signal) {
+    if (error) return;
+    node::log(node::Severity::info, "stopping", {{"signal", fmt::format("{}", signal)}});
+    served.stop();
+  });
+  const auto mirrors_at = to_text(served.mirrors_address());
+  const auto clients_at = served.clients_address();
+  if (globals.json()) {
+    print_json({{"cluster_id", config.cluster_id}, {"mirrors", mirrors_at}, {"clients", clients_at}});
+  } else {
+    print_line(fmt::format("serving {}: mirrors at {}, clients at {}", config.cluster_id, mirrors_at, clients_at));
+  }
+  const auto ended = co_await served.run();
+  if (!ended) co_return report_error(globals, ended.error());
+  node::log(node::Severity::info, "stopped");
+  co_return exit_good;
+}
+
+int run(const Globals& globals, const std::string& file) {
+  node::set_log_severity(severity_of(globals.log_level));
+  const auto config = node::load_config(file);
+  if (!config) return report_error(globals, config.error());
+  const TlsOptions tls{config->tls.ca.string(), config->tls.cert.string(), config->tls.key.string()};
+  if (auto good = check_files(tls, config->cluster_id); !good) return report_error(globals, good.error());
+  raise_descriptor_limit();
+  boost::asio::io_context context(1);
+  auto endpoint = quic::Endpoint::open();
+  if (!endpoint) return report_error(globals, endpoint.error());
+  return run_to_end(context, serve(globals, *config, *std::move(endpoint)));
+}
+
+}  // namespace
+
+void add_serve_verb(CLI::App& app, Globals& globals) {
+  auto file = std::make_shared<std::string>();
+  auto* verb = app.add_subcommand("serve", "Be a node: databases for clients of Redis, offered to other clusters");
+  verb->add_option("--config", *file, "The node's config; `crosslink config generate` prints one")->required();
+  verb->footer("Example:\n  crosslink serve --config node.toml");
+  verb->callback([&globals, file] { globals.run = [&globals, file] { return run(globals, *file); }; });
+}
+
+}  // namespace crosslink::cli

@@ -1,0 +1,119 @@
+#include "node/client_port.hpp"
+
+#include <fmt/format.h>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <map>
+#include <utility>
+
+#include "link/stop_event.hpp"
+#include "link/task_group.hpp"
+#include "link/with_timeout.hpp"
+#include "node/client_session.hpp"
+
+namespace crosslink::node {
+
+namespace {
+constexpr std::string_view full = "-ERR max number of clients reached\r\n";
+}  // namespace
+
+struct ClientPort::Impl {
+  Impl(boost::asio::any_io_executor executor, const ClientPortOptions& options, std::vector<HostedDatabase*> databases,
+       boost::asio::any_io_executor engine_executor)
+      : acceptor(executor), shared(std::make_shared<ClientShared>()) {
+    shared->password = options.password;
+    shared->databases = std::move(databases);
+    shared->engine_executor = std::move(engine_executor);
+    shared->connections_max = options.connections_max;
+    shared->buffers_bytes_max = options.buffers_bytes_max;
+  }
+  static Task<void> accept_all(std::shared_ptr<Impl> self, link::TaskGroup& group);
+  static awaitable<void> serve(std::shared_ptr<Impl> self, std::shared_ptr<ClientSession> session, std::uint64_t id);
+
+  boost::asio::ip::tcp::acceptor acceptor;
+  const std::shared_ptr<ClientShared> shared;
+  link::StopEvent stop;
+  boost::asio::ip::tcp::endpoint local;
+  std::uint64_t last_id = 0;
+  std::map<std::uint64_t, std::shared_ptr<ClientSession>> sessions;
+};
+
+ClientPort::ClientPort(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ClientPort::~ClientPort() { stop(); }
+
+Result<std::unique_ptr<ClientPort>> ClientPort::open(boost::asio::any_io_executor executor, ClientPortOptions options,
+                                                     std::vector<HostedDatabase*> databases,
+                                                     boost::asio::any_io_executor engine_executor) {
+  const auto& address = options.address;
+  auto impl = std::make_shared<Impl>(std::move(executor), options, std::move(databases), std::move(engine_executor));
+  auto& acceptor = impl->acceptor;
+  boost::system::error_code error;
+  if (!acceptor.open(address.protocol(), error) &&
+      !acceptor.set_option(boost::asio::socket_base::reuse_address(true), error) && !acceptor.bind(address, error) &&
+      !acceptor.listen(boost::asio::socket_base::max_listen_connections, error)) {
+    impl->local = acceptor.local_endpoint(error);
+  }
+  if (error) {
+    return MirrorError::configuration(fmt::format("clients: cannot listen on {}:{}: {}", address.address().to_string(),
+                                                  address.port(), error.message()));
+  }
+  return std::unique_ptr<ClientPort>(new ClientPort(std::move(impl)));
+}
+
+boost::asio::ip::tcp::endpoint ClientPort::address() const { return impl_->local; }
+std::uint64_t ClientPort::connections() const { return impl_->shared->connections; }
+void ClientPort::stop() { impl_->stop.set(); }
+
+awaitable<void> ClientPort::Impl::serve(std::shared_ptr<Impl> self, std::shared_ptr<ClientSession> session,
+                                        std::uint64_t id) {
+  co_await ClientSession::run(std::move(session));
+  self->sessions.erase(id);
+}
+
+Task<void> ClientPort::Impl::accept_all(std::shared_ptr<Impl> self, link::TaskGroup& group) {
+  constexpr auto tuple_of = boost::asio::as_tuple(boost::asio::use_awaitable);
+  boost::asio::steady_timer pause(self->acceptor.get_executor());
+  for (;;) {
+    auto [error, socket] = co_await self->acceptor.async_accept(tuple_of);
+    if (error == boost::asio::error::operation_aborted) co_return MirrorError::cancelled("accepting clients");
+    if (error) {
+      // No descriptor is left, or the client was gone again: others may come.
+      pause.expires_after(std::chrono::milliseconds(50));
+      const auto [waited] = co_await pause.async_wait(tuple_of);
+      if (waited) co_return MirrorError::cancelled("accepting clients");
+      continue;
+    }
+    boost::system::error_code ignored;  // of a socket that ends at once anyway
+    if (self->shared->connections >= self->shared->connections_max) {
+      static_cast<void>(socket.write_some(boost::asio::buffer(full), ignored));
+      continue;
+    }
+    socket.set_option(boost::asio::ip::tcp::no_delay(true), ignored);
+    socket.set_option(boost::asio::socket_base::keep_alive(true), ignored);
+    const auto id = ++self->last_id;
+    auto session = std::make_shared<ClientSession>(self->shared, std::move(socket), id);
+    self->sessions.emplace(id, session);
+    group.spawn(serve(self, std::move(session), id));
+  }
+}
+
+Task<void> ClientPort::run() {
+  auto work = [](std::shared_ptr<Impl> self) -> Task<void> {
+    auto executor = co_await boost::asio::this_coro::executor;
+    link::TaskGroup group(executor);
+    auto accepting = Impl::accept_all(self, group);
+    auto stopped = link::when_set(self->stop, MirrorError::cancelled("accepting clients"));
+    const auto ended = co_await link::interruptible(std::move(accepting), std::move(stopped));
+    boost::system::error_code ignored;  // it is closed then
+    self->acceptor.close(ignored);
+    for (const auto& [id, session] : self->sessions)
+      session->close();
+    co_await group.drain();
+    if (self->stop.is_set()) co_return Result<void>{};
+    co_return ended;
+  };
+  return work(impl_);
+}
+
+}  // namespace crosslink::node

@@ -1,0 +1,47 @@
+// The port that clients write and read at: the Redis protocol over TCP.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "crosslink/awaitable.hpp"
+#include "node/hosted_database.hpp"
+
+namespace crosslink::node {
+
+struct ClientPortOptions {
+  boost::asio::ip::tcp::endpoint address;
+  std::optional<std::string> password;  ///< absent: none is asked for
+  std::uint32_t connections_max = 10'000;
+  /// What all connections together may hold of commands and replies beyond 64 KiB each.
+  std::uint64_t buffers_bytes_max = 1024ull * 1024 * 1024;
+};
+
+class ClientPort {
+ public:
+  /// Binds. `databases`, by index, must outlive run(); `engine_executor` makes the calls that block. Errors:
+  /// Configuration.
+  static Result<std::unique_ptr<ClientPort>> open(boost::asio::any_io_executor executor, ClientPortOptions options,
+                                                  std::vector<HostedDatabase*> databases,
+                                                  boost::asio::any_io_executor engine_executor);
+  ~ClientPort();
+  boost::asio::ip::tcp::endpoint address() const;
+  /// Serves until stop() or cancellation; then ends every connection, awaiting what the engines are doing. Call once,
+  /// on a single thread or a strand. Errors: Cancelled, by cancellation only.
+  Task<void> run();
+  /// From any thread.
+  void stop();
+  std::uint64_t connections() const;
+
+ private:
+  struct Impl;
+  explicit ClientPort(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace crosslink::node

@@ -1,0 +1,405 @@
+#include "node/client_session.hpp"
+
+#include <fmt/format.h>
+#include <openssl/crypto.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/prefer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+#include <utility>
+
+#include "link/engine_call.hpp"
+#include "node/connection_replies.hpp"
+
+namespace crosslink::node {
+namespace {
+
+constexpr auto tuple_of = boost::asio::as_tuple(boost::asio::use_awaitable);
+constexpr std::size_t run_commands_max = 1024, out_bytes_soft_max = 1024 * 1024;
+constexpr std::size_t transaction_commands_max = 100'000, transaction_bytes_max = 128ull * 1024 * 1024;
+constexpr std::size_t watched_keys_max = 10'000;
+constexpr std::size_t uncounted_buffer_bytes = 64 * 1024;
+constexpr int failed_auths_max = 10;
+/// Of a client that has not said its password.
+constexpr RespLimits stranger_limits{16 * 1024, 16 * 1024, 16, 16 * 1024};
+
+/// Has the committing thread carry out the run, and waits for it, whatever is cancelled meanwhile.
+awaitable<void> commit(CommitQueue& queue, WriteRun& run) {
+  auto initiation = [&queue, &run](auto handler) {
+    auto resume_on = boost::asio::prefer(boost::asio::any_io_executor(boost::asio::get_associated_executor(handler)),
+                                         boost::asio::execution::outstanding_work.tracked);
+    auto kept = std::make_shared<decltype(handler)>(std::move(handler));
+    queue.push(run, [resume_on = std::move(resume_on), kept = std::move(kept)]() mutable {
+      boost::asio::post(resume_on, [kept = std::move(kept)]() mutable { std::move (*kept)(); });
+    });
+  };
+  co_await boost::asio::async_initiate<const boost::asio::use_awaitable_t<>, void()>(initiation,
+                                                                                     boost::asio::use_awaitable);
+}
+
+/// Takes as long for a wrong password as for a right one.
+bool same_secret(std::string_view one, std::string_view other) {
+  return one.size() == other.size() && CRYPTO_memcmp(one.data(), other.data(), one.size()) == 0;
+}
+
+bool is_read(const Command& command) {
+  return std::holds_alternative<ReadCommand>(command.run) || std::holds_alternative<DatabaseCommand>(command.run);
+}
+
+const ConnectionCommand* connection_command(const Command& command) {
+  return std::get_if<ConnectionCommand>(&command.run);
+}
+
+}  // namespace
+
+ClientSession::ClientSession(std::shared_ptr<ClientShared> shared, boost::asio::ip::tcp::socket socket,
+                             std::uint64_t id)
+    : shared_(std::move(shared)),
+      socket_(std::move(socket)),
+      id_(id),
+      parser_(shared_->password ? stranger_limits : RespLimits()),
+      database_(shared_->databases.front()),
+      reads_{{}, fresh_reply(), [this] { return node_facts(); }},
+      writes_{{}, false, nullptr, fresh_reply(), {}} {
+  ++shared_->connections;
+  if (!shared_->password) authenticated_ = true;
+}
+
+ClientSession::~ClientSession() {
+  end_transaction();
+  --shared_->connections;
+  shared_->buffers_bytes -= counted_bytes_;
+}
+
+void ClientSession::close() {
+  closing_ = true;
+  boost::system::error_code ignored;  // it is closed already
+  socket_.close(ignored);
+}
+
+// --- reading and answering
+// -----------------------------------------------------------------------------------------
+
+awaitable<void> ClientSession::run(std::shared_ptr<ClientSession> self) {
+  while (!self->closing_) {
+    const auto wanted = self->parser_.wanted_bytes();
+    const auto room = boost::asio::buffer(self->parser_.prepare(wanted), wanted);
+    if (!self->count_buffers()) {
+      self->out_ += "-ERR the connections of this node hold too much: try again later\r\n";
+      const bool sent = co_await send(self);
+      static_cast<void>(sent);  // the client is let go either way
+      break;
+    }
+    const auto [error, bytes] = co_await self->socket_.async_read_some(room, tuple_of);
+    if (error) break;
+    self->parser_.commit(bytes);
+    const bool goes_on = co_await serve_buffered(self);
+    if (!goes_on) break;
+  }
+  self->close();
+}
+
+/// Everything whole that came. False: the connection ends.
+awaitable<bool> ClientSession::serve_buffered(std::shared_ptr<ClientSession> self) {
+  for (;;) {
+    auto words = self->parser_.next();
+    const bool more = words && words->has_value();
+    if (more) {
+      co_await take(self, **std::move(words));
+      if (!self->closing_ && self->waiting() < run_commands_max && self->out_.size() < out_bytes_soft_max) continue;
+    }
+    co_await finish_runs(self);
+    if (!words) {
+      self->out_ += fmt::format("-ERR {}\r\n", words.error().message());
+      self->closing_ = true;
+    }
+    const bool sent = co_await send(self);
+    if (!sent || self->closing_) co_return false;
+    if (!more) co_return true;
+  }
+}
+
+awaitable<bool> ClientSession::send(std::shared_ptr<ClientSession> self) {
+  if (self->out_.empty()) co_return true;
+  const auto [error, bytes] =
+      co_await boost::asio::async_write(self->socket_, boost::asio::buffer(self->out_), tuple_of);
+  self->out_.clear();
+  if (self->out_.capacity() > uncounted_buffer_bytes) self->out_.shrink_to_fit();
+  co_return !error;
+}
+
+/// What is held beyond a small amount counts for all connections together. False: it is too much.
+bool ClientSession::count_buffers() {
+  const auto held = parser_.held_bytes() + out_.capacity() + (transaction_ ? transaction_->bytes : 0);
+  const std::uint64_t counted = held > uncounted_buffer_bytes ? held : 0;
+  shared_->buffers_bytes += counted;
+  shared_->buffers_bytes -= counted_bytes_;
+  const bool grew = counted > counted_bytes_;
+  counted_bytes_ = counted;
+  return !grew || shared_->buffers_bytes <= shared_->buffers_bytes_max;
+}
+
+/// One command: answered at once, or put to the run of its kind. Runs of the other kind end before it.
+awaitable<void> ClientSession::take(std::shared_ptr<ClientSession> self, Words words) {
+  const auto* command = find_command(words.front());
+  const auto refused = self->refusal(command, words);
+  const auto* own = command == nullptr ? nullptr : connection_command(*command);
+  const bool ends_transaction =
+      own != nullptr &&
+      (*own == ConnectionCommand::exec || *own == ConnectionCommand::discard || *own == ConnectionCommand::multi ||
+       *own == ConnectionCommand::watch || *own == ConnectionCommand::quit);
+  if (!refused.empty() || (self->transaction_ && !ends_transaction)) {
+    co_await finish_runs(self);
+    auto reply = self->fresh_reply();
+    if (!refused.empty()) {
+      if (self->transaction_) self->transaction_->broken = true;
+      reply.error(refused);
+    } else {
+      self->keep(*command, words);
+      reply.simple("QUEUED");
+    }
+    self->out_ += reply.bytes();
+  } else if (is_read(*command)) {
+    co_await finish_writes(self);
+    self->reads_.commands.push_back({command, std::move(words)});
+  } else if (command->writes()) {
+    co_await finish_reads(self);
+    self->writes_.commands.push_back({command, std::move(words)});
+  } else {
+    co_await finish_runs(self);
+    if (*own == ConnectionCommand::exec) {
+      co_await exec(self);
+    } else {
+      auto reply = self->fresh_reply();
+      self->answer(*own, words, reply);
+      self->out_ += reply.bytes();
+    }
+  }
+}
+
+std::string ClientSession::refusal(const Command* command, const Words& words) const {
+  if (command == nullptr) {
+    const auto name = escape(words.front(), 64);
+    const auto why = why_left_out(words.front());
+    return why.empty() ? fmt::format("ERR unknown command '{}'", name)
+                       : fmt::format("ERR '{}' is not supported: {}", name, why);
+  }
+  if (auto wrong = check_words(*command, words); !wrong.empty()) return wrong;
+  if (!authenticated_) {
+    const auto* own = connection_command(*command);
+    const bool may = own != nullptr && (*own == ConnectionCommand::auth || *own == ConnectionCommand::hello ||
+                                        *own == ConnectionCommand::quit);
+    if (!may) return "NOAUTH Authentication required.";
+  }
+  if (command->writes() && !database_->takes_writes()) return "READONLY You can't write against a read only replica.";
+  if (transaction_ && std::holds_alternative<DatabaseCommand>(command->run))
+    return fmt::format("ERR {} cannot stand in MULTI", command->name);
+  return {};
+}
+
+awaitable<void> ClientSession::finish_reads(std::shared_ptr<ClientSession> self) {
+  if (self->reads_.commands.empty()) co_return;
+  self->reads_.reply = self->fresh_reply();
+  auto work = [session = self.get()] {
+    run_reads(*session->database_, session->reads_);
+    return true;
+  };
+  auto calling = link::call_engine(self->shared_->engine_executor, std::move(work));
+  co_await std::move(calling);
+  self->out_ += self->reads_.reply.bytes();
+  self->reads_.commands.clear();
+  self->reads_.reply.bytes().clear();
+}
+
+awaitable<void> ClientSession::finish_writes(std::shared_ptr<ClientSession> self) {
+  if (self->writes_.commands.empty()) co_return;
+  self->writes_.reply = self->fresh_reply();
+  self->writes_.transaction = false;
+  self->writes_.watch = nullptr;
+  co_await commit(self->database_->commits(), self->writes_);
+  self->out_ += self->writes_.reply.bytes();
+  self->writes_.commands.clear();
+  self->writes_.reply.bytes().clear();
+}
+
+awaitable<void> ClientSession::finish_runs(std::shared_ptr<ClientSession> self) {
+  co_await finish_reads(self);
+  co_await finish_writes(self);
+}
+
+// --- transactions
+// -------------------------------------------------------------------------------------------------
+
+void ClientSession::keep(const Command& command, const Words& words) {
+  auto& transaction = *transaction_;
+  std::size_t bytes = 64;
+  for (const auto word : words)
+    bytes += word.size() + 32;
+  if (transaction.commands.size() >= transaction_commands_max || transaction.bytes + bytes > transaction_bytes_max) {
+    transaction.broken = true;  // EXEC says so
+    return;
+  }
+  transaction.bytes += bytes;
+  transaction.commands.push_back({&command, {words.begin(), words.end()}});
+}
+
+void ClientSession::end_transaction() {
+  transaction_.reset();
+  if (watch_) database_->watches().unwatch(watch_);
+  watch_.reset();
+  watched_keys_ = 0;
+}
+
+awaitable<void> ClientSession::exec(std::shared_ptr<ClientSession> self) {
+  auto reply = self->fresh_reply();
+  if (!self->transaction_) {
+    reply.error("ERR EXEC without MULTI");
+  } else if (self->transaction_->broken) {
+    reply.error("EXECABORT Transaction discarded because of previous errors.");
+  } else {
+    WriteRun run{{}, true, self->watch_, self->fresh_reply(), {}};
+    for (const auto& [command, words] : self->transaction_->commands)
+      run.commands.push_back({command, Words(words.begin(), words.end())});
+    co_await commit(self->database_->commits(), run);
+    reply = std::move(run.reply);
+  }
+  self->end_transaction();
+  self->out_ += reply.bytes();
+}
+
+void ClientSession::watch(const Words& words, RespReply& reply) {
+  if (transaction_) return reply.error("ERR WATCH inside MULTI is not allowed");
+  if (watched_keys_ + words.size() - 1 > watched_keys_max)
+    return reply.error(fmt::format("ERR more than {} keys are watched", watched_keys_max));
+  if (!watch_) watch_ = std::make_shared<Watch>();
+  for (std::size_t i = 1; i < words.size(); ++i)
+    database_->watches().watch(watch_, words[i]);
+  watched_keys_ += words.size() - 1;
+  reply.ok();
+}
+
+// --- the connection itself
+// ----------------------------------------------------------------------------------------
+
+void ClientSession::set_authenticated() {
+  authenticated_ = true;
+  parser_.set_limits(RespLimits());
+}
+
+bool ClientSession::knows(std::string_view password) {
+  if (shared_->password && same_secret(password, *shared_->password)) return true;
+  closing_ = ++failed_auths_ >= failed_auths_max;
+  return false;
+}
+
+void ClientSession::auth(const Words& words, RespReply& reply) {
+  if (words.size() > 3) return reply.error("ERR syntax error");
+  if (!shared_->password) return reply.error("ERR no password is set here: AUTH is not needed");
+  const bool good = (words.size() == 2 || words[1] == "default") && knows(words.back());
+  if (!good) return reply.error("WRONGPASS invalid username-password pair or user is disabled.");
+  set_authenticated();
+  reply.ok();
+}
+
+void ClientSession::hello(const Words& words, RespReply& reply) {
+  auto version = version_;
+  if (words.size() > 1) {
+    if (words[1] != "2" && words[1] != "3") return reply.error("NOPROTO unsupported protocol version");
+    version = words[1] == "3" ? RespVersion::resp3 : RespVersion::resp2;
+  }
+  std::optional<std::string_view> name;
+  for (std::size_t i = 2; i < words.size(); ++i) {
+    if (equal_words(words[i], "AUTH") && i + 2 < words.size()) {
+      if (shared_->password && (words[i + 1] != "default" || !knows(words[i + 2])))
+        return reply.error("WRONGPASS invalid username-password pair or user is disabled.");
+      if (!authenticated_) set_authenticated();
+      i += 2;
+    } else if (equal_words(words[i], "SETNAME") && i + 1 < words.size()) {
+      name = words[++i];
+    } else {
+      return reply.error("ERR syntax error in HELLO");
+    }
+  }
+  if (!authenticated_) {
+    return reply.error(
+        "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> "
+        "<pass> option can be used to authenticate the client and select the RESP protocol version at the same time");
+  }
+  if (name && !is_client_name(*name)) return reply.error(client_name_error);
+  if (name) name_ = *name;
+  version_ = version;
+  reply = fresh_reply();
+  reply_hello(reply, id_);
+}
+
+void ClientSession::select(const Words& words, RespReply& reply) {
+  if (transaction_ || watch_) return reply.error("ERR SELECT is not allowed while keys are watched");
+  const auto index = parse_integer(words[1]);
+  for (std::size_t i = 0; i < shared_->databases.size(); ++i) {
+    auto* const database = shared_->databases[i];
+    if (database->name() != words[1] && (!index || *index != static_cast<std::int64_t>(i))) continue;
+    database_ = database;
+    return reply.ok();
+  }
+  reply.error("ERR DB index is out of range");
+}
+
+void ClientSession::client(const Words& words, RespReply& reply) {
+  const auto is = [&words](std::string_view name, std::size_t count) {
+    return equal_words(words[1], name) && words.size() == count;
+  };
+  if (is("ID", 2)) {
+    reply.integer(static_cast<std::int64_t>(id_));
+  } else if (is("GETNAME", 2)) {
+    name_.empty() ? reply.null() : reply.bulk(name_);
+  } else if (is("SETNAME", 3)) {
+    if (!is_client_name(words[2])) return reply.error(client_name_error);
+    name_ = words[2];
+    reply.ok();
+  } else if (is("SETINFO", 4)) {
+    reply.ok();  // which library it is: nobody asks for it
+  } else {
+    reply.error(
+        fmt::format("ERR unknown subcommand or wrong number of arguments for 'CLIENT {}'", escape(words[1], 64)));
+  }
+}
+
+void ClientSession::answer(ConnectionCommand command, const Words& words, RespReply& reply) {
+  switch (command) {
+    case ConnectionCommand::auth: return auth(words, reply);
+    case ConnectionCommand::client: return client(words, reply);
+    case ConnectionCommand::command: return reply_command(reply, words);
+    case ConnectionCommand::config:
+      return reply_config(reply, words, {shared_->connections_max, shared_->databases.size()});
+    case ConnectionCommand::echo: return reply.bulk(words[1]);
+    case ConnectionCommand::hello: return hello(words, reply);
+    case ConnectionCommand::ping:
+      if (words.size() > 2) return reply.error("ERR wrong number of arguments for 'ping' command");
+      return words.size() == 2 ? reply.bulk(words[1]) : reply.simple("PONG");
+    case ConnectionCommand::quit: closing_ = true; return reply.ok();
+    case ConnectionCommand::select: return select(words, reply);
+    case ConnectionCommand::multi:
+      if (transaction_) return reply.error("ERR MULTI calls can not be nested");
+      transaction_.emplace();
+      return reply.ok();
+    case ConnectionCommand::discard:
+      if (!transaction_) return reply.error("ERR DISCARD without MULTI");
+      end_transaction();
+      return reply.ok();
+    case ConnectionCommand::watch: return watch(words, reply);
+    case ConnectionCommand::unwatch: end_transaction(); return reply.ok();
+    case ConnectionCommand::exec: return;  // needs to wait: see exec()
+  }
+}
+
+NodeFacts ClientSession::node_facts() const {
+  const auto uptime = std::chrono::steady_clock::now() - shared_->started;
+  return {shared_->connections, std::chrono::duration_cast<std::chrono::seconds>(uptime), shared_->databases};
+}
+
+}  // namespace crosslink::node

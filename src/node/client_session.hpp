@@ -1,0 +1,96 @@
+// One client's connection.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/ip/tcp.hpp>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "crosslink/awaitable.hpp"
+#include "node/database_commands.hpp"
+#include "node/resp_parser.hpp"
+
+namespace crosslink::node {
+
+/// What all connections share.
+struct ClientShared {
+  std::optional<std::string> password;
+  std::vector<HostedDatabase*> databases;
+  boost::asio::any_io_executor engine_executor;
+  std::uint32_t connections_max = 0;
+  std::uint64_t buffers_bytes_max = 0;
+  std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
+  std::atomic<std::uint64_t> connections = 0;
+  std::atomic<std::uint64_t> buffers_bytes = 0;
+};
+
+class ClientSession {
+ public:
+  ClientSession(std::shared_ptr<ClientShared> shared, boost::asio::ip::tcp::socket socket, std::uint64_t id);
+  ~ClientSession();
+  ClientSession(const ClientSession&) = delete;
+  ClientSession& operator=(const ClientSession&) = delete;
+
+  /// Until the client leaves, breaks the protocol, or close().
+  static awaitable<void> run(std::shared_ptr<ClientSession> self);
+  void close();
+
+ private:
+  /// A command of a transaction, kept until EXEC.
+  struct Kept {
+    const Command* command;
+    std::vector<std::string> words;
+  };
+  struct Transaction {
+    std::vector<Kept> commands;
+    std::size_t bytes = 0;
+    bool broken = false;  ///< a command was refused: EXEC is too
+  };
+
+  static awaitable<bool> serve_buffered(std::shared_ptr<ClientSession> self);
+  static awaitable<void> take(std::shared_ptr<ClientSession> self, Words words);
+  static awaitable<void> finish_reads(std::shared_ptr<ClientSession> self);
+  static awaitable<void> finish_writes(std::shared_ptr<ClientSession> self);
+  static awaitable<void> finish_runs(std::shared_ptr<ClientSession> self);
+  static awaitable<void> exec(std::shared_ptr<ClientSession> self);
+  static awaitable<bool> send(std::shared_ptr<ClientSession> self);
+
+  /// What is wrong with a command before it runs, as an error reply; empty: nothing.
+  std::string refusal(const Command* command, const Words& words) const;
+  void keep(const Command& command, const Words& words);
+  void answer(ConnectionCommand command, const Words& words, RespReply& reply);
+  void auth(const Words& words, RespReply& reply);
+  bool knows(std::string_view password);
+  void hello(const Words& words, RespReply& reply);
+  void select(const Words& words, RespReply& reply);
+  void client(const Words& words, RespReply& reply);
+  void watch(const Words& words, RespReply& reply);
+  void end_transaction();
+  void set_authenticated();
+  NodeFacts node_facts() const;
+  RespReply fresh_reply() const { return RespReply(version_); }
+  bool count_buffers();
+  std::size_t waiting() const { return reads_.commands.size() + writes_.commands.size(); }
+
+  const std::shared_ptr<ClientShared> shared_;
+  boost::asio::ip::tcp::socket socket_;
+  const std::uint64_t id_;
+  RespParser parser_;
+  RespVersion version_ = RespVersion::resp2;
+  HostedDatabase* database_;
+  bool authenticated_ = false, closing_ = false;
+  int failed_auths_ = 0;
+  std::string name_;
+  std::optional<Transaction> transaction_;
+  std::shared_ptr<Watch> watch_;
+  std::size_t watched_keys_ = 0;
+  ReadRun reads_;
+  WriteRun writes_;
+  std::string out_;
+  std::uint64_t counted_bytes_ = 0;
+};
+
+}  // namespace crosslink::node

@@ -1,0 +1,187 @@
+#include "node/commit_queue.hpp"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+namespace crosslink::node {
+namespace {
+
+constexpr std::size_t group_bytes_max = 4ull * 1024 * 1024, group_operations_max = 8192;
+
+std::uint64_t now_us() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(now).count());
+}
+
+/// The same error for everything that is asked.
+void fail(WriteRun& run, std::string_view error) {
+  const auto replies = run.transaction ? 1 : run.commands.size();
+  for (std::size_t i = 0; i < replies; ++i)
+    run.reply.error(error);
+}
+
+/// One command; what it answered becomes an error if the database failed it.
+void run_one(PendingWrites& pending, const PlacedCommand& placed, RespReply& reply) {
+  const auto begin = reply.bytes().size();
+  if (const auto* write = std::get_if<WriteCommand>(&placed.command->run)) {
+    (*write)(pending, placed.words, reply);
+  } else if (const auto* read = std::get_if<ReadCommand>(&placed.command->run)) {
+    (*read)(pending, placed.words, reply);
+  } else {
+    reply.error(fmt::format("ERR {} cannot stand in MULTI", placed.command->name));
+  }
+  if (const auto error = pending.take_error()) {
+    reply.bytes().resize(begin);
+    reply.error(fmt::format("ERR {}", error->message()));
+  } else if (reply.bytes().size() > reply_bytes_max) {
+    reply.bytes().resize(begin);
+    reply.error(fmt::format("ERR the answers are larger than {} bytes", reply_bytes_max));
+  }
+}
+
+}  // namespace
+
+// --- watches
+// -------------------------------------------------------------------------------------------------------
+
+void WatchTable::watch(const std::shared_ptr<Watch>& watch, std::string_view key) {
+  const std::scoped_lock lock(mutex_);
+  watch->keys_.emplace_back(key);
+  by_key_.emplace(key, watch);
+  watched_ = by_key_.size();
+}
+
+void WatchTable::unwatch(const std::shared_ptr<Watch>& watch) {
+  const std::scoped_lock lock(mutex_);
+  for (const auto& key : watch->keys_) {
+    const auto [begin, end] = by_key_.equal_range(key);
+    for (auto one = begin; one != end;) {
+      const auto next = std::next(one);
+      if (one->second == watch) by_key_.erase(one);
+      one = next;
+    }
+  }
+  watch->keys_.clear();
+  watched_ = by_key_.size();
+}
+
+void WatchTable::touch(std::span<const Operation> operations) {
+  if (watched_ == 0) return;
+  const std::scoped_lock lock(mutex_);
+  for (const auto& operation : operations) {
+    if (operation.kind == OperationKind::erase_range) {
+      for (const auto& [key, watch] : by_key_)
+        watch->touched_ = true;
+      return;
+    }
+    const auto [begin, end] = by_key_.equal_range(std::string(operation.key));
+    for (auto one = begin; one != end; ++one)
+      one->second->touched_ = true;
+  }
+}
+
+std::vector<std::string> WatchTable::keys_of(const Watch& watch) const {
+  const std::scoped_lock lock(mutex_);
+  return watch.keys_;
+}
+
+// --- committing
+// ----------------------------------------------------------------------------------------------------
+
+class CommitQueue::Committed final : public KeyReader {
+ public:
+  explicit Committed(const RocksdbDatabase& database) : database_(&database) {}
+
+ protected:
+  Result<std::optional<std::string>> read(std::string_view key) override { return database_->get(key); }
+
+ private:
+  const RocksdbDatabase* const database_;
+};
+
+CommitQueue::CommitQueue(RocksdbDatabase& database, WatchTable& watches)
+    : database_(&database),
+      watches_(&watches),
+      committed_(std::make_unique<Committed>(database)),
+      pending_(*committed_),
+      thread_([this] { work(); }) {}
+
+CommitQueue::~CommitQueue() {
+  {
+    const std::scoped_lock lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+}
+
+void CommitQueue::push(WriteRun& run, std::function<void()> done) {
+  bool stopping = false;
+  {
+    const std::scoped_lock lock(mutex_);
+    stopping = stopping_;
+    if (!stopping && queue_.size() < runs_max) {
+      queue_.push_back({&run, std::move(done)});
+      changed_.notify_one();
+      return;
+    }
+  }
+  fail(run, stopping ? "ERR the node stops" : "ERR too many writes wait");
+  done();
+}
+
+void CommitQueue::work() {
+  std::vector<Queued> group;
+  for (;;) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+    if (queue_.empty()) return;
+    std::deque<Queued> taken;
+    taken.swap(queue_);
+    lock.unlock();
+    for (auto& queued : taken) {
+      execute(*queued.run);
+      group.push_back(std::move(queued));
+      if (pending_.bytes() >= group_bytes_max || pending_.operations().size() >= group_operations_max) commit(group);
+    }
+    if (!group.empty()) commit(group);
+  }
+}
+
+void CommitQueue::execute(WriteRun& run) {
+  if (run.transaction) {
+    bool touched = false;
+    if (run.watch) {
+      touched = run.watch->touched();
+      for (const auto& key : watches_->keys_of(*run.watch))
+        touched = touched || pending_.writes(key);
+    }
+    if (touched) return run.reply.null_array();
+    run.reply.array(run.commands.size());
+  }
+  for (const auto& placed : run.commands)
+    run_one(pending_, placed, run.reply);
+}
+
+void CommitQueue::commit(std::vector<Queued>& group) {
+  if (!pending_.operations().empty()) {
+    const auto committed = database_->commit(pending_.operations(), now_us());
+    for (const auto& queued : group) {
+      auto& run = *queued.run;
+      if (committed) {
+        run.lsn = *committed;
+        continue;
+      }
+      run.reply.bytes().clear();
+      fail(run, fmt::format("ERR not stored: {}", committed.error().message()));
+    }
+    // After the commit: who watches a key from now on reads what was written.
+    if (committed) watches_->touch(pending_.operations());
+    pending_.forget();
+  }
+  for (const auto& queued : group)
+    queued.done();
+  group.clear();
+}
+
+}  // namespace crosslink::node

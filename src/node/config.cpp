@@ -1,0 +1,305 @@
+#include "node/config.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <toml++/toml.h>
+#include <algorithm>
+#include <array>
+#include <boost/asio/ip/address.hpp>
+#include <fstream>
+#include <set>
+#include <span>
+#include <sstream>
+
+#include "node/quantity.hpp"
+
+namespace crosslink::node {
+namespace {
+
+constexpr std::uintmax_t config_bytes_max = 1024 * 1024;
+
+MirrorError wrong(std::string_view key, std::string_view what) {
+  return MirrorError::configuration(fmt::format("config: {}: {}", key, what));
+}
+
+/// One table of the file: takes keys out, notes the first error, and at the end knows what nobody asked for.
+class Table {
+ public:
+  Table(const toml::table* table, std::string path) : table_(table), path_(std::move(path)) {}
+
+  bool has(std::string_view key) const { return table_ != nullptr && table_->contains(key); }
+  std::string name_of(std::string_view key) const {
+    return path_.empty() ? std::string(key) : path_ + "." + std::string(key);
+  }
+
+  std::optional<std::string> text(std::string_view key) {
+    const auto* node = take(key);
+    if (node == nullptr) return std::nullopt;
+    auto value = node->value_exact<std::string>();
+    if (!value) fail(key, "must be a text in quotes");
+    return value;
+  }
+  std::string required_text(std::string_view key) {
+    if (!has(key)) fail(key, "is missing");
+    auto value = text(key);
+    if (value && value->empty()) fail(key, "must not be empty");
+    return value.value_or("");
+  }
+  std::optional<std::int64_t> number(std::string_view key, std::int64_t min, std::int64_t max) {
+    const auto* node = take(key);
+    if (node == nullptr) return std::nullopt;
+    const auto value = node->value_exact<std::int64_t>();
+    if (!value || *value < min || *value > max) {
+      fail(key, fmt::format("must be a number from {} to {}", min, max));
+      return std::nullopt;
+    }
+    return value;
+  }
+  std::optional<std::vector<std::string>> texts(std::string_view key) {
+    const auto* node = take(key);
+    if (node == nullptr) return std::nullopt;
+    const auto* array = node->as_array();
+    std::vector<std::string> values;
+    bool good = array != nullptr;
+    for (std::size_t i = 0; good && i < array->size(); ++i) {
+      const auto value = (*array)[i].value_exact<std::string>();
+      good = value.has_value();
+      if (good) values.push_back(*value);
+    }
+    if (good) return values;
+    fail(key, "must be a list of texts, such as [\"eu-1\"]");
+    return std::nullopt;
+  }
+  /// Through `parse`, which gives a Result.
+  template <class Parse>
+  auto parsed(std::string_view key, Parse parse) -> std::optional<std::decay_t<decltype(*parse(std::string_view()))>> {
+    const auto value = text(key);
+    if (!value) return std::nullopt;
+    auto result = parse(*value);
+    if (result) return *std::move(result);
+    fail(key, result.error().message());
+    return std::nullopt;
+  }
+  Table table(std::string_view key) {
+    const auto* node = take(key);
+    if (node != nullptr && !node->is_table()) fail(key, fmt::format("must be a table: [{}]", key));
+    return {node == nullptr ? nullptr : node->as_table(), name_of(key)};
+  }
+  const toml::array* tables(std::string_view key) {
+    const auto* node = take(key);
+    if (node == nullptr) return nullptr;
+    const auto* array = node->as_array();
+    if (array == nullptr || !array->is_homogeneous(toml::node_type::table))
+      fail(key, fmt::format("must be tables: [[{}]]", key));
+    return array;
+  }
+  void fail(std::string_view key, std::string_view what) {
+    if (!error_) error_ = wrong(name_of(key), what);
+  }
+  /// Errors: the first; a key that nobody took.
+  Result<void> finish() {
+    if (error_) return *error_;
+    if (table_ == nullptr) return {};
+    for (const auto& [key, node] : *table_) {
+      if (!taken_.contains(std::string(key.str())))
+        return wrong(name_of(key.str()), fmt::format("unknown key; known here: {}", fmt::join(taken_, ", ")));
+    }
+    return {};
+  }
+
+ private:
+  const toml::node* take(std::string_view key) {
+    taken_.emplace(key);
+    return table_ == nullptr ? nullptr : table_->get(key);
+  }
+  const toml::table* table_;
+  std::string path_;
+  std::set<std::string> taken_;
+  std::optional<MirrorError> error_;
+};
+
+Result<RocksdbSync> parse_sync(std::string_view text) {
+  if (text == "always") return RocksdbSync::always;
+  if (text == "1s") return RocksdbSync::every_second;
+  if (text == "never") return RocksdbSync::never;
+  return MirrorError::configuration("must be \"always\", \"1s\" or \"never\"");
+}
+Result<RocksdbCompression> parse_compression(std::string_view text) {
+  if (text == "none") return RocksdbCompression::none;
+  if (text == "lz4") return RocksdbCompression::lz4;
+  if (text == "zstd") return RocksdbCompression::zstd;
+  return MirrorError::configuration("must be \"none\", \"lz4\" or \"zstd\"");
+}
+
+Result<DatabaseConfig> read_database(const toml::table& from, std::size_t number) {
+  Table table(&from, fmt::format("database {}", number));
+  DatabaseConfig database;
+  database.name = table.required_text("name");
+  if (!is_database_name(database.name))
+    table.fail("name", "must be 1 to 64 of A-Z a-z 0-9 _ . - and not begin with a dot");
+  database.allow_mirrors = table.texts("allow_mirrors");
+  for (const auto& name : database.allow_mirrors.value_or(std::vector<std::string>())) {
+    if (!is_dns_name(name)) table.fail("allow_mirrors", fmt::format("'{}' is not the name of a certificate", name));
+  }
+  if (const auto sync = table.parsed("sync", parse_sync)) database.sync = *sync;
+  if (const auto chosen = table.parsed("compression", parse_compression)) database.compression = *chosen;
+  auto& window = database.log_window;
+  if (const auto bytes = table.parsed("log_window_bytes", parse_size)) window.bytes = *bytes;
+  if (const auto time = table.parsed("log_window_time", parse_duration))
+    window.time = std::chrono::duration_cast<std::chrono::seconds>(*time);
+  window.budget_bytes = std::max(window.budget_bytes, window.bytes);
+  if (const auto bytes = table.parsed("log_budget_bytes", parse_size)) window.budget_bytes = *bytes;
+  if (window.budget_bytes < window.bytes) table.fail("log_budget_bytes", "must be at least log_window_bytes");
+  if (auto good = table.finish(); !good) return good.error();
+  return database;
+}
+
+Result<std::vector<DatabaseConfig>> read_databases(const toml::array* tables) {
+  std::vector<DatabaseConfig> databases;
+  for (std::size_t i = 0; tables != nullptr && i < tables->size(); ++i) {
+    auto database = read_database(*(*tables)[i].as_table(), i + 1);
+    if (!database) return database.error();
+    if (std::ranges::find(databases, database->name, &DatabaseConfig::name) != databases.end())
+      return wrong(fmt::format("database {}.name", i + 1), fmt::format("'{}' is there twice", database->name));
+    databases.push_back(*std::move(database));
+  }
+  return databases;
+}
+
+/// The client port has no TLS: in the open it wants a password, and a name could come to stand for any address.
+void check_clients(const NodeConfig& config, Table& listen) {
+  boost::system::error_code error;
+  const auto address = boost::asio::ip::make_address(config.clients.host, error);
+  if (error) listen.fail("clients", "must be an IP address and a port");
+  if (!error && !address.is_loopback() && !config.client_password)
+    listen.fail("clients", "anything but loopback needs a password: set clients.password_file");
+}
+
+Result<std::string> read_password(const std::filesystem::path& file) {
+  std::ifstream stream(file);
+  std::string password;
+  std::getline(stream, password);
+  if (!stream || password.empty())
+    return MirrorError::configuration(fmt::format("cannot read a password from the first line of {}", file.string()));
+  const auto rights = std::filesystem::status(file).permissions();
+  if ((rights & (std::filesystem::perms::group_all | std::filesystem::perms::others_all)) !=
+      std::filesystem::perms::none)
+    return MirrorError::configuration(fmt::format("others may read {}: chmod 600 it", file.string()));
+  return password;
+}
+
+}  // namespace
+
+bool is_database_name(std::string_view name) {
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
+           c == '-';
+  };
+  return !name.empty() && name.size() <= 64 && name.front() != '.' && std::ranges::all_of(name, allowed);
+}
+
+Result<NodeConfig> parse_config(std::string_view text, const std::filesystem::path& folder) {
+  toml::table parsed;
+  try {
+    parsed = toml::parse(text);
+  } catch (const toml::parse_error& error) {
+    return MirrorError::configuration(
+        fmt::format("config: line {}: {}", error.source().begin.line, escape(error.description())));
+  }
+  NodeConfig config;
+  Table root(&parsed, "");
+  const auto path = [&folder](const std::string& file) { return (folder / file).lexically_normal(); };
+  config.cluster_id = root.required_text("cluster_id");
+  if (!is_dns_name(config.cluster_id)) root.fail("cluster_id", "must be a DNS name such as prod-us");
+  config.data_dir = path(root.required_text("data_dir"));
+
+  auto clients = root.table("clients");
+  if (const auto file = clients.text("password_file")) {
+    auto password = read_password(path(*file));
+    if (!password) clients.fail("password_file", password.error().message());
+    if (password) config.client_password = *std::move(password);
+  }
+  if (const auto max = clients.number("connections_max", 1, 100'000))
+    config.clients_max = static_cast<std::uint32_t>(*max);
+
+  auto listen = root.table("listen");
+  const auto address = [&listen](std::string_view key) {
+    if (!listen.has(key)) listen.fail(key, "is missing");
+    return listen.parsed(key, quic::parse_host_port).value_or(quic::HostPort());
+  };
+  config.mirrors = address("mirrors");
+  config.clients = address("clients");
+  check_clients(config, listen);
+
+  auto tls = root.table("tls");
+  config.tls.ca = path(tls.required_text("ca"));
+  config.tls.cert = path(tls.required_text("cert"));
+  config.tls.key = path(tls.required_text("key"));
+  const auto* databases = root.tables("database");
+  for (auto* table : std::array{&root, &listen, &tls, &clients}) {
+    if (auto good = table->finish(); !good) return good.error();
+  }
+  auto read = read_databases(databases);
+  if (!read) return read.error();
+  config.databases = *std::move(read);
+  return config;
+}
+
+Result<NodeConfig> load_config(const std::filesystem::path& file) {
+  std::error_code error;
+  const auto bytes = std::filesystem::file_size(file, error);
+  if (error) return MirrorError::configuration(fmt::format("cannot read {}: {}", file.string(), error.message()));
+  if (bytes > config_bytes_max)
+    return MirrorError::configuration(fmt::format("{} is larger than a config may be (1 MiB)", file.string()));
+  std::ifstream stream(file);
+  std::ostringstream text;
+  text << stream.rdbuf();
+  if (!stream) return MirrorError::configuration(fmt::format("cannot read {}", file.string()));
+  return parse_config(text.str(), std::filesystem::absolute(file).parent_path());
+}
+
+std::string_view example_config() {
+  return R"toml(# A crosslink node. Paths are relative to this file's folder.
+
+# This cluster's name. The certificate below must have it as a DNS name, and mirrors ask for it.
+cluster_id = "prod-us"
+# Everything the node keeps. Made with mode 0700 if it is missing.
+data_dir = "data"
+
+[listen]
+# Mirrors of other clusters: QUIC over UDP, TLS 1.3 with certificates on both sides.
+mirrors = "0.0.0.0:7400"
+# Clients: the Redis protocol over TCP, without TLS; anything but loopback needs a password (clients.password_file).
+clients = "127.0.0.1:6380"
+
+[tls]
+# `crosslink certs init` and `crosslink certs issue` make these.
+ca = "certs/ca.pem"
+cert = "certs/prod-us.pem"
+key = "certs/prod-us.key"
+
+[clients]
+# The first line of this file is what clients say with AUTH. It must be readable by its owner only.
+# password_file = "clients.password"
+# Clients connected at once.
+connections_max = 10000
+
+# One of these for each database that takes writes here. SELECT 0 is the first, SELECT 1 the second, or SELECT NAME.
+[[database]]
+name = "packages"
+# Certificate names of the clusters that may mirror it; without this line any that our CA signed.
+allow_mirrors = ["eu-standby"]
+# When a write is on disk: "always" before it is answered, "1s" within a second, "never" when the system likes.
+sync = "1s"
+# Of tables on disk: "none", "lz4" or "zstd".
+compression = "lz4"
+# Log kept for mirrors that are away, as much and as long as this, whichever is reached first ...
+log_window_bytes = "1GiB"
+log_window_time = "24h"
+# ... and at most this much while a mirror still needs it.
+log_budget_bytes = "4GiB"
+)toml";
+}
+
+}  // namespace crosslink::node

@@ -1,0 +1,50 @@
+// What a node is told by its config file, in TOML. `crosslink config generate` prints one with every key.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "crosslink/quic/config.hpp"
+#include "crosslink/quic/endpoint.hpp"
+#include "crosslink/result.hpp"
+#include "crosslink/rocksdb_engine.hpp"
+#include "crosslink/types.hpp"
+
+namespace crosslink::node {
+
+struct DatabaseConfig {
+  std::string name;
+  /// Certificate names of clusters that may mirror it; absent: any that our CA signed.
+  std::optional<std::vector<std::string>> allow_mirrors;
+  RocksdbSync sync = RocksdbSync::every_second;
+  RocksdbCompression compression = RocksdbCompression::lz4;
+  RocksdbLogWindow log_window;
+};
+
+struct NodeConfig {
+  std::string cluster_id;
+  std::filesystem::path data_dir;  ///< relative paths are relative to the config file's folder, here and below
+  quic::HostPort mirrors;          ///< QUIC
+  quic::HostPort clients;          ///< RESP
+  quic::TlsFiles tls;
+  std::optional<std::string> client_password;
+  std::uint32_t clients_max = 10'000;
+  std::vector<DatabaseConfig> databases;
+};
+
+/// `[A-Za-z0-9_.-]{1,64}`, no leading dot: it becomes a folder's name.
+bool is_database_name(std::string_view name);
+
+/// Errors: Configuration, naming the key, and the line where TOML itself is broken.
+Result<NodeConfig> parse_config(std::string_view text, const std::filesystem::path& folder);
+/// Errors: Configuration (unreadable, over 1 MiB, as parse_config).
+Result<NodeConfig> load_config(const std::filesystem::path& file);
+/// A commented config with every key; parse_config takes it.
+std::string_view example_config();
+
+}  // namespace crosslink::node

@@ -1,0 +1,27 @@
+// Answers about the node that every connection gets alike.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "node/resp_parser.hpp"
+#include "node/resp_reply.hpp"
+
+namespace crosslink::node {
+
+void reply_hello(RespReply& reply, std::uint64_t client_id);
+/// COMMAND, COMMAND COUNT, COMMAND INFO, COMMAND DOCS, COMMAND LIST.
+void reply_command(RespReply& reply, const Words& words);
+struct ShownConfig {
+  std::uint32_t connections_max = 0;
+  std::size_t databases = 0;
+};
+/// CONFIG GET.
+void reply_config(RespReply& reply, const Words& words, const ShownConfig& config);
+
+/// Printable, no spaces, at most 256 bytes.
+bool is_client_name(std::string_view name);
+inline constexpr std::string_view client_name_error =
+    "ERR Client names cannot contain spaces, newlines or special characters.";
+
+}  // namespace crosslink::node

@@ -1,0 +1,26 @@
+// The commands about a database as a whole, and runs of commands that only read. They block.
+#pragma once
+
+#include <functional>
+
+#include "node/hosted_database.hpp"
+
+namespace crosslink::node {
+
+/// What INFO says besides the database.
+struct NodeFacts {
+  std::uint64_t clients = 0;
+  std::chrono::seconds uptime{0};
+  std::vector<HostedDatabase*> databases;  ///< by index
+};
+
+/// Commands of one connection that write nothing, in order.
+struct ReadRun {
+  std::vector<PlacedCommand> commands;
+  RespReply reply;
+  std::function<NodeFacts()> node;
+};
+
+void run_reads(HostedDatabase& database, ReadRun& run);
+
+}  // namespace crosslink::node

@@ -1,0 +1,170 @@
+#include "node/node.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <boost/asio/thread_pool.hpp>
+#include <filesystem>
+#include <thread>
+#include <utility>
+
+#include "crosslink/source.hpp"
+#include "link/stop_event.hpp"
+#include "link/task_group.hpp"
+#include "node/client_port.hpp"
+#include "node/hosted_database.hpp"
+#include "node/log.hpp"
+
+namespace crosslink::node {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::size_t engine_threads() { return std::clamp<std::size_t>(std::thread::hardware_concurrency(), 2, 16); }
+
+/// Made for its owner only; one that is there must not be open to others.
+Result<void> make_private(const fs::path& folder) {
+  std::error_code error;
+  if (fs::create_directories(folder, error)) fs::permissions(folder, fs::perms::owner_all, error);
+  const auto rights = error ? fs::perms::none : fs::status(folder, error).permissions();
+  if (error)
+    return MirrorError(ErrorKind::Storage, CausedBy::us,
+                       fmt::format("cannot make {}: {}", folder.string(), error.message()));
+  if ((rights & (fs::perms::group_all | fs::perms::others_all)) != fs::perms::none)
+    return MirrorError::configuration(fmt::format("others may read {}: chmod 700 it", folder.string()));
+  return {};
+}
+
+std::string text_of(const HandshakeReport& report) { return fmt::format("{}", fmt::join(report.peer_names, ",")); }
+
+}  // namespace
+
+struct Node::Impl {
+  explicit Impl(const NodeConfig& chosen) : config(chosen) {}
+  ~Impl() {
+    // Sessions are over; what the engines' threads still do comes before the databases close.
+    engine_pool.join();
+  }
+  HostedDatabase* find(const std::string& name) {
+    const auto found = std::ranges::find(databases, name, [](const auto& one) { return one->name(); });
+    return found == databases.end() ? nullptr : found->get();
+  }
+  SourcePolicy policy();
+  MirrorAcceptor::Callbacks callbacks();
+  Task<void> serve(AcceptedMirror& mirror);
+
+  const NodeConfig config;
+  std::vector<std::unique_ptr<HostedDatabase>> databases;
+  boost::asio::thread_pool engine_pool{engine_threads()};
+  std::unique_ptr<MirrorAcceptor> acceptor;
+  std::unique_ptr<ClientPort> clients;
+};
+
+SourcePolicy Node::Impl::policy() {
+  SourcePolicy chosen;
+  chosen.cluster_id = ClusterId(config.cluster_id);
+  chosen.authorize = [this](std::span<const std::string> names, const DatabaseId& id) {
+    const auto* database = find(id.str());
+    // Whoever may see nothing here learns nothing of what there is.
+    if (database == nullptr) {
+      return std::ranges::any_of(databases, [&](const auto& one) { return one->allows(names); });
+    }
+    return database->allows(names);
+  };
+  chosen.database_exists = [this](const DatabaseId& id) { return find(id.str()) != nullptr; };
+  return chosen;
+}
+
+MirrorAcceptor::Callbacks Node::Impl::callbacks() {
+  MirrorAcceptor::Callbacks chosen;
+  chosen.on_handshake = [](const HandshakeReport& report) {
+    std::vector<LogField> fields{{"mirror", text_of(report)}};
+    if (report.hello) {
+      fields.emplace_back("database", report.hello->source_database_id.str());
+      fields.emplace_back("last_applied_lsn", fmt::format("{}", report.hello->last_applied_lsn.value));
+    }
+    if (!report.error) return log(Severity::info, "mirror accepted", fields);
+    fields.emplace_back("error", std::string(to_string(report.error->kind())));
+    fields.emplace_back("message", report.error->message());
+    log(Severity::warning, "mirror refused", fields);
+  };
+  chosen.on_session_end = [](const AcceptedMirror& mirror, const Result<void>& ended) {
+    std::vector<LogField> fields{{"mirror", mirror.peer_names.front()},
+                                 {"database", mirror.hello.source_database_id.str()}};
+    if (!ended) fields.emplace_back("reason", ended.error().message());
+    log(Severity::info, "mirror left", fields);
+  };
+  return chosen;
+}
+
+Task<void> Node::Impl::serve(AcceptedMirror& mirror) {
+  return find(mirror.hello.source_database_id.str())->source().serve(mirror);
+}
+
+Node::Node(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Node::~Node() = default;
+
+Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoint endpoint, quic::Address mirrors,
+                                         boost::asio::any_io_executor executor) {
+  if (config.databases.empty()) return MirrorError::configuration("config: there is no [[database]]");
+  if (auto made = make_private(config.data_dir); !made) return made.error();
+  auto impl = std::make_unique<Impl>(config);
+  std::vector<HostedDatabase*> by_index;
+  for (const auto& wanted : config.databases) {
+    auto database = HostedDatabase::open(wanted, config.cluster_id, config.data_dir / "databases" / wanted.name,
+                                         impl->engine_pool.get_executor());
+    if (!database) return database.error();
+    log(Severity::info, "database open",
+        {{"database", wanted.name}, {"head_lsn", fmt::format("{}", (*database)->engine().source_state().head.value)}});
+    if (!wanted.allow_mirrors) {
+      log(Severity::warning, "any name that the CA signed may mirror this database: set allow_mirrors",
+          {{"database", wanted.name}});
+    }
+    by_index.push_back(database->get());
+    impl->databases.push_back(*std::move(database));
+  }
+  quic::ServerConfig listening;
+  listening.tls = config.tls;
+  auto listener = endpoint.listen(mirrors, listening);
+  if (!listener) return listener.error();
+  impl->acceptor = std::make_unique<MirrorAcceptor>(
+      *std::move(listener), impl->policy(), AcceptorLimits{},
+      [own = impl.get()](AcceptedMirror& mirror) { return own->serve(mirror); }, impl->callbacks());
+  ClientPortOptions options;
+  boost::system::error_code error;  // the config was checked: it is an address
+  options.address = {boost::asio::ip::make_address(config.clients.host, error), config.clients.port};
+  options.password = config.client_password;
+  options.connections_max = config.clients_max;
+  auto clients = ClientPort::open(std::move(executor), options, std::move(by_index), impl->engine_pool.get_executor());
+  if (!clients) return clients.error();
+  impl->clients = *std::move(clients);
+  return std::unique_ptr<Node>(new Node(std::move(impl)));
+}
+
+Task<void> Node::run() {
+  auto work = [](Impl& impl) -> Task<void> {
+    auto executor = co_await boost::asio::this_coro::executor;
+    link::TaskGroup group(executor);
+    auto serve_clients = [](ClientPort& clients) -> awaitable<void> {
+      const auto ended = co_await clients.run();
+      if (!ended) log(Severity::debug, "client port ended", {{"reason", ended.error().message()}});
+    };
+    group.spawn(serve_clients(*impl.clients));
+    auto ended = co_await impl.acceptor->run();
+    impl.clients->stop();
+    co_await group.drain();
+    co_return ended;
+  };
+  return work(*impl_);
+}
+
+void Node::stop() { impl_->acceptor->stop(); }
+
+quic::Address Node::mirrors_address() const { return impl_->acceptor->local_address(); }
+std::string Node::clients_address() const {
+  const auto address = impl_->clients->address();
+  return fmt::format("{}:{}", address.address().to_string(), address.port());
+}
+
+}  // namespace crosslink::node

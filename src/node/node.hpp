@@ -1,0 +1,32 @@
+// A node: databases of this machine, offered to clients and to the mirrors of other clusters.
+#pragma once
+
+#include <memory>
+
+#include "crosslink/awaitable.hpp"
+#include "crosslink/quic/endpoint.hpp"
+#include "node/config.hpp"
+
+namespace crosslink::node {
+
+class Node {
+ public:
+  /// Opens every database and both ports. Errors: Configuration, Storage; Transport when the transport cannot start.
+  static Result<std::unique_ptr<Node>> open(const NodeConfig& config, quic::Endpoint endpoint, quic::Address mirrors,
+                                            boost::asio::any_io_executor executor);
+  ~Node();
+  /// Serves until stop() or cancellation, then ends sessions and connections, and closes the databases. Call once, on
+  /// a single thread. Errors: Cancelled, by cancellation only.
+  Task<void> run();
+  /// From any thread.
+  void stop();
+  quic::Address mirrors_address() const;
+  std::string clients_address() const;
+
+ private:
+  struct Impl;
+  explicit Node(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace crosslink::node

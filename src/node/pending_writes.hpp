@@ -1,0 +1,68 @@
+// What commands read: the database, and for the committing thread what it has not committed yet.
+#pragma once
+
+#include <deque>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "crosslink/entry.hpp"
+#include "crosslink/result.hpp"
+
+namespace crosslink::node {
+
+/// Reads values by key. After an error every read is absent, and the error stays until it is taken.
+class KeyReader {
+ public:
+  virtual ~KeyReader() = default;
+  std::optional<std::string> get(std::string_view key) {
+    if (error_) return std::nullopt;
+    auto found = read(key);
+    if (found) return *std::move(found);
+    error_ = found.error();
+    return std::nullopt;
+  }
+  bool failed() const { return error_.has_value(); }
+  std::optional<MirrorError> take_error() { return std::exchange(error_, std::nullopt); }
+
+ protected:
+  virtual Result<std::optional<std::string>> read(std::string_view key) = 0;
+
+ private:
+  std::optional<MirrorError> error_;
+};
+
+/// Writes that will be one entry. A key that is written twice is one operation.
+class PendingWrites final : public KeyReader {
+ public:
+  explicit PendingWrites(KeyReader& committed) : committed_(&committed) {}
+  /// `key` and `value` must outlive the writes, or be kept().
+  void put(std::string_view key, std::string_view value) { write(key, Operation::put(key, value)); }
+  void erase(std::string_view key) { write(key, Operation::erase(key)); }
+  /// Everything.
+  void clear();
+  std::string_view kept(std::string text) { return texts_.emplace_back(std::move(text)); }
+
+  bool writes(std::string_view key) const { return cleared_ || by_key_.contains(key); }
+  std::span<const Operation> operations() const { return operations_; }
+  std::size_t bytes() const { return bytes_; }
+  void forget();
+
+ protected:
+  Result<std::optional<std::string>> read(std::string_view key) override;
+
+ private:
+  void write(std::string_view key, Operation operation);
+  KeyReader* const committed_;
+  std::vector<Operation> operations_;
+  std::unordered_map<std::string_view, std::size_t> by_key_;  ///< since all was cleared
+  bool cleared_ = false;
+  std::size_t bytes_ = 0;
+  std::deque<std::string> texts_;
+};
+
+}  // namespace crosslink::node
