@@ -52,6 +52,8 @@ struct RocksdbOptions {
   RocksdbLogWindow log_window;
   /// A WAL file, and the data in memory before it becomes a table, at most about this.
   std::uint64_t write_buffer_bytes = 64ull * 1024 * 1024;
+  /// Parts of tables that were read, kept in memory.
+  std::uint64_t cache_bytes = 64ull * 1024 * 1024;
   std::uint64_t entry_bytes_max = entry_bytes_max_default;
   /// Snapshots that mirrors read at once; one that several read counts once. Others are answered Busy.
   std::size_t snapshots_max = 2;

@@ -144,6 +144,7 @@ Result<DatabaseConfig> read_database(const toml::table& from, std::size_t number
   }
   if (const auto sync = table.parsed("sync", parse_sync)) database.sync = *sync;
   if (const auto chosen = table.parsed("compression", parse_compression)) database.compression = *chosen;
+  if (const auto bytes = table.parsed("cache_bytes", parse_size)) database.cache_bytes = *bytes;
   auto& window = database.log_window;
   if (const auto bytes = table.parsed("log_window_bytes", parse_size)) window.bytes = *bytes;
   if (const auto time = table.parsed("log_window_time", parse_duration))
@@ -237,7 +238,7 @@ Result<NodeConfig> parse_config(std::string_view text, const std::filesystem::pa
   config.tls.cert = path(tls.required_text("cert"));
   config.tls.key = path(tls.required_text("key"));
   const auto* databases = root.tables("database");
-  for (auto* table : std::array{&root, &listen, &tls, &clients}) {
+  for (auto* table : std::array{&root, &clients, &listen, &tls}) {
     if (auto good = table->finish(); !good) return good.error();
   }
   auto read = read_databases(databases);
@@ -294,6 +295,8 @@ allow_mirrors = ["eu-standby"]
 sync = "1s"
 # Of tables on disk: "none", "lz4" or "zstd".
 compression = "lz4"
+# Parts of tables that were read, kept in memory.
+cache_bytes = "256MiB"
 # Log kept for mirrors that are away, as much and as long as this, whichever is reached first ...
 log_window_bytes = "1GiB"
 log_window_time = "24h"

@@ -23,6 +23,7 @@ struct DatabaseConfig {
   std::optional<std::vector<std::string>> allow_mirrors;
   RocksdbSync sync = RocksdbSync::every_second;
   RocksdbCompression compression = RocksdbCompression::lz4;
+  std::uint64_t cache_bytes = 256ull * 1024 * 1024;
   RocksdbLogWindow log_window;
 };
 

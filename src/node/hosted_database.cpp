@@ -11,6 +11,7 @@ RocksdbOptions engine_options(const DatabaseConfig& config, const std::filesyste
   options.folder = folder;
   options.sync = config.sync;
   options.compression = config.compression;
+  options.cache_bytes = config.cache_bytes;
   options.log_window = config.log_window;
   return options;
 }

@@ -1,9 +1,12 @@
 #include "engine/rocksdb/live.hpp"
 
 #include <fmt/format.h>
+#include <rocksdb/cache.h>
 #include <rocksdb/env.h>
+#include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
 #include <rocksdb/options.h>
+#include <rocksdb/table.h>
 
 #include <array>
 #include <limits>
@@ -14,6 +17,7 @@
 namespace crosslink::rocks {
 namespace {
 
+constexpr double filter_bits_per_key = 10;  // one false alarm in a hundred
 constexpr const char* own_family_name = "crosslink";
 constexpr std::string_view database_key = "database", role_key = "role", position_key = "position";
 
@@ -67,6 +71,11 @@ rocksdb::ColumnFamilyOptions data_options(const RocksdbOptions& options) {
   rocksdb::ColumnFamilyOptions chosen;
   chosen.write_buffer_size = static_cast<std::size_t>(options.write_buffer_bytes);
   chosen.compression = compression_of(options.compression);
+  // A read looks into one table that has the key, not into each that might.
+  rocksdb::BlockBasedTableOptions tables;
+  tables.filter_policy.reset(rocksdb::NewBloomFilterPolicy(filter_bits_per_key));
+  tables.block_cache = rocksdb::NewLRUCache(static_cast<std::size_t>(options.cache_bytes));
+  chosen.table_factory.reset(rocksdb::NewBlockBasedTableFactory(tables));
   return chosen;
 }
 

@@ -1,0 +1,138 @@
+#include "node/config.hpp"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "node/quantity.hpp"
+#include "support/temporary_folder.hpp"
+
+namespace crosslink::node {
+namespace {
+
+constexpr std::string_view least = R"(
+cluster_id = "prod-us"
+data_dir = "data"
+[listen]
+mirrors = "0.0.0.0:7400"
+clients = "127.0.0.1:6380"
+[tls]
+ca = "ca.pem"
+cert = "prod-us.pem"
+key = "/keys/prod-us.key"
+[[database]]
+name = "packages"
+)";
+
+/// The least config with `from` replaced by `to`.
+std::string with(std::string_view from, std::string_view to) {
+  std::string text(least);
+  const auto at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return text.replace(at, from.size(), to);
+}
+std::string error_of(const std::string& text) {
+  const auto config = parse_config(text, "/etc/crosslink");
+  return config ? "" : config.error().message();
+}
+
+TEST(NodeConfig, the_least_that_works_is_read) {
+  const auto config = parse_config(least, "/etc/crosslink");
+  ASSERT_TRUE(config) << config.error().message();
+  EXPECT_EQ(config->cluster_id, "prod-us");
+  EXPECT_EQ(config->data_dir, "/etc/crosslink/data");
+  EXPECT_EQ(config->mirrors.port, 7400);
+  EXPECT_EQ(config->clients.host, "127.0.0.1");
+  EXPECT_EQ(config->tls.cert, "/etc/crosslink/prod-us.pem");
+  EXPECT_EQ(config->tls.key, "/keys/prod-us.key");
+  ASSERT_EQ(config->databases.size(), 1u);
+  EXPECT_EQ(config->databases[0].name, "packages");
+  EXPECT_FALSE(config->databases[0].allow_mirrors);
+}
+
+TEST(NodeConfig, the_example_is_a_config) {
+  const auto config = parse_config(example_config(), "/etc");
+  ASSERT_TRUE(config) << config.error().message();
+  ASSERT_EQ(config->databases.size(), 1u);
+  EXPECT_EQ(config->databases[0].allow_mirrors, std::vector<std::string>{"eu-standby"});
+  EXPECT_EQ(config->databases[0].log_window.time, std::chrono::hours(24));
+}
+
+TEST(NodeConfig, each_key_of_a_database_is_read) {
+  const auto config = parse_config(with("name = \"packages\"", R"(name = "p"
+allow_mirrors = []
+sync = "always"
+compression = "zstd"
+cache_bytes = "1MiB"
+log_window_bytes = "8GiB"
+log_window_time = "90s"
+log_budget_bytes = "9GiB")"),
+                                   "/");
+  ASSERT_TRUE(config) << config.error().message();
+  const auto& database = config->databases.at(0);
+  EXPECT_EQ(database.allow_mirrors, std::vector<std::string>());
+  EXPECT_EQ(database.sync, RocksdbSync::always);
+  EXPECT_EQ(database.compression, RocksdbCompression::zstd);
+  EXPECT_EQ(database.cache_bytes, 1024u * 1024);
+  EXPECT_EQ(database.log_window.bytes, 8ull << 30);
+  EXPECT_EQ(database.log_window.time, std::chrono::seconds(90));
+  EXPECT_EQ(database.log_window.budget_bytes, 9ull << 30);
+}
+
+TEST(NodeConfig, mistakes_are_named) {
+  EXPECT_EQ(error_of(with("cluster_id", "cluster")), "config: cluster_id: is missing");
+  EXPECT_EQ(error_of(with("\"prod-us\"\ndata", "\"prod us\"\ndata")),
+            "config: cluster_id: must be a DNS name such as prod-us");
+  EXPECT_EQ(error_of(with("data_dir = \"data\"", "data_dir = 5")), "config: data_dir: must be a text in quotes");
+  EXPECT_EQ(error_of(with("[tls]", "[tsl]")),
+            "config: tsl: unknown key; known here: clients, cluster_id, data_dir, database, listen, tls");
+  EXPECT_EQ(error_of(with("ca = ", "x = 1\nca = ")), "config: tls.x: unknown key; known here: ca, cert, key");
+  EXPECT_EQ(error_of(with("127.0.0.1:6380", "6380")).substr(0, 24), "config: listen.clients: ");
+  EXPECT_EQ(error_of(with("name = \"packages\"", "name = \".x\"")),
+            "config: database 1.name: must be 1 to 64 of A-Z a-z 0-9 _ . - and not begin with a dot");
+  EXPECT_EQ(error_of(with("name = \"packages\"", "name = \"p\"\ncolour = 1")).substr(0, 38),
+            "config: database 1.colour: unknown key");
+  EXPECT_EQ(error_of(with("name = \"packages\"", "name = \"p\"\n[[database]]\nname = \"p\"")),
+            "config: database 2.name: 'p' is there twice");
+  EXPECT_EQ(error_of(with("name = \"packages\"", "name = \"p\"\nsync = \"sometimes\"")),
+            "config: database 1.sync: must be \"always\", \"1s\" or \"never\"");
+  EXPECT_EQ(error_of(with("name = \"packages\"", "name = \"p\"\nlog_window_time = \"1 day\"")),
+            "config: database 1.log_window_time: '1 day' is not a duration such as 500ms, 5s, 10m, 24h or 7d");
+  EXPECT_EQ(error_of(with("name = \"packages\"", "name = \"p\"\nallow_mirrors = \"eu-1\"")),
+            "config: database 1.allow_mirrors: must be a list of texts, such as [\"eu-1\"]");
+  EXPECT_EQ(error_of(with("name = \"packages\"", "name = \"p\"\nlog_window_bytes=\"2GiB\"\nlog_budget_bytes=\"1GiB\"")),
+            "config: database 1.log_budget_bytes: must be at least log_window_bytes");
+  EXPECT_EQ(error_of("cluster_id = ").substr(0, 16), "config: line 1: ");
+}
+
+TEST(NodeConfig, clients_in_the_open_need_a_password_that_others_cannot_read) {
+  const test::TemporaryFolder folder;
+  const auto text = with("127.0.0.1:6380", "0.0.0.0:6380");
+  EXPECT_EQ(error_of(text),
+            "config: listen.clients: anything but loopback needs a password: set clients.password_file");
+  EXPECT_EQ(error_of(with("127.0.0.1:6380", "localhost:6380")),
+            "config: listen.clients: must be an IP address and a port");
+  const auto file = folder.path() / "password";
+  std::ofstream(file) << "secret\n";
+  const auto with_password = text + "[clients]\npassword_file = \"" + file.string() + "\"\n";
+  std::filesystem::permissions(file, std::filesystem::perms(0644));
+  EXPECT_NE(error_of(with_password).find("others may read"), std::string::npos);
+  std::filesystem::permissions(file, std::filesystem::perms(0600));
+  const auto config = parse_config(with_password, "/");
+  ASSERT_TRUE(config) << config.error().message();
+  EXPECT_EQ(config->client_password, "secret");
+}
+
+TEST(Quantity, durations_and_sizes_have_units_and_bounds) {
+  EXPECT_EQ(*parse_duration("500ms"), std::chrono::milliseconds(500));
+  EXPECT_EQ(*parse_duration("7d"), std::chrono::hours(7 * 24));
+  EXPECT_EQ(*parse_size("64MiB"), 64ull << 20);
+  EXPECT_EQ(*parse_size("12"), 12u);
+  for (const auto text : {"", "5", "-5s", "5 s", "5S", "99999999999999999999s", "4000d", "s"})
+    EXPECT_FALSE(parse_duration(text)) << text;
+  for (const auto text : {"", "MiB", "1MB", "1.5GiB", "-1", "99999999TiB"})
+    EXPECT_FALSE(parse_size(text)) << text;
+}
+
+}  // namespace
+}  // namespace crosslink::node
