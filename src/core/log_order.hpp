@@ -22,6 +22,7 @@ struct AcceptedBatch {
   std::optional<Lsn> origin_lsn;       ///< absent: last_lsn
   std::uint64_t units = 0;             ///< throttle units this batch holds until it is applied
   std::uint64_t fragment_bytes = 0;    ///< memory of an entry that came in fragments, whose units are released already
+  std::vector<LeaseGrant> leases = {};  ///< told before it
 };
 
 /// Where the fragments of one entry go until it is whole. One entry at a time.

@@ -56,6 +56,7 @@ struct Wake {
 // Engine calls, answered by on_engine. Only one is under way.
 struct Apply {
   std::vector<AcceptedBatch> batches;  ///< keep what `group` points to
+  std::vector<LeaseGrant> leases;      ///< note_leases() first, if there are any
   ApplyGroup group;
 };
 struct StepBack {
@@ -69,9 +70,12 @@ struct StoreChunk {
   StoredChunk chunk;
   std::shared_ptr<const void> keep;
   std::span<const std::byte> bytes;
+  std::vector<LeaseGrant> leases;  ///< note_leases() first, if there are any
 };
 struct CheckSnapshot {};
-struct SwitchSnapshot {};
+struct SwitchSnapshot {
+  Lsn consistent_lsn;  ///< note_consistent() first
+};
 struct DropSnapshot {};
 struct Promote {};
 struct OpenView {};
@@ -202,6 +206,7 @@ class MirrorMachine {
     StoredChunk chunk;
     std::shared_ptr<const void> keep;
     std::span<const std::byte> bytes;
+    std::vector<LeaseGrant> leases;
   };
   struct VerifyRun {
     StreamToken token = 0;
@@ -272,6 +277,8 @@ class MirrorMachine {
   void accept(AcceptedBatch batch, std::uint64_t units);
   void drop_log_stream();
   void drop_snapshot_stream();
+  void on_lease(StreamToken stream, const LeaseInfo& info, Instant now);
+  void reread_engine();
   void forget_pending();
   void forget_chunks();
   std::uint64_t count_held();
@@ -315,10 +322,12 @@ class MirrorMachine {
   Retry storage_retry_;
   std::optional<MirrorError> storage_error_;
   std::optional<Instant> dirty_since_;  ///< applied is ahead of durable
+  bool reread_wanted_ = false;          ///< the engine was Busy: where it stands is not known until it says so
 
   // received, waiting for the engine
   std::deque<AcceptedBatch> pending_;
   std::deque<WaitingChunk> chunks_;
+  std::vector<LeaseGrant> leases_;    ///< told, for the batch or chunk that comes next
   std::uint64_t held_bytes_ = 0;      ///< in throttle units
   std::uint64_t fragment_bytes_ = 0;  ///< of whole entries that came in fragments
   bool bulk_allowed_ = true;
@@ -350,6 +359,7 @@ class MirrorMachine {
   std::string bootstrap_reason_;
   bool begin_snapshot_wanted_ = false, drop_snapshot_wanted_ = false, check_wanted_ = false, switch_wanted_ = false;
   bool just_switched_ = false;            ///< no log has begun since
+  Lsn consistent_lsn_;                    ///< of the data switched in
   std::uint32_t bootstrap_failures_ = 0;  ///< windows that passed while a snapshot came, in a row
   std::uint64_t bootstraps_ = 0;
 

@@ -43,6 +43,14 @@ void SourceSession::send(StreamToken stream, const SessionMessage& message) {
   actions_.push_back(source_action::Send{stream, encode_message(message), nullptr, 0, 0});
 }
 
+/// Before what uses them. What was told is forgotten now and then: told again, nothing comes of it.
+void SourceSession::tell_leases(StreamToken stream, const std::vector<LeaseGrant>& leases) {
+  for (const auto& grant : leases) {
+    if (told_leases_.size() >= leases_waiting_max) told_leases_.clear();
+    if (told_leases_.insert(grant.lease).second) send(stream, LeaseInfo{grant.lease, grant.ttl_s});
+  }
+}
+
 void SourceSession::send_bulk(Bulk& bulk, const SessionMessage& message, SharedBytes data, std::size_t at,
                               std::size_t bytes, std::uint64_t units, Instant now) {
   auto head = encode_bulk_head(message, bytes);
@@ -244,6 +252,7 @@ void SourceSession::on_stream_end(StreamToken stream, Instant now) {
 
 void SourceSession::on_log_request(StreamToken stream, const LogRequest& request) {
   give_up_bulk();
+  told_leases_.clear();
   auto judged = judge_request(read_now_().state, request.position);
   if (const auto* error = std::get_if<MirrorError>(&judged)) return fail_stream(stream, *error);
   log_ = Log{};
@@ -282,6 +291,7 @@ void SourceSession::on_log(Question question, Result<LogPiece> piece, Instant no
     return pump(now);
   }
   const auto& slice = piece->slice;
+  tell_leases(log_->token, slice.leases);
   if (slice.count == 0 && slice.last_lsn == slice.prev_lsn) {
     // A commit may have come between the reading and now: then on_head came after at_head was last cleared.
     log_->at_head = read_now_().state.head <= log_->sent_lsn;
@@ -354,6 +364,7 @@ void SourceSession::on_snapshot_request(StreamToken stream, const SnapshotReques
   if (too_many(snapshot_times_, config_.snapshots_per_minute_max, now)) {
     return fail_stream(stream, {ErrorKind::Busy, CausedBy::peer, "too many snapshots were asked for within a minute"});
   }
+  told_leases_.clear();
   snapshot_ = Snapshot{};
   snapshot_->token = stream;
   snapshot_->request = request;
@@ -396,6 +407,7 @@ void SourceSession::on_snapshot_piece(Question question, Result<SnapshotReader::
   snapshot_->asked.reset();
   if (!piece) return fail_stream(snapshot_->token, piece.error());
   const auto bytes = piece->bytes->size();
+  tell_leases(snapshot_->token, piece->leases);
   snapshot_->crc32c = crosslink::crc32c(*piece->bytes, snapshot_->crc32c);
   const auto offset = snapshot_->offset;
   snapshot_->offset += bytes;
@@ -404,7 +416,7 @@ void SourceSession::on_snapshot_piece(Question question, Result<SnapshotReader::
   SnapshotChunk chunk{offset, crosslink::crc32c(*piece->bytes), piece->done, 0, {}};
   if (piece->done) {
     chunk.total_crc32c = snapshot_->crc32c;
-    chunk.consistent_lsn = snapshot_->facts->consistent_lsn;
+    chunk.consistent_lsn = piece->consistent_lsn.value_or(snapshot_->facts->consistent_lsn);
   }
   if (offset < snapshot_->begin_offset) {  // the mirror has every byte: only the end is news
     chunk.offset = snapshot_->offset;

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <variant>
@@ -193,6 +194,7 @@ class SourceSession {
   };
 
   void send(StreamToken stream, const SessionMessage& message);
+  void tell_leases(StreamToken stream, const std::vector<LeaseGrant>& leases);
   void send_bulk(Bulk& bulk, const SessionMessage& message, SharedBytes data, std::size_t at, std::size_t bytes,
                  std::uint64_t units, Instant now);
   void fail_stream(StreamToken stream, const MirrorError& error);
@@ -235,6 +237,7 @@ class SourceSession {
   std::optional<Snapshot> snapshot_;
   std::optional<Verify> verify_;
   std::deque<Instant> snapshot_times_, verify_times_;
+  std::set<std::uint64_t> told_leases_;
   struct WindowSample {
     Instant at;
     std::uint64_t bytes = 0;

@@ -40,7 +40,7 @@ LogSlice rest_after(const LogSlice& slice, Lsn after) {
     --count;
   }
   return {after, slice.last_lsn, count, std::make_shared<const std::vector<std::byte>>(entries.begin(), entries.end()),
-          slice.origin_lsn};
+          slice.origin_lsn, slice.leases};
 }
 
 }  // namespace

@@ -417,7 +417,8 @@ Result<core::EngineAnswer> Mirror::Impl::carry_out_on_engine(const core::MirrorA
   core::EngineAnswer answer;
   Result<void> done;
   if (const auto* apply = std::get_if<action::Apply>(&wish)) {
-    done = engine->apply(apply->group);
+    if (!apply->leases.empty()) done = engine->note_leases(apply->leases);
+    if (done) done = engine->apply(apply->group);
   } else if (const auto* back = std::get_if<action::StepBack>(&wish)) {
     done = engine->step_back(back->from);
   } else if (std::holds_alternative<action::Sync>(wish)) {
@@ -426,14 +427,16 @@ Result<core::EngineAnswer> Mirror::Impl::carry_out_on_engine(const core::MirrorA
   } else if (const auto* begin = std::get_if<action::BeginSnapshot>(&wish)) {
     done = engine->begin_snapshot(begin->facts);
   } else if (const auto* store = std::get_if<action::StoreChunk>(&wish)) {
-    done = engine->store_chunk(store->chunk, store->bytes);
+    if (!store->leases.empty()) done = engine->note_leases(store->leases);
+    if (done) done = engine->store_chunk(store->chunk, store->bytes);
   } else if (std::holds_alternative<action::CheckSnapshot>(wish)) {
     const auto check = engine->check_snapshot();
     if (!check) return check.error();
     answer.check = *check;
-  } else if (std::holds_alternative<action::SwitchSnapshot>(wish)) {
+  } else if (const auto* switching = std::get_if<action::SwitchSnapshot>(&wish)) {
     if (options.before_history_change) options.before_history_change();
-    done = engine->switch_snapshot();
+    done = engine->note_consistent(switching->consistent_lsn);
+    if (done) done = engine->switch_snapshot();
   } else if (std::holds_alternative<action::DropSnapshot>(wish)) {
     done = engine->drop_snapshot();
   } else if (std::holds_alternative<action::Promote>(wish)) {
@@ -505,8 +508,13 @@ void Mirror::stop() {
 }
 
 MirrorStatus Mirror::status() const {
-  const std::scoped_lock lock(impl_->mutex);
-  return impl_->machine.status(link::session_now());
+  MirrorStatus status;
+  {
+    const std::scoped_lock lock(impl_->mutex);
+    status = impl_->machine.status(link::session_now());
+  }
+  if (const auto remark = impl_->engine->remark(); !remark.empty()) status.reason += "; " + remark;
+  return status;
 }
 
 std::optional<std::chrono::microseconds> Mirror::lag() const {
