@@ -16,7 +16,7 @@
 #include "engine/rocksdb/files.hpp"
 #include "engine/rocksdb/live.hpp"
 #include "engine/rocksdb/log_window.hpp"
-#include "engine/rocksdb/random_id.hpp"
+#include "engine/random_id.hpp"
 #include "engine/rocksdb/rocksdb_impl.hpp"
 #include "engine/rocksdb/shelf.hpp"
 #include "engine/rocksdb/snapshot_view.hpp"
@@ -210,7 +210,7 @@ Result<void> RocksdbSource::Impl::take_up_history() {
   const auto state = disk.read(options.folder / state_name, file_bytes_max);
   if (!state) return state.error();
   if (!*saved) {
-    record.origin = rocks::random_id<Incarnation>();
+    record.origin = engine::random_id<Incarnation>();
     record.history = History::beginning({record.origin, Lsn{live->head().value + 1}, HistoryCause::created});
     return save_history();
   }
@@ -221,7 +221,7 @@ Result<void> RocksdbSource::Impl::take_up_history() {
   if (said == fmt::format("{}{}", closed, live->head().value)) return {};  // nothing happened since
   if (!said.starts_with(running)) return replace_history(HistoryCause::unlogged_change);
   // Another boot: what was not synced is gone, and its LSNs come again.
-  record.history.append({rocks::random_id<Incarnation>(), Lsn{live->head().value + 1}, HistoryCause::unclean_stop});
+  record.history.append({engine::random_id<Incarnation>(), Lsn{live->head().value + 1}, HistoryCause::unclean_stop});
   return save_history();
 }
 
@@ -234,7 +234,7 @@ Result<void> RocksdbSource::Impl::replace_history(HistoryCause cause) {
   {
     const std::scoped_lock lock(mutex);
     const auto head = live->head();
-    record.history = History::beginning({rocks::random_id<Incarnation>(), Lsn{head.value + 1}, cause});
+    record.history = History::beginning({engine::random_id<Incarnation>(), Lsn{head.value + 1}, cause});
     window.raise_oldest(head);
     saved = save_history();
     reason_lost = saved ? std::string() : saved.error().message();

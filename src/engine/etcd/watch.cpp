@@ -1,0 +1,91 @@
+#include "engine/etcd/watch.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace crosslink::etcd {
+namespace {
+
+/// Of one answer that comes in fragments: more than a revision can hold, as large as requests may be made.
+constexpr std::size_t fragments_bytes_max = std::size_t{256} * 1024 * 1024;
+
+}  // namespace
+
+Result<std::unique_ptr<WatchStream>> WatchStream::open(std::shared_ptr<Client> client, const std::string& key,
+                                                       const std::string& range_end, std::int64_t from) {
+  std::unique_ptr<WatchStream> watch(new WatchStream(std::move(client)));
+  watch->place_ = watch->client_->place();
+  // A member that lost its leader ends the watch instead of leaving it alive and silent.
+  watch->context_.AddMetadata("hasleader", "true");
+  if (auto prepared = watch->client_->prepare(watch->context_); !prepared) {
+    watch->client_->failed(watch->place_);
+    return prepared.error();
+  }
+  watch->stub_ = etcdserverpb::Watch::NewStub(watch->place_.channel);
+  watch->stream_ = watch->stub_->Watch(&watch->context_);
+  wire::WatchRequest request;
+  auto& create = *request.mutable_create();
+  create.set_key(key);
+  create.set_range_end(range_end);
+  create.set_start_revision(from);
+  create.set_progress_notify(true);
+  create.set_fragment(true);
+  if (!watch->stream_->Write(request)) return watch->end();
+  auto created = watch->read();
+  if (!created) return created.error();
+  if (!created->created()) return storage_error("a watch began with something else than its beginning");
+  return watch;
+}
+
+WatchStream::~WatchStream() {
+  if (!stream_ || ended_) return;
+  context_.TryCancel();
+  static_cast<void>(stream_->Finish());  // cancelled, by us
+}
+
+MirrorError WatchStream::end() {
+  if (std::exchange(ended_, true)) return storage_error("a watch has ended");
+  const auto status = stream_->Finish();
+  if (status.ok()) return storage_error("a watch was ended by the server");
+  auto meant = client_->meaning(status, "watching");
+  if (meant.elsewhere) client_->failed(place_);
+  return meant.error;
+}
+
+Result<wire::WatchResponse> WatchStream::read() {
+  if (ended_) return storage_error("a watch has ended");
+  wire::WatchResponse response;
+  if (!stream_->Read(&response)) return end();
+  std::size_t bytes = 0;
+  while (response.fragment()) {
+    wire::WatchResponse more;
+    if (!stream_->Read(&more)) return end();
+    bytes += more.ByteSizeLong();
+    if (bytes > fragments_bytes_max) return storage_error("one answer of a watch is larger than may be");
+    response.set_fragment(more.fragment());
+    for (auto& event : *more.mutable_events())
+      response.add_events()->Swap(&event);
+  }
+  if (!response.canceled()) return response;
+  if (response.compact_revision() > 0) {
+    return MirrorError(ErrorKind::LogWindowExceeded, CausedBy::us,
+                       fmt::format("etcd: the history up to revision {} was compacted", response.compact_revision()));
+  }
+  const auto& reason = response.cancel_reason();
+  if (reason.find("permission denied") != std::string::npos)
+    return client_->meaning({grpc::StatusCode::PERMISSION_DENIED, reason}, "watching").error;
+  if (reason.find("auth token") != std::string::npos)
+    return client_->meaning({grpc::StatusCode::UNAUTHENTICATED, reason}, "watching").error;
+  client_->failed(place_);
+  return storage_error(fmt::format("a watch was cancelled: {}", printable(reason)));
+}
+
+Result<void> WatchStream::ask_progress() {
+  wire::WatchRequest request;
+  request.mutable_progress();
+  if (!stream_->Write(request)) return storage_error("a watch has ended");
+  return {};
+}
+
+}  // namespace crosslink::etcd
