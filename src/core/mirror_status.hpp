@@ -35,6 +35,7 @@ struct StatusFacts {
   std::optional<Duration> window_left;          ///< as the source says: then the log that is needed is dropped
   std::optional<Duration> lag;
   Duration threshold{5'000'000};
+  Duration control_silence_max = core::control_silence_max;
 };
 
 /// Keeps what hysteresis needs between two calls.
