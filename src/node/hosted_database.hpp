@@ -15,6 +15,7 @@
 
 #include "crosslink/database_source.hpp"
 #include "crosslink/link.hpp"
+#include "link/stop_event.hpp"
 #include "node/commit_queue.hpp"
 #include "node/config.hpp"
 #include "node/database_engine.hpp"
@@ -84,6 +85,8 @@ class HostedDatabase {
   /// It is being taken out of the node: whoever holds it lets go.
   void retire() { retired_ = true; }
   bool retired() const { return retired_; }
+  /// Set once it is closed, after the last one has let go.
+  std::shared_ptr<link::StopEvent> closed() const { return closed_; }
 
   /// How many keys there are, exactly: counts them, unless nothing was committed since it last did. Blocks.
   /// Precondition: local(). Errors: Storage.
@@ -104,6 +107,7 @@ class HostedDatabase {
   WatchTable watches_;
   ScanCursors cursors_;
   std::atomic<bool> retired_ = false;
+  const std::shared_ptr<link::StopEvent> closed_ = std::make_shared<link::StopEvent>();
   mutable std::mutex allow_mutex_;
   std::optional<std::vector<std::string>> allow_mirrors_;
   struct Count {
