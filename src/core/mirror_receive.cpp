@@ -137,6 +137,7 @@ void MirrorMachine::on_session_begin(const SessionBegin& begin, Instant now) {
   features_ = begin.features & (feature_verify | feature_limit);
   cap_bytes_ = std::min(config_.in_flight_bytes_max, begin.in_flight_bytes_max);
   source_ = begin.source;
+  sync_ = config_.sync || begin.sync;
   link_ = Link::up;
   link_reason_ = "the session stands";
   control_at_ = now;
@@ -177,7 +178,7 @@ void MirrorMachine::on_log_failure(const MirrorError& error, Instant now) {
       }
       return want_bootstrap(error.message());
     case InReconnect::halt:
-      if (error.kind() == ErrorKind::SourceBehind && config_.resync_when_source_behind && !config_.sync) {
+      if (error.kind() == ErrorKind::SourceBehind && config_.resync_when_source_behind && !sync_) {
         return want_bootstrap(error.message());
       }
       return halt(error, now);
@@ -238,6 +239,7 @@ void MirrorMachine::on_log_begin(const LogBegin& begin, Instant now) {
     log_->step_back_to = begin.from;
     lag_.forget();
   }
+  unproven_ = begin.unproven;
   just_switched_ = false;
   bootstrap_failures_ = 0;
   log_retry_.clear();
