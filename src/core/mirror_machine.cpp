@@ -22,7 +22,6 @@ MirrorMachine::MirrorMachine(MirrorMachineConfig config, MirrorState state, Engi
       fragments_(&fragments),
       mark_{state.position, state.durable},
       promoted_from_(std::move(state.promoted_from)),
-      sync_(config_.sync),
       assembler_(std::move(state.partial)) {
   config_.entry_bytes_max = std::max(config_.entry_bytes_max, entry_bytes_least);
   config_.in_flight_bytes_max = std::max(config_.in_flight_bytes_max, in_flight_bytes_min);
@@ -239,7 +238,7 @@ void MirrorMachine::set_held(std::uint64_t bytes) {
 }
 
 Duration MirrorMachine::probe_interval() const {
-  auto smallest = lag_threshold(sync_, round_trip_);
+  auto smallest = lag_threshold(sync(), round_trip_);
   if (config_.max_lag) smallest = std::min(smallest, *config_.max_lag);
   return std::clamp<Duration>(smallest / 4, std::chrono::milliseconds(5), std::chrono::milliseconds(200));
 }
@@ -253,7 +252,7 @@ void MirrorMachine::probe(Instant now) {
   }
   wake(*probed_at_ + probe_interval());
   const auto lag = lag_.lag(now);
-  const bool caught_up = lag && *lag <= lag_threshold(sync_, round_trip_);
+  const bool caught_up = lag && *lag <= lag_threshold(sync(), round_trip_);
   if (!caught_up) {
     caught_up_since_.reset();
   } else if (!caught_up_since_) {
@@ -403,7 +402,8 @@ MirrorStatus MirrorMachine::status(Instant now) {
   if (notice_.window_left_ms) facts.window_left = std::chrono::milliseconds(*notice_.window_left_ms);
   facts.unproven = unproven_;
   facts.lag = lag_.lag(now);
-  facts.threshold = lag_threshold(sync_, round_trip_);
+  facts.threshold = lag_threshold(sync(), round_trip_);
+  facts.control_silence_max = config_.control_silence_max;
   return status_judge_.judge(facts, now);
 }
 

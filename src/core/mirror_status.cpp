@@ -57,7 +57,7 @@ MirrorStatus StatusJudge::judge(const StatusFacts& facts, Instant now) {
   if (facts.halted) return as(StatusKind::Halted, *facts.halted);
   if (facts.paused) return as(StatusKind::Paused, "an operator paused it");
   if (!facts.session) return as(StatusKind::Disconnected, facts.link_reason);
-  if (facts.control_age && *facts.control_age >= control_silence_max) {
+  if (facts.control_age && *facts.control_age >= facts.control_silence_max) {
     return as(StatusKind::Disconnected, fmt::format("nothing was heard for {}", seconds(*facts.control_age)));
   }
   if (facts.bootstrapping) {

@@ -36,6 +36,7 @@ struct StatusFacts {
   bool unproven = false;                        ///< nobody could tell whether the log goes on from what is here
   std::optional<Duration> lag;
   Duration threshold{5'000'000};
+  Duration control_silence_max = core::control_silence_max;
 };
 
 /// Keeps what hysteresis needs between two calls.

@@ -63,11 +63,28 @@ ClientSession::ClientSession(std::shared_ptr<ClientShared> shared, boost::asio::
       socket_(std::move(socket)),
       id_(id),
       parser_(shared_->password ? stranger_limits : RespLimits()),
-      database_(shared_->databases.front()),
       reads_{{}, fresh_reply(), [this] { return node_facts(); }},
       writes_{{}, false, nullptr, fresh_reply(), {}} {
   ++shared_->connections;
   if (!shared_->password) authenticated_ = true;
+  if (const auto all = shared_->databases->all(); !all.empty()) choose(all.front());
+}
+
+void ClientSession::choose(const DatabasePointer& database) {
+  database_name_ = database->name();
+  selected_ = database;
+}
+
+/// Nothing keeps a database open while its client says nothing. One that was replaced is found anew by its name.
+void ClientSession::hold_database() {
+  database_ = selected_.lock();
+  if (database_ && !database_->retired()) return;
+  database_ = shared_->databases->find(database_name_);
+  if (!database_) return;
+  selected_ = database_;
+  if (!watch_) return;
+  // What was watched is not the same any more: EXEC does nothing.
+  watch_->touch();
 }
 
 ClientSession::~ClientSession() {
@@ -79,7 +96,7 @@ ClientSession::~ClientSession() {
 void ClientSession::close() {
   closing_ = true;
   boost::system::error_code ignored;  // it is closed already
-  socket_.close(ignored);
+  static_cast<void>(socket_.close(ignored));
 }
 
 // --- reading and answering
@@ -106,11 +123,19 @@ awaitable<void> ClientSession::run(std::shared_ptr<ClientSession> self) {
 
 /// Everything whole that came. False: the connection ends.
 awaitable<bool> ClientSession::serve_buffered(std::shared_ptr<ClientSession> self) {
+  self->hold_database();
+  const bool goes_on = co_await serve_whole_commands(self);
+  self->database_.reset();
+  co_return goes_on;
+}
+
+awaitable<bool> ClientSession::serve_whole_commands(std::shared_ptr<ClientSession> self) {
   for (;;) {
     auto words = self->parser_.next();
     const bool more = words && words->has_value();
     if (more) {
-      co_await take(self, **std::move(words));
+      auto whole = std::move(**words);
+      co_await take(self, std::move(whole));
       if (!self->closing_ && self->waiting() < run_commands_max && self->out_.size() < out_bytes_soft_max) continue;
     }
     co_await finish_runs(self);
@@ -196,6 +221,10 @@ std::string ClientSession::refusal(const Command* command, const Words& words) c
                                         *own == ConnectionCommand::quit);
     if (!may) return "NOAUTH Authentication required.";
   }
+  const bool needs_database = connection_command(*command) == nullptr;
+  if (needs_database && !database_) return fmt::format("ERR database '{}' is no longer here", database_name_);
+  if (needs_database && database_->local() == nullptr)
+    return fmt::format("ERR database '{}' is not kept here: read and write it where it is", database_name_);
   if (command->writes() && !database_->takes_writes()) return "READONLY You can't write against a read only replica.";
   if (transaction_ && std::holds_alternative<DatabaseCommand>(command->run))
     return fmt::format("ERR {} cannot stand in MULTI", command->name);
@@ -250,7 +279,9 @@ void ClientSession::keep(const Command& command, const Words& words) {
 
 void ClientSession::end_transaction() {
   transaction_.reset();
-  if (watch_) database_->watches().unwatch(watch_);
+  if (watch_) {
+    if (const auto database = database_ ? database_ : selected_.lock()) database->watches().unwatch(watch_);
+  }
   watch_.reset();
   watched_keys_ = 0;
 }
@@ -262,6 +293,12 @@ awaitable<void> ClientSession::exec(std::shared_ptr<ClientSession> self) {
   } else if (self->transaction_->broken) {
     reply.error("EXECABORT Transaction discarded because of previous errors.");
   } else {
+    if (!self->database_ || self->database_->local() == nullptr) {
+      reply.error("ERR the database of this transaction is no longer here");
+      self->end_transaction();
+      self->out_ += reply.bytes();
+      co_return;
+    }
     WriteRun run{{}, true, self->watch_, self->fresh_reply(), {}};
     for (const auto& [command, words] : self->transaction_->commands)
       run.commands.push_back({command, Words(words.begin(), words.end())});
@@ -274,6 +311,7 @@ awaitable<void> ClientSession::exec(std::shared_ptr<ClientSession> self) {
 
 void ClientSession::watch(const Words& words, RespReply& reply) {
   if (transaction_) return reply.error("ERR WATCH inside MULTI is not allowed");
+  if (!database_ || database_->local() == nullptr) return reply.error("ERR this database is not kept here");
   if (watched_keys_ + words.size() - 1 > watched_keys_max)
     return reply.error(fmt::format("ERR more than {} keys are watched", watched_keys_max));
   if (!watch_) watch_ = std::make_shared<Watch>();
@@ -340,13 +378,13 @@ void ClientSession::hello(const Words& words, RespReply& reply) {
 void ClientSession::select(const Words& words, RespReply& reply) {
   if (transaction_ || watch_) return reply.error("ERR SELECT is not allowed while keys are watched");
   const auto index = parse_integer(words[1]);
-  for (std::size_t i = 0; i < shared_->databases.size(); ++i) {
-    auto* const database = shared_->databases[i];
-    if (database->name() != words[1] && (!index || *index != static_cast<std::int64_t>(i))) continue;
-    database_ = database;
-    return reply.ok();
-  }
-  reply.error("ERR DB index is out of range");
+  auto chosen = shared_->databases->find(words[1]);
+  if (!chosen && index && *index >= 0 && *index <= UINT32_MAX)
+    chosen = shared_->databases->at(static_cast<std::uint32_t>(*index));
+  if (!chosen) return reply.error("ERR DB index is out of range");
+  choose(chosen);
+  database_ = std::move(chosen);
+  reply.ok();
 }
 
 void ClientSession::client(const Words& words, RespReply& reply) {
@@ -375,7 +413,7 @@ void ClientSession::answer(ConnectionCommand command, const Words& words, RespRe
     case ConnectionCommand::client: return client(words, reply);
     case ConnectionCommand::command: return reply_command(reply, words);
     case ConnectionCommand::config:
-      return reply_config(reply, words, {shared_->connections_max, shared_->databases.size()});
+      return reply_config(reply, words, {shared_->connections_max, shared_->databases->all().size()});
     case ConnectionCommand::echo: return reply.bulk(words[1]);
     case ConnectionCommand::hello: return hello(words, reply);
     case ConnectionCommand::ping:
@@ -399,7 +437,7 @@ void ClientSession::answer(ConnectionCommand command, const Words& words, RespRe
 
 NodeFacts ClientSession::node_facts() const {
   const auto uptime = std::chrono::steady_clock::now() - shared_->started;
-  return {shared_->connections, std::chrono::duration_cast<std::chrono::seconds>(uptime), shared_->databases};
+  return {shared_->connections, std::chrono::duration_cast<std::chrono::seconds>(uptime), shared_->databases->all()};
 }
 
 }  // namespace crosslink::node

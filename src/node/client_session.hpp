@@ -18,7 +18,7 @@ namespace crosslink::node {
 /// What all connections share.
 struct ClientShared {
   std::optional<std::string> password;
-  std::vector<HostedDatabase*> databases;
+  const DatabaseList* databases = nullptr;
   boost::asio::any_io_executor engine_executor;
   std::uint32_t connections_max = 0;
   std::uint64_t buffers_bytes_max = 0;
@@ -51,6 +51,9 @@ class ClientSession {
   };
 
   static awaitable<bool> serve_buffered(std::shared_ptr<ClientSession> self);
+  static awaitable<bool> serve_whole_commands(std::shared_ptr<ClientSession> self);
+  void hold_database();
+  void choose(const DatabasePointer& database);
   static awaitable<void> take(std::shared_ptr<ClientSession> self, Words words);
   static awaitable<void> finish_reads(std::shared_ptr<ClientSession> self);
   static awaitable<void> finish_writes(std::shared_ptr<ClientSession> self);
@@ -80,7 +83,9 @@ class ClientSession {
   const std::uint64_t id_;
   RespParser parser_;
   RespVersion version_ = RespVersion::resp2;
-  HostedDatabase* database_;
+  std::string database_name_;
+  std::weak_ptr<HostedDatabase> selected_;
+  DatabasePointer database_;  ///< `selected_`, held while commands are carried out; null: it is gone
   bool authenticated_ = false, closing_ = false;
   int failed_auths_ = 0;
   std::string name_;

@@ -24,6 +24,7 @@ namespace crosslink::node {
 class Watch {
  public:
   bool touched() const { return touched_; }
+  void touch() { touched_ = true; }
 
  private:
   friend class WatchTable;

@@ -35,7 +35,7 @@ void dbsize(HostedDatabase& database, RespReply& reply) {
 }
 
 void keys(HostedDatabase& database, const Words& words, RespReply& reply) {
-  const auto view = database.engine().view();
+  const auto view = database.local()->view();
   if (!view) return storage_error(reply, view.error());
   RespReply found(reply.version());
   std::size_t count = 0;
@@ -60,13 +60,12 @@ struct ScanOptions {
 ScanOptions scan_options(const Words& words) {
   ScanOptions options;
   for (std::size_t i = 2; i < words.size(); i += 2) {
-    if (i + 1 == words.size()) {
-      options.error = "ERR syntax error";
-    } else if (equal_words(words[i], "MATCH")) {
+    const bool has_value = i + 1 < words.size();
+    if (has_value && equal_words(words[i], "MATCH")) {
       options.match = words[i + 1];
-    } else if (equal_words(words[i], "TYPE")) {
+    } else if (has_value && equal_words(words[i], "TYPE")) {
       options.strings = equal_words(words[i + 1], "string");
-    } else if (equal_words(words[i], "COUNT")) {
+    } else if (has_value && equal_words(words[i], "COUNT")) {
       const auto count = parse_integer(words[i + 1]);
       if (!count) {
         options.error = "ERR value is not an integer or out of range";
@@ -97,7 +96,7 @@ void scan(HostedDatabase& database, const Words& words, RespReply& reply) {
     if (!place) return reply.error("ERR this cursor is no longer known: begin again with 0");
     from = *std::move(place);
   }
-  const auto view = database.engine().view();
+  const auto view = database.local()->view();
   if (!view) return storage_error(reply, view.error());
   RespReply found(reply.version());
   std::size_t count = 0;
@@ -123,7 +122,7 @@ void scan(HostedDatabase& database, const Words& words, RespReply& reply) {
 
 void info(HostedDatabase& database, const ReadRun& run, RespReply& reply) {
   const auto node = run.node();
-  const auto state = database.engine().source_state();
+  const auto state = database.state();
   auto text = fmt::format(
       "# "
       "Server\r\nredis_version:{}\r\nredis_mode:standalone\r\nserver_name:crosslink\r\nprocess_id:{}\r\nuptime_in_"
@@ -135,10 +134,10 @@ void info(HostedDatabase& database, const ReadRun& run, RespReply& reply) {
       "# Keyspace\r\n",
       database.takes_writes() ? "master" : "slave", database.name(), to_string(state.role),
       database.source().sessions(), state.head.value);
-  for (std::size_t i = 0; i < node.databases.size(); ++i) {
+  for (const auto& one : node.databases) {
     // Counting may take long; DBSIZE does.
-    const auto known = node.databases[i]->known_count();
-    text += known ? fmt::format("db{}:keys={},expires=0,avg_ttl=0\r\n", i, *known) : "";
+    const auto known = one->known_count();
+    text += known ? fmt::format("db{}:keys={},expires=0,avg_ttl=0\r\n", one->index(), *known) : "";
   }
   reply.bulk(text);
 }
@@ -146,7 +145,7 @@ void info(HostedDatabase& database, const ReadRun& run, RespReply& reply) {
 }  // namespace
 
 void run_reads(HostedDatabase& database, ReadRun& run) {
-  CommittedReader reader(database.engine());
+  CommittedReader reader(*database.local());
   auto& reply = run.reply;
   for (const auto& [command, words] : run.commands) {
     const auto begin = reply.bytes().size();

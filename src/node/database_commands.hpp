@@ -11,7 +11,7 @@ namespace crosslink::node {
 struct NodeFacts {
   std::uint64_t clients = 0;
   std::chrono::seconds uptime{0};
-  std::vector<HostedDatabase*> databases;  ///< by index
+  std::vector<DatabasePointer> databases;  ///< by index
 };
 
 /// Commands of one connection that write nothing, in order.

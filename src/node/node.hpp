@@ -6,6 +6,7 @@
 #include "crosslink/awaitable.hpp"
 #include "crosslink/quic/endpoint.hpp"
 #include "node/config.hpp"
+#include "node/hosting.hpp"
 
 namespace crosslink::node {
 
@@ -13,7 +14,8 @@ class Node {
  public:
   /// Opens every database and both ports. Errors: Configuration, Storage; Transport when the transport cannot start.
   static Result<std::unique_ptr<Node>> open(const NodeConfig& config, quic::Endpoint endpoint, quic::Address mirrors,
-                                            boost::asio::any_io_executor executor);
+                                            boost::asio::any_io_executor executor,
+                                            StepListener on_step = {});
   ~Node();
   /// Serves until stop() or cancellation, then ends sessions and connections, and closes the databases. Call once, on
   /// a single thread. Errors: Cancelled, by cancellation only.

@@ -16,6 +16,7 @@ data_dir = "data"
 [listen]
 mirrors = "0.0.0.0:7400"
 clients = "127.0.0.1:6380"
+admin = "127.0.0.1:7401"
 [tls]
 ca = "ca.pem"
 cert = "prod-us.pem"
