@@ -152,6 +152,7 @@ void MirrorMachine::on_switched(Instant) {
   switch_wanted_ = false;
   bootstrap_wanted_ = false;
   just_switched_ = true;
+  unproven_ = false;
   ++bootstraps_;
   snapshot_retry_.clear();
   drop_snapshot_stream();
