@@ -45,9 +45,9 @@ class Node:
         self.process = None
         self.start()
 
-    def start(self):
+    def start(self, command=None):
         self.log = open(self.folder / "log", "a", encoding="utf-8")
-        self.process = subprocess.Popen([PROGRAM, "serve", "--config", str(self.config)], stdout=subprocess.PIPE,
+        self.process = subprocess.Popen(command or [PROGRAM, "serve", "--config", str(self.config)], stdout=subprocess.PIPE,
                                         stderr=self.log, text=True)
         line = self.process.stdout.readline()
         if not line.startswith("serving "):
