@@ -416,6 +416,8 @@ awaitable<void> ClientSession::wait_for_mirrors(std::shared_ptr<ClientSession> s
   const auto registered = AppliedWaiters::add(database->applied_waiters(), self->written_lsn_, self->woken_);
   database.reset();
   self->database_.reset();
+  const bool sent = co_await send(self);  // what was answered before need not wait
+  if (!sent) self->closing_ = true;
   const auto end = timeout.count() == 0 ? Clock::time_point::max() : Clock::now() + timeout;
   auto hear = [](link::Signal& signal, link::Signal::Heard& heard) -> Task<void> {
     const bool woken = co_await signal.wait(heard);
