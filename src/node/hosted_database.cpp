@@ -120,6 +120,11 @@ bool HostedDatabase::open_to_any_name() const {
   return !allow_mirrors_;
 }
 
+std::optional<std::vector<std::string>> HostedDatabase::allow_mirrors() const {
+  const std::scoped_lock lock(allow_mutex_);
+  return allow_mirrors_;
+}
+
 void HostedDatabase::set_allow_mirrors(std::optional<std::vector<std::string>> names) {
   const std::scoped_lock lock(allow_mutex_);
   allow_mirrors_ = std::move(names);

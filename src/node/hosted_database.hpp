@@ -79,6 +79,7 @@ class HostedDatabase {
   /// May a mirror with one of these certificate names follow it?
   bool allows(std::span<const std::string> names) const;
   bool open_to_any_name() const;
+  std::optional<std::vector<std::string>> allow_mirrors() const;
   void set_allow_mirrors(std::optional<std::vector<std::string>> names);
   bool takes_writes() const { return state().role != DatabaseRole::mirror; }
   /// It is being taken out of the node: whoever holds it lets go.
