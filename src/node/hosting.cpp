@@ -418,7 +418,7 @@ Task<void> Hosting::restamp(std::string name) {
     if (!database) co_return unknown_database(wanted);
     if (database->local() == nullptr)
       co_return MirrorError::configuration(fmt::format("database '{}' is not kept here", wanted));
-    database->source().end_sessions();
+    database->change_history();
     auto calling = self->blocking([database] { return database->local()->restamp(); });
     const auto stamped = co_await std::move(calling);
     if (stamped) log(Severity::info, "database restamped", {{"database", wanted}});
