@@ -61,8 +61,7 @@ void MirrorMachine::advance_engine(Instant now) {
   const bool dirty = mark_.position && mark_.durable < mark_.position->applied_lsn;
   if (!dirty) dirty_since_.reset();
   if (dirty && !dirty_since_) dirty_since_ = now;
-  if (dirty && (sync() || now - *dirty_since_ >= config_.sync_every))
-    return call(Call::sync, mirror_action::Sync{});
+  if (dirty && (sync() || now - *dirty_since_ >= config_.sync_every)) return call(Call::sync, mirror_action::Sync{});
   if (dirty) wake(*dirty_since_ + config_.sync_every);
   if (mark_.position && source_ && !pending_.empty() && start_apply(now)) return;
   const bool may_promote = link_ == Link::down || CROSSLINK_BROKEN(promotion_before_link_teardown);

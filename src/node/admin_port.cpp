@@ -76,7 +76,8 @@ Result<std::string> read_or_make_token(const std::filesystem::path& file) {
   if (text->back() == '\n') text->pop_back();
   std::error_code error;
   const auto rights = std::filesystem::status(file, error).permissions();
-  if ((rights & (std::filesystem::perms::group_all | std::filesystem::perms::others_all)) != std::filesystem::perms::none)
+  if ((rights & (std::filesystem::perms::group_all | std::filesystem::perms::others_all)) !=
+      std::filesystem::perms::none)
     return MirrorError::configuration(fmt::format("others may read {}: chmod 600 it", file.string()));
   if (!is_token(*text))
     return MirrorError::configuration(fmt::format("{} is no token: remove it, and one is made", file.string()));
@@ -147,8 +148,8 @@ std::optional<AdminResponse> AdminPort::Impl::guard(const Request& request) cons
                     CRYPTO_memcmp(given.data() + scheme.size(), token.data(), token.size()) == 0;
   if (!good) return refusal(401, ErrorKind::NotAuthorized, "the token of data_dir/admin.token is missing or wrong");
   const auto type = request.find(http::field::content_type);
-  const bool json = type != request.end() && (type->value() == "application/json" ||
-                                              type->value().starts_with("application/json;"));
+  const bool json =
+      type != request.end() && (type->value() == "application/json" || type->value().starts_with("application/json;"));
   const bool changes = request.method() != http::verb::get && request.method() != http::verb::head;
   if (changes && !json && (request.method() != http::verb::delete_ || !request.body().empty()))
     return refusal(415, ErrorKind::Configuration, "Content-Type must be application/json");

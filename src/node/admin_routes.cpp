@@ -85,7 +85,8 @@ json::object known_loss(const MirrorFacts& facts, const MirrorStatus& status) {
   const std::string heard =
       age ? fmt::format("the data here is at most {:.0f} ms old", *age) : "how old the data here is is not known";
   if (!facts.source_head)
-    return {{"known", false}, {"entries_lsn", nullptr}, {"detail", "the source was not heard since the start; " + heard}};
+    return {
+        {"known", false}, {"entries_lsn", nullptr}, {"detail", "the source was not heard since the start; " + heard}};
   const auto behind = facts.source_head->value > applied ? facts.source_head->value - applied : 0;
   return {{"known", true},
           {"entries_lsn", behind},
@@ -229,7 +230,9 @@ awaitable<AdminResponse> AdminRoutes::create_mirror(const AdminRequest& request)
   if (wish->dry_run || (wish->replace && present)) {
     auto asking = ask_source(*hosting_, wish->spec);
     const auto asked = co_await std::move(asking);
-    auto listing = [replaced = std::move(present), asked] { return list_replaced(replaced, asked ? std::optional(*asked) : std::nullopt); };
+    auto listing = [replaced = std::move(present), asked] {
+      return list_replaced(replaced, asked ? std::optional(*asked) : std::nullopt);
+    };
     auto calling = link::call_engine(hosting_->context().engine_executor, std::move(listing));
     more["replaced"] = co_await std::move(calling);
     // Nothing here may hold on to the database that is put aside next.

@@ -262,8 +262,8 @@ std::string ClientSession::refusal(const Command* command, const Words& words) c
     return fmt::format("ERR database '{}' is not kept here: read and write it where it is", database_name_);
   if (command->writes() && !database_->takes_writes()) return "READONLY You can't write against a read only replica.";
   const auto* own = connection_command(*command);
-  if (transaction_ && (own == nullptr ? std::holds_alternative<DatabaseCommand>(command->run)
-                                      : !may_stand_in_transaction(*own)))
+  if (transaction_ &&
+      (own == nullptr ? std::holds_alternative<DatabaseCommand>(command->run) : !may_stand_in_transaction(*own)))
     return fmt::format("ERR {} cannot stand in MULTI", command->name);
   return {};
 }

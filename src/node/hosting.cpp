@@ -98,12 +98,14 @@ Result<void> Hosting::Impl::adopt_databases() {
   }
   std::error_code error;
   std::vector<std::string> names;
-  for (fs::directory_iterator one(config.data_dir / "databases", error), end; !error && one != end; one.increment(error))
+  for (fs::directory_iterator one(config.data_dir / "databases", error), end; !error && one != end;
+       one.increment(error))
     names.push_back(one->path().filename().string());
   std::ranges::sort(names);
   for (const auto& name : names) {
     if (!is_database_name(name) || catalog.find(name) != nullptr) continue;
-    log(Severity::warning, "a database that the catalog does not know is kept, and follows nobody", {{"database", name}});
+    log(Severity::warning, "a database that the catalog does not know is kept, and follows nobody",
+        {{"database", name}});
     CatalogEntry entry;
     entry.name = name;
     entry.kind = DatabaseKind::detached;
@@ -232,12 +234,8 @@ Result<std::unique_ptr<Hosting>> Hosting::open(const NodeConfig& config, quic::E
   if (auto made = make_private_folder(config.data_dir); !made) return made.error();
   auto catalog = Catalog::load(config.data_dir / "catalog.json");
   if (!catalog) return catalog.error();
-  HostingContext context{config.cluster_id,
-                         config.data_dir,
-                         config.tls,
-                         std::move(endpoint),
-                         std::move(engine_executor),
-                         config.disconnected_after};
+  HostingContext context{config.cluster_id,          config.data_dir,          config.tls, std::move(endpoint),
+                         std::move(engine_executor), config.disconnected_after};
   auto impl = std::make_shared<Impl>(config, *std::move(catalog), std::move(context), std::move(on_step));
   std::unique_ptr<Hosting> hosting(new Hosting(impl));
   if (auto opened = impl->open_all(); !opened) return opened.error();

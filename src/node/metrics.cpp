@@ -40,19 +40,20 @@ double seconds(std::chrono::microseconds time) { return static_cast<double>(time
 
 struct MirrorFamilies {
   MetricFamily status = family("crosslink_mirror_status", "1 for the status that the mirror has", MetricType::Gauge);
-  MetricFamily lag = family("crosslink_mirror_lag_seconds", "Upper bound of how old the data is; absent: unknown",
-                            MetricType::Gauge);
+  MetricFamily lag =
+      family("crosslink_mirror_lag_seconds", "Upper bound of how old the data is; absent: unknown", MetricType::Gauge);
   MetricFamily applied = family("crosslink_mirror_applied_lsn", "Last LSN applied", MetricType::Gauge);
-  MetricFamily durable = family("crosslink_mirror_durable_lsn", "Last LSN that survives a power cut", MetricType::Gauge);
+  MetricFamily durable =
+      family("crosslink_mirror_durable_lsn", "Last LSN that survives a power cut", MetricType::Gauge);
   MetricFamily head = family("crosslink_mirror_source_lsn", "The source's head, as it last said", MetricType::Gauge);
   MetricFamily received = family("crosslink_mirror_received_bytes_total", "Of log and snapshots", MetricType::Counter);
   MetricFamily bootstraps = family("crosslink_mirror_bootstraps_total", "Snapshots switched in", MetricType::Counter);
   MetricFamily reconnects = family("crosslink_mirror_reconnects_total", "Links after the first", MetricType::Counter);
   MetricFamily round_trip = family("crosslink_mirror_round_trip_seconds", "Of the link", MetricType::Gauge);
   MetricFamily lost = family("crosslink_mirror_packets_lost_total", "By the present connection", MetricType::Gauge);
-  MetricFamily window = family("crosslink_mirror_window_left_bytes",
-                               "Log that the source may still write before it drops what this mirror needs",
-                               MetricType::Gauge);
+  MetricFamily window =
+      family("crosslink_mirror_window_left_bytes",
+             "Log that the source may still write before it drops what this mirror needs", MetricType::Gauge);
 };
 
 void put_mirror(MirrorFamilies& into, HostedDatabase& database) {
@@ -102,9 +103,9 @@ std::string metrics_text(std::span<const DatabasePointer> databases) {
     if (database->mirror() != nullptr) put_mirror(mirrors, *database);
   }
   std::vector<MetricFamily> all{std::move(head), std::move(served), std::move(their_lag)};
-  for (auto* const one : {&mirrors.status, &mirrors.lag, &mirrors.applied, &mirrors.durable, &mirrors.head,
-                          &mirrors.received, &mirrors.bootstraps, &mirrors.reconnects, &mirrors.round_trip,
-                          &mirrors.lost, &mirrors.window})
+  for (auto* const one :
+       {&mirrors.status, &mirrors.lag, &mirrors.applied, &mirrors.durable, &mirrors.head, &mirrors.received,
+        &mirrors.bootstraps, &mirrors.reconnects, &mirrors.round_trip, &mirrors.lost, &mirrors.window})
     all.push_back(std::move(*one));
   std::erase_if(all, [](const MetricFamily& one) { return one.metric.empty(); });
   return prometheus::TextSerializer().Serialize(all);

@@ -136,7 +136,8 @@ Result<MirrorWish> read_mirror_wish(const json::object& body) {
   const auto mode = text_field(body, "mode", "async");
   const auto congestion = text_field(body, "congestion", "bbr");
   const auto behind = text_field(body, "on_source_behind", "halt");
-  const auto replace = flag_field(body, "replace"), yes = flag_field(body, "yes"), dry_run = flag_field(body, "dry_run");
+  const auto replace = flag_field(body, "replace"), yes = flag_field(body, "yes"),
+             dry_run = flag_field(body, "dry_run");
   for (const auto* text : {&name, &from, &addresses, &mode, &congestion, &behind}) {
     if (!*text) return text->error();
   }
@@ -201,7 +202,8 @@ json::object check_mirror(Hosting& hosting, const MirrorWish& wish, const Result
     checks.push_back(check("database", true, wish.spec.source_database + " is there and may be mirrored"));
     checks.push_back(check_space(hosting, asked->ack));
     checks.push_back(check("loop", !loop, loop ? "the source follows this very database" : "no loop"));
-    if (wish.spec.sync) checks.push_back(check("sync", asked->sync_named, "the source names this mirror in sync_mirrors"));
+    if (wish.spec.sync)
+      checks.push_back(check("sync", asked->sync_named, "the source names this mirror in sync_mirrors"));
     if (loop) code = exit_code(MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us, ""));
   }
   const bool good = std::ranges::all_of(checks, [](const auto& one) { return one.at("ok").as_bool(); });
@@ -247,10 +249,9 @@ json::value list_replaced(const DatabasePointer& present, const std::optional<li
   report["keys"] = std::move(keys);
   report["keys_total"] = lost->keys.size();
   report["keys_known"] = !lost->cut && !lost->ranges;
-  report["detail"] =
-      fmt::format("{} entries with {} keys, LSN {} to {}, are missing at the new source{}", lost->entries,
-                  lost->keys.size(), after.value + 1, state.head.value,
-                  lost->ranges ? "; ranges of keys were deleted among them" : "");
+  report["detail"] = fmt::format("{} entries with {} keys, LSN {} to {}, are missing at the new source{}",
+                                 lost->entries, lost->keys.size(), after.value + 1, state.head.value,
+                                 lost->ranges ? "; ranges of keys were deleted among them" : "");
   return report;
 }
 

@@ -131,9 +131,8 @@ Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoin
   impl->clients = *std::move(clients);
   auto token = read_or_make_token(config.data_dir / "admin.token");
   if (!token) return token.error();
-  AdminPortOptions administration{{boost::asio::ip::make_address(config.admin.host, error), config.admin.port},
-                                  *std::move(token),
-                                  std::nullopt};
+  AdminPortOptions administration{
+      {boost::asio::ip::make_address(config.admin.host, error), config.admin.port}, *std::move(token), std::nullopt};
   if (!administration.address.address().is_loopback()) administration.tls = config.tls;
   auto admin = AdminPort::open(executor, administration);
   if (!admin) return admin.error();

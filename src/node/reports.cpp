@@ -21,9 +21,8 @@ json::value chain_of(const std::vector<std::string>& chain) {
 
 json::value last_error_of(const std::optional<MirrorError>& error) {
   if (!error) return nullptr;
-  return json::object{{"error", to_string(error->kind())},
-                      {"caused_by", to_string(error->caused_by())},
-                      {"message", error->message()}};
+  return json::object{
+      {"error", to_string(error->kind())}, {"caused_by", to_string(error->caused_by())}, {"message", error->message()}};
 }
 
 json::value last_verify_of(const std::optional<LastVerify>& last) {
@@ -130,25 +129,25 @@ json::object report_database(HostedDatabase& database) {
   const auto state = database.state();
   json::array mirrors;
   for (const auto& one : database.source().mirrors()) {
-    mirrors.push_back(json::object{
-        {"name", escape(one.peer_names.front())},
-        {"address", fmt::format("{}:{}", one.address.address().to_string(), one.address.port())},
-        {"applied_lsn", one.applied.value},
-        {"durable_lsn", one.durable.value}});
+    mirrors.push_back(
+        json::object{{"name", escape(one.peer_names.front())},
+                     {"address", fmt::format("{}:{}", one.address.address().to_string(), one.address.port())},
+                     {"applied_lsn", one.applied.value},
+                     {"durable_lsn", one.durable.value}});
   }
-  json::object report{{"name", database.name()},
-                      {"index", database.index()},
-                      {"kind", to_string(database.kind())},
-                      {"role", to_string(state.role)},
-                      {"head_lsn", state.head.value},
-                      {"oldest_lsn", state.oldest.value},
-                      {"incarnation", state.history.empty()
-                                          ? json::value()
-                                          : json::value(to_string(state.history.newest().incarnation))},
-                      {"origin", to_string(state.origin)},
-                      {"log_window_bytes", database.config().log_window.bytes},
-                      {"allow_mirrors", nullptr},
-                      {"mirrors", std::move(mirrors)}};
+  json::object report{
+      {"name", database.name()},
+      {"index", database.index()},
+      {"kind", to_string(database.kind())},
+      {"role", to_string(state.role)},
+      {"head_lsn", state.head.value},
+      {"oldest_lsn", state.oldest.value},
+      {"incarnation",
+       state.history.empty() ? json::value() : json::value(to_string(state.history.newest().incarnation))},
+      {"origin", to_string(state.origin)},
+      {"log_window_bytes", database.config().log_window.bytes},
+      {"allow_mirrors", nullptr},
+      {"mirrors", std::move(mirrors)}};
   report["sync"] = nullptr;
   if (const auto sync = database.sync_facts()) {
     report["sync"] = json::object{{"mirrors", json::value_from(sync->mirrors)},

@@ -19,10 +19,7 @@ core::Instant steady_now() {
 }  // namespace
 
 SyncGate::SyncGate(std::string database, core::SyncConfig config, Clock clock)
-    : database_(std::move(database)),
-      config_(std::move(config)),
-      clock_(std::move(clock)),
-      rule_(config_) {}
+    : database_(std::move(database)), config_(std::move(config)), clock_(std::move(clock)), rule_(config_) {}
 
 SyncGate::SyncGate(std::string database, core::SyncConfig config)
     : SyncGate(std::move(database), std::move(config), &steady_now) {

@@ -1,4 +1,5 @@
-// Sync mode in a node: which answers wait for mirrors, and what they become. What is confirmed when: core_sync_rule.cpp.
+// Sync mode in a node: which answers wait for mirrors, and what they become. What is confirmed when:
+// core_sync_rule.cpp.
 #include "node/sync_gate.hpp"
 
 #include <gtest/gtest.h>
