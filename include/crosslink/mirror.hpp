@@ -28,9 +28,10 @@ namespace crosslink {
 struct MirrorOptions {
   /// Own "cluster/database". A source whose chain contains it is refused: a loop.
   std::string name;
-  /// Demand sync mode: a source that does not name this mirror in sync_mirrors answers NotAuthorized.
+  /// Demand sync mode: a source that does not name this mirror in sync_mirrors answers NotAuthorized. One that does makes
+  /// it a sync mirror without this, too: what is applied is made durable at once, and the threshold of Degraded is sync's.
   bool sync = false;
-  /// A source that lost its tail or was restored: bootstrap anew instead of Halted. Not with sync.
+  /// A source that lost its tail or was restored: bootstrap anew instead of Halted. Not in sync mode.
   bool resync_when_source_behind = false;
   /// Smallest lag limit that readers demand; probes are as frequent as it needs.
   std::optional<std::chrono::milliseconds> max_lag;
@@ -63,6 +64,9 @@ struct MirrorFacts {
   std::vector<std::string> chain;         ///< the source's, up to the root; empty before the first session
   std::optional<MirrorError> last_error;  ///< of the link or the session
   std::optional<PromotedFrom> promoted_from;
+  /// The source no longer knew the last entry that this mirror had when its log went on: a fork would not have been
+  /// found. verify() finds it.
+  bool unproven = false;
   /// While it is behind: how much more the source may write before the log this mirror needs next is dropped, and how
   /// long that takes at the present rate. What the source last said; absent: it did not.
   std::optional<std::uint64_t> window_left_bytes;

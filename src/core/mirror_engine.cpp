@@ -91,6 +91,7 @@ void MirrorMachine::advance_snapshot(Instant now) {
     storing_units_ = next.bytes.size();
     return call(Call::store_chunk, mirror_action::StoreChunk{next.chunk, std::move(next.keep), next.bytes});
   }
+  if (halted_) return;  // also by this very snapshot: nothing would come of it but work
   if (switch_wanted_) return call(Call::switch_snapshot, mirror_action::SwitchSnapshot{});
   if (!check_wanted_ && assembler_.complete()) check_wanted_ = true;
   if (check_wanted_) return call(Call::check_snapshot, mirror_action::CheckSnapshot{});
@@ -151,6 +152,7 @@ void MirrorMachine::on_switched(Instant) {
   switch_wanted_ = false;
   bootstrap_wanted_ = false;
   just_switched_ = true;
+  unproven_ = false;
   ++bootstraps_;
   snapshot_retry_.clear();
   drop_snapshot_stream();
@@ -181,13 +183,15 @@ void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {
     if (which == Call::switch_snapshot) {
       // Until it is tried again what was checked may be damaged.
       switch_wanted_ = false;
-      check_wanted_ = true;
+      check_wanted_ = !drop_snapshot_wanted_;
     }
+    // Asked to be dropped meanwhile: what is wrong with it concerns nobody.
+    const bool dropped = drop_snapshot_wanted_ && (which == Call::switch_snapshot || which == Call::check_snapshot);
     if (which == Call::open_view) {
       if (verify_ && verify_->view_asked) break_off_verify(answer.error().message(), true);
     } else if (answer.error().kind() == ErrorKind::Storage) {
       on_storage_error(answer.error(), now);
-    } else {
+    } else if (!dropped) {
       promoting_ = false;
       halt(answer.error(), now);
     }

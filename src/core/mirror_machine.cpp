@@ -367,6 +367,7 @@ Result<void> MirrorMachine::promote(Instant now) {
     return MirrorError::configuration("a bootstrap is under way and this engine has no data beside it");
   }
   promoting_ = true;
+  halted_.reset();  // this is what its operator chose; what stops the promotion itself halts it again
   advance(now);
   return {};
 }
@@ -399,6 +400,7 @@ MirrorStatus MirrorMachine::status(Instant now) {
   if (storage_error_) facts.storage_error = storage_error_->message();
   facts.snapshot_queue = notice_.snapshot_queue;
   if (notice_.window_left_ms) facts.window_left = std::chrono::milliseconds(*notice_.window_left_ms);
+  facts.unproven = unproven_;
   facts.lag = lag_.lag(now);
   facts.threshold = lag_threshold(sync(), round_trip_);
   facts.control_silence_max = config_.control_silence_max;

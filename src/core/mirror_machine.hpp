@@ -109,7 +109,7 @@ struct EngineAnswer {
 struct MirrorMachineConfig {
   std::string software;
   std::string self;                        ///< own "cluster/database": a chain that contains it is a loop
-  bool sync = false;                       ///< demand sync mode
+  bool sync = false;                       ///< demand sync mode; a source that names this mirror makes it so, too
   bool resync_when_source_behind = false;  ///< instead of Halted; never with sync
   std::uint64_t entry_bytes_max = entry_bytes_max_default;
   std::uint64_t in_flight_bytes_max = 64ull * 1024 * 1024;
@@ -189,6 +189,8 @@ class MirrorMachine {
   bool idle() const { return link_ == Link::down && !engine_; }
   /// What the source said of itself, in this session or the last.
   const std::optional<SessionBegin::Source>& source() const { return source_; }
+  /// The source could not prove that the log goes on from this mirror's last entry.
+  bool unproven() const { return unproven_; }
   /// What the source last said of the queue for snapshots and of its window; of this session, and while it matters.
   const Notice& notice() const { return notice_; }
 
@@ -342,6 +344,7 @@ class MirrorMachine {
   std::optional<MirrorError> last_error_;
   StreamToken last_token_ = control_stream;
   std::optional<SessionBegin::Source> source_;
+  bool unproven_ = false;  ///< of the log that goes on, or went on last
   bool sync_named_ = false;  ///< by the source, in this session or the last
   std::optional<Lsn> source_head_;
   std::uint64_t received_bytes_ = 0, snapshot_resumed_at_ = 0;

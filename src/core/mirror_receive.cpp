@@ -179,7 +179,7 @@ void MirrorMachine::on_log_failure(const MirrorError& error, Instant now) {
       }
       return want_bootstrap(error.message());
     case InReconnect::halt:
-      if (error.kind() == ErrorKind::SourceBehind && config_.resync_when_source_behind && !config_.sync) {
+      if (error.kind() == ErrorKind::SourceBehind && config_.resync_when_source_behind && !sync()) {
         return want_bootstrap(error.message());
       }
       return halt(error, now);
@@ -241,6 +241,7 @@ void MirrorMachine::on_log_begin(const LogBegin& begin, Instant now) {
     log_->step_back_to = begin.from;
     lag_.forget();
   }
+  unproven_ = begin.unproven;
   just_switched_ = false;
   bootstrap_failures_ = 0;
   log_retry_.clear();

@@ -77,7 +77,10 @@ MirrorStatus StatusJudge::judge(const StatusFacts& facts, Instant now) {
               fmt::format("the lag of {} {} the limit of {}{}", seconds(*facts.lag),
                           under ? "is only just under" : "is over", seconds(facts.threshold), window(facts)));
   }
-  return as(StatusKind::Following, fmt::format("the lag is {} at most", seconds(*facts.lag)));
+  return as(StatusKind::Following, fmt::format("the lag is {} at most{}", seconds(*facts.lag),
+                                               facts.unproven ? "; unproven: the source no longer knew the entry that "
+                                                                "its log went on from; verify tells"
+                                                              : ""));
 }
 
 }  // namespace core

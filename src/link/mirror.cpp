@@ -530,6 +530,7 @@ MirrorFacts Mirror::facts() const {
   if (machine.source()) facts.chain = machine.source()->chain;
   facts.last_error = machine.last_error();
   facts.promoted_from = machine.promoted_from();
+  facts.unproven = machine.unproven();
   const auto& notice = machine.notice();
   facts.window_left_bytes = notice.window_left_bytes;
   if (notice.window_left_ms) facts.window_left_time = std::chrono::milliseconds(*notice.window_left_ms);

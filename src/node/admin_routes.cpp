@@ -224,14 +224,15 @@ awaitable<AdminResponse> AdminRoutes::create_mirror(const AdminRequest& request)
   const auto self = hosting_->context().cluster_id + "/" + wish->name;
   if (wish->spec.source_name() == self)
     co_return failed(MirrorError::configuration("a database cannot mirror itself"), exit_refused);
-  const auto present = hosting_->databases().find(wish->name);
+  auto present = hosting_->databases().find(wish->name);
   json::object more;
   if (wish->dry_run || (wish->replace && present)) {
     auto asking = ask_source(*hosting_, wish->spec);
     const auto asked = co_await std::move(asking);
-    auto listing = [present, asked] { return list_replaced(present, asked ? std::optional(*asked) : std::nullopt); };
+    auto listing = [replaced = std::move(present), asked] { return list_replaced(replaced, asked ? std::optional(*asked) : std::nullopt); };
     auto calling = link::call_engine(hosting_->context().engine_executor, std::move(listing));
     more["replaced"] = co_await std::move(calling);
+    // Nothing here may hold on to the database that is put aside next.
     if (wish->dry_run) {
       auto report = check_mirror(*hosting_, *wish, asked);
       report["replaced"] = std::move(more["replaced"]);

@@ -256,6 +256,7 @@ std::string ClientSession::refusal(const Command* command, const Words& words) c
     if (!may) return "NOAUTH Authentication required.";
   }
   const bool needs_database = connection_command(*command) == nullptr;
+  if (needs_database && !database_ && database_name_.empty()) return "ERR this node has no database yet";
   if (needs_database && !database_) return fmt::format("ERR database '{}' is no longer here", database_name_);
   if (needs_database && database_->local() == nullptr)
     return fmt::format("ERR database '{}' is not kept here: read and write it where it is", database_name_);

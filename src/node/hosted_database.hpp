@@ -15,6 +15,7 @@
 
 #include "crosslink/database_source.hpp"
 #include "crosslink/link.hpp"
+#include "link/stop_event.hpp"
 #include "node/applied_waiters.hpp"
 #include "node/commit_queue.hpp"
 #include "node/config.hpp"
@@ -88,6 +89,8 @@ class HostedDatabase {
     stop_waiting();
   }
   bool retired() const { return retired_; }
+  /// Set once it is closed, after the last one has let go.
+  std::shared_ptr<link::StopEvent> closed() const { return closed_; }
 
   /// Absent: the config names no mirrors in sync mode. Any thread.
   std::optional<SyncFacts> sync_facts() const;
@@ -121,6 +124,7 @@ class HostedDatabase {
   WatchTable watches_;
   ScanCursors cursors_;
   std::atomic<bool> retired_ = false;
+  const std::shared_ptr<link::StopEvent> closed_ = std::make_shared<link::StopEvent>();
   mutable std::mutex allow_mutex_;
   std::optional<std::vector<std::string>> allow_mirrors_;
   struct Count {

@@ -156,7 +156,11 @@ Result<DatabasePointer> Hosting::Impl::open_database(const CatalogEntry& entry) 
   auto database = std::make_unique<HostedDatabase>(context, std::move(chosen), entry, *std::move(engine));
   // The last to let go may be a network thread; closing blocks.
   auto close = [executor = context.engine_executor](HostedDatabase* closed) {
-    boost::asio::post(executor, [closed] { delete closed; });  // NOLINT(cppcoreguidelines-owning-memory)
+    boost::asio::post(executor, [closed] {
+      const auto event = closed->closed();
+      delete closed;  // NOLINT(cppcoreguidelines-owning-memory)
+      event->set();
+    });
   };
   return DatabasePointer(database.release(), std::move(close));
 }
@@ -210,15 +214,11 @@ awaitable<void> Hosting::Impl::retire(std::shared_ptr<Impl> self, std::string na
   database->retire();
   if (auto* const mirror = database->mirror()) mirror->mirror().stop();
   database->source().end_sessions();
-  const std::weak_ptr<HostedDatabase> watched = database;
-  const std::weak_ptr<void> engine = database->engine().owner;
+  const auto closed = database->closed();
   database.reset();
   // Everybody who holds it is on the way out; the deleter then closes it on an engine thread.
-  constexpr auto look_again = std::chrono::milliseconds(5);
-  while (!watched.expired() || !engine.expired()) {
-    const bool slept = co_await link::sleep_for(look_again);
-    if (!slept) co_return;
-  }
+  const bool is_closed = co_await closed->wait();
+  static_cast<void>(is_closed);  // false: the node stops, and what is next finds the folder in use
 }
 
 // --- the public face

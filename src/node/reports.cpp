@@ -149,6 +149,14 @@ json::object report_database(HostedDatabase& database) {
                       {"log_window_bytes", database.config().log_window.bytes},
                       {"allow_mirrors", nullptr},
                       {"mirrors", std::move(mirrors)}};
+  report["sync"] = nullptr;
+  if (const auto sync = database.sync_facts()) {
+    report["sync"] = json::object{{"mirrors", json::value_from(sync->mirrors)},
+                                  {"suspended", sync->suspended},
+                                  {"waiting", sync->waiting},
+                                  {"unconfirmed", sync->unconfirmed},
+                                  {"async", sync->async}};
+  }
   if (const auto allowed = database.allow_mirrors()) report["allow_mirrors"] = json::value_from(*allowed);
   return report;
 }
