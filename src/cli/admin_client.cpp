@@ -122,11 +122,11 @@ Result<AdminAnswer> exchange(asio::io_context& context, Stream& stream, const Ad
 
 Result<AdminAnswer> exchange_with_tls(asio::io_context& context, beast::tcp_stream stream, const AdminTarget& target,
                                       const AdminRequest& asked) {
+  error_code error;  // only a file that cannot be read: the others cannot fail
   asio::ssl::context tls(asio::ssl::context::tls_client);
-  tls.set_options(asio::ssl::context::no_tlsv1 | asio::ssl::context::no_tlsv1_1);
-  tls.set_verify_mode(asio::ssl::verify_peer);
-  error_code error;
-  tls.load_verify_file(target.tls->ca, error);
+  static_cast<void>(tls.set_options(asio::ssl::context::no_tlsv1 | asio::ssl::context::no_tlsv1_1));
+  static_cast<void>(tls.set_verify_mode(asio::ssl::verify_peer, error));
+  static_cast<void>(tls.load_verify_file(target.tls->ca, error));
   if (error) {
     return MirrorError::configuration(
         fmt::format("'{}' holds no PEM certificate that can be read: correct --ca", escape(target.tls->ca)));

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <boost/asio/thread_pool.hpp>
-#include <filesystem>
 #include <thread>
 #include <utility>
 
@@ -21,7 +20,6 @@
 namespace crosslink::node {
 namespace {
 
-namespace fs = std::filesystem;
 
 std::size_t engine_threads() { return std::clamp<std::size_t>(std::thread::hardware_concurrency(), 2, 16); }
 
