@@ -65,7 +65,7 @@ CLI::Option* add_number_option(CLI::App& verb, const std::string& name, std::uin
 
 CLI::Option* add_seconds_option(CLI::App& verb, const std::string& name, std::optional<double>& seconds,
                                 const std::string& description) {
-  constexpr double min = 0.001, max = 1e6;
+  static constexpr double min = 0.001, max = 1e6;
   // Compared the other way round, "nan" would pass.
   const auto check = [](const std::string& text) {
     double value = 0;
