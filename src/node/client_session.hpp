@@ -28,6 +28,17 @@ struct ClientShared {
   std::atomic<std::uint64_t> buffers_bytes = 0;
 };
 
+/// A command of a transaction, kept until EXEC.
+struct KeptCommand {
+  const Command* command;
+  std::vector<std::string> words;
+};
+struct ClientTransaction {
+  std::vector<KeptCommand> commands;
+  std::size_t bytes = 0;
+  bool broken = false;  ///< a command was refused: EXEC is too
+};
+
 class ClientSession {
  public:
   ClientSession(std::shared_ptr<ClientShared> shared, boost::asio::ip::tcp::socket socket, std::uint64_t id);
@@ -40,17 +51,6 @@ class ClientSession {
   void close();
 
  private:
-  /// A command of a transaction, kept until EXEC.
-  struct Kept {
-    const Command* command;
-    std::vector<std::string> words;
-  };
-  struct Transaction {
-    std::vector<Kept> commands;
-    std::size_t bytes = 0;
-    bool broken = false;  ///< a command was refused: EXEC is too
-  };
-
   static awaitable<bool> serve_buffered(std::shared_ptr<ClientSession> self);
   static awaitable<bool> serve_whole_commands(std::shared_ptr<ClientSession> self);
   void hold_database();
@@ -100,7 +100,7 @@ class ClientSession {
   bool authenticated_ = false, closing_ = false;
   int failed_auths_ = 0;
   std::string name_;
-  std::optional<Transaction> transaction_;
+  std::optional<ClientTransaction> transaction_;
   std::shared_ptr<Watch> watch_;
   std::size_t watched_keys_ = 0;
   std::weak_ptr<HostedDatabase> written_;  ///< where the last write went
