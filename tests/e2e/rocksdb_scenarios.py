@@ -92,6 +92,33 @@ class Scenarios(RocksdbTest):
         self.assertEqual(self.wait_following("mirror", lsn)["bootstraps"], 2)
         self.assert_equal_at_rest("source", "mirror")
 
+    def test_a_source_whose_snapshot_names_files_that_none_has_writes_nowhere_and_halts_its_mirror(self):
+        (self.data / "neighbour").write_text("as it was")
+        names = ["../../../neighbour", "../../neighbour", str(self.data / "neighbour"), "../live", "../../live",
+                 "files/000001.sst", "OPTIONS-000005", "IDENTITY", "LOCK", "000001.sst\t", "CURRENT/../000001.sst"]
+        for name in names:
+            with self.subTest(name=name):
+                self.start("hostile", name)
+                self.start("mirror")
+                live = (self.data / "mirror" / "live").read_text()
+                facts = self.wait("mirror", lambda facts: facts["status"] == "Halted")
+                self.assertEqual(facts["error"], "UnsupportedOperation")
+                self.assertEqual((self.data / "neighbour").read_text(), "as it was")
+                self.assertEqual((self.data / "mirror" / "live").read_text(), live)
+                left = [file.name for file in (self.data / "mirror" / "partial" / "files").rglob("*")]
+                self.assertEqual(left, [])
+                if name != names[-1]:
+                    self.end("hostile")
+                    self.end("mirror")
+                    shutil.rmtree(self.data / "hostile")
+                    shutil.rmtree(self.data / "mirror")
+        # It is as good as new for a source that is in order.
+        self.end("hostile")
+        self.start("source").must("fill", 10, 100)
+        self.hosts["mirror"].must("resync")
+        self.wait_following("mirror", self.hosts["source"].ask("facts")["head"])
+        self.assert_equal_at_rest("source", "mirror")
+
     def test_a_full_disk_at_the_mirror_halts_nothing_for_good(self):
         self.bootstrap(200, 1000, "faulty")
         source, mirror = self.hosts["source"], self.hosts["mirror"]
