@@ -69,9 +69,9 @@ inline constexpr std::size_t leases_waiting_max = 64 * 1024;
 /// A stretch of log: the entries in (prev_lsn, last_lsn], and nothing else lies in it.
 struct LogSlice {
   Lsn prev_lsn, last_lsn;
-  std::uint64_t count = 0;  ///< 0: entries is empty and only the LSN moves
-  SharedBytes entries;      ///< encodings one after another; never null
-  Lsn origin_lsn;           ///< the LSN at the root that last_lsn stands for
+  std::uint64_t count = 0;              ///< 0: entries is empty and only the LSN moves
+  SharedBytes entries;                  ///< encodings one after another; never null
+  Lsn origin_lsn;                       ///< the LSN at the root that last_lsn stands for
   std::vector<LeaseGrant> leases = {};  ///< those that its entries use, as far as they still live
 };
 
@@ -98,7 +98,7 @@ struct SnapshotFacts {
   Lsn origin_lsn;      ///< the LSN at the root that S0 stands for
   Incarnation origin, incarnation;
   std::optional<std::uint64_t> total_bytes;
-  Lsn consistent_lsn;  ///< from this LSN on a receiver's data is consistent; >= snapshot_lsn
+  Lsn consistent_lsn;           ///< from this LSN on a receiver's data is consistent; >= snapshot_lsn
   std::string key_prefix = {};  ///< what every key of the database begins with; a mirror may keep another in its place
   friend bool operator==(const SnapshotFacts&, const SnapshotFacts&) = default;
 };
@@ -194,8 +194,8 @@ struct SnapshotCheck {
 
 /// One database as a mirror. One caller at a time; mirror_state() and remark() from any thread.
 ///
-/// Where several processes can write to the mirror (a cluster of its own keeps it), one of them owns it. Every call that
-/// writes, and sync(), may then answer Busy: another owns it, or did meanwhile and moved the position. Nothing was
+/// Where several processes can write to the mirror (a cluster of its own keeps it), one of them owns it. Every call
+/// that writes, and sync(), may then answer Busy: another owns it, or did meanwhile and moved the position. Nothing was
 /// changed; the caller drops what it holds and asks again by sync(), after which mirror_state() is true.
 class MirrorEngine {
  public:

@@ -1,13 +1,15 @@
 // A database that lives in an existing etcd cluster, behind both engine interfaces: as a source, the keys below a
 // prefix with etcd's revisions as LSNs; as a mirror, the keys below a prefix of another cluster.
 //
-//   auto registry = EtcdDatabase::open_root({.cluster = {.endpoints = {"http://10.0.0.1:2379"}}, .prefix = "/registry/",
+//   auto registry = EtcdDatabase::open_root({.cluster = {.endpoints = {"http://10.0.0.1:2379"}}, .prefix =
+//   "/registry/",
 //                                            .crosslink_cluster = "prod-us", .folder = "data/registry"});
-//   auto copy = EtcdDatabase::open_mirror({.cluster = ..., .folder = "data/copy", .name = "registry", .node = "eu-1-a"});
+//   auto copy = EtcdDatabase::open_mirror({.cluster = ..., .folder = "data/copy", .name = "registry", .node =
+//   "eu-1-a"});
 //
-// Users go on reading and writing etcd itself; this class writes only to a mirror's prefix and below `/crosslink/`, which
-// is no part of any database. What a mirror is worth, which rights are needed, and what becomes of revisions, versions
-// and leases: docs/etcd.md.
+// Users go on reading and writing etcd itself; this class writes only to a mirror's prefix and below `/crosslink/`,
+// which is no part of any database. What a mirror is worth, which rights are needed, and what becomes of revisions,
+// versions and leases: docs/etcd.md.
 #pragma once
 
 #include <chrono>
@@ -53,8 +55,8 @@ struct EtcdOptions {
   std::filesystem::path folder;
   /// A mirror's name, of letters, digits, '_', '-' and '.': its record is the key `/crosslink/NAME`.
   std::string name;
-  /// Names this process among those that may own the mirror: of two with other names one is refused, one that comes back
-  /// under its name goes on at once.
+  /// Names this process among those that may own the mirror: of two with other names one is refused, one that comes
+  /// back under its name goes on at once.
   std::string node;
   /// Log kept for mirrors beside etcd's own history, so that a compaction does not cut them off; on disk beyond
   /// log_memory_bytes. Pins keep more of it, up to the budget.

@@ -90,7 +90,8 @@ void MirrorMachine::advance_snapshot(Instant now) {
     chunks_.pop_front();
     storing_ = next.chunk;
     storing_units_ = next.bytes.size();
-    return call(Call::store_chunk, mirror_action::StoreChunk{next.chunk, std::move(next.keep), next.bytes, std::move(next.leases)});
+    return call(Call::store_chunk,
+                mirror_action::StoreChunk{next.chunk, std::move(next.keep), next.bytes, std::move(next.leases)});
   }
   if (switch_wanted_) {
     return call(Call::switch_snapshot, mirror_action::SwitchSnapshot{assembler_.consistent_lsn()});

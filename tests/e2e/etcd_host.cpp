@@ -1,5 +1,6 @@
 // A host of databases in etcd (or beside one, in RocksDB) for tests of whole processes. One database a process; orders
-// come on standard input, one line each, each answered by one line of NAME=VALUE words, the last of which may hold spaces.
+// come on standard input, one line each, each answered by one line of NAME=VALUE words, the last of which may hold
+// spaces.
 //
 //   etcd_host source|mirror etcd|rocksdb CERTS PORT FOLDER [NAME=VALUE ...]
 //
@@ -64,7 +65,8 @@ EtcdOptions etcd_options(const std::string& folder, Names names) {
   options.cluster.key_file = names["key"];
   options.cluster.user = names["user"];
   options.cluster.password_file = names["password_file"];
-  if (names.contains("deadline_ms")) options.cluster.call_deadline = std::chrono::milliseconds(std::stoi(names["deadline_ms"]));
+  if (names.contains("deadline_ms"))
+    options.cluster.call_deadline = std::chrono::milliseconds(std::stoi(names["deadline_ms"]));
   if (names.contains("prefix")) options.prefix = names["prefix"];
   if (names.contains("exclude")) options.excludes = {names["exclude"]};
   if (names.contains("owner_s")) options.owner_lease = std::chrono::seconds(std::stoi(names["owner_s"]));
@@ -174,12 +176,11 @@ std::string Host::facts() {
   const auto facts = mirror_->facts();
   const auto engine = mirror_engine_->mirror_state();
   const auto lag = mirror_->lag();
-  return text +
-         fmt::format("status={} applied={} bootstraps={} stored={} consistent={} lag_ms={} error={} reason={}",
-                     to_string(status.kind), facts.position ? facts.position->applied_lsn.value : 0, facts.bootstraps,
-                     engine.partial ? engine.partial->bytes() : 0, engine.consistent_lsn.value,
-                     lag ? std::to_string(lag->count() / 1000) : "unknown",
-                     facts.last_error ? to_string(facts.last_error->kind()) : "", status.reason);
+  return text + fmt::format("status={} applied={} bootstraps={} stored={} consistent={} lag_ms={} error={} reason={}",
+                            to_string(status.kind), facts.position ? facts.position->applied_lsn.value : 0,
+                            facts.bootstraps, engine.partial ? engine.partial->bytes() : 0, engine.consistent_lsn.value,
+                            lag ? std::to_string(lag->count() / 1000) : "unknown",
+                            facts.last_error ? to_string(facts.last_error->kind()) : "", status.reason);
 }
 
 std::string Host::put(const std::string& key, std::size_t bytes) {

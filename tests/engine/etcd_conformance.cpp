@@ -1,5 +1,5 @@
-// Databases in real etcd servers through the suite that every engine passes: the mirror once with the source's keys, once
-// with another prefix.
+// Databases in real etcd servers through the suite that every engine passes: the mirror once with the source's keys,
+// once with another prefix.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -108,9 +108,7 @@ class TestedEtcd final : public TestedDatabase {
   }
 
  private:
-  void open() {
-    database_ = must(root_ ? EtcdDatabase::open_root(options_) : EtcdDatabase::open_mirror(options_));
-  }
+  void open() { database_ = must(root_ ? EtcdDatabase::open_root(options_) : EtcdDatabase::open_mirror(options_)); }
   bool root_;
   EtcdServers servers_;
   TemporaryFolder folder_;

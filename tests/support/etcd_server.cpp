@@ -68,12 +68,31 @@ void EtcdServers::start(std::size_t index) {
   const auto peer = fmt::format("http://127.0.0.1:{}", member.peer_port);
   const auto client = fmt::format("{}://127.0.0.1:{}", scheme(), member.client_port);
   const auto data = folder_.path() / fmt::format("m{}", index);
-  std::vector<std::string> arguments{"etcd", "--name", fmt::format("m{}", index), "--data-dir", data.string(),
-                                     "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-                                     "--listen-client-urls", client, "--advertise-client-urls", client,
-                                     "--initial-cluster", cluster, "--initial-cluster-token", token_,
-                                     "--heartbeat-interval", "50", "--election-timeout", "500", "--logger", "zap",
-                                     "--log-level", "error"};
+  std::vector<std::string> arguments{"etcd",
+                                     "--name",
+                                     fmt::format("m{}", index),
+                                     "--data-dir",
+                                     data.string(),
+                                     "--listen-peer-urls",
+                                     peer,
+                                     "--initial-advertise-peer-urls",
+                                     peer,
+                                     "--listen-client-urls",
+                                     client,
+                                     "--advertise-client-urls",
+                                     client,
+                                     "--initial-cluster",
+                                     cluster,
+                                     "--initial-cluster-token",
+                                     token_,
+                                     "--heartbeat-interval",
+                                     "50",
+                                     "--election-timeout",
+                                     "500",
+                                     "--logger",
+                                     "zap",
+                                     "--log-level",
+                                     "error"};
   if (!options_.cert.empty()) {
     for (const auto& [flag, value] : {std::pair{"--cert-file", options_.cert}, {"--key-file", options_.key}})
       arguments.insert(arguments.end(), {flag, value});

@@ -1,5 +1,5 @@
-// A received snapshot becomes a mirror's data by difference: what differs is written, by several at once, and what is not
-// in it is deleted last. Done again after a kill it goes on, since what was written no longer differs.
+// A received snapshot becomes a mirror's data by difference: what differs is written, by several at once, and what is
+// not in it is deleted last. Done again after a kill it goes on, since what was written no longer differs.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -134,7 +134,9 @@ class TargetPairs {
 class EtcdDatabase::Impl::Difference {
  public:
   Difference(Impl& impl, std::int64_t revision)
-      : impl_(&impl), revision_(revision), writers_(*impl.client, std::max<std::size_t>(impl.options.bootstrap_writers, 1)) {}
+      : impl_(&impl),
+        revision_(revision),
+        writers_(*impl.client, std::max<std::size_t>(impl.options.bootstrap_writers, 1)) {}
 
   Result<void> write() {
     auto pairs = impl_->partial.pairs();
@@ -306,9 +308,9 @@ Result<void> EtcdDatabase::Impl::switch_received() {
   next.bootstrapping = false;
   next.position = Position{facts.origin, facts.incarnation, facts.last_entry, facts.snapshot_lsn, facts.origin_lsn};
   next.consistent_lsn = std::max(received_consistent_lsn, facts.snapshot_lsn);
-  next.history = crosslink::History::beginning({engine::random_id<Incarnation>(),
-                                                Lsn{static_cast<std::uint64_t>(found->revision) + 1},
-                                                HistoryCause::bootstrap});
+  next.history =
+      crosslink::History::beginning({engine::random_id<Incarnation>(),
+                                     Lsn{static_cast<std::uint64_t>(found->revision) + 1}, HistoryCause::bootstrap});
   {
     // What was written meanwhile was ours, or is overwritten.
     const std::scoped_lock holding(mutex);

@@ -280,9 +280,10 @@ Result<wire::TxnResponse> Client::read_together(const wire::TxnRequest& request)
 Result<void> Client::compact(std::int64_t revision) {
   wire::CompactionRequest request;
   request.set_revision(revision);
-  auto done = call<wire::CompactionResponse>("compacting", Repeat::elsewhere, [&](auto& channel, auto& context, auto& r) {
-    return etcdserverpb::KV::NewStub(channel)->Compact(&context, request, &r);
-  });
+  auto done =
+      call<wire::CompactionResponse>("compacting", Repeat::elsewhere, [&](auto& channel, auto& context, auto& r) {
+        return etcdserverpb::KV::NewStub(channel)->Compact(&context, request, &r);
+      });
   // Somebody else went further already: that is as good.
   if (!done && done.error().kind() != ErrorKind::LogWindowExceeded) return done.error();
   return {};
@@ -297,24 +298,25 @@ Result<wire::LeaseGrantResponse> Client::grant(const wire::LeaseGrantRequest& re
 Result<void> Client::revoke(std::int64_t lease) {
   wire::LeaseRevokeRequest request;
   request.set_id(lease);
-  auto done = call<wire::LeaseRevokeResponse>("ending a lease", Repeat::never, [&](auto& channel, auto& context, auto& r) {
-    return etcdserverpb::Lease::NewStub(channel)->LeaseRevoke(&context, request, &r);
-  });
+  auto done =
+      call<wire::LeaseRevokeResponse>("ending a lease", Repeat::never, [&](auto& channel, auto& context, auto& r) {
+        return etcdserverpb::Lease::NewStub(channel)->LeaseRevoke(&context, request, &r);
+      });
   return done ? Result<void>{} : done.error();
 }
 
 Result<std::int64_t> Client::keep_alive(std::int64_t lease) {
-  auto done = call<wire::LeaseKeepAliveResponse>("keeping a lease", Repeat::elsewhere, [&](auto& channel, auto& context,
-                                                                                          auto& response) {
-    const auto stream = etcdserverpb::Lease::NewStub(channel)->LeaseKeepAlive(&context);
-    wire::LeaseKeepAliveRequest request;
-    request.set_id(lease);
-    const bool answered = stream->Write(request) && stream->Read(&response);
-    if (!answered) return stream->Finish();
-    context.TryCancel();
-    static_cast<void>(stream->Finish());  // cancelled, by us
-    return grpc::Status::OK;
-  });
+  auto done = call<wire::LeaseKeepAliveResponse>(
+      "keeping a lease", Repeat::elsewhere, [&](auto& channel, auto& context, auto& response) {
+        const auto stream = etcdserverpb::Lease::NewStub(channel)->LeaseKeepAlive(&context);
+        wire::LeaseKeepAliveRequest request;
+        request.set_id(lease);
+        const bool answered = stream->Write(request) && stream->Read(&response);
+        if (!answered) return stream->Finish();
+        context.TryCancel();
+        static_cast<void>(stream->Finish());  // cancelled, by us
+        return grpc::Status::OK;
+      });
   if (!done) return done.error();
   return std::max<std::int64_t>(done->ttl_s(), 0);
 }
@@ -322,17 +324,17 @@ Result<std::int64_t> Client::keep_alive(std::int64_t lease) {
 Result<wire::LeaseTimeToLiveResponse> Client::time_to_live(std::int64_t lease) {
   wire::LeaseTimeToLiveRequest request;
   request.set_id(lease);
-  return call<wire::LeaseTimeToLiveResponse>("asking for a lease", Repeat::elsewhere, [&](auto& channel, auto& context,
-                                                                                         auto& response) {
-    return etcdserverpb::Lease::NewStub(channel)->LeaseTimeToLive(&context, request, &response);
-  });
+  return call<wire::LeaseTimeToLiveResponse>(
+      "asking for a lease", Repeat::elsewhere, [&](auto& channel, auto& context, auto& response) {
+        return etcdserverpb::Lease::NewStub(channel)->LeaseTimeToLive(&context, request, &response);
+      });
 }
 
 Result<wire::StatusResponse> Client::status() {
-  return call<wire::StatusResponse>("asking for its status", Repeat::elsewhere, [&](auto& channel, auto& context,
-                                                                                    auto& response) {
-    return etcdserverpb::Maintenance::NewStub(channel)->Status(&context, wire::StatusRequest(), &response);
-  });
+  return call<wire::StatusResponse>(
+      "asking for its status", Repeat::elsewhere, [&](auto& channel, auto& context, auto& response) {
+        return etcdserverpb::Maintenance::NewStub(channel)->Status(&context, wire::StatusRequest(), &response);
+      });
 }
 
 }  // namespace crosslink::etcd

@@ -59,7 +59,8 @@ struct EtcdDatabase::Impl {
   Result<void> acquire(const Found& found, bool rereading);
   Result<void> load_leases();
   /// The operations of `builder` and the record `next`, in one transaction that only an unchanged record lets through.
-  Result<void> commit(etcd::TxnBuilder builder, etcd::Record next, std::vector<etcd::wire::RequestOperation> beside = {});
+  Result<void> commit(etcd::TxnBuilder builder, etcd::Record next,
+                      std::vector<etcd::wire::RequestOperation> beside = {});
   Result<void> settle(const etcd::Record& attempted);
   void adopt(etcd::Record next, std::int64_t revision, bool own);
   void lose(const Found& found);
@@ -114,11 +115,11 @@ struct EtcdDatabase::Impl {
   etcd::SnapshotShelf shelf;
   etcd::PartialStore partial;
 
-  std::mutex write_mutex;  ///< one call that writes at a time
-  bool uncertain = false;  ///< a write's outcome is not known
-  std::map<std::string, std::uint64_t> leased;      ///< the target's keys that have a lease at the source
-  std::map<std::uint64_t, std::uint64_t> granted;   ///< TTL of leases, as the target has them
-  std::map<std::uint64_t, std::uint64_t> announced; ///< told by the source
+  std::mutex write_mutex;                            ///< one call that writes at a time
+  bool uncertain = false;                            ///< a write's outcome is not known
+  std::map<std::string, std::uint64_t> leased;       ///< the target's keys that have a lease at the source
+  std::map<std::uint64_t, std::uint64_t> granted;    ///< TTL of leases, as the target has them
+  std::map<std::uint64_t, std::uint64_t> announced;  ///< told by the source
   Lsn received_consistent_lsn;
 
   mutable std::mutex mutex;

@@ -16,7 +16,8 @@ constexpr std::size_t name_bytes_max = 64;
 
 bool is_name(std::string_view text) {
   const auto allowed = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
+           c == '.';
   };
   return !text.empty() && text.size() <= name_bytes_max && std::ranges::all_of(text, allowed);
 }

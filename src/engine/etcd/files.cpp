@@ -79,7 +79,7 @@ Result<std::vector<std::byte>> File::read(std::uint64_t offset, std::size_t byte
 }
 
 Result<std::uint64_t> File::size() const {
-  struct stat facts {};
+  struct stat facts{};
   if (::fstat(descriptor_, &facts) != 0) return disk_error("looking at a file", errno);
   return static_cast<std::uint64_t>(facts.st_size);
 }

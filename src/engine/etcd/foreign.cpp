@@ -58,7 +58,8 @@ void EtcdDatabase::Impl::find_foreign() {
   if (scanned) return;
   const std::scoped_lock holding(mutex);
   if (scanned.error().kind() == ErrorKind::NotAuthorized) {
-    foreign_note = "writes of others to the mirror are not noticed: that takes the right to read all keys of the target";
+    foreign_note =
+        "writes of others to the mirror are not noticed: that takes the right to read all keys of the target";
   } else if (scanned.error().kind() == ErrorKind::LogWindowExceeded) {
     foreign_note = "some writes of others may have gone unnoticed: the target was compacted before they were looked at";
   } else {

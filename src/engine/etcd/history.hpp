@@ -54,8 +54,8 @@ class PastLog {
  public:
   explicit PastLog(LogOrigin origin) : origin_(std::move(origin)) {}
   /// The log after `after`, at least one entry or up to `target`, and never beyond `target`. Precondition: after <
-  /// target, a revision that exists. `origin_lsn`: what `after` stands for at the root, unless a record says it. Errors: LogWindowExceeded;
-  /// NotAuthorized; Storage.
+  /// target, a revision that exists. `origin_lsn`: what `after` stands for at the root, unless a record says it.
+  /// Errors: LogWindowExceeded; NotAuthorized; Storage.
   Result<LogSlice> read(Lsn after, Lsn target, std::size_t bytes_max, Lsn origin_lsn);
   /// Is the log after `after` there? Errors: Storage.
   Result<bool> holds(Lsn after);

@@ -159,8 +159,7 @@ Result<SharedBytes> LogStore::bytes_of(const Kept& kept) const {
 Result<std::optional<LogSlice>> LogStore::read(Lsn after, std::size_t bytes_max) {
   const std::scoped_lock lock(mutex_);
   if (after < oldest_) return std::optional<LogSlice>();
-  auto kept =
-      std::ranges::upper_bound(kept_, after, {}, [](const Kept& one) { return one.block.slice.last_lsn; });
+  auto kept = std::ranges::upper_bound(kept_, after, {}, [](const Kept& one) { return one.block.slice.last_lsn; });
   if (kept == kept_.end()) {
     static const auto nothing = std::make_shared<const std::vector<std::byte>>();
     return std::optional(LogSlice{after, after, 0, nothing, after});

@@ -184,9 +184,9 @@ Result<void> EtcdDatabase::Impl::acquire(const Found& found, bool rereading) {
     static_cast<void>(client->revoke(lease->id()));  // it ends by itself, else
     return done ? busy("another crosslink is taking this mirror over") : done.error();
   }
-  const bool moved = found.record && (found.record->position != record.position ||
-                                      found.record->bootstrapping != record.bootstrapping ||
-                                      found.record->role != record.role);
+  const bool moved =
+      found.record && (found.record->position != record.position ||
+                       found.record->bootstrapping != record.bootstrapping || found.record->role != record.role);
   {
     const std::scoped_lock holding(mutex);
     ownership = {true, false, lease->id(), asked_at + std::chrono::seconds(lease->ttl_s()), asked_at, {}};

@@ -46,9 +46,8 @@ Result<void> EtcdDatabase::Impl::finish_split() {
   const auto changes = load_split(split);
   if (!changes) return changes.error();
   if (!*changes) {
-    return MirrorError::configuration(
-        fmt::format("the entry at LSN {} is written in part, and the whole of it is with the node that began it",
-                    split.lsn.value));
+    return MirrorError::configuration(fmt::format(
+        "the entry at LSN {} is written in part, and the whole of it is with the node that began it", split.lsn.value));
   }
   auto position = *record.position;
   if (position.origin_lsn == position.applied_lsn) position.origin_lsn = split.lsn;  // a direct mirror
@@ -63,8 +62,8 @@ Result<void> EtcdDatabase::Impl::grant_leases() {
     if (granted.contains(lease)) keys_of[lease].push_back(key);
   }
   for (const auto& [lease, bound] : keys_of) {
-    // Under its old number if it is free, so that whoever kept it alive can go on doing so; one that is there already is
-    // of an attempt before this one.
+    // Under its old number if it is free, so that whoever kept it alive can go on doing so; one that is there already
+    // is of an attempt before this one.
     wire::LeaseGrantRequest wanted;
     wanted.set_id(static_cast<std::int64_t>(lease));
     wanted.set_ttl_s(static_cast<std::int64_t>(granted[lease]));

@@ -25,12 +25,10 @@ constexpr std::uint64_t record_version = 1;
 Tree id_tree(std::span<const std::byte, 16> bytes) { return {Binary{std::string(text_of(bytes))}}; }
 
 TreeMap tree_of(const Position& position) {
-  return {{"origin", id_tree(position.origin.bytes)},
-          {"incarnation", id_tree(position.incarnation.bytes)},
-          {"last_entry_lsn", {position.last_entry.lsn.value}},
-          {"last_entry_hash", id_tree(position.last_entry.hash.bytes)},
-          {"applied_lsn", {position.applied_lsn.value}},
-          {"origin_lsn", {position.origin_lsn.value}}};
+  return {
+      {"origin", id_tree(position.origin.bytes)},          {"incarnation", id_tree(position.incarnation.bytes)},
+      {"last_entry_lsn", {position.last_entry.lsn.value}}, {"last_entry_hash", id_tree(position.last_entry.hash.bytes)},
+      {"applied_lsn", {position.applied_lsn.value}},       {"origin_lsn", {position.origin_lsn.value}}};
 }
 
 Position position_of(FieldReader& r) {
@@ -102,9 +100,10 @@ std::string encode_record(const Record& record) {
     map.push_back({"promoted_from", {std::move(tree)}});
   }
   if (record.split) {
-    map.push_back({"split", {TreeMap{{"lsn", {record.split->lsn.value}},
-                                     {"hash", id_tree(record.split->hash.bytes)},
-                                     {"done", {record.split->done}}}}});
+    map.push_back({"split",
+                   {TreeMap{{"lsn", {record.split->lsn.value}},
+                            {"hash", id_tree(record.split->hash.bytes)},
+                            {"done", {record.split->done}}}}});
   }
   std::vector<std::byte> bytes;
   core::write_tree(bytes, map);

@@ -27,7 +27,8 @@ inline constexpr std::size_t txn_bytes_max = std::size_t{1300} * 1024;
 /// The last operation of each key, in key order.
 class Fold {
  public:
-  /// `keys_in` lists the target's keys in a range: a range is a deletion of each. Errors: of keys_in, and KeySpace::own.
+  /// `keys_in` lists the target's keys in a range: a range is a deletion of each. Errors: of keys_in, and
+  /// KeySpace::own.
   using KeysIn = std::function<Result<std::vector<std::string>>(const KeySpace::OwnRange& range)>;
   Result<void> add(const Operation& operation, const KeySpace& keys, const KeysIn& keys_in);
   void merge(Fold&& later);
