@@ -72,7 +72,7 @@ void MirrorMachine::advance_engine(Instant now) {
     verify_->view_asked = true;
     return call(Call::open_view, mirror_action::OpenView{});
   }
-  if (!promoting_) advance_snapshot(now);
+  if (!promoting_ && !promoted_from_) advance_snapshot(now);
 }
 
 void MirrorMachine::advance_snapshot(Instant now) {
@@ -222,6 +222,10 @@ void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {
     case Call::promote:
       promoted_from_ = answer->promoted_from;
       promoting_ = false;
+      // Of a bootstrap nothing is left to do.
+      bootstrap_wanted_ = begin_snapshot_wanted_ = drop_snapshot_wanted_ = check_wanted_ = switch_wanted_ = false;
+      assembler_.on_dropped();
+      forget_chunks();
       break;
     case Call::open_view:
       if (verify_ && verify_->view_asked) {
