@@ -31,6 +31,7 @@ Result<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::open(RocksdbOptions op
 Result<void> RocksdbDatabase::Impl::write(rocksdb::WriteBatch& batch, std::uint64_t commit_time_us, Lsn of_root) {
   static_cast<void>(batch.PutLogData(rocks::encode_note({commit_time_us, written_last_entry, of_root})));
   if (auto recovered = recover(); !recovered) return recovered;
+  if (auto pointed = point_at_live(); !pointed) return pointed;
   if (auto written = live->write(batch); !written) return written;
   dirty = true;
   const auto last = live->head();
