@@ -1,9 +1,11 @@
 // The yardstick for `crosslink bench link`: one stream over the transport's C interface, callbacks only, none of our
 // code.
 //
-//   bare_msquic --bytes 4000000000 --congestion bbr --ca ca.pem --cert a.pem --key a.key                 both ends,
-//   loopback bare_msquic --listen 0.0.0.0:7500 --ca ...        the sender bare_msquic --connect 10.77.0.1:7500 --ca ...
-//   the receiver, which prints the figures
+//   both ends, on loopback:
+//     bare_msquic --bytes 4000000000 --congestion bbr --ca ca.pem --cert a.pem --key a.key
+//   the sender, and the receiver, which prints the figures:
+//     bare_msquic --listen 0.0.0.0:7500 --ca ...
+//     bare_msquic --connect 10.77.0.1:7500 --ca ...
 //
 // The same settings as the product: max-throughput profile, no send buffering, 16 MiB windows, the ideal amount in
 // flight, mutual TLS, sends of 1 MiB.

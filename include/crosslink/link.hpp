@@ -7,9 +7,8 @@
 //
 // 1. connect() once; a rejection returns at once.
 // 2. open_bidi_stream() for whatever the session needs; note_progress() when data is safe at the mirror.
-// 3. When anything fails: await the end of what you apply, then schedule_reconnect(position); it comes back with a new
-// ack
-//    or with an error that no retry can mend.
+// 3. When anything fails: await the end of what you apply, then schedule_reconnect(position); it comes back with a
+//    new ack or with an error that no retry can mend.
 //
 // Other headers: source.hpp (the other side), throttle.hpp, handshake.hpp and frame.hpp (bytes), error.hpp, quic/
 // (transport).
@@ -52,7 +51,8 @@ struct RetryFacts {
 class CrossClusterLink {
  public:
   /// Made disconnected; no I/O, nothing is checked yet. `source_addr` is HOST:PORT or several, comma separated; the
-  /// next one is taken at each attempt and its name resolved anew. `endpoint` is a handle and is kept.
+  /// next one is taken at each attempt and its name resolved anew; of a name with several addresses those that are
+  /// unreachable are passed over, and each turn begins with the next. `endpoint` is a handle and is kept.
   CrossClusterLink(ClusterId source_cluster_id, DatabaseId source_database_id, std::string source_addr,
                    quic::Endpoint endpoint, quic::ClientConfig client_config, SendThrottle throttle = SendThrottle());
   /// Closes.

@@ -28,8 +28,9 @@ namespace crosslink {
 struct MirrorOptions {
   /// Own "cluster/database". A source whose chain contains it is refused: a loop.
   std::string name;
-  /// Demand sync mode: a source that does not name this mirror in sync_mirrors answers NotAuthorized. One that does makes
-  /// it a sync mirror without this, too: what is applied is made durable at once, and the threshold of Degraded is sync's.
+  /// Demand sync mode: a source that does not name this mirror in sync_mirrors answers NotAuthorized. One that does
+  /// makes it a sync mirror without this, too: what is applied is made durable at once, and the threshold of Degraded
+  /// is sync's.
   bool sync = false;
   /// A source that lost its tail or was restored: bootstrap anew instead of Halted. Not in sync mode.
   bool resync_when_source_behind = false;

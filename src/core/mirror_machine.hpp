@@ -344,7 +344,7 @@ class MirrorMachine {
   std::optional<MirrorError> last_error_;
   StreamToken last_token_ = control_stream;
   std::optional<SessionBegin::Source> source_;
-  bool unproven_ = false;  ///< of the log that goes on, or went on last
+  bool unproven_ = false;    ///< of the log that goes on, or went on last
   bool sync_named_ = false;  ///< by the source, in this session or the last
   std::optional<Lsn> source_head_;
   std::uint64_t received_bytes_ = 0, snapshot_resumed_at_ = 0;

@@ -91,9 +91,8 @@ void ReconnectMachine::close() { phase_ = LinkPhase::closed; }
 Action ReconnectMachine::dial() {
   phase_ = LinkPhase::connecting;
   ++attempts_;
-  const auto address = next_address_;
-  next_address_ = (next_address_ + 1) % address_count_;
-  return Dial{address};
+  const auto dial = dials_++;
+  return Dial{static_cast<std::size_t>(dial % address_count_), dial / address_count_};
 }
 
 Action ReconnectMachine::sleep() {

@@ -15,6 +15,7 @@ namespace crosslink::core {
 
 struct Dial {
   std::size_t address_index = 0;  ///< dial and shake hands with this address; the deadline is the driver's
+  std::uint64_t turn = 0;         ///< how often this address was dialled before: a name may stand for several
 };
 struct Sleep {
   std::chrono::milliseconds delay{0};  ///< with jitter; then say slept()
@@ -64,12 +65,11 @@ class ReconnectMachine {
   std::size_t address_count_;
   std::mt19937_64 random_;
   std::chrono::milliseconds base_, cap_, backoff_;
-  std::size_t next_address_ = 0;
   Operation operation_ = Operation::none;
   LinkPhase phase_ = LinkPhase::disconnected;
   bool unproven_session_ = false;  ///< established, and nothing came of it yet
   bool established_before_ = false;
-  std::uint64_t attempts_ = 0, reconnects_ = 0;
+  std::uint64_t dials_ = 0, attempts_ = 0, reconnects_ = 0;
   std::optional<MirrorError> last_error_;
 };
 

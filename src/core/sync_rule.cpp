@@ -39,6 +39,7 @@ std::optional<std::string> SyncRule::missing(Lsn lsn) const {
 
 std::vector<SyncRule::Decided> SyncRule::decide(Instant now) {
   std::vector<Decided> decided;
+  decided.reserve(given_up_.size());
   for (const auto lsn : given_up_)
     decided.push_back({lsn, Answer::unconfirmed, config_.mirrors.empty() ? std::string{} : config_.mirrors.front()});
   given_up_.clear();

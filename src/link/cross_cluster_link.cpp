@@ -96,6 +96,10 @@ Result<core::Action> CrossClusterLink::Impl::begin(Start start) {
   std::optional<quic::Connection> old;
   const std::scoped_lock lock(mutex);
   if (stop.is_set()) return MirrorError::cancelled("the link is closed");
+  // All of them now: a wrong one must not come to light only when its turn comes.
+  for (const auto& address : addresses) {
+    if (auto parsed = link::parse_source_address(address); !parsed) return parsed.error();
+  }
   notice_lost_connection();
   auto action = start == Start::connect ? machine.start_connect() : machine.start_reconnect();
   if (!action || start == Start::connect) return action;
@@ -159,6 +163,8 @@ Task<MirrorHelloAck> CrossClusterLink::Impl::carry_out(std::shared_ptr<Impl> sel
       action = *std::move(next);
     } else if (const auto* dialling = std::get_if<core::Dial>(&action)) {
       link::DialTarget target{self->addresses[dialling->address_index],
+                              dialling->turn,
+                              self->options.lookup,
                               {self->cluster_id, self->database_id, last_applied_lsn},
                               self->options.handshake_deadline};
       std::optional<MirrorHelloAck> answer;

@@ -81,16 +81,17 @@ std::uint64_t close_code(const MirrorError& error, const Result<MirrorHelloAck>*
 }
 
 Task<quic::Connection> reach(quic::Endpoint endpoint, const quic::ClientConfig& config, const DialTarget& target) {
-  const auto host_port = quic::parse_host_port(target.address);
+  const auto host_port = parse_source_address(target.address);
   if (!host_port) co_return host_port.error();
-  if (host_port->port == 0) {
-    co_return MirrorError::configuration(
-        fmt::format("'{}' names no port to dial: give the one the source listens at", escape(target.address)));
+  const auto addresses = co_await quic::detail::resolve_with(*host_port, target.lookup);
+  if (!addresses) co_return addresses.error();
+  Result<quic::Connection> connection = MirrorError::cancelled("dialling");
+  for (std::size_t i = 0; i < addresses->size(); ++i) {
+    if (is_cancelled(co_await boost::asio::this_coro::cancellation_state)) co_return MirrorError::cancelled("dialling");
+    const auto& address = (*addresses)[(target.turn + i) % addresses->size()];
+    connection = co_await endpoint.connect(address, target.hello.source_cluster.str(), config);
+    if (connection || connection.error().kind() != ErrorKind::Transport) break;
   }
-  const auto address = co_await quic::resolve(*host_port);
-  if (!address) co_return address.error();
-  if (is_cancelled(co_await boost::asio::this_coro::cancellation_state)) co_return MirrorError::cancelled("dialling");
-  auto connection = co_await endpoint.connect(*address, target.hello.source_cluster.str(), config);
   if (!connection) co_return explain(connection.error(), nullptr, target.hello);
   co_return connection;
 }
@@ -118,6 +119,18 @@ Task<MirrorHelloAck> attempt(quic::Endpoint endpoint, const quic::ClientConfig& 
 }
 
 }  // namespace
+
+Result<quic::HostPort> parse_source_address(std::string_view text) {
+  auto host_port = quic::parse_host_port(text);
+  if (!host_port) return host_port;
+  boost::system::error_code no_literal;
+  const auto literal = boost::asio::ip::make_address(host_port->host, no_literal);
+  if (host_port->port == 0 || (!no_literal && literal.is_unspecified())) {
+    return MirrorError::configuration(fmt::format("'{}' names no {} to dial: give the one the source listens at",
+                                                  escape(text), host_port->port == 0 ? "port" : "host"));
+  }
+  return host_port;
+}
 
 Task<Established> dial(quic::Endpoint endpoint, const quic::ClientConfig& config, DialTarget target,
                        std::optional<MirrorHelloAck>& answer) {

@@ -8,11 +8,17 @@
 #include "crosslink/awaitable.hpp"
 #include "crosslink/handshake.hpp"
 #include "crosslink/quic/endpoint.hpp"
+#include "quic/name_lookup.hpp"
 
 namespace crosslink::link {
 
+/// HOST:PORT of a source. Errors: Configuration, also for what can be listened at but not dialled.
+Result<quic::HostPort> parse_source_address(std::string_view text);
+
 struct DialTarget {
-  std::string address;  ///< HOST:PORT
+  std::string address;     ///< HOST:PORT
+  std::uint64_t turn = 0;  ///< a name with several addresses is dialled from this one on, counted round
+  quic::detail::BlockingLookup lookup;
   MirrorHello hello;
   std::chrono::milliseconds deadline;
 };
@@ -22,9 +28,10 @@ struct Established {
   MirrorHelloAck ack;
 };
 
-/// Resolves, dials, shakes hands, all within the deadline. On any error nothing stays open. `answer` becomes the ack
-/// that the source sent, accepting or refusing, or stays as it is when none came; it must outlive the task. Errors:
-/// those of CrossClusterLink::connect that concern one attempt.
+/// Resolves, dials, shakes hands, all within the deadline. An address of the name that cannot be reached gives way to
+/// the next one; one that is silent keeps the attempt to itself, and the next attempt begins elsewhere. On any error
+/// nothing stays open. `answer` becomes the ack that the source sent, accepting or refusing, or stays as it is when
+/// none came; it must outlive the task. Errors: those of CrossClusterLink::connect that concern one attempt.
 Task<Established> dial(quic::Endpoint endpoint, const quic::ClientConfig& config, DialTarget target,
                        std::optional<MirrorHelloAck>& answer);
 

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "crosslink/link.hpp"
+#include "quic/name_lookup.hpp"
 
 namespace crosslink::link {
 
@@ -14,6 +15,7 @@ struct LinkOptions {
   std::chrono::milliseconds backoff_cap = crosslink::backoff_cap;
   std::chrono::milliseconds handshake_deadline = crosslink::handshake_deadline;
   std::optional<std::uint64_t> seed;  ///< absent: a random one
+  quic::detail::BlockingLookup lookup = &quic::detail::look_up_in_system;
 };
 
 struct LinkTarget {

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "crosslink/awaitable.hpp"
+#include "crosslink/engine.hpp"
 #include "crosslink/link.hpp"
 #include "crosslink/position.hpp"
-#include "crosslink/engine.hpp"
 
 namespace crosslink::link {
 

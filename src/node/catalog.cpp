@@ -86,8 +86,8 @@ CatalogEntry read_entry(const json::object& from) {
   entry.name = text_of(from, "name");
   if (!is_database_name(entry.name)) throw std::invalid_argument("name");
   entry.index = from.at("index").to_number<std::uint32_t>();
-  entry.kind = must(
-      named(text_of(from, "kind"), {DatabaseKind::root, DatabaseKind::mirror, DatabaseKind::detached}), "kind");
+  entry.kind =
+      must(named(text_of(from, "kind"), {DatabaseKind::root, DatabaseKind::mirror, DatabaseKind::detached}), "kind");
   const auto change = text_of(from, "change");
   for (const auto one : {DatabaseChange::deleting, DatabaseChange::replacing}) {
     if (change_name(one) == change) entry.change = one;

@@ -107,6 +107,8 @@ Task<void> ClientPort::run() {
     const auto ended = co_await link::interruptible(std::move(accepting), std::move(stopped));
     boost::system::error_code ignored;  // it is closed then
     static_cast<void>(self->acceptor.close(ignored));
+    for (const auto& database : self->shared->databases->all())
+      database->stop_waiting();
     for (const auto& [id, session] : self->sessions)
       session->close();
     co_await group.drain();

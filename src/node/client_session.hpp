@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "crosslink/awaitable.hpp"
+#include "link/signal.hpp"
 #include "node/database_commands.hpp"
 #include "node/resp_parser.hpp"
 
@@ -27,6 +28,17 @@ struct ClientShared {
   std::atomic<std::uint64_t> buffers_bytes = 0;
 };
 
+/// A command of a transaction, kept until EXEC.
+struct KeptCommand {
+  const Command* command;
+  std::vector<std::string> words;
+};
+struct ClientTransaction {
+  std::vector<KeptCommand> commands;
+  std::size_t bytes = 0;
+  bool broken = false;  ///< a command was refused: EXEC is too
+};
+
 class ClientSession {
  public:
   ClientSession(std::shared_ptr<ClientShared> shared, boost::asio::ip::tcp::socket socket, std::uint64_t id);
@@ -39,17 +51,6 @@ class ClientSession {
   void close();
 
  private:
-  /// A command of a transaction, kept until EXEC.
-  struct Kept {
-    const Command* command;
-    std::vector<std::string> words;
-  };
-  struct Transaction {
-    std::vector<Kept> commands;
-    std::size_t bytes = 0;
-    bool broken = false;  ///< a command was refused: EXEC is too
-  };
-
   static awaitable<bool> serve_buffered(std::shared_ptr<ClientSession> self);
   static awaitable<bool> serve_whole_commands(std::shared_ptr<ClientSession> self);
   void hold_database();
@@ -59,6 +60,9 @@ class ClientSession {
   static awaitable<void> finish_writes(std::shared_ptr<ClientSession> self);
   static awaitable<void> finish_runs(std::shared_ptr<ClientSession> self);
   static awaitable<void> exec(std::shared_ptr<ClientSession> self);
+  static awaitable<void> wait(std::shared_ptr<ClientSession> self, Words words);
+  static awaitable<void> wait_for_mirrors(std::shared_ptr<ClientSession> self, std::int64_t wanted,
+                                          std::chrono::milliseconds timeout);
   static awaitable<bool> send(std::shared_ptr<ClientSession> self);
 
   /// What is wrong with a command before it runs, as an error reply; empty: nothing.
@@ -72,6 +76,13 @@ class ClientSession {
   void client(const Words& words, RespReply& reply);
   void watch(const Words& words, RespReply& reply);
   void end_transaction();
+  void max_lag(const Words& words, RespReply& reply);
+  void set_max_lag(std::optional<std::chrono::milliseconds> max_lag);
+  std::function<std::string()> why_stale() const;
+  void note_write(const WriteRun& run);
+  DatabasePointer written_database() const;
+  std::int64_t mirrors_that_applied() const;
+  bool client_left();
   void set_authenticated();
   NodeFacts node_facts() const;
   RespReply fresh_reply() const { return RespReply(version_); }
@@ -89,9 +100,14 @@ class ClientSession {
   bool authenticated_ = false, closing_ = false;
   int failed_auths_ = 0;
   std::string name_;
-  std::optional<Transaction> transaction_;
+  std::optional<ClientTransaction> transaction_;
   std::shared_ptr<Watch> watch_;
   std::size_t watched_keys_ = 0;
+  std::weak_ptr<HostedDatabase> written_;  ///< where the last write went
+  Lsn written_lsn_;                        ///< and its LSN; 0: there was none
+  link::Signal woken_;                     ///< WAIT looks again
+  std::optional<std::chrono::milliseconds> max_lag_;
+  std::weak_ptr<HostedDatabase> limited_;  ///< whose mirror was told of max_lag_
   ReadRun reads_;
   WriteRun writes_;
   std::string out_;

@@ -1,6 +1,7 @@
 #include "node/database_commands.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +13,8 @@ namespace crosslink::node {
 namespace {
 
 constexpr std::size_t scan_count_default = 10, scan_count_max = 100'000;
+/// No more keys go into an answer that is larger: the rest comes with the next cursor.
+constexpr std::size_t scan_bytes_soft_max = 1024 * 1024;
 /// Redis's own version that the commands are like; some clients want to see one.
 constexpr std::string_view redis_version = "7.0.0";
 
@@ -103,7 +106,7 @@ void scan(HostedDatabase& database, const Words& words, RespReply& reply) {
   std::size_t seen = 0;
   std::optional<std::string> next;
   const auto scanned = (*view)->scan(from, std::nullopt, [&](const KeyValue& pair) {
-    if (seen == options.count) {
+    if (seen == options.count || found.bytes().size() > scan_bytes_soft_max) {
       next = std::string(pair.key);
       return false;
     }
@@ -130,10 +133,16 @@ void info(HostedDatabase& database, const ReadRun& run, RespReply& reply) {
       "{}\r\n\r\n# Clients\r\nconnected_clients:{}\r\n\r\n",
       redis_version, ::getpid(), node.uptime.count(), node.clients);
   text += fmt::format(
-      "# Replication\r\nrole:{}\r\ndatabase:{}\r\ncrosslink_role:{}\r\nconnected_slaves:{}\r\nhead_lsn:{}\r\n\r\n"
-      "# Keyspace\r\n",
+      "# Replication\r\nrole:{}\r\ndatabase:{}\r\ncrosslink_role:{}\r\nconnected_slaves:{}\r\nhead_lsn:{}\r\n\r\n",
       database.takes_writes() ? "master" : "slave", database.name(), to_string(state.role),
       database.source().sessions(), state.head.value);
+  if (const auto sync = database.sync_facts()) {
+    text += fmt::format(
+        "# Sync mode\r\nsync_mirrors:{}\r\nsync_suspended:{}\r\nsync_waiting:{}\r\nsync_unconfirmed:{}\r\n"
+        "sync_async:{}\r\n\r\n",
+        fmt::join(sync->mirrors, ","), sync->suspended ? 1 : 0, sync->waiting, sync->unconfirmed, sync->async);
+  }
+  text += "# Keyspace\r\n";
   for (const auto& one : node.databases) {
     // Counting may take long; DBSIZE does.
     const auto known = one->known_count();
@@ -149,10 +158,16 @@ void run_reads(HostedDatabase& database, ReadRun& run) {
   auto& reply = run.reply;
   for (const auto& [command, words] : run.commands) {
     const auto begin = reply.bytes().size();
+    const auto* const whole_database = std::get_if<DatabaseCommand>(&command->run);
+    const bool may_be_stale = whole_database != nullptr && *whole_database == DatabaseCommand::info;
+    if (const auto stale = run.why_stale && !may_be_stale ? run.why_stale() : std::string(); !stale.empty()) {
+      reply.error(stale);
+      continue;
+    }
     if (const auto* read = std::get_if<ReadCommand>(&command->run)) {
       (*read)(reader, words, reply);
-    } else if (const auto* whole = std::get_if<DatabaseCommand>(&command->run)) {
-      switch (*whole) {
+    } else if (whole_database != nullptr) {
+      switch (*whole_database) {
         case DatabaseCommand::dbsize: dbsize(database, reply); break;
         case DatabaseCommand::info: info(database, run, reply); break;
         case DatabaseCommand::keys: keys(database, words, reply); break;

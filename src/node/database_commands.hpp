@@ -19,6 +19,8 @@ struct ReadRun {
   std::vector<PlacedCommand> commands;
   RespReply reply;
   std::function<NodeFacts()> node;
+  /// As in WriteRun. INFO says what it knows all the same.
+  std::function<std::string()> why_stale;
 };
 
 void run_reads(HostedDatabase& database, ReadRun& run);

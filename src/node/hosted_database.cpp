@@ -1,5 +1,7 @@
 #include "node/hosted_database.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -32,16 +34,31 @@ HostedDatabase::HostedDatabase(const HostingContext& context, DatabaseConfig con
       allow_mirrors_(config_.allow_mirrors) {
   if (kind_ == DatabaseKind::mirror && entry.mirror)
     mirror_ = std::make_shared<HostedMirror>(config_.name, *entry.mirror, make_mirror(context, *entry.mirror));
+  if (!config_.sync_mirrors.empty() && engine_.local != nullptr) {
+    gate_ = std::make_unique<SyncGate>(
+        config_.name, core::SyncConfig{config_.sync_mirrors, config_.sync_timeout, config_.on_sync_loss});
+  }
   source_ = std::make_unique<DatabaseSource>(*engine_.source, engine_.verifiable, context.engine_executor,
                                              source_options(context));
-  if (engine_.local != nullptr) commits_ = std::make_unique<CommitQueue>(*engine_.local, watches_);
+  if (engine_.local != nullptr) commits_ = std::make_unique<CommitQueue>(*engine_.local, watches_, gate_.get());
 }
 
 DatabaseSourceOptions HostedDatabase::source_options(const HostingContext& context) {
   DatabaseSourceOptions options;
   options.name = context.cluster_id + "/" + config_.name;
+  options.sync_mirrors = config_.sync_mirrors;
+  options.on_mirror_at = [this](const std::vector<std::string>& names, Lsn applied, Lsn durable) {
+    applied_waiters_->on_applied(applied);
+    // Of a mirror nothing is to be confirmed, and what is said of it now is not true of what it may be promoted with.
+    if (!gate_) return;
+    const auto now = state();
+    if (now.role != DatabaseRole::mirror) gate_->on_mirror_at(names, durable, now.head);
+  };
   if (mirror_) {
-    options.upstream_chain = [mirror = mirror_] { return mirror->mirror().facts().chain; };
+    // Once promoted it is a root of its own: the old source may follow it then.
+    options.upstream_chain = [this] {
+      return takes_writes() ? std::vector<std::string>() : mirror_->mirror().facts().chain;
+    };
     options.upstream_lag = [mirror = mirror_] { return mirror->mirror().lag(); };
   }
   return options;
@@ -60,13 +77,36 @@ std::unique_ptr<Mirror> HostedDatabase::make_mirror(const HostingContext& contex
   options.disconnected_after = context.disconnected_after;
   options.spill_folder = context.data_dir;
   // Its own mirrors follow the data that goes.
-  options.before_history_change = [this] { source_->end_sessions(); };
+  options.before_history_change = [this] { change_history(); };
   auto mirror = std::make_unique<Mirror>(std::move(link), *engine_.mirror, engine_.verifiable, context.engine_executor,
                                          std::move(options));
   // A promoted one refuses both, and needs neither.
   if (spec.bandwidth_bytes_per_s > 0) static_cast<void>(mirror->set_bandwidth(spec.bandwidth_bytes_per_s));
   if (spec.paused) static_cast<void>(mirror->pause());
   return mirror;
+}
+
+std::optional<SyncFacts> HostedDatabase::sync_facts() const {
+  if (!gate_) return std::nullopt;
+  return gate_->facts();
+}
+
+void HostedDatabase::change_history() {
+  source_->end_sessions();
+  if (gate_) gate_->on_history_change();
+}
+
+void HostedDatabase::stop_waiting() {
+  if (gate_) gate_->stop();
+  applied_waiters_->wake_all();
+}
+
+std::string HostedDatabase::why_stale(std::chrono::milliseconds max_lag) const {
+  if (state().role != DatabaseRole::mirror) return {};
+  const auto lag = mirror_ ? mirror_->mirror().lag() : std::nullopt;
+  if (!lag) return "MAXLAG the data is of unknown age";
+  if (*lag <= max_lag) return {};
+  return fmt::format("MAXLAG the data may be {} ms old", std::chrono::ceil<std::chrono::milliseconds>(*lag).count());
 }
 
 bool HostedDatabase::allows(std::span<const std::string> names) const {
@@ -81,6 +121,11 @@ bool HostedDatabase::allows(std::span<const std::string> names) const {
 bool HostedDatabase::open_to_any_name() const {
   const std::scoped_lock lock(allow_mutex_);
   return !allow_mirrors_;
+}
+
+std::optional<std::vector<std::string>> HostedDatabase::allow_mirrors() const {
+  const std::scoped_lock lock(allow_mutex_);
+  return allow_mirrors_;
 }
 
 void HostedDatabase::set_allow_mirrors(std::optional<std::vector<std::string>> names) {

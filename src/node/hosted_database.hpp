@@ -15,6 +15,8 @@
 
 #include "crosslink/database_source.hpp"
 #include "crosslink/link.hpp"
+#include "link/stop_event.hpp"
+#include "node/applied_waiters.hpp"
 #include "node/commit_queue.hpp"
 #include "node/config.hpp"
 #include "node/database_engine.hpp"
@@ -78,11 +80,28 @@ class HostedDatabase {
   /// May a mirror with one of these certificate names follow it?
   bool allows(std::span<const std::string> names) const;
   bool open_to_any_name() const;
+  std::optional<std::vector<std::string>> allow_mirrors() const;
   void set_allow_mirrors(std::optional<std::vector<std::string>> names);
   bool takes_writes() const { return state().role != DatabaseRole::mirror; }
   /// It is being taken out of the node: whoever holds it lets go.
-  void retire() { retired_ = true; }
+  void retire() {
+    retired_ = true;
+    stop_waiting();
+  }
   bool retired() const { return retired_; }
+  /// Set once it is closed, after the last one has let go.
+  std::shared_ptr<link::StopEvent> closed() const { return closed_; }
+
+  /// Absent: the config names no mirrors in sync mode. Any thread.
+  std::optional<SyncFacts> sync_facts() const;
+  /// Who waits for LSNs that mirrors apply here.
+  const std::shared_ptr<AppliedWaiters>& applied_waiters() const { return applied_waiters_; }
+  /// The history changes, or did: sessions of mirrors end, and what they said does not count. Any thread.
+  void change_history();
+  /// Nobody waits for mirrors any more: writes that do are answered NOSYNC. Any thread.
+  void stop_waiting();
+  /// Why whoever accepts data of that age at most must not read here now, as an error reply; empty: he may.
+  std::string why_stale(std::chrono::milliseconds max_lag) const;
 
   /// How many keys there are, exactly: counts them, unless nothing was committed since it last did. Blocks.
   /// Precondition: local(). Errors: Storage.
@@ -99,10 +118,13 @@ class HostedDatabase {
   const DatabaseKind kind_;
   DatabaseEngine engine_;
   std::shared_ptr<HostedMirror> mirror_;
+  std::unique_ptr<SyncGate> gate_;  ///< null: nobody waits for mirrors
+  const std::shared_ptr<AppliedWaiters> applied_waiters_ = std::make_shared<AppliedWaiters>();
   std::unique_ptr<DatabaseSource> source_;
   WatchTable watches_;
   ScanCursors cursors_;
   std::atomic<bool> retired_ = false;
+  const std::shared_ptr<link::StopEvent> closed_ = std::make_shared<link::StopEvent>();
   mutable std::mutex allow_mutex_;
   std::optional<std::vector<std::string>> allow_mirrors_;
   struct Count {

@@ -29,7 +29,8 @@ class HostedMirror {
   MirrorSpec spec() const;
   void set_spec(MirrorSpec spec);
 
-  /// Looks at it, as often as somebody likes: notes the rate, and logs when the status is another than at the last look.
+  /// Looks at it, as often as somebody likes: notes the rate, and logs when the status is another than at the last
+  /// look.
   void look();
   /// Bytes per second that came in over the last seconds; absent: not looked at for long enough.
   std::optional<std::uint64_t> rate_bytes_per_s() const;

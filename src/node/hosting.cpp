@@ -98,12 +98,14 @@ Result<void> Hosting::Impl::adopt_databases() {
   }
   std::error_code error;
   std::vector<std::string> names;
-  for (fs::directory_iterator one(config.data_dir / "databases", error), end; !error && one != end; one.increment(error))
+  for (fs::directory_iterator one(config.data_dir / "databases", error), end; !error && one != end;
+       one.increment(error))
     names.push_back(one->path().filename().string());
   std::ranges::sort(names);
   for (const auto& name : names) {
     if (!is_database_name(name) || catalog.find(name) != nullptr) continue;
-    log(Severity::warning, "a database that the catalog does not know is kept, and follows nobody", {{"database", name}});
+    log(Severity::warning, "a database that the catalog does not know is kept, and follows nobody",
+        {{"database", name}});
     CatalogEntry entry;
     entry.name = name;
     entry.kind = DatabaseKind::detached;
@@ -156,7 +158,11 @@ Result<DatabasePointer> Hosting::Impl::open_database(const CatalogEntry& entry) 
   auto database = std::make_unique<HostedDatabase>(context, std::move(chosen), entry, *std::move(engine));
   // The last to let go may be a network thread; closing blocks.
   auto close = [executor = context.engine_executor](HostedDatabase* closed) {
-    boost::asio::post(executor, [closed] { delete closed; });  // NOLINT(cppcoreguidelines-owning-memory)
+    boost::asio::post(executor, [closed] {
+      const auto event = closed->closed();
+      delete closed;  // NOLINT(cppcoreguidelines-owning-memory)
+      event->set();
+    });
   };
   return DatabasePointer(database.release(), std::move(close));
 }
@@ -210,15 +216,11 @@ awaitable<void> Hosting::Impl::retire(std::shared_ptr<Impl> self, std::string na
   database->retire();
   if (auto* const mirror = database->mirror()) mirror->mirror().stop();
   database->source().end_sessions();
-  const std::weak_ptr<HostedDatabase> watched = database;
-  const std::weak_ptr<void> engine = database->engine().owner;
+  const auto closed = database->closed();
   database.reset();
   // Everybody who holds it is on the way out; the deleter then closes it on an engine thread.
-  constexpr auto look_again = std::chrono::milliseconds(5);
-  while (!watched.expired() || !engine.expired()) {
-    const bool slept = co_await link::sleep_for(look_again);
-    if (!slept) co_return;
-  }
+  const bool is_closed = co_await closed->wait();
+  static_cast<void>(is_closed);  // false: the node stops, and what is next finds the folder in use
 }
 
 // --- the public face
@@ -232,12 +234,8 @@ Result<std::unique_ptr<Hosting>> Hosting::open(const NodeConfig& config, quic::E
   if (auto made = make_private_folder(config.data_dir); !made) return made.error();
   auto catalog = Catalog::load(config.data_dir / "catalog.json");
   if (!catalog) return catalog.error();
-  HostingContext context{config.cluster_id,
-                         config.data_dir,
-                         config.tls,
-                         std::move(endpoint),
-                         std::move(engine_executor),
-                         config.disconnected_after};
+  HostingContext context{config.cluster_id,          config.data_dir,          config.tls, std::move(endpoint),
+                         std::move(engine_executor), config.disconnected_after};
   auto impl = std::make_shared<Impl>(config, *std::move(catalog), std::move(context), std::move(on_step));
   std::unique_ptr<Hosting> hosting(new Hosting(impl));
   if (auto opened = impl->open_all(); !opened) return opened.error();
@@ -418,7 +416,7 @@ Task<void> Hosting::restamp(std::string name) {
     if (!database) co_return unknown_database(wanted);
     if (database->local() == nullptr)
       co_return MirrorError::configuration(fmt::format("database '{}' is not kept here", wanted));
-    database->source().end_sessions();
+    database->change_history();
     auto calling = self->blocking([database] { return database->local()->restamp(); });
     const auto stamped = co_await std::move(calling);
     if (stamped) log(Severity::info, "database restamped", {{"database", wanted}});

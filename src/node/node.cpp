@@ -5,13 +5,13 @@
 
 #include <algorithm>
 #include <boost/asio/thread_pool.hpp>
-#include <filesystem>
 #include <thread>
 #include <utility>
 
 #include "crosslink/source.hpp"
 #include "link/stop_event.hpp"
 #include "link/task_group.hpp"
+#include "node/admin_port.hpp"
 #include "node/client_port.hpp"
 #include "node/hosted_database.hpp"
 #include "node/hosting.hpp"
@@ -20,9 +20,17 @@
 namespace crosslink::node {
 namespace {
 
-namespace fs = std::filesystem;
 
 std::size_t engine_threads() { return std::clamp<std::size_t>(std::thread::hardware_concurrency(), 2, 16); }
+
+template <class Address>
+std::string text_of_address(const Address& address) {
+  return address.address().is_v6() ? fmt::format("[{}]:{}", address.address().to_string(), address.port())
+                                   : fmt::format("{}:{}", address.address().to_string(), address.port());
+}
+
+std::string text_of(const boost::asio::ip::tcp::endpoint& address) { return text_of_address(address); }
+std::string text_of(const quic::Address& address) { return text_of_address(address); }
 
 std::string text_of(const HandshakeReport& report) { return fmt::format("{}", fmt::join(report.peer_names, ",")); }
 
@@ -45,6 +53,8 @@ struct Node::Impl {
   std::unique_ptr<Hosting> hosting;
   std::unique_ptr<MirrorAcceptor> acceptor;
   std::unique_ptr<ClientPort> clients;
+  std::unique_ptr<AdminPort> admin;
+  std::unique_ptr<AdminRoutes> routes;
 };
 
 SourcePolicy Node::Impl::policy() {
@@ -114,10 +124,23 @@ Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoin
   options.address = {boost::asio::ip::make_address(config.clients.host, error), config.clients.port};
   options.password = config.client_password;
   options.connections_max = config.clients_max;
-  auto clients = ClientPort::open(std::move(executor), options, impl->hosting->databases(), impl->engine_pool.get_executor());
+  auto clients = ClientPort::open(executor, options, impl->hosting->databases(), impl->engine_pool.get_executor());
   if (!clients) return clients.error();
   impl->clients = *std::move(clients);
-  return std::unique_ptr<Node>(new Node(std::move(impl)));
+  auto token = read_or_make_token(config.data_dir / "admin.token");
+  if (!token) return token.error();
+  AdminPortOptions administration{
+      {boost::asio::ip::make_address(config.admin.host, error), config.admin.port}, *std::move(token), std::nullopt};
+  if (!administration.address.address().is_loopback()) administration.tls = config.tls;
+  auto admin = AdminPort::open(executor, administration);
+  if (!admin) return admin.error();
+  impl->admin = *std::move(admin);
+  std::unique_ptr<Node> node(new Node(std::move(impl)));
+  auto& own = *node->impl_;
+  own.routes = std::make_unique<AdminRoutes>(
+      *own.hosting, AdminFacts{config.cluster_id, CROSSLINK_VERSION, text_of(node->mirrors_address()),
+                               node->clients_address(), node->admin_address()});
+  return node;
 }
 
 Task<void> Node::run() {
@@ -132,9 +155,15 @@ Task<void> Node::run() {
       const auto ended = co_await hosting.run();
       if (!ended) log(Severity::debug, "hosting ended", {{"reason", ended.error().message()}});
     };
+    auto serve_commands = [](AdminPort& admin, AdminRoutes& routes) -> awaitable<void> {
+      const auto ended = co_await admin.run(routes);
+      if (!ended) log(Severity::debug, "admin port ended", {{"reason", ended.error().message()}});
+    };
+    group.spawn(serve_commands(*impl.admin, *impl.routes));
     group.spawn(serve_clients(*impl.clients));
     group.spawn(run_mirrors(*impl.hosting));
     auto ended = co_await impl.acceptor->run();
+    impl.admin->stop();
     impl.clients->stop();
     impl.hosting->stop();
     co_await group.drain();
@@ -146,9 +175,13 @@ Task<void> Node::run() {
 void Node::stop() { impl_->acceptor->stop(); }
 
 quic::Address Node::mirrors_address() const { return impl_->acceptor->local_address(); }
-std::string Node::clients_address() const {
-  const auto address = impl_->clients->address();
-  return fmt::format("{}:{}", address.address().to_string(), address.port());
+std::string Node::clients_address() const { return text_of(impl_->clients->address()); }
+std::string Node::admin_address() const { return text_of(impl_->admin->address()); }
+
+Result<void> Node::reload(const NodeConfig& config) {
+  if (auto loaded = impl_->acceptor->reload(config.tls); !loaded) return loaded;
+  impl_->hosting->reload(config);
+  return {};
 }
 
 }  // namespace crosslink::node

@@ -246,7 +246,23 @@ QUIC_STATUS ConnectionState::on_certificate(const QUIC_CONNECTION_EVENT& event) 
   return QUIC_STATUS_SUCCESS;
 }
 
+// The transport doubles a stream's window each time it is drained within a round trip, as long as it is below the
+// *setting* of the connection's window: a few fast streams that are read no more could so take all of what was promised
+// to the connection, and control with it. What was promised stands by now; lowering the setting only ends the doubling.
+void ConnectionState::hold_stream_windows() {
+  const auto connection = handle();
+  if (!connection) return;
+  QUIC_SETTINGS settings{};
+  settings.ConnFlowControlWindow = stream_window_bytes_;
+  settings.IsSet.ConnFlowControlWindow = 1;
+  const auto status = api_->SetParam(connection->raw(), QUIC_PARAM_CONN_SETTINGS, sizeof(settings), &settings);
+  if (QUIC_SUCCEEDED(status)) return;
+  end(local_failure("cannot hold the windows of streams", status), {});
+  api_->ConnectionShutdown(connection->raw(), QUIC_CONNECTION_SHUTDOWN_FLAG_NONE, normal_close_code);
+}
+
 void ConnectionState::on_connected(const QUIC_CONNECTION_EVENT& event) {
+  hold_stream_windows();
   std::function<void(bool)> ready;
   {
     const std::scoped_lock lock(mutex_);

@@ -21,8 +21,11 @@ namespace crosslink::quic::detail {
 
 class ConnectionState : public std::enable_shared_from_this<ConnectionState> {
  public:
-  ConnectionState(Api api, CongestionControl congestion, std::uint64_t rate_cap_bits_per_s)
-      : api_(std::move(api)), congestion_(congestion), pacer_(rate_cap_bits_per_s) {}
+  ConnectionState(Api api, const TransportSettings& transport, std::uint32_t stream_window_bytes)
+      : api_(std::move(api)),
+        congestion_(transport.congestion),
+        stream_window_bytes_(stream_window_bytes),
+        pacer_(transport.rate_cap_bits_per_s) {}
   ~ConnectionState() = default;
   ConnectionState(const ConnectionState&) = delete;
   ConnectionState& operator=(const ConnectionState&) = delete;
@@ -59,6 +62,7 @@ class ConnectionState : public std::enable_shared_from_this<ConnectionState> {
   QUIC_STATUS on_event(QUIC_CONNECTION_EVENT& event);
   QUIC_STATUS on_certificate(const QUIC_CONNECTION_EVENT& event);
   void on_connected(const QUIC_CONNECTION_EVENT& event);
+  void hold_stream_windows();
   void on_stream(const QUIC_CONNECTION_EVENT& event);
   void on_shutdown_complete();
   /// Notes how the connection ended; false when it had ended before.
@@ -70,6 +74,7 @@ class ConnectionState : public std::enable_shared_from_this<ConnectionState> {
 
   const Api api_;
   const CongestionControl congestion_;
+  const std::uint32_t stream_window_bytes_;
   Pacer pacer_;
   mutable std::mutex mutex_;
   HandlePointer handle_;

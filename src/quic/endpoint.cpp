@@ -1,7 +1,12 @@
 #include "crosslink/quic/endpoint.hpp"
 
 #include <fmt/format.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
 
 #include "quic/connection_state.hpp"
 #include "quic/endpoint_state.hpp"
@@ -117,17 +122,43 @@ Result<Endpoint> Endpoint::open() {
   return Endpoint(std::make_shared<detail::EndpointState>(api, registration));
 }
 
+namespace {
+
+// The transport sends into the void until its handshake times out where the system knows at once that there is no way:
+// an IPv6 address on a machine without IPv6, a line that is down. Connecting a UDP socket asks, and sends nothing.
+Result<void> check_route(const Address& address) {
+  const auto unreachable = [&address](int error) {
+    return MirrorError::transport(
+        TransportCause::unreachable,
+        fmt::format("{} is unreachable from here ({})", detail::format_address(address), std::strerror(error)));
+  };
+  const int probe = ::socket(address.address().is_v6() ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (probe < 0 && errno == EAFNOSUPPORT) return unreachable(errno);
+  if (probe < 0) return detail::local_failure("cannot make a socket", static_cast<QUIC_STATUS>(errno));
+  const int connected = ::connect(probe, address.data(), static_cast<socklen_t>(address.size()));
+  const int error = connected == 0 ? 0 : errno;
+  ::close(probe);
+  if (error != 0) return unreachable(error);
+  return {};
+}
+
+}  // namespace
+
 Task<Connection> Endpoint::connect(Address address, std::string server_name, ClientConfig config) {
   auto state = state_;
   if (!is_dns_name(server_name)) {
     co_return MirrorError::configuration(
         fmt::format("'{}' is no DNS name: a cluster id must be one, such as prod-us", escape(server_name)));
   }
-  const auto rate_cap = config.transport.rate_cap_bits_per_s;
-  const auto congestion = config.transport.congestion;
+  if (address.address().is_unspecified()) {
+    co_return MirrorError::configuration(
+        fmt::format("{} is no address to dial: name the one the source listens at", detail::format_address(address)));
+  }
   auto configuration = state->client_configuration(config);
   if (!configuration) co_return configuration.error();
-  auto connection = std::make_shared<detail::ConnectionState>(state->api(), congestion, rate_cap);
+  if (auto reachable = check_route(address); !reachable) co_return reachable.error();
+  auto connection =
+      std::make_shared<detail::ConnectionState>(state->api(), config.transport, config.stream_window_bytes);
   Connection handle(connection);  // closes it on every way out but the last
   auto connected = co_await connection->connect(state->registration(), *configuration, address, std::move(server_name));
   if (!connected) co_return connected.error();

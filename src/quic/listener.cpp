@@ -164,8 +164,8 @@ QUIC_STATUS ListenerState::on_connection(const QUIC_LISTENER_EVENT& event) {
     const std::scoped_lock lock(mutex_);
     configuration = configuration_;
   }
-  const auto connection = std::make_shared<ConnectionState>(endpoint_->api(), config_.transport.congestion,
-                                                            config_.transport.rate_cap_bits_per_s);
+  const auto connection =
+      std::make_shared<ConnectionState>(endpoint_->api(), config_.transport, config_.stream_window_bytes);
   const std::weak_ptr<ConnectionState> weak = connection;
   auto on_ready = [inbox = inbox_, weak](bool ready) {
     if (!ready) return inbox->leave();

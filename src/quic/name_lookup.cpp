@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <netdb.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -21,7 +22,7 @@ namespace {
 
 struct Lookup {
   std::mutex mutex;
-  std::optional<Result<Address>> answer;
+  std::optional<Result<std::vector<Address>>> answer;
   WaitList waiters;
 };
 
@@ -57,7 +58,7 @@ bool start(const std::shared_ptr<Lookup>& lookup, HostPort host_port, BlockingLo
 
 }  // namespace
 
-Result<Address> look_up_in_system(const std::string& host, std::uint16_t port) {
+Result<std::vector<Address>> look_up_in_system(const std::string& host, std::uint16_t port) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_DGRAM;
@@ -67,20 +68,22 @@ Result<Address> look_up_in_system(const std::string& host, std::uint16_t port) {
   const int system_error = errno;
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> answers(raw, &::freeaddrinfo);
   if (failed != 0) return unresolved(host, failed == EAI_SYSTEM ? std::strerror(system_error) : ::gai_strerror(failed));
-  for (const auto* one = answers.get(); one != nullptr; one = one->ai_next) {
+  std::vector<Address> addresses;
+  for (const auto* one = answers.get(); one != nullptr && addresses.size() < addresses_max; one = one->ai_next) {
     Address address;
     if (one->ai_addrlen > address.capacity()) continue;
     address.resize(one->ai_addrlen);
     std::memcpy(address.data(), one->ai_addr, one->ai_addrlen);
-    return address;
+    if (std::ranges::find(addresses, address) == addresses.end()) addresses.push_back(address);
   }
-  return unresolved(host, "it has no address");
+  if (addresses.empty()) return unresolved(host, "it has no address");
+  return addresses;
 }
 
-Task<Address> resolve_with(HostPort host_port, BlockingLookup blocking) {
+Task<std::vector<Address>> resolve_with(HostPort host_port, BlockingLookup blocking) {
   boost::system::error_code no_literal;
   const auto literal = boost::asio::ip::make_address(host_port.host, no_literal);
-  if (!no_literal) co_return Address(literal, host_port.port);
+  if (!no_literal) co_return std::vector{Address(literal, host_port.port)};
   const auto host = host_port.host;
   const auto lookup = std::make_shared<Lookup>();
   if (!start(lookup, std::move(host_port), std::move(blocking)))
@@ -95,8 +98,14 @@ Task<Address> resolve_with(HostPort host_port, BlockingLookup blocking) {
 
 }  // namespace detail
 
-Task<Address> resolve(HostPort host_port) {
+Task<std::vector<Address>> resolve_all(HostPort host_port) {
   return detail::resolve_with(std::move(host_port), &detail::look_up_in_system);
+}
+
+Task<Address> resolve(HostPort host_port) {
+  auto addresses = co_await resolve_all(std::move(host_port));
+  if (!addresses) co_return addresses.error();
+  co_return addresses->front();
 }
 
 }  // namespace crosslink::quic

@@ -11,6 +11,8 @@ namespace {
 constexpr std::uint16_t mtu_floor = 1248;  // msquic's QUIC_DPLPMTUD_MIN_MTU
 constexpr std::uint16_t mtu_ceiling = 1500;
 constexpr std::uint32_t stream_window_floor_bytes = 64 * 1024;
+constexpr std::chrono::milliseconds time_floor{100};
+constexpr std::chrono::milliseconds time_ceiling = std::chrono::minutes(10);  // msquic's longest disconnect timeout
 
 std::uint64_t ms(std::chrono::milliseconds duration) { return static_cast<std::uint64_t>(duration.count()); }
 
@@ -65,6 +67,14 @@ QUIC_SETTINGS server_settings(const ServerConfig& config) {
 
 #undef CROSSLINK_SET
 
+namespace {
+Result<void> check_time(std::string_view name, std::chrono::milliseconds time, std::chrono::milliseconds floor) {
+  if (time >= floor && time <= time_ceiling) return {};
+  return MirrorError::configuration(
+      fmt::format("{} {} ms must lie between {} and {} ms", name, time.count(), floor.count(), time_ceiling.count()));
+}
+}  // namespace
+
 Result<void> check(const TransportSettings& transport) {
   if (transport.alpn.empty()) {
     return MirrorError::configuration("no ALPN is given: name at least one");
@@ -78,10 +88,8 @@ Result<void> check(const TransportSettings& transport) {
     return MirrorError::configuration(
         fmt::format("mtu_max {} must lie between {} and {}", transport.mtu_max, mtu_floor, mtu_ceiling));
   }
-  if (transport.idle_timeout < std::chrono::milliseconds(100)) {
-    return MirrorError::configuration("idle_timeout must be at least 100 ms");
-  }
-  return {};
+  if (auto checked = check_time("idle_timeout", transport.idle_timeout, time_floor); !checked) return checked;
+  return check_time("keep_alive", transport.keep_alive, std::chrono::milliseconds(0));
 }
 
 namespace {
@@ -105,7 +113,16 @@ Result<void> check(const ClientConfig& config) {
 
 Result<void> check(const ServerConfig& config) {
   if (auto checked = check(config.transport); !checked) return checked;
-  return check_window(config.stream_window_bytes);
+  if (auto checked = check_window(config.stream_window_bytes); !checked) return checked;
+  if (config.connection_window_bytes < config.stream_window_bytes) {
+    return MirrorError::configuration(fmt::format("connection_window_bytes {} must be at least stream_window_bytes {}",
+                                                  config.connection_window_bytes, config.stream_window_bytes));
+  }
+  if (config.streams_before_acceptance == 0) {
+    return MirrorError::configuration("streams_before_acceptance must be at least 1: a hello needs a stream");
+  }
+  if (config.connections_max == 0) return MirrorError::configuration("connections_max must be at least 1");
+  return check_time("handshake_timeout", config.handshake_timeout, time_floor);
 }
 
 std::vector<QUIC_BUFFER> alpn_buffers(const std::vector<std::string>& alpn) {

@@ -16,10 +16,10 @@ TEST_F(Regress, a_hanging_name_lookup_ignored_the_deadline) {
   run(
       context,
       [](std::shared_ptr<Resolver> hanging) -> awaitable<void> {
-        auto lookup = [hanging](const std::string&, std::uint16_t port) -> Result<quic::Address> {
+        auto lookup = [hanging](const std::string&, std::uint16_t port) -> Result<std::vector<quic::Address>> {
           hanging->released.wait();
           hanging->ended.count_down();
-          return loopback(port);
+          return std::vector{loopback(port)};
         };
         auto looking = quic::detail::resolve_with(quic::HostPort{"source.example", 7400}, lookup);
         auto late = MirrorError::timeout("too late");

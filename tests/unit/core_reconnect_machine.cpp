@@ -289,6 +289,28 @@ TEST(ReconnectMachine, takes_the_next_address_at_each_attempt_of_connect_and_rec
   EXPECT_TRUE(dials(machine.slept(), 2));
 }
 
+TEST(ReconnectMachine, says_how_often_an_address_was_dialled_before) {
+  ReconnectMachine machine(2, seed);
+  std::vector<std::pair<std::size_t, std::uint64_t>> dialled;
+  const auto note = [&dialled](const Action& action) {
+    const auto& dial = std::get<core::Dial>(action);
+    dialled.emplace_back(dial.address_index, dial.turn);
+  };
+  note(machine.start_connect().value());
+  machine.dial_failed(line_cut());
+  ASSERT_TRUE(machine.start_reconnect());
+  for (int i = 0; i < 3; ++i) {
+    note(machine.slept());
+    machine.dial_failed(line_cut());
+  }
+  note(machine.slept());
+  machine.dial_succeeded();
+  machine.start_reconnect().value();
+  note(machine.slept());
+  const std::vector<std::pair<std::size_t, std::uint64_t>> expected{{0, 0}, {1, 0}, {0, 1}, {1, 1}, {0, 2}, {1, 2}};
+  EXPECT_EQ(dialled, expected) << "a handshake in between changes nothing";
+}
+
 TEST(ReconnectMachine, counts_dials_since_the_last_handshake_and_handshakes_after_the_first) {
   auto machine = connected();
   EXPECT_EQ(machine.attempts(), 0U);

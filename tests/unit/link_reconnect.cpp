@@ -25,6 +25,16 @@ class Reconnect : public LinkTest {
     return options;
   }
 
+  /// A resolver that knows every name, by these addresses.
+  static quic::detail::BlockingLookup addresses_of(std::vector<std::string> texts) {
+    return [texts = std::move(texts)](const std::string&, std::uint16_t port) -> Result<std::vector<quic::Address>> {
+      std::vector<quic::Address> addresses;
+      for (const auto& text : texts)
+        addresses.emplace_back(boost::asio::ip::make_address(text), port);
+      return addresses;
+    };
+  }
+
   /// A source that takes connections, never answers a hello, and lets each go when the mirror does.
   static awaitable<void> mute_source(quic::Listener& listener) {
     for (;;) {
@@ -86,6 +96,12 @@ TEST_F(Reconnect, what_cannot_be_used_is_a_configuration_error_that_names_it) {
     EXPECT_NE(no_name.error().message().find("not a name"), std::string::npos);
     const auto wildcard = co_await test.make_link("127.0.0.1:1", quick(), "*.example")->schedule_reconnect(Lsn{0});
     EXPECT_EQ(kind_of(wildcard), ErrorKind::Configuration) << "no retry can mend it";
+    for (const std::string second : {"127.0.0.1", "127.0.0.1:0", "0.0.0.0:1", "[::]:1", ""}) {
+      // Found before the first one is dialled, and not only when its turn comes.
+      const auto wrong = co_await test.make_link("127.0.0.1:1, " + second)->schedule_reconnect(Lsn{0});
+      EXPECT_EQ(kind_of(wrong), ErrorKind::Configuration) << second;
+      EXPECT_NE(wrong.error().message().find("'" + second + "'"), std::string::npos) << wrong.error().message();
+    }
   }(*this));
 }
 
@@ -229,6 +245,49 @@ TEST_F(Reconnect, the_second_address_is_taken_when_the_first_is_dead) {
     EXPECT_TRUE((co_await link->connect(Lsn{0})).ok());
     need(co_await link->schedule_reconnect(Lsn{0}));
     EXPECT_EQ(link->state(), LinkState::connected);
+    need(co_await source->stop());
+  }(*this));
+}
+
+TEST_F(Reconnect, an_address_of_a_name_where_nobody_listens_gives_way_to_the_next_at_once) {
+  run(context, [](Reconnect& test) -> awaitable<void> {
+    auto source = test.source_at();
+    auto options = quick();
+    options.lookup = addresses_of({"127.0.0.2", "127.0.0.1"});
+    auto link = test.make_link("source.example:" + std::to_string(source->address().port()), options);
+    need(co_await link->connect(Lsn{0}));
+    EXPECT_EQ(link->retry_facts().attempts, 0u) << "one attempt was enough";
+    need(co_await source->stop());
+  }(*this));
+}
+
+TEST_F(Reconnect, an_address_of_a_name_that_is_silent_is_not_the_first_of_the_next_attempt) {
+  run(context, [](Reconnect& test) -> awaitable<void> {
+    auto source = test.source_at();
+    // A bound socket that reads nothing: no ICMP error comes back.
+    const quic::Address silent(boost::asio::ip::make_address("127.0.0.2"), source->address().port());
+    boost::asio::ip::udp::socket hole(test.context, silent);
+    auto options = quick();
+    options.handshake_deadline = 500ms;
+    options.lookup = addresses_of({"127.0.0.2", "127.0.0.1"});
+    auto link = test.make_link("source.example:" + std::to_string(source->address().port()), options);
+    EXPECT_EQ(kind_of(co_await link->connect(Lsn{0})), ErrorKind::Timeout);
+    need(co_await link->connect(Lsn{0}));
+    // And on with the first one again: the reconnect after that needs a second attempt.
+    need(co_await link->schedule_reconnect(Lsn{0}));
+    EXPECT_EQ(link->connection()->remote_address().address(), boost::asio::ip::make_address("127.0.0.1"));
+    need(co_await source->stop());
+  }(*this));
+}
+
+TEST_F(Reconnect, a_refusal_by_one_address_of_a_name_is_final) {
+  run(context, [](Reconnect& test) -> awaitable<void> {
+    auto source = test.source_at();
+    auto options = quick();
+    options.lookup = addresses_of({"127.0.0.1", "127.0.0.2"});
+    auto link =
+        test.make_link("source.example:" + std::to_string(source->address().port()), options, "prod-us", "none");
+    EXPECT_EQ(kind_of(co_await link->connect(Lsn{0})), ErrorKind::UnknownDatabase);
     need(co_await source->stop());
   }(*this));
 }

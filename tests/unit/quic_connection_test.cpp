@@ -115,6 +115,19 @@ TEST_F(QuicConnections, a_port_without_a_listener_is_unreachable) {
   }(*this));
 }
 
+TEST_F(QuicConnections, an_address_to_which_there_is_no_way_is_unreachable_at_once) {
+  run(context, [](QuicConnections& test) -> awaitable<void> {
+    // No socket may send to it: it needs a right that nobody asked for.
+    const quic::Address everybody(boost::asio::ip::address_v4::broadcast(), 7400);
+    const auto began = std::chrono::steady_clock::now();
+    const auto error = co_await test.refused_dial(everybody, "prod-us", test.client_config());
+    EXPECT_EQ(cause(error), TransportCause::unreachable);
+    EXPECT_EQ(error.caused_by(), CausedBy::transport);
+    EXPECT_NE(error.message().find("255.255.255.255:7400"), std::string::npos) << error.message();
+    EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(2));
+  }(*this));
+}
+
 TEST_F(QuicConnections, dialling_can_be_cancelled) {
   run(context, [](QuicConnections& test) -> awaitable<void> {
     boost::asio::ip::udp::socket silent(test.context, loopback());
@@ -203,6 +216,70 @@ TEST_F(QuicConnections, a_port_in_use_is_named) {
   ASSERT_FALSE(second.ok());
   EXPECT_EQ(second.error().kind(), ErrorKind::Configuration);
   EXPECT_NE(second.error().message().find("in use"), std::string::npos) << second.error().message();
+}
+
+TEST_F(QuicConnections, settings_that_cannot_be_used_are_configuration_errors_that_name_them) {
+  using namespace std::chrono_literals;
+  using Break = std::function<void(quic::ClientConfig&, quic::ServerConfig&)>;
+  const auto both = [](std::function<void(quic::TransportSettings&)> change) -> Break {
+    return [change = std::move(change)](quic::ClientConfig& client, quic::ServerConfig& server) {
+      change(client.transport);
+      change(server.transport);
+    };
+  };
+  const std::vector<std::pair<std::string, Break>> of_both{
+      {"ALPN", both([](auto& transport) { transport.alpn.clear(); })},
+      {"ALPN", both([](auto& transport) { transport.alpn = {std::string(256, 'x')}; })},
+      {"mtu_max", both([](auto& transport) { transport.mtu_max = 1247; })},
+      {"mtu_max", both([](auto& transport) { transport.mtu_max = 1501; })},
+      {"idle_timeout", both([](auto& transport) { transport.idle_timeout = 99ms; })},
+      {"idle_timeout", both([](auto& transport) { transport.idle_timeout = 600'001ms; })},
+      {"keep_alive", both([](auto& transport) { transport.keep_alive = -1ms; })},
+      {"keep_alive", both([](auto& transport) { transport.keep_alive = 600'001ms; })},
+      {"stream_window_bytes",
+       [](auto& client, auto& server) { client.stream_window_bytes = server.stream_window_bytes = 100'000; }},
+      {"stream_window_bytes",
+       [](auto& client, auto& server) { client.stream_window_bytes = server.stream_window_bytes = 32 * 1024; }}};
+  const std::vector<std::pair<std::string, Break>> of_client{
+      {"bulk_streams", [](auto& client, auto&) { client.bulk_streams = 0; }},
+      {"bulk_streams", [](auto& client, auto&) { client.bulk_streams = 256; }}};
+  const std::vector<std::pair<std::string, Break>> of_server{
+      {"connection_window_bytes", [](auto&, auto& server) { server.connection_window_bytes = 32 * 1024; }},
+      {"streams_before_acceptance", [](auto&, auto& server) { server.streams_before_acceptance = 0; }},
+      {"connections_max", [](auto&, auto& server) { server.connections_max = 0; }},
+      {"handshake_timeout", [](auto&, auto& server) { server.handshake_timeout = 0ms; }},
+      {"handshake_timeout", [](auto&, auto& server) { server.handshake_timeout = 600'001ms; }}};
+  const auto expect = [](const auto& result, const std::string& named) {
+    ASSERT_FALSE(result.ok()) << named;
+    EXPECT_EQ(result.error().kind(), ErrorKind::Configuration) << result.error().message();
+    EXPECT_NE(result.error().message().find(named), std::string::npos) << result.error().message();
+  };
+  run(context, [](QuicConnections& test, auto all, auto clients, auto servers, auto check) -> awaitable<void> {
+    clients.insert(clients.end(), all.begin(), all.end());
+    servers.insert(servers.end(), all.begin(), all.end());
+    for (const auto& [named, change] : clients) {
+      auto client = test.client_config();
+      auto server = test.server_config();
+      change(client, server);
+      const auto dialled = co_await test.endpoint.connect(loopback(9), "prod-us", client);
+      check(dialled, named);
+    }
+    for (const auto& [named, change] : servers) {
+      auto client = test.client_config();
+      auto server = test.server_config();
+      change(client, server);
+      check(test.endpoint.listen(loopback(), server), named);
+    }
+  }(*this, of_both, of_client, of_server, expect));
+}
+
+TEST_F(QuicConnections, the_longest_times_allowed_are_taken) {
+  auto server = server_config();
+  server.transport.idle_timeout = server.transport.keep_alive = server.handshake_timeout = std::chrono::minutes(10);
+  auto longest = need(endpoint.listen(loopback(), server));
+  server.transport.keep_alive = std::chrono::milliseconds(0);
+  auto silent = need(endpoint.listen(loopback(), server));
+  EXPECT_NE(longest.local_address().port(), silent.local_address().port());
 }
 
 TEST_F(QuicConnections, unusable_files_are_named) {

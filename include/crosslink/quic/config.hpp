@@ -30,8 +30,10 @@ struct TransportSettings {
   std::vector<std::string> alpn{alpn_default};  ///< offered or accepted, best first; 1 to 255 bytes each
   CongestionControl congestion = CongestionControl::bbr;
   /// A connection on which nothing is heard for this long is dead; both sides agree on the smaller.
+  /// 100 ms to 10 min.
   std::chrono::milliseconds idle_timeout{10'000};
-  /// A PING after this much silence, so that a dead peer is noticed within idle_timeout; 0 turns it off.
+  /// A PING after this much silence, so that a dead peer is noticed within idle_timeout; 0 turns it off, 10 min
+  /// is the most.
   std::chrono::milliseconds keep_alive{2'500};
   /// Largest MTU to try, 1248 to 1500 (the transport's limits); path discovery goes up to it.
   std::uint16_t mtu_max = 1500;
@@ -48,7 +50,7 @@ struct ClientConfig {
   TlsFiles tls;
   TransportSettings transport;
   /// Receive window of each stream we open. A power of two (msquic's rule) of at least 64 KiB. One stream's throughput
-  /// is at most this per round trip: 16 MiB carries 1.3 Gbit/s at 100 ms.
+  /// is at most this per round trip: 16 MiB carries 1.3 Gbit/s at 100 ms. It never grows by itself.
   std::uint32_t stream_window_bytes = 16 * 1024 * 1024;
   /// How many bulk streams the connection window leaves room for.
   std::uint32_t bulk_streams = 4;
@@ -64,13 +66,13 @@ struct ClientConfig {
 struct ServerConfig {
   TlsFiles tls;
   TransportSettings transport;
-  std::uint32_t stream_window_bytes = 64 * 1024;  ///< power of two
-  std::uint32_t connection_window_bytes = 512 * 1024;
+  std::uint32_t stream_window_bytes = 64 * 1024;       ///< power of two of at least 64 KiB
+  std::uint32_t connection_window_bytes = 512 * 1024;  ///< at least stream_window_bytes
   /// Bidirectional streams a peer may have open before Connection::set_streams_allowed raises it. Contract: one.
   std::uint16_t streams_before_acceptance = 1;
   /// QUIC handshakes and accepted connections together; one more is refused by the transport. Bounds memory.
   std::uint32_t connections_max = 4096;
-  std::chrono::milliseconds handshake_timeout{5'000};
+  std::chrono::milliseconds handshake_timeout{5'000};  ///< 100 ms to 10 min
 };
 
 }  // namespace crosslink::quic

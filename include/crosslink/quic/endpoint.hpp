@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "crosslink/awaitable.hpp"
 #include "crosslink/quic/config.hpp"
@@ -48,8 +49,8 @@ class Endpoint {
   static Result<Endpoint> open();
 
   /// Dials. `server_name` is demanded as a DNS name of the source's certificate (exact, case folded; no wildcard, no
-  /// common name). Errors: Configuration (files), TlsRefused (either side), Transport with unreachable, refused,
-  /// handshake_timeout or what ended it, Cancelled.
+  /// common name). Errors: Configuration (files, settings, an address that cannot be dialled), TlsRefused (either
+  /// side), Transport with unreachable, refused, handshake_timeout or what ended it, Cancelled.
   Task<Connection> connect(Address address, std::string server_name, ClientConfig config);
 
   /// Blocks for up to 250 ms while the port is in use: a listener closed just before leaves it to the transport, which
@@ -68,8 +69,11 @@ struct HostPort {
   std::uint16_t port = 0;
 };
 Result<HostPort> parse_host_port(std::string_view text);
-/// Resolves anew each time; the first address. The lookup has a thread of its own: a resolver that hangs delays nobody
-/// who gives up. Errors: Transport/unresolved (also when 64 lookups hang already), Cancelled.
+/// Resolves anew each time: every address, each once, the system's first choice first; at least one, at most 16. The
+/// lookup has a thread of its own: a resolver that hangs delays nobody who gives up. Errors: Transport/unresolved (also
+/// when 64 lookups hang already), Cancelled.
+Task<std::vector<Address>> resolve_all(HostPort host_port);
+/// The first of them.
 Task<Address> resolve(HostPort host_port);
 
 }  // namespace crosslink::quic
