@@ -195,8 +195,9 @@ class Scenarios(RocksdbTest):
         source.must("write")
         self.wait("last", lambda facts: facts["status"] == "Following" and facts["applied"] > 0)
         self.hosts["middle"].must("resync")
-        self.wait("middle", lambda facts: facts["status"] == "Following" and facts["bootstraps"] == 2)
-        self.wait("last", lambda facts: facts["status"] == "Following" and facts["bootstraps"] == 2)
+        # Degraded is following too: three databases and a writer flat out share this machine. At rest it must be Following.
+        for name in ("middle", "last"):
+            self.wait(name, lambda facts: facts["status"] in ("Following", "Degraded") and facts["bootstraps"] == 2)
         head = source.must("rest")["head"]
         self.wait_following("middle", head)
         self.wait_following("last", self.hosts["middle"].ask("facts")["head"])
