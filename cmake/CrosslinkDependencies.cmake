@@ -7,8 +7,8 @@ find_package(tomlplusplus REQUIRED)
 find_package(OpenSSL 3 REQUIRED)
 find_package(Boost ${CROSSLINK_BOOST_VERSION} REQUIRED)
 
-# ISA-L (CRC-32C), RocksDB, xxHash and zstd: plain libraries in the system's folders, linked by name.
-foreach(library isal rocksdb xxhash zstd)
+# ISA-L (CRC-32C), RocksDB, prometheus-cpp, xxHash and zstd: plain libraries in the system's folders, linked by name.
+foreach(library isal prometheus-cpp-core rocksdb xxhash zstd)
   find_library(CROSSLINK_${library}_LIBRARY ${library} REQUIRED)
 endforeach()
 

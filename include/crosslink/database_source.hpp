@@ -40,6 +40,13 @@ struct DatabaseSourceOptions {
   std::function<void(const std::vector<std::string>& peer_names, Lsn applied, Lsn durable)> on_mirror_at;
 };
 
+/// One mirror that is being served.
+struct ServedMirrorFacts {
+  std::vector<std::string> peer_names;  ///< of its certificate
+  quic::Address address;
+  Lsn applied, durable;  ///< as it last said of the log; 0: it did not yet
+};
+
 /// Thread safe.
 class DatabaseSource {
  public:
@@ -58,6 +65,9 @@ class DatabaseSource {
   /// Ends every session and forgets what was kept of the log. Call before any change of the history (restamp, restore,
   /// a new snapshot switched in); mirrors come back by themselves.
   void end_sessions();
+  /// Ends the sessions of mirrors for which `may_stay` is false; they may try again. It is called at once.
+  void end_sessions_unless(const std::function<bool(const ServedMirrorFacts&)>& may_stay);
+  std::vector<ServedMirrorFacts> mirrors() const;
   std::size_t sessions() const;
 
  private:

@@ -28,9 +28,11 @@ namespace crosslink {
 struct MirrorOptions {
   /// Own "cluster/database". A source whose chain contains it is refused: a loop.
   std::string name;
-  /// Demand sync mode: a source that does not name this mirror in sync_mirrors answers NotAuthorized.
+  /// Demand sync mode: a source that does not name this mirror in sync_mirrors answers NotAuthorized. One that does
+  /// makes it a sync mirror without this, too: what is applied is made durable at once, and the threshold of Degraded
+  /// is sync's.
   bool sync = false;
-  /// A source that lost its tail or was restored: bootstrap anew instead of Halted. Not with sync.
+  /// A source that lost its tail or was restored: bootstrap anew instead of Halted. Not in sync mode.
   bool resync_when_source_behind = false;
   /// Smallest lag limit that readers demand; probes are as frequent as it needs.
   std::optional<std::chrono::milliseconds> max_lag;
@@ -46,17 +48,26 @@ struct MirrorOptions {
   std::filesystem::path spill_folder;
   /// Offer zstd for batches of the log.
   bool zstd = true;
+  /// Without a control frame for this long the status is Disconnected, whatever the transport says.
+  std::chrono::milliseconds disconnected_after{30'000};
 };
 
 /// What is known of a mirror at one moment.
 struct MirrorFacts {
   std::optional<Position> position;  ///< absent: no data yet
   Lsn durable;
+  std::optional<Lsn> source_head;         ///< as the source last said; absent before the first session
+  bool sync = false;                      ///< in sync mode: demanded here, or the source names this mirror
+  std::uint64_t received_bytes = 0;       ///< of log and snapshots, uncompressed, since it was made
+  std::uint64_t snapshot_resumed_at = 0;  ///< offset at which the snapshot was last taken up; 0: its beginning
   std::uint64_t bootstraps = 0;           ///< snapshots switched in, the first one included
   std::uint64_t held_bytes = 0;           ///< received, neither applied nor stored yet
   std::vector<std::string> chain;         ///< the source's, up to the root; empty before the first session
   std::optional<MirrorError> last_error;  ///< of the link or the session
   std::optional<PromotedFrom> promoted_from;
+  /// The source no longer knew the last entry that this mirror had when its log went on: a fork would not have been
+  /// found. verify() finds it.
+  bool unproven = false;
   /// While it is behind: how much more the source may write before the log this mirror needs next is dropped, and how
   /// long that takes at the present rate. What the source last said; absent: it did not.
   std::optional<std::uint64_t> window_left_bytes;
@@ -96,6 +107,8 @@ class Mirror {
   Result<void> resync();
   /// Bytes per second that the source may send; 0: no limit. Errors: MirrorPromoted.
   Result<void> set_bandwidth(std::uint64_t bytes_per_s);
+  /// Smallest lag that readers accept: probes are as frequent as it needs. Absent: they do not ask.
+  void set_max_lag(std::optional<std::chrono::milliseconds> max_lag);
   /// Ends the link, applies what was received whole, opens the database for writes. Again: the first result. Errors:
   /// Configuration when there is no consistent data to promote; Storage; Cancelled by cancellation, and when run()
   /// ends first. Needs run() to be running.

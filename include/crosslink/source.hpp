@@ -128,6 +128,8 @@ class MirrorAcceptor {
   /// Idempotent, from any thread; run() then returns.
   void stop();
   quic::Address local_address() const;
+  /// As quic::Listener::reload: for mirrors from now on. From any thread.
+  Result<void> reload(const quic::TlsFiles& tls);
   /// Accepted mirrors now.
   std::size_t mirrors() const;
 

@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -9,6 +8,7 @@
 
 #include "cli/bench_options.hpp"
 #include "cli/bench_protocol.hpp"
+#include "cli/human.hpp"
 #include "cli/report.hpp"
 #include "crosslink/link.hpp"
 #include "link/task_group.hpp"
@@ -18,30 +18,25 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// A line that grows on a terminal; nothing elsewhere.
+/// How far the run is, on a terminal.
 class Progress {
  public:
-  Progress(std::uint64_t total, bool wanted) : total_(total), shown_(wanted && ::isatty(STDERR_FILENO) == 1) {}
-  ~Progress() {
-    if (shown_) fmt::print(stderr, "\r{:80}\r", "");
-  }
+  Progress(std::uint64_t total, bool wanted) : total_(total), line_(wanted) {}
   void add(std::uint64_t bytes) {
     done_ += bytes;
     const auto now = Clock::now();
-    if (!shown_ || now - last_ < std::chrono::milliseconds(100)) return;
+    if (!line_.shown() || now - last_ < std::chrono::milliseconds(100)) return;
     last_ = now;
-    constexpr std::size_t width = 40;
-    const auto filled = static_cast<std::size_t>(done_ * width / std::max<std::uint64_t>(total_, 1));
     const auto seconds = std::chrono::duration<double>(now - begin_).count();
-    fmt::print(stderr, "\r[{:<{}}] {:3}%  {:.2f} Gbit/s ", std::string(filled, '#'), width,
-               done_ * 100 / std::max<std::uint64_t>(total_, 1), static_cast<double>(done_) * 8 / seconds / 1e9);
-    std::fflush(stderr);
+    line_.show(fmt::format("{} {:3}%  {:.2f} Gbit/s", bar(done_, total_, 40),
+                           done_ * 100 / std::max<std::uint64_t>(total_, 1),
+                           static_cast<double>(done_) * 8 / seconds / 1e9));
   }
 
  private:
   std::uint64_t total_;
   std::uint64_t done_ = 0;
-  bool shown_;
+  LiveLine line_;
   Clock::time_point begin_ = Clock::now();
   Clock::time_point last_{};
 };

@@ -63,6 +63,24 @@ CLI::Option* add_number_option(CLI::App& verb, const std::string& name, std::uin
   return verb.add_option(name, store, description)->check(check, "")->type_name("N");
 }
 
+CLI::Option* add_seconds_option(CLI::App& verb, const std::string& name, std::optional<double>& seconds,
+                                const std::string& description) {
+  static constexpr double min = 0.001, max = 1e6;
+  // Compared the other way round, "nan" would pass.
+  const auto check = [](const std::string& text) {
+    double value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    const bool good = error == std::errc() && end == text.data() + text.size() && value >= min && value <= max;
+    return good ? std::string() : fmt::format("'{}' is not from {} to {:.0f}", text, min, max);
+  };
+  return verb.add_option(name, seconds, description)->check(check, "")->type_name("S");
+}
+
+std::optional<std::chrono::steady_clock::duration> seconds_of(std::optional<double> seconds) {
+  if (!seconds) return std::nullopt;
+  return std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(*seconds));
+}
+
 Result<void> check_files(const TlsOptions& options, const std::string& own_name) {
   if (auto good = tls::check_credentials(options.ca, options.cert, options.key); !good) return good;
   if (own_name.empty()) return {};

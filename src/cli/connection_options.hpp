@@ -4,8 +4,10 @@
 #include <CLI/CLI.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
+#include <chrono>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 
 #include "crosslink/quic/config.hpp"
@@ -29,6 +31,11 @@ struct NumberRange {
 /// A number without sign, decimal only: CLI11 by itself reads 010 as 8.
 CLI::Option* add_number_option(CLI::App& verb, const std::string& name, std::uint64_t& number,
                                const std::string& description, NumberRange range = {});
+
+/// A time in seconds, from 0.001 to a million.
+CLI::Option* add_seconds_option(CLI::App& verb, const std::string& name, std::optional<double>& seconds,
+                                const std::string& description);
+std::optional<std::chrono::steady_clock::duration> seconds_of(std::optional<double> seconds);
 
 /// Checks the three files and, if `own_name` is given, that our certificate has that DNS name. Errors: Configuration.
 Result<void> check_files(const TlsOptions& options, const std::string& own_name = {});

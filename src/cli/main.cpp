@@ -69,6 +69,15 @@ int run(int argc, char** argv) {
   add_listen_verb(app, globals);
   add_serve_verb(app, globals);
   add_config_verb(app, globals);
+  add_mirror_verb(app, globals);
+  add_status_verb(app, globals);
+  add_pause_verb(app, globals);
+  add_resume_verb(app, globals);
+  add_resync_verb(app, globals);
+  add_promote_verb(app, globals);
+  add_verify_verb(app, globals);
+  add_limit_verb(app, globals);
+  add_db_verb(app, globals);
   add_bench_verb(app, globals);
   try {
     app.parse(argc, argv);

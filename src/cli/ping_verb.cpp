@@ -2,7 +2,6 @@
 
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <charconv>
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -21,8 +20,6 @@ using std::chrono::steady_clock;
 
 /// Longer than the link's own deadline, so that the link's own sentence comes first.
 constexpr double timeout_without_retry_s = 10;
-constexpr double timeout_min_s = 0.001;
-constexpr double timeout_max_s = 1e6;
 
 struct Options {
   std::string address, cluster_id, database;
@@ -249,17 +246,8 @@ void add_ping_verb(CLI::App& app, Globals& globals) {
   add_alpn_option(*verb, options->alpn);
   add_congestion_option(*verb, options->congestion);
   verb->add_flag("--retry", options->retry, "Go on, with growing pauses, until it works or no retry can help");
-  // Compared the other way round, "nan" would pass.
-  const auto check_timeout = [](const std::string& text) {
-    double seconds = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seconds);
-    const bool good = error == std::errc() && end == text.data() + text.size() && seconds >= timeout_min_s &&
-                      seconds <= timeout_max_s;
-    return good ? std::string() : fmt::format("'{}' is not from {} to {:.0f}", text, timeout_min_s, timeout_max_s);
-  };
-  verb->add_option("--timeout", options->timeout_s, "Give up after this long; 10 s by default, with --retry never")
-      ->check(check_timeout, "")
-      ->type_name("S");
+  add_seconds_option(*verb, "--timeout", options->timeout_s,
+                     "Give up after this long; 10 s by default, with --retry never");
   verb->footer(
       "Example:\n  crosslink ping --addr source.example:4433 --cluster-id prod-us --database orders \\\n"
       "    --ca certs/ca.pem --cert certs/eu-1.pem --key certs/eu-1.key");

@@ -2,9 +2,13 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
 
 #include "cli/connection_options.hpp"
 #include "cli/report.hpp"
@@ -35,7 +39,25 @@ node::Severity severity_of(LogLevel level) {
   return node::Severity::info;
 }
 
-awaitable<int> serve(const Globals& globals, const node::NodeConfig& config, quic::Endpoint endpoint) {
+void reload(node::Node& served, const std::string& file) {
+  const auto config = node::load_config(file);
+  const auto reloaded = config ? served.reload(*config) : Result<void>(config.error());
+  if (reloaded) return node::log(node::Severity::info, "reloaded", {{"config", file}});
+  node::log(node::Severity::error, "nothing was reloaded", {{"config", file}, {"message", reloaded.error().message()}});
+}
+
+/// Until `signals` is cancelled.
+awaitable<void> reload_on_hangup(boost::asio::signal_set& hangups, node::Node& served, const std::string& file) {
+  constexpr auto tuple_of = boost::asio::as_tuple(boost::asio::use_awaitable);
+  for (;;) {
+    const auto [error, signal] = co_await hangups.async_wait(tuple_of);
+    if (error) co_return;
+    reload(served, file);
+  }
+}
+
+awaitable<int> serve(const Globals& globals, const std::string& file, const node::NodeConfig& config,
+                     quic::Endpoint endpoint) {
   auto executor = co_await boost::asio::this_coro::executor;
   boost::asio::signal_set signals(executor, SIGINT, SIGTERM);
   auto resolving = quic::resolve(config.mirrors);
@@ -49,14 +71,20 @@ awaitable<int> serve(const Globals& globals, const node::NodeConfig& config, qui
     node::log(node::Severity::info, "stopping", {{"signal", fmt::format("{}", signal)}});
     served.stop();
   });
+  boost::asio::signal_set hangups(executor, SIGHUP);
+  co_spawn(executor, reload_on_hangup(hangups, served, file), boost::asio::detached);
   const auto mirrors_at = to_text(served.mirrors_address());
   const auto clients_at = served.clients_address();
+  const auto admin_at = served.admin_address();
   if (globals.json()) {
-    print_json({{"cluster_id", config.cluster_id}, {"mirrors", mirrors_at}, {"clients", clients_at}});
+    print_json(
+        {{"cluster_id", config.cluster_id}, {"mirrors", mirrors_at}, {"clients", clients_at}, {"admin", admin_at}});
   } else {
-    print_line(fmt::format("serving {}: mirrors at {}, clients at {}", config.cluster_id, mirrors_at, clients_at));
+    print_line(fmt::format("serving {}: mirrors at {}, clients at {}, commands at {}", config.cluster_id, mirrors_at,
+                           clients_at, admin_at));
   }
   const auto ended = co_await served.run();
+  hangups.cancel();
   if (!ended) co_return report_error(globals, ended.error());
   node::log(node::Severity::info, "stopped");
   co_return exit_good;
@@ -72,7 +100,7 @@ int run(const Globals& globals, const std::string& file) {
   boost::asio::io_context context(1);
   auto endpoint = quic::Endpoint::open();
   if (!endpoint) return report_error(globals, endpoint.error());
-  return run_to_end(context, serve(globals, *config, *std::move(endpoint)));
+  return run_to_end(context, serve(globals, file, *config, *std::move(endpoint)));
 }
 
 }  // namespace

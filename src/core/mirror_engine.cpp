@@ -61,8 +61,7 @@ void MirrorMachine::advance_engine(Instant now) {
   const bool dirty = mark_.position && mark_.durable < mark_.position->applied_lsn;
   if (!dirty) dirty_since_.reset();
   if (dirty && !dirty_since_) dirty_since_ = now;
-  if (dirty && (config_.sync || now - *dirty_since_ >= config_.sync_every))
-    return call(Call::sync, mirror_action::Sync{});
+  if (dirty && (sync() || now - *dirty_since_ >= config_.sync_every)) return call(Call::sync, mirror_action::Sync{});
   if (dirty) wake(*dirty_since_ + config_.sync_every);
   if (mark_.position && source_ && !pending_.empty() && start_apply(now)) return;
   const bool may_promote = link_ == Link::down || CROSSLINK_BROKEN(promotion_before_link_teardown);
@@ -72,7 +71,7 @@ void MirrorMachine::advance_engine(Instant now) {
     verify_->view_asked = true;
     return call(Call::open_view, mirror_action::OpenView{});
   }
-  if (!promoting_) advance_snapshot(now);
+  if (!promoting_ && !promoted_from_) advance_snapshot(now);
 }
 
 void MirrorMachine::advance_snapshot(Instant now) {
@@ -91,6 +90,7 @@ void MirrorMachine::advance_snapshot(Instant now) {
     storing_units_ = next.bytes.size();
     return call(Call::store_chunk, mirror_action::StoreChunk{next.chunk, std::move(next.keep), next.bytes});
   }
+  if (halted_) return;  // also by this very snapshot: nothing would come of it but work
   if (switch_wanted_) return call(Call::switch_snapshot, mirror_action::SwitchSnapshot{});
   if (!check_wanted_ && assembler_.complete()) check_wanted_ = true;
   if (check_wanted_) return call(Call::check_snapshot, mirror_action::CheckSnapshot{});
@@ -151,6 +151,7 @@ void MirrorMachine::on_switched(Instant) {
   switch_wanted_ = false;
   bootstrap_wanted_ = false;
   just_switched_ = true;
+  unproven_ = false;
   ++bootstraps_;
   snapshot_retry_.clear();
   drop_snapshot_stream();
@@ -181,13 +182,15 @@ void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {
     if (which == Call::switch_snapshot) {
       // Until it is tried again what was checked may be damaged.
       switch_wanted_ = false;
-      check_wanted_ = true;
+      check_wanted_ = !drop_snapshot_wanted_;
     }
+    // Asked to be dropped meanwhile: what is wrong with it concerns nobody.
+    const bool dropped = drop_snapshot_wanted_ && (which == Call::switch_snapshot || which == Call::check_snapshot);
     if (which == Call::open_view) {
       if (verify_ && verify_->view_asked) break_off_verify(answer.error().message(), true);
     } else if (answer.error().kind() == ErrorKind::Storage) {
       on_storage_error(answer.error(), now);
-    } else {
+    } else if (!dropped) {
       promoting_ = false;
       halt(answer.error(), now);
     }
@@ -221,6 +224,10 @@ void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {
     case Call::promote:
       promoted_from_ = answer->promoted_from;
       promoting_ = false;
+      // Of a bootstrap nothing is left to do.
+      bootstrap_wanted_ = begin_snapshot_wanted_ = drop_snapshot_wanted_ = check_wanted_ = switch_wanted_ = false;
+      assembler_.on_dropped();
+      forget_chunks();
       break;
     case Call::open_view:
       if (verify_ && verify_->view_asked) {

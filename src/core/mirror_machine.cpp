@@ -238,7 +238,7 @@ void MirrorMachine::set_held(std::uint64_t bytes) {
 }
 
 Duration MirrorMachine::probe_interval() const {
-  auto smallest = lag_threshold(config_.sync, round_trip_);
+  auto smallest = lag_threshold(sync(), round_trip_);
   if (config_.max_lag) smallest = std::min(smallest, *config_.max_lag);
   return std::clamp<Duration>(smallest / 4, std::chrono::milliseconds(5), std::chrono::milliseconds(200));
 }
@@ -252,7 +252,7 @@ void MirrorMachine::probe(Instant now) {
   }
   wake(*probed_at_ + probe_interval());
   const auto lag = lag_.lag(now);
-  const bool caught_up = lag && *lag <= lag_threshold(config_.sync, round_trip_);
+  const bool caught_up = lag && *lag <= lag_threshold(sync(), round_trip_);
   if (!caught_up) {
     caught_up_since_.reset();
   } else if (!caught_up_since_) {
@@ -367,6 +367,7 @@ Result<void> MirrorMachine::promote(Instant now) {
     return MirrorError::configuration("a bootstrap is under way and this engine has no data beside it");
   }
   promoting_ = true;
+  halted_.reset();  // this is what its operator chose; what stops the promotion itself halts it again
   advance(now);
   return {};
 }
@@ -399,8 +400,10 @@ MirrorStatus MirrorMachine::status(Instant now) {
   if (storage_error_) facts.storage_error = storage_error_->message();
   facts.snapshot_queue = notice_.snapshot_queue;
   if (notice_.window_left_ms) facts.window_left = std::chrono::milliseconds(*notice_.window_left_ms);
+  facts.unproven = unproven_;
   facts.lag = lag_.lag(now);
-  facts.threshold = lag_threshold(config_.sync, round_trip_);
+  facts.threshold = lag_threshold(sync(), round_trip_);
+  facts.control_silence_max = config_.control_silence_max;
   return status_judge_.judge(facts, now);
 }
 

@@ -109,7 +109,7 @@ struct EngineAnswer {
 struct MirrorMachineConfig {
   std::string software;
   std::string self;                        ///< own "cluster/database": a chain that contains it is a loop
-  bool sync = false;                       ///< demand sync mode
+  bool sync = false;                       ///< demand sync mode; a source that names this mirror makes it so, too
   bool resync_when_source_behind = false;  ///< instead of Halted; never with sync
   std::uint64_t entry_bytes_max = entry_bytes_max_default;
   std::uint64_t in_flight_bytes_max = 64ull * 1024 * 1024;
@@ -122,6 +122,7 @@ struct MirrorMachineConfig {
   Duration begin_deadline{5'000'000};
   Duration retry_base{1'000'000}, retry_cap{30'000'000};  ///< of refused streams and failing storage
   Duration verify_deadline{30'000'000};
+  Duration control_silence_max = core::control_silence_max;  ///< without a control frame: Disconnected
 };
 
 class MirrorMachine {
@@ -147,6 +148,8 @@ class MirrorMachine {
   void on_keys(Question question, Result<Keys::Answer> answer, Instant now);
   void on_time(Instant now);
   void on_round_trip(Duration round_trip) { round_trip_ = round_trip; }
+  /// Smallest lag that readers accept; absent: they do not ask.
+  void set_max_lag(std::optional<Duration> max_lag) { config_.max_lag = max_lag; }
 
   // What the operator wants. Errors: MirrorPromoted once promoted; others as said.
   Result<void> pause(Instant now);
@@ -168,6 +171,14 @@ class MirrorMachine {
   const std::optional<Position>& position() const { return mark_.position; }
   Lsn durable() const { return mark_.durable; }
   std::uint64_t bootstraps() const { return bootstraps_; }  ///< snapshots switched in, the first one included
+  /// The head that the source last named; absent before the first session.
+  const std::optional<Lsn>& source_head() const { return source_head_; }
+  /// Of log and snapshots, as they count for the throttle, since the machine was made.
+  std::uint64_t received_bytes() const { return received_bytes_; }
+  /// Where the snapshot that comes, or came last, was taken up; 0: at its beginning.
+  std::uint64_t snapshot_resumed_at() const { return snapshot_resumed_at_; }
+  /// Sync mode is in force: demanded here, or the source names this mirror.
+  bool sync() const { return config_.sync || sync_named_; }
   /// Received, neither applied nor stored yet.
   std::uint64_t held_bytes() const { return held_bytes_ + fragment_bytes_; }
   bool promoted() const { return promoted_from_.has_value(); }
@@ -178,6 +189,8 @@ class MirrorMachine {
   bool idle() const { return link_ == Link::down && !engine_; }
   /// What the source said of itself, in this session or the last.
   const std::optional<SessionBegin::Source>& source() const { return source_; }
+  /// The source could not prove that the log goes on from this mirror's last entry.
+  bool unproven() const { return unproven_; }
   /// What the source last said of the queue for snapshots and of its window; of this session, and while it matters.
   const Notice& notice() const { return notice_; }
 
@@ -331,6 +344,10 @@ class MirrorMachine {
   std::optional<MirrorError> last_error_;
   StreamToken last_token_ = control_stream;
   std::optional<SessionBegin::Source> source_;
+  bool unproven_ = false;    ///< of the log that goes on, or went on last
+  bool sync_named_ = false;  ///< by the source, in this session or the last
+  std::optional<Lsn> source_head_;
+  std::uint64_t received_bytes_ = 0, snapshot_resumed_at_ = 0;
   std::uint64_t features_ = 0, cap_bytes_ = 0;
   Instant begin_by_{0};
   std::optional<Instant> control_at_, probed_at_;

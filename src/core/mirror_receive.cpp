@@ -103,6 +103,7 @@ void MirrorMachine::on_control(const SessionMessage& message, Instant now) {
   }
   // Our LSN and the source's head are of one count only once the source has judged our position: before its LogBegin it
   // may have been bootstrapped anew and count otherwise.
+  source_head_ = reply->head;
   std::optional<Lsn> applied;
   if (log_ && log_->order && !log_->step_back_to) applied = mark_.position->applied_lsn;
   if (applied && *applied >= reply->head) notice_.window_left_bytes = notice_.window_left_ms = std::nullopt;
@@ -137,6 +138,7 @@ void MirrorMachine::on_session_begin(const SessionBegin& begin, Instant now) {
   features_ = begin.features & (feature_verify | feature_limit);
   cap_bytes_ = std::min(config_.in_flight_bytes_max, begin.in_flight_bytes_max);
   source_ = begin.source;
+  sync_named_ = begin.sync;
   link_ = Link::up;
   link_reason_ = "the session stands";
   control_at_ = now;
@@ -177,7 +179,7 @@ void MirrorMachine::on_log_failure(const MirrorError& error, Instant now) {
       }
       return want_bootstrap(error.message());
     case InReconnect::halt:
-      if (error.kind() == ErrorKind::SourceBehind && config_.resync_when_source_behind && !config_.sync) {
+      if (error.kind() == ErrorKind::SourceBehind && config_.resync_when_source_behind && !sync()) {
         return want_bootstrap(error.message());
       }
       return halt(error, now);
@@ -207,6 +209,7 @@ bool MirrorMachine::take_in(StreamToken stream, std::uint64_t bytes, Instant now
               now);
     return false;
   }
+  received_bytes_ += bytes;
   set_held(held_bytes_ + bytes);
   return true;
 }
@@ -238,6 +241,7 @@ void MirrorMachine::on_log_begin(const LogBegin& begin, Instant now) {
     log_->step_back_to = begin.from;
     lag_.forget();
   }
+  unproven_ = begin.unproven;
   just_switched_ = false;
   bootstrap_failures_ = 0;
   log_retry_.clear();
@@ -296,7 +300,10 @@ void MirrorMachine::on_fragment(const EntryFragment& fragment, std::span<const s
     return back_off(log_retry_, now);
   }
   // Stored: it counts no more, so that an entry larger than the cap passes.
-  if (!holds_cap) log_->released_bytes += data.size();
+  if (!holds_cap) {
+    log_->released_bytes += data.size();
+    received_bytes_ += data.size();
+  }
   if (taken->whole) accept(*std::move(taken->whole), holds_cap ? fragment.total_bytes : 0);
 }
 
@@ -326,6 +333,7 @@ void MirrorMachine::on_snapshot_frame(const Decoded& decoded, std::shared_ptr<co
     snapshot_->begun = true;
     notice_.snapshot_queue.reset();
     snapshot_->acked_offset = begin->offset;
+    snapshot_resumed_at_ = begin->offset;
     begin_snapshot_wanted_ = *how == SnapshotAssembler::Begin::begin_anew;
     return;
   }

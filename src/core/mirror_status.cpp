@@ -57,7 +57,7 @@ MirrorStatus StatusJudge::judge(const StatusFacts& facts, Instant now) {
   if (facts.halted) return as(StatusKind::Halted, *facts.halted);
   if (facts.paused) return as(StatusKind::Paused, "an operator paused it");
   if (!facts.session) return as(StatusKind::Disconnected, facts.link_reason);
-  if (facts.control_age && *facts.control_age >= control_silence_max) {
+  if (facts.control_age && *facts.control_age >= facts.control_silence_max) {
     return as(StatusKind::Disconnected, fmt::format("nothing was heard for {}", seconds(*facts.control_age)));
   }
   if (facts.bootstrapping) {
@@ -77,7 +77,10 @@ MirrorStatus StatusJudge::judge(const StatusFacts& facts, Instant now) {
               fmt::format("the lag of {} {} the limit of {}{}", seconds(*facts.lag),
                           under ? "is only just under" : "is over", seconds(facts.threshold), window(facts)));
   }
-  return as(StatusKind::Following, fmt::format("the lag is {} at most", seconds(*facts.lag)));
+  return as(StatusKind::Following, fmt::format("the lag is {} at most{}", seconds(*facts.lag),
+                                               facts.unproven ? "; unproven: the source no longer knew the entry that "
+                                                                "its log went on from; verify tells"
+                                                              : ""));
 }
 
 }  // namespace core

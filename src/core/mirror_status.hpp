@@ -33,8 +33,10 @@ struct StatusFacts {
   std::optional<std::string> storage_error;     ///< an apply fails and is retried
   std::optional<std::uint64_t> snapshot_queue;  ///< as the source says
   std::optional<Duration> window_left;          ///< as the source says: then the log that is needed is dropped
+  bool unproven = false;                        ///< nobody could tell whether the log goes on from what is here
   std::optional<Duration> lag;
   Duration threshold{5'000'000};
+  Duration control_silence_max = core::control_silence_max;
 };
 
 /// Keeps what hysteresis needs between two calls.

@@ -160,7 +160,10 @@ TreeMap write(const LogRequest& request) {
   return w.lsn("origin_lsn", position.origin_lsn).texts("codecs", request.codecs).take();
 }
 TreeMap write(const LogBegin& begin) {
-  return Writer().lsn("head", begin.head).lsn("oldest", begin.oldest).lsn("from", begin.from).take();
+  Writer w;
+  w.lsn("head", begin.head).lsn("oldest", begin.oldest).lsn("from", begin.from);
+  if (begin.unproven) w.put("unproven", true);
+  return w.take();
 }
 TreeMap write(const LogBatch& batch) {
   Writer w;
@@ -343,7 +346,7 @@ SessionMessage read(const LogRequest*, FieldReader& r) {
   return request;
 }
 SessionMessage read(const LogBegin*, FieldReader& r) {
-  return LogBegin{lsn(r, "head"), lsn(r, "oldest"), lsn(r, "from")};
+  return LogBegin{lsn(r, "head"), lsn(r, "oldest"), lsn(r, "from"), r.has("unproven") && r.boolean("unproven")};
 }
 SessionMessage read(const LogBatch*, FieldReader& r) {
   LogBatch batch;

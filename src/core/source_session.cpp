@@ -18,6 +18,10 @@ std::uint64_t close_code(const MirrorError& error) {
   return rule_of(error.kind()).wire_code.value_or(*rule_of(ErrorKind::ProtocolViolation).wire_code);
 }
 
+std::optional<Incarnation> newest_of(const History& history) {
+  return history.empty() ? std::nullopt : std::optional(history.newest().incarnation);
+}
+
 MirrorError misplaced(std::uint8_t kind) {
   return MirrorError::protocol_violation(fmt::format("a {} frame is not allowed here", kind_name(kind)));
 }
@@ -85,6 +89,15 @@ void SourceSession::end(Instant) {
   actions_.push_back(source_action::Close{normal_close_code, MirrorError::cancelled("the session, by the source")});
 }
 
+/// The mirror names incarnations by the history it was told. Whoever changes it ends all sessions first; one that began
+/// in between, or was not told yet, is found here, before it acts on what the engine read or the mirror said.
+bool SourceSession::outlived(Instant now) {
+  if (CROSSLINK_BROKEN(history_outlived_by_session)) return false;
+  if (phase_ != Phase::running || newest_of(read_now_().state.history) == announced_) return false;
+  end(now);
+  return true;
+}
+
 /// The mirror has given its log or snapshot stream up, though the stream's end may still be on its way.
 void SourceSession::give_up_bulk() {
   if (log_) actions_.push_back(source_action::EndStream{log_->token});
@@ -115,7 +128,7 @@ void SourceSession::drop_verify() {
 // --- receiving -----------------------------------------------------------------------------------------------------
 
 void SourceSession::on_frame(StreamToken stream, std::uint8_t kind, std::span<const std::byte> payload, Instant now) {
-  if (phase_ == Phase::closed || (!is_session_kind(kind) && is_skippable(kind))) return;
+  if (phase_ == Phase::closed || (!is_session_kind(kind) && is_skippable(kind)) || outlived(now)) return;
   if (is_voter_class(kind)) {
     const MirrorError error(ErrorKind::ObserverRoleViolation, CausedBy::peer,
                             fmt::format("a frame of kind {:#04x} is a voter's, a mirror is an observer", kind));
@@ -221,6 +234,7 @@ void SourceSession::on_session_begin(const SessionBegin& begin) {
   entry_bytes_max_ = std::min(config_.entry_bytes_max, begin.entry_bytes_max);
   account_ = ThrottleAccount(std::min(config_.in_flight_bytes_max, begin.in_flight_bytes_max));
   phase_ = Phase::running;
+  announced_ = newest_of(state.history);
   send(control_, answer);
 }
 
@@ -256,13 +270,13 @@ void SourceSession::on_log_request(StreamToken stream, const LogRequest& request
 }
 
 void SourceSession::on_proof(Question question, Result<PositionProof> proof, Instant now) {
-  if (!log_ || log_->asked != question) return;
+  if (outlived(now) || !log_ || log_->asked != question) return;
   log_->asked.reset();
   if (!proof) return fail_stream(log_->token, proof.error());
   if (const auto parted = judge_proof(*proof, log_->request)) return fail_stream(log_->token, *parted);
   const auto state = read_now_().state;
   log_->begun = true;
-  send(log_->token, LogBegin{state.head, state.oldest, log_->from});
+  send(log_->token, LogBegin{state.head, state.oldest, log_->from, *proof == PositionProof::unproven});
   pump(now);
 }
 
@@ -275,7 +289,7 @@ void SourceSession::on_head(Lsn, Instant now) {
 }
 
 void SourceSession::on_log(Question question, Result<LogPiece> piece, Instant now) {
-  if (!log_ || log_->asked != question) return;
+  if (outlived(now) || !log_ || log_->asked != question) return;
   log_->asked.reset();
   if (!piece) {
     fail_stream(log_->token, piece.error());
@@ -365,7 +379,7 @@ void SourceSession::on_snapshot_request(StreamToken stream, const SnapshotReques
 }
 
 bool SourceSession::on_snapshot(Question question, Result<SnapshotFacts> facts, Instant now) {
-  if (!snapshot_ || snapshot_->asked != question) return false;
+  if (outlived(now) || !snapshot_ || snapshot_->asked != question) return false;
   snapshot_->asked.reset();
   if (!facts) {
     if (facts.error().kind() != ErrorKind::Busy) {
@@ -381,7 +395,10 @@ bool SourceSession::on_snapshot(Question question, Result<SnapshotFacts> facts, 
   snapshot_->begin_offset = resumed ? snapshot_->request.offset : 0;
   if (facts->total_bytes && snapshot_->begin_offset > *facts->total_bytes) snapshot_->begin_offset = 0;
   auto said = *facts;
-  if (CROSSLINK_BROKEN(snapshot_lsn_too_low) && said.snapshot_lsn.value > 0) --said.snapshot_lsn.value;
+  if (CROSSLINK_BROKEN(snapshot_lsn_too_low) && said.snapshot_lsn.value > 0) {
+    --said.snapshot_lsn.value;
+    said.last_entry.lsn = std::min(said.last_entry.lsn, said.snapshot_lsn);
+  }
   snapshot_->facts = *facts;
   actions_.push_back(source_action::Pin{facts->snapshot_lsn});
   send(snapshot_->token, SnapshotBegin{said, snapshot_->begin_offset});
@@ -437,8 +454,8 @@ void SourceSession::open_verify(StreamToken stream, const VerifyBegin& begin, In
   actions_.push_back(source_action::OpenView{last_question_});
 }
 
-bool SourceSession::on_view(Question question, Result<Lsn> at, Instant) {
-  if (!verify_ || verify_->asked != question) return false;
+bool SourceSession::on_view(Question question, Result<Lsn> at, Instant now) {
+  if (outlived(now) || !verify_ || verify_->asked != question) return false;
   verify_->asked.reset();
   if (!at) {
     fail_stream(verify_->token, at.error());

@@ -207,6 +207,7 @@ class SourceSession {
   void on_verify(const SessionMessage& message);
   void open_verify(StreamToken stream, const VerifyBegin& begin, Instant now);
   bool release(Bulk& bulk, std::uint64_t cumulative);
+  bool outlived(Instant now);
   void give_up_bulk();
   void drop_log();
   void drop_snapshot();
@@ -227,6 +228,7 @@ class SourceSession {
   Instant begin_by_;
   std::vector<SourceAction> actions_;
   std::uint64_t features_ = 0, entry_bytes_max_ = 0, bulk_bytes_max_ = 0;
+  std::optional<Incarnation> announced_;  ///< the newest of the history that the mirror was told
   Limit limit_;
   std::optional<Instant> next_send_;  ///< bandwidth
   ThrottleAccount account_{0};

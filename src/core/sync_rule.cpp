@@ -22,8 +22,12 @@ void SyncRule::on_mirror_durable(const std::string& mirror, Lsn lsn) {
 void SyncRule::on_mirror_caught_up(const std::string& mirror) { lost_.erase(mirror); }
 
 void SyncRule::on_history_change() {
+  source_durable_ = Lsn{};
   for (auto& [mirror, durable] : durable_)
     durable = Lsn{};
+  for (const auto& one : waiting_)
+    given_up_.push_back(one.lsn);
+  waiting_.clear();
 }
 
 std::optional<std::string> SyncRule::missing(Lsn lsn) const {
@@ -35,6 +39,10 @@ std::optional<std::string> SyncRule::missing(Lsn lsn) const {
 
 std::vector<SyncRule::Decided> SyncRule::decide(Instant now) {
   std::vector<Decided> decided;
+  decided.reserve(given_up_.size());
+  for (const auto lsn : given_up_)
+    decided.push_back({lsn, Answer::unconfirmed, config_.mirrors.empty() ? std::string{} : config_.mirrors.front()});
+  given_up_.clear();
   auto next = waiting_.begin();
   for (; next != waiting_.end(); ++next) {
     if (source_durable_ < next->lsn) break;

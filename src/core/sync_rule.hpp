@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -34,7 +35,9 @@ class SyncRule {
   void on_mirror_durable(const std::string& mirror, Lsn lsn);
   /// The mirror has caught up to the head. Sync returns once every mirror that was lost has.
   void on_mirror_caught_up(const std::string& mirror);
-  /// The history changed: nothing that mirrors said before counts.
+  /// The history changed, and LSNs may come again: nothing that the source or mirrors said before counts. Who waits is
+  /// answered `unconfirmed`, whatever `on_loss` says: his commit may no longer be there, and another at its LSN.
+  /// decide() says so at once.
   void on_history_change();
 
   enum class Answer : std::uint8_t {
@@ -62,7 +65,8 @@ class SyncRule {
   SyncConfig config_;
   std::map<std::string, Lsn> durable_;
   Lsn source_durable_;
-  std::vector<Waiting> waiting_;
+  std::deque<Waiting> waiting_;
+  std::vector<Lsn> given_up_;   ///< waited when the history changed
   std::set<std::string> lost_;  ///< on_loss = async: which mirrors nobody waits for
 };
 

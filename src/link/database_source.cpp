@@ -45,6 +45,7 @@ class ServedMirror : public std::enable_shared_from_this<ServedMirror> {
   /// From any thread.
   void head_moved();
   void end();
+  ServedMirrorFacts facts() const;
 
  private:
   using Stream = link::SessionStream;
@@ -74,6 +75,8 @@ class ServedMirror : public std::enable_shared_from_this<ServedMirror> {
 
   const Shared shared_;
   AcceptedMirror* const mirror_;
+  const std::vector<std::string> peer_names_;
+  const quic::Address address_;
   const std::string holder_;  ///< of pins
   const boost::asio::any_io_executor strand_;
   /// Engine calls of one session keep their order.
@@ -89,6 +92,8 @@ class ServedMirror : public std::enable_shared_from_this<ServedMirror> {
   std::optional<MirrorError> ended_with_;
   std::size_t writers_ = 0;
   link::Signal writer_ended_;
+  mutable std::mutex at_mutex_;
+  action::MirrorAt at_{};
   std::atomic<bool> head_pending_ = false;    ///< it is told, was a moment ago, or nobody wants to know
   std::atomic<std::uint64_t> new_heads_ = 0;  ///< since it was told
   std::chrono::microseconds head_pause_ = head_pause_min;
@@ -127,6 +132,8 @@ ServedMirror::ServedMirror(Shared shared, AcceptedMirror& mirror, boost::asio::a
                            const boost::asio::any_io_executor& engine_executor)
     : shared_(shared),
       mirror_(&mirror),
+      peer_names_(mirror.peer_names),
+      address_(mirror.connection.remote_address()),
       holder_(holder_of(mirror)),
       strand_(std::move(strand)),
       engine_strand_(boost::asio::make_strand(engine_executor)),
@@ -218,6 +225,10 @@ void ServedMirror::carry_out(core::SourceAction& wish) {
   } else if (std::holds_alternative<action::CloseView>(wish)) {
     view_.reset();
   } else if (const auto* at = std::get_if<action::MirrorAt>(&wish)) {
+    {
+      const std::scoped_lock lock(at_mutex_);
+      at_ = *at;
+    }
     if (shared_.options->on_mirror_at) shared_.options->on_mirror_at(mirror_->peer_names, at->applied, at->durable);
   } else if (const auto* wake = std::get_if<action::Wake>(&wish)) {
     wake_at(wake->at);
@@ -293,6 +304,11 @@ void ServedMirror::end() {
     if (!self->session_) return self->mirror_->connection.close(normal_close_code);
     self->tell([](SourceSession& session, core::Instant now) { session.end(now); });
   });
+}
+
+ServedMirrorFacts ServedMirror::facts() const {
+  const std::scoped_lock lock(at_mutex_);
+  return {peer_names_, address_, at_.applied, at_.durable};
 }
 
 // --- streams
@@ -503,6 +519,20 @@ void DatabaseSource::end_sessions() {
   impl_->ring.clear();
   for (const auto& one : impl_->now_served())
     one->end();
+}
+
+void DatabaseSource::end_sessions_unless(const std::function<bool(const ServedMirrorFacts&)>& may_stay) {
+  for (const auto& one : impl_->now_served()) {
+    if (!may_stay(one->facts())) one->end();
+  }
+}
+
+std::vector<ServedMirrorFacts> DatabaseSource::mirrors() const {
+  std::vector<ServedMirrorFacts> facts;
+  const std::scoped_lock lock(impl_->mutex);
+  for (const auto& one : impl_->served)
+    facts.push_back(one->facts());
+  return facts;
 }
 
 std::size_t DatabaseSource::sessions() const {

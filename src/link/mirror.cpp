@@ -34,6 +34,7 @@ core::MirrorMachineConfig machine_config(const MirrorOptions& options, const Cro
   config.in_flight_bytes_max = std::min(options.in_flight_bytes_max, link.throttle.cap());
   config.zstd = options.zstd;
   config.max_lag = options.max_lag;
+  config.control_silence_max = options.disconnected_after;
   return config;
 }
 
@@ -520,11 +521,16 @@ MirrorFacts Mirror::facts() const {
   MirrorFacts facts;
   facts.position = machine.position();
   facts.durable = machine.durable();
+  facts.source_head = machine.source_head();
+  facts.sync = machine.sync();
+  facts.received_bytes = machine.received_bytes();
+  facts.snapshot_resumed_at = machine.snapshot_resumed_at();
   facts.bootstraps = machine.bootstraps();
   facts.held_bytes = machine.held_bytes();
   if (machine.source()) facts.chain = machine.source()->chain;
   facts.last_error = machine.last_error();
   facts.promoted_from = machine.promoted_from();
+  facts.unproven = machine.unproven();
   const auto& notice = machine.notice();
   facts.window_left_bytes = notice.window_left_bytes;
   if (notice.window_left_ms) facts.window_left_time = std::chrono::milliseconds(*notice.window_left_ms);
@@ -546,6 +552,11 @@ Result<void> Mirror::resync() {
 Result<void> Mirror::set_bandwidth(std::uint64_t bytes_per_s) {
   return impl_->command(
       [bytes_per_s](MirrorMachine& told, core::Instant now) { return told.set_bandwidth(bytes_per_s, now); });
+}
+
+void Mirror::set_max_lag(std::optional<std::chrono::milliseconds> max_lag) {
+  const std::scoped_lock lock(impl_->mutex);
+  impl_->machine.set_max_lag(max_lag);
 }
 
 Task<PromotedFrom> Mirror::promote() {

@@ -182,6 +182,8 @@ Task<void> MirrorAcceptor::run() {
 void MirrorAcceptor::stop() { impl_->stop.set(); }
 quic::Address MirrorAcceptor::local_address() const { return impl_->local; }
 
+Result<void> MirrorAcceptor::reload(const quic::TlsFiles& tls) { return impl_->listener.reload(tls); }
+
 std::size_t MirrorAcceptor::mirrors() const { return impl_->mirrors->taken(); }
 
 }  // namespace crosslink

@@ -19,11 +19,11 @@ constexpr std::string_view full = "-ERR max number of clients reached\r\n";
 }  // namespace
 
 struct ClientPort::Impl {
-  Impl(boost::asio::any_io_executor executor, const ClientPortOptions& options, std::vector<HostedDatabase*> databases,
+  Impl(boost::asio::any_io_executor executor, const ClientPortOptions& options, const DatabaseList& databases,
        boost::asio::any_io_executor engine_executor)
       : acceptor(executor), shared(std::make_shared<ClientShared>()) {
     shared->password = options.password;
-    shared->databases = std::move(databases);
+    shared->databases = &databases;
     shared->engine_executor = std::move(engine_executor);
     shared->connections_max = options.connections_max;
     shared->buffers_bytes_max = options.buffers_bytes_max;
@@ -43,10 +43,10 @@ ClientPort::ClientPort(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 ClientPort::~ClientPort() { stop(); }
 
 Result<std::unique_ptr<ClientPort>> ClientPort::open(boost::asio::any_io_executor executor, ClientPortOptions options,
-                                                     std::vector<HostedDatabase*> databases,
+                                                     const DatabaseList& databases,
                                                      boost::asio::any_io_executor engine_executor) {
   const auto& address = options.address;
-  auto impl = std::make_shared<Impl>(std::move(executor), options, std::move(databases), std::move(engine_executor));
+  auto impl = std::make_shared<Impl>(std::move(executor), options, databases, std::move(engine_executor));
   auto& acceptor = impl->acceptor;
   boost::system::error_code error;
   if (!acceptor.open(address.protocol(), error) &&
@@ -89,8 +89,8 @@ Task<void> ClientPort::Impl::accept_all(std::shared_ptr<Impl> self, link::TaskGr
       static_cast<void>(socket.write_some(boost::asio::buffer(full), ignored));
       continue;
     }
-    socket.set_option(boost::asio::ip::tcp::no_delay(true), ignored);
-    socket.set_option(boost::asio::socket_base::keep_alive(true), ignored);
+    static_cast<void>(socket.set_option(boost::asio::ip::tcp::no_delay(true), ignored));
+    static_cast<void>(socket.set_option(boost::asio::socket_base::keep_alive(true), ignored));
     const auto id = ++self->last_id;
     auto session = std::make_shared<ClientSession>(self->shared, std::move(socket), id);
     self->sessions.emplace(id, session);
@@ -106,7 +106,9 @@ Task<void> ClientPort::run() {
     auto stopped = link::when_set(self->stop, MirrorError::cancelled("accepting clients"));
     const auto ended = co_await link::interruptible(std::move(accepting), std::move(stopped));
     boost::system::error_code ignored;  // it is closed then
-    self->acceptor.close(ignored);
+    static_cast<void>(self->acceptor.close(ignored));
+    for (const auto& database : self->shared->databases->all())
+      database->stop_waiting();
     for (const auto& [id, session] : self->sessions)
       session->close();
     co_await group.drain();

@@ -24,10 +24,10 @@ struct ClientPortOptions {
 
 class ClientPort {
  public:
-  /// Binds. `databases`, by index, must outlive run(); `engine_executor` makes the calls that block. Errors:
+  /// Binds. `databases` must outlive run(); `engine_executor` makes the calls that block. Errors:
   /// Configuration.
   static Result<std::unique_ptr<ClientPort>> open(boost::asio::any_io_executor executor, ClientPortOptions options,
-                                                  std::vector<HostedDatabase*> databases,
+                                                  const DatabaseList& databases,
                                                   boost::asio::any_io_executor engine_executor);
   ~ClientPort();
   boost::asio::ip::tcp::endpoint address() const;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <openssl/crypto.h>
+#include <poll.h>
 
 #include <algorithm>
 #include <array>
@@ -14,6 +15,7 @@
 #include <utility>
 
 #include "link/engine_call.hpp"
+#include "link/with_timeout.hpp"
 #include "node/connection_replies.hpp"
 
 namespace crosslink::node {
@@ -25,6 +27,10 @@ constexpr std::size_t transaction_commands_max = 100'000, transaction_bytes_max 
 constexpr std::size_t watched_keys_max = 10'000;
 constexpr std::size_t uncounted_buffer_bytes = 64 * 1024;
 constexpr int failed_auths_max = 10;
+/// While a command waits nobody reads from its client; this often somebody looks whether it is still there.
+constexpr auto look_at_client_every = std::chrono::milliseconds(1000);
+constexpr auto wait_max = std::chrono::hours(24 * 365);
+constexpr std::int64_t max_lag_ms_max = 24ll * 60 * 60 * 1000;
 /// Of a client that has not said its password.
 constexpr RespLimits stranger_limits{16 * 1024, 16 * 1024, 16, 16 * 1024};
 
@@ -40,6 +46,29 @@ awaitable<void> commit(CommitQueue& queue, WriteRun& run) {
   };
   co_await boost::asio::async_initiate<const boost::asio::use_awaitable_t<>, void()>(initiation,
                                                                                      boost::asio::use_awaitable);
+}
+
+/// What has a meaning of its own in MULTI, or is answered in its place by EXEC.
+bool may_stand_in_transaction(ConnectionCommand command) {
+  switch (command) {
+    case ConnectionCommand::discard:
+    case ConnectionCommand::echo:
+    case ConnectionCommand::exec:
+    case ConnectionCommand::multi:
+    case ConnectionCommand::ping:
+    case ConnectionCommand::quit:
+    case ConnectionCommand::unwatch:
+    case ConnectionCommand::watch: return true;
+    case ConnectionCommand::auth:
+    case ConnectionCommand::client:
+    case ConnectionCommand::command:
+    case ConnectionCommand::config:
+    case ConnectionCommand::hello:
+    case ConnectionCommand::max_lag:
+    case ConnectionCommand::select:
+    case ConnectionCommand::wait: return false;
+  }
+  return false;
 }
 
 /// Takes as long for a wrong password as for a right one.
@@ -63,23 +92,43 @@ ClientSession::ClientSession(std::shared_ptr<ClientShared> shared, boost::asio::
       socket_(std::move(socket)),
       id_(id),
       parser_(shared_->password ? stranger_limits : RespLimits()),
-      database_(shared_->databases.front()),
-      reads_{{}, fresh_reply(), [this] { return node_facts(); }},
-      writes_{{}, false, nullptr, fresh_reply(), {}} {
+      reads_{{}, fresh_reply(), [this] { return node_facts(); }, {}},
+      writes_(fresh_reply()) {
   ++shared_->connections;
   if (!shared_->password) authenticated_ = true;
+  if (const auto all = shared_->databases->all(); !all.empty()) choose(all.front());
+}
+
+void ClientSession::choose(const DatabasePointer& database) {
+  database_name_ = database->name();
+  selected_ = database;
+}
+
+/// Nothing keeps a database open while its client says nothing. One that was replaced is found anew by its name.
+void ClientSession::hold_database() {
+  database_ = selected_.lock();
+  if (database_ && !database_->retired()) return;
+  database_ = shared_->databases->find(database_name_);
+  if (!database_) return;
+  selected_ = database_;
+  set_max_lag(max_lag_);
+  if (!watch_) return;
+  // What was watched is not the same any more: EXEC does nothing.
+  watch_->touch();
 }
 
 ClientSession::~ClientSession() {
   end_transaction();
+  set_max_lag(std::nullopt);
   --shared_->connections;
   shared_->buffers_bytes -= counted_bytes_;
 }
 
 void ClientSession::close() {
   closing_ = true;
+  woken_.notify();
   boost::system::error_code ignored;  // it is closed already
-  socket_.close(ignored);
+  static_cast<void>(socket_.close(ignored));
 }
 
 // --- reading and answering
@@ -106,11 +155,19 @@ awaitable<void> ClientSession::run(std::shared_ptr<ClientSession> self) {
 
 /// Everything whole that came. False: the connection ends.
 awaitable<bool> ClientSession::serve_buffered(std::shared_ptr<ClientSession> self) {
+  self->hold_database();
+  const bool goes_on = co_await serve_whole_commands(self);
+  self->database_.reset();
+  co_return goes_on;
+}
+
+awaitable<bool> ClientSession::serve_whole_commands(std::shared_ptr<ClientSession> self) {
   for (;;) {
     auto words = self->parser_.next();
     const bool more = words && words->has_value();
     if (more) {
-      co_await take(self, **std::move(words));
+      auto whole = std::move(**words);
+      co_await take(self, std::move(whole));
       if (!self->closing_ && self->waiting() < run_commands_max && self->out_.size() < out_bytes_soft_max) continue;
     }
     co_await finish_runs(self);
@@ -174,6 +231,8 @@ awaitable<void> ClientSession::take(std::shared_ptr<ClientSession> self, Words w
     co_await finish_runs(self);
     if (*own == ConnectionCommand::exec) {
       co_await exec(self);
+    } else if (*own == ConnectionCommand::wait) {
+      co_await wait(self, std::move(words));
     } else {
       auto reply = self->fresh_reply();
       self->answer(*own, words, reply);
@@ -196,8 +255,15 @@ std::string ClientSession::refusal(const Command* command, const Words& words) c
                                         *own == ConnectionCommand::quit);
     if (!may) return "NOAUTH Authentication required.";
   }
+  const bool needs_database = connection_command(*command) == nullptr;
+  if (needs_database && !database_ && database_name_.empty()) return "ERR this node has no database yet";
+  if (needs_database && !database_) return fmt::format("ERR database '{}' is no longer here", database_name_);
+  if (needs_database && database_->local() == nullptr)
+    return fmt::format("ERR database '{}' is not kept here: read and write it where it is", database_name_);
   if (command->writes() && !database_->takes_writes()) return "READONLY You can't write against a read only replica.";
-  if (transaction_ && std::holds_alternative<DatabaseCommand>(command->run))
+  const auto* own = connection_command(*command);
+  if (transaction_ &&
+      (own == nullptr ? std::holds_alternative<DatabaseCommand>(command->run) : !may_stand_in_transaction(*own)))
     return fmt::format("ERR {} cannot stand in MULTI", command->name);
   return {};
 }
@@ -205,6 +271,7 @@ std::string ClientSession::refusal(const Command* command, const Words& words) c
 awaitable<void> ClientSession::finish_reads(std::shared_ptr<ClientSession> self) {
   if (self->reads_.commands.empty()) co_return;
   self->reads_.reply = self->fresh_reply();
+  self->reads_.why_stale = self->why_stale();
   auto work = [session = self.get()] {
     run_reads(*session->database_, session->reads_);
     return true;
@@ -222,6 +289,7 @@ awaitable<void> ClientSession::finish_writes(std::shared_ptr<ClientSession> self
   self->writes_.transaction = false;
   self->writes_.watch = nullptr;
   co_await commit(self->database_->commits(), self->writes_);
+  self->note_write(self->writes_);
   self->out_ += self->writes_.reply.bytes();
   self->writes_.commands.clear();
   self->writes_.reply.bytes().clear();
@@ -250,7 +318,9 @@ void ClientSession::keep(const Command& command, const Words& words) {
 
 void ClientSession::end_transaction() {
   transaction_.reset();
-  if (watch_) database_->watches().unwatch(watch_);
+  if (watch_) {
+    if (const auto database = database_ ? database_ : selected_.lock()) database->watches().unwatch(watch_);
+  }
   watch_.reset();
   watched_keys_ = 0;
 }
@@ -262,10 +332,20 @@ awaitable<void> ClientSession::exec(std::shared_ptr<ClientSession> self) {
   } else if (self->transaction_->broken) {
     reply.error("EXECABORT Transaction discarded because of previous errors.");
   } else {
-    WriteRun run{{}, true, self->watch_, self->fresh_reply(), {}};
+    if (!self->database_ || self->database_->local() == nullptr) {
+      reply.error("ERR the database of this transaction is no longer here");
+      self->end_transaction();
+      self->out_ += reply.bytes();
+      co_return;
+    }
+    WriteRun run(self->fresh_reply());
+    run.transaction = true;
+    run.watch = self->watch_;
+    run.why_stale = self->why_stale();
     for (const auto& [command, words] : self->transaction_->commands)
       run.commands.push_back({command, Words(words.begin(), words.end())});
     co_await commit(self->database_->commits(), run);
+    self->note_write(run);
     reply = std::move(run.reply);
   }
   self->end_transaction();
@@ -274,6 +354,7 @@ awaitable<void> ClientSession::exec(std::shared_ptr<ClientSession> self) {
 
 void ClientSession::watch(const Words& words, RespReply& reply) {
   if (transaction_) return reply.error("ERR WATCH inside MULTI is not allowed");
+  if (!database_ || database_->local() == nullptr) return reply.error("ERR this database is not kept here");
   if (watched_keys_ + words.size() - 1 > watched_keys_max)
     return reply.error(fmt::format("ERR more than {} keys are watched", watched_keys_max));
   if (!watch_) watch_ = std::make_shared<Watch>();
@@ -281,6 +362,109 @@ void ClientSession::watch(const Words& words, RespReply& reply) {
     database_->watches().watch(watch_, words[i]);
   watched_keys_ += words.size() - 1;
   reply.ok();
+}
+
+// --- mirrors
+// -----------------------------------------------------------------------------------------------------
+
+void ClientSession::note_write(const WriteRun& run) {
+  if (run.lsn == Lsn{}) return;
+  written_ = database_;
+  written_lsn_ = run.lsn;
+}
+
+DatabasePointer ClientSession::written_database() const {
+  auto database = written_lsn_ > Lsn{} ? written_.lock() : selected_.lock();
+  if (database && database->retired()) return nullptr;
+  return database;
+}
+
+std::int64_t ClientSession::mirrors_that_applied() const {
+  const auto database = written_database();
+  if (!database) return 0;
+  return std::ranges::count_if(database->source().mirrors(),
+                               [this](const ServedMirrorFacts& mirror) { return mirror.applied >= written_lsn_; });
+}
+
+bool ClientSession::client_left() {
+  pollfd watched{socket_.native_handle(), POLLRDHUP, 0};
+  return ::poll(&watched, 1, 0) != 0;
+}
+
+awaitable<void> ClientSession::wait(std::shared_ptr<ClientSession> self, Words words) {
+  const auto wanted = parse_integer(words[1]);
+  const auto timeout = parse_integer(words[2]);
+  auto reply = self->fresh_reply();
+  if (!wanted || !timeout) {
+    reply.error("ERR value is not an integer or out of range");
+  } else if (*timeout < 0) {
+    reply.error("ERR timeout is negative");
+  } else {
+    const auto at_most = std::min<std::int64_t>(*timeout, std::chrono::milliseconds(wait_max).count());
+    auto waiting = wait_for_mirrors(self, *wanted, std::chrono::milliseconds(at_most));
+    co_await std::move(waiting);
+    reply.integer(self->mirrors_that_applied());
+  }
+  self->out_ += reply.bytes();
+}
+
+/// Holds no database meanwhile: one that is taken away need not wait for whoever waits for its mirrors.
+awaitable<void> ClientSession::wait_for_mirrors(std::shared_ptr<ClientSession> self, std::int64_t wanted,
+                                                std::chrono::milliseconds timeout) {
+  using Clock = std::chrono::steady_clock;
+  auto database = self->written_database();
+  if (!database) co_return;
+  const auto registered = AppliedWaiters::add(database->applied_waiters(), self->written_lsn_, self->woken_);
+  database.reset();
+  self->database_.reset();
+  const bool sent = co_await send(self);  // what was answered before need not wait
+  if (!sent) self->closing_ = true;
+  const auto end = timeout.count() == 0 ? Clock::time_point::max() : Clock::now() + timeout;
+  auto hear = [](link::Signal& signal, link::Signal::Heard& heard) -> Task<void> {
+    const bool woken = co_await signal.wait(heard);
+    if (!woken) co_return MirrorError::cancelled("waiting for mirrors");
+    co_return Result<void>{};
+  };
+  link::Signal::Heard heard = 0;
+  while (!self->closing_ && self->written_database() && self->mirrors_that_applied() < wanted && Clock::now() < end) {
+    auto pause = look_at_client_every;
+    if (end - Clock::now() < pause) pause = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now());
+    auto hearing = hear(self->woken_, heard);
+    auto late = MirrorError::timeout("no word of a mirror");
+    const auto woken = co_await link::with_timeout(std::move(hearing), pause, std::move(late));
+    const bool cancelled = !woken && woken.error().kind() == ErrorKind::Cancelled;
+    if (cancelled || self->closing_ || self->client_left()) self->closing_ = true;
+  }
+  self->hold_database();
+}
+
+void ClientSession::max_lag(const Words& words, RespReply& reply) {
+  if (equal_words(words[1], "OFF")) {
+    set_max_lag(std::nullopt);
+    return reply.ok();
+  }
+  const auto wanted = parse_integer(words[1]);
+  if (!wanted || *wanted < 0 || *wanted > max_lag_ms_max) {
+    return reply.error(fmt::format("ERR the lag must be 1 to {} milliseconds, or 0 or OFF for none", max_lag_ms_max));
+  }
+  set_max_lag(*wanted == 0 ? std::nullopt : std::optional(std::chrono::milliseconds(*wanted)));
+  reply.ok();
+}
+
+/// Tells the mirror that is chosen now, and the one that was told before that it is over.
+void ClientSession::set_max_lag(std::optional<std::chrono::milliseconds> max_lag) {
+  if (const auto before = limited_.lock(); before && max_lag_) before->mirror()->remove_max_lag(*max_lag_);
+  limited_.reset();
+  max_lag_ = max_lag;
+  const auto chosen = selected_.lock();
+  if (!max_lag_ || !chosen || chosen->mirror() == nullptr) return;
+  chosen->mirror()->add_max_lag(*max_lag_);
+  limited_ = chosen;
+}
+
+std::function<std::string()> ClientSession::why_stale() const {
+  if (!max_lag_) return {};
+  return [database = database_.get(), most = *max_lag_] { return database->why_stale(most); };
 }
 
 // --- the connection itself
@@ -334,19 +518,20 @@ void ClientSession::hello(const Words& words, RespReply& reply) {
   if (name) name_ = *name;
   version_ = version;
   reply = fresh_reply();
-  reply_hello(reply, id_);
+  reply_hello(reply, id_, database_ && !database_->takes_writes());
 }
 
 void ClientSession::select(const Words& words, RespReply& reply) {
   if (transaction_ || watch_) return reply.error("ERR SELECT is not allowed while keys are watched");
   const auto index = parse_integer(words[1]);
-  for (std::size_t i = 0; i < shared_->databases.size(); ++i) {
-    auto* const database = shared_->databases[i];
-    if (database->name() != words[1] && (!index || *index != static_cast<std::int64_t>(i))) continue;
-    database_ = database;
-    return reply.ok();
-  }
-  reply.error("ERR DB index is out of range");
+  auto chosen = shared_->databases->find(words[1]);
+  if (!chosen && index && *index >= 0 && *index <= UINT32_MAX)
+    chosen = shared_->databases->at(static_cast<std::uint32_t>(*index));
+  if (!chosen) return reply.error("ERR DB index is out of range");
+  choose(chosen);
+  set_max_lag(max_lag_);
+  database_ = std::move(chosen);
+  reply.ok();
 }
 
 void ClientSession::client(const Words& words, RespReply& reply) {
@@ -375,12 +560,11 @@ void ClientSession::answer(ConnectionCommand command, const Words& words, RespRe
     case ConnectionCommand::client: return client(words, reply);
     case ConnectionCommand::command: return reply_command(reply, words);
     case ConnectionCommand::config:
-      return reply_config(reply, words, {shared_->connections_max, shared_->databases.size()});
+      return reply_config(reply, words, {shared_->connections_max, shared_->databases->all().size()});
     case ConnectionCommand::echo: return reply.bulk(words[1]);
     case ConnectionCommand::hello: return hello(words, reply);
-    case ConnectionCommand::ping:
-      if (words.size() > 2) return reply.error("ERR wrong number of arguments for 'ping' command");
-      return words.size() == 2 ? reply.bulk(words[1]) : reply.simple("PONG");
+    case ConnectionCommand::max_lag: return max_lag(words, reply);
+    case ConnectionCommand::ping: return reply_ping(reply, words);
     case ConnectionCommand::quit: closing_ = true; return reply.ok();
     case ConnectionCommand::select: return select(words, reply);
     case ConnectionCommand::multi:
@@ -393,13 +577,14 @@ void ClientSession::answer(ConnectionCommand command, const Words& words, RespRe
       return reply.ok();
     case ConnectionCommand::watch: return watch(words, reply);
     case ConnectionCommand::unwatch: end_transaction(); return reply.ok();
-    case ConnectionCommand::exec: return;  // needs to wait: see exec()
+    case ConnectionCommand::exec:
+    case ConnectionCommand::wait: return;  // need to wait: see exec() and wait()
   }
 }
 
 NodeFacts ClientSession::node_facts() const {
   const auto uptime = std::chrono::steady_clock::now() - shared_->started;
-  return {shared_->connections, std::chrono::duration_cast<std::chrono::seconds>(uptime), shared_->databases};
+  return {shared_->connections, std::chrono::duration_cast<std::chrono::seconds>(uptime), shared_->databases->all()};
 }
 
 }  // namespace crosslink::node

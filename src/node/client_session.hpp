@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "crosslink/awaitable.hpp"
+#include "link/signal.hpp"
 #include "node/database_commands.hpp"
 #include "node/resp_parser.hpp"
 
@@ -18,13 +19,24 @@ namespace crosslink::node {
 /// What all connections share.
 struct ClientShared {
   std::optional<std::string> password;
-  std::vector<HostedDatabase*> databases;
+  const DatabaseList* databases = nullptr;
   boost::asio::any_io_executor engine_executor;
   std::uint32_t connections_max = 0;
   std::uint64_t buffers_bytes_max = 0;
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   std::atomic<std::uint64_t> connections = 0;
   std::atomic<std::uint64_t> buffers_bytes = 0;
+};
+
+/// A command of a transaction, kept until EXEC.
+struct KeptCommand {
+  const Command* command;
+  std::vector<std::string> words;
+};
+struct ClientTransaction {
+  std::vector<KeptCommand> commands;
+  std::size_t bytes = 0;
+  bool broken = false;  ///< a command was refused: EXEC is too
 };
 
 class ClientSession {
@@ -39,23 +51,18 @@ class ClientSession {
   void close();
 
  private:
-  /// A command of a transaction, kept until EXEC.
-  struct Kept {
-    const Command* command;
-    std::vector<std::string> words;
-  };
-  struct Transaction {
-    std::vector<Kept> commands;
-    std::size_t bytes = 0;
-    bool broken = false;  ///< a command was refused: EXEC is too
-  };
-
   static awaitable<bool> serve_buffered(std::shared_ptr<ClientSession> self);
+  static awaitable<bool> serve_whole_commands(std::shared_ptr<ClientSession> self);
+  void hold_database();
+  void choose(const DatabasePointer& database);
   static awaitable<void> take(std::shared_ptr<ClientSession> self, Words words);
   static awaitable<void> finish_reads(std::shared_ptr<ClientSession> self);
   static awaitable<void> finish_writes(std::shared_ptr<ClientSession> self);
   static awaitable<void> finish_runs(std::shared_ptr<ClientSession> self);
   static awaitable<void> exec(std::shared_ptr<ClientSession> self);
+  static awaitable<void> wait(std::shared_ptr<ClientSession> self, Words words);
+  static awaitable<void> wait_for_mirrors(std::shared_ptr<ClientSession> self, std::int64_t wanted,
+                                          std::chrono::milliseconds timeout);
   static awaitable<bool> send(std::shared_ptr<ClientSession> self);
 
   /// What is wrong with a command before it runs, as an error reply; empty: nothing.
@@ -69,6 +76,13 @@ class ClientSession {
   void client(const Words& words, RespReply& reply);
   void watch(const Words& words, RespReply& reply);
   void end_transaction();
+  void max_lag(const Words& words, RespReply& reply);
+  void set_max_lag(std::optional<std::chrono::milliseconds> max_lag);
+  std::function<std::string()> why_stale() const;
+  void note_write(const WriteRun& run);
+  DatabasePointer written_database() const;
+  std::int64_t mirrors_that_applied() const;
+  bool client_left();
   void set_authenticated();
   NodeFacts node_facts() const;
   RespReply fresh_reply() const { return RespReply(version_); }
@@ -80,13 +94,20 @@ class ClientSession {
   const std::uint64_t id_;
   RespParser parser_;
   RespVersion version_ = RespVersion::resp2;
-  HostedDatabase* database_;
+  std::string database_name_;
+  std::weak_ptr<HostedDatabase> selected_;
+  DatabasePointer database_;  ///< `selected_`, held while commands are carried out; null: it is gone
   bool authenticated_ = false, closing_ = false;
   int failed_auths_ = 0;
   std::string name_;
-  std::optional<Transaction> transaction_;
+  std::optional<ClientTransaction> transaction_;
   std::shared_ptr<Watch> watch_;
   std::size_t watched_keys_ = 0;
+  std::weak_ptr<HostedDatabase> written_;  ///< where the last write went
+  Lsn written_lsn_;                        ///< and its LSN; 0: there was none
+  link::Signal woken_;                     ///< WAIT looks again
+  std::optional<std::chrono::milliseconds> max_lag_;
+  std::weak_ptr<HostedDatabase> limited_;  ///< whose mirror was told of max_lag_
   ReadRun reads_;
   WriteRun writes_;
   std::string out_;

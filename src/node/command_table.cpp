@@ -10,10 +10,11 @@
 namespace crosslink::node {
 namespace {
 
-constexpr std::array<Command, 18> others{{{"AUTH", -2, 0, 0, 0, ConnectionCommand::auth},
+constexpr std::array<Command, 20> others{{{"AUTH", -2, 0, 0, 0, ConnectionCommand::auth},
                                           {"CLIENT", -2, 0, 0, 0, ConnectionCommand::client},
                                           {"COMMAND", -1, 0, 0, 0, ConnectionCommand::command},
                                           {"CONFIG", -2, 0, 0, 0, ConnectionCommand::config},
+                                          {"CROSSLINK.MAXLAG", 2, 0, 0, 0, ConnectionCommand::max_lag},
                                           {"DBSIZE", 1, 0, 0, 0, DatabaseCommand::dbsize},
                                           {"DISCARD", 1, 0, 0, 0, ConnectionCommand::discard},
                                           {"ECHO", 2, 0, 0, 0, ConnectionCommand::echo},
@@ -27,6 +28,7 @@ constexpr std::array<Command, 18> others{{{"AUTH", -2, 0, 0, 0, ConnectionComman
                                           {"SCAN", -2, 0, 0, 0, DatabaseCommand::scan},
                                           {"SELECT", 2, 0, 0, 0, ConnectionCommand::select},
                                           {"UNWATCH", 1, 0, 0, 0, ConnectionCommand::unwatch},
+                                          {"WAIT", 3, 0, 0, 0, ConnectionCommand::wait},
                                           {"WATCH", -2, 1, -1, 1, ConnectionCommand::watch}}};
 
 /// All, by name.

@@ -30,11 +30,13 @@ enum class ConnectionCommand : std::uint8_t {
   echo,
   exec,
   hello,
+  max_lag,
   multi,
   ping,
   quit,
   select,
   unwatch,
+  wait,
   watch,
 };
 /// About the database as a whole.

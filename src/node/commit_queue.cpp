@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <utility>
+
+#include "node/connection_replies.hpp"
 
 namespace crosslink::node {
 namespace {
@@ -14,21 +17,21 @@ std::uint64_t now_us() {
   return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(now).count());
 }
 
-/// The same error for everything that is asked.
-void fail(WriteRun& run, std::string_view error) {
-  const auto replies = run.transaction ? 1 : run.commands.size();
-  for (std::size_t i = 0; i < replies; ++i)
-    run.reply.error(error);
+void read_one(PendingWrites& pending, const PlacedCommand& placed, ReadCommand read, WriteRun& run) {
+  const auto stale = run.why_stale ? run.why_stale() : std::string();
+  if (!stale.empty()) return run.reply.error(stale);
+  read(pending, placed.words, run.reply);
 }
 
 /// One command; what it answered becomes an error if the database failed it.
-void run_one(PendingWrites& pending, const PlacedCommand& placed, RespReply& reply) {
+void run_one(PendingWrites& pending, const PlacedCommand& placed, WriteRun& run) {
+  auto& reply = run.reply;
   const auto begin = reply.bytes().size();
   if (const auto* write = std::get_if<WriteCommand>(&placed.command->run)) {
     (*write)(pending, placed.words, reply);
   } else if (const auto* read = std::get_if<ReadCommand>(&placed.command->run)) {
-    (*read)(pending, placed.words, reply);
-  } else {
+    read_one(pending, placed, *read, run);
+  } else if (!answer_in_transaction(*placed.command, placed.words, reply)) {
     reply.error(fmt::format("ERR {} cannot stand in MULTI", placed.command->name));
   }
   if (const auto error = pending.take_error()) {
@@ -100,9 +103,10 @@ class CommitQueue::Committed final : public KeyReader {
   const RocksdbDatabase* const database_;
 };
 
-CommitQueue::CommitQueue(RocksdbDatabase& database, WatchTable& watches)
+CommitQueue::CommitQueue(RocksdbDatabase& database, WatchTable& watches, SyncGate* gate)
     : database_(&database),
       watches_(&watches),
+      gate_(gate),
       committed_(std::make_unique<Committed>(database)),
       pending_(*committed_),
       thread_([this] { work(); }) {}
@@ -117,26 +121,27 @@ CommitQueue::~CommitQueue() {
 
 void CommitQueue::push(WriteRun& run, std::function<void()> done) {
   bool stopping = false;
+  const auto held = gate_ == nullptr ? 0 : gate_->waiting();
   {
     const std::scoped_lock lock(mutex_);
     stopping = stopping_;
-    if (!stopping && queue_.size() < runs_max) {
+    if (!stopping && queue_.size() + held < runs_max) {
       queue_.push_back({&run, std::move(done)});
       changed_.notify_one();
       return;
     }
   }
-  fail(run, stopping ? "ERR the node stops" : "ERR too many writes wait");
+  run.fail(stopping ? "ERR the node stops" : "ERR too many writes wait");
   done();
 }
 
 void CommitQueue::work() {
-  std::vector<Queued> group;
+  std::vector<AnsweredRun> group;
   for (;;) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
     if (queue_.empty()) return;
-    std::deque<Queued> taken;
+    std::deque<AnsweredRun> taken;
     taken.swap(queue_);
     lock.unlock();
     for (auto& queued : taken) {
@@ -149,6 +154,9 @@ void CommitQueue::work() {
 }
 
 void CommitQueue::execute(WriteRun& run) {
+  run.lsn = {};
+  run.answers.clear();
+  const auto before = pending_.writes_made();
   if (run.transaction) {
     bool touched = false;
     if (run.watch) {
@@ -159,29 +167,46 @@ void CommitQueue::execute(WriteRun& run) {
     if (touched) return run.reply.null_array();
     run.reply.array(run.commands.size());
   }
-  for (const auto& placed : run.commands)
-    run_one(pending_, placed, run.reply);
+  for (const auto& placed : run.commands) {
+    const auto written = pending_.writes_made();
+    const auto begin = run.reply.bytes().size();
+    run_one(pending_, placed, run);
+    if (!run.transaction) run.answers.push_back({begin, pending_.writes_made() != written});
+  }
+  if (run.transaction) run.answers.push_back({0, pending_.writes_made() != before});
 }
 
-void CommitQueue::commit(std::vector<Queued>& group) {
+void CommitQueue::commit(std::vector<AnsweredRun>& group) {
+  Lsn lsn;
   if (!pending_.operations().empty()) {
     const auto committed = database_->commit(pending_.operations(), now_us());
     for (const auto& queued : group) {
       auto& run = *queued.run;
-      if (committed) {
+      if (!committed) {
+        run.fail(fmt::format("ERR not stored: {}", committed.error().message()));
+      } else if (run.wrote()) {
         run.lsn = *committed;
-        continue;
       }
-      run.reply.bytes().clear();
-      fail(run, fmt::format("ERR not stored: {}", committed.error().message()));
     }
+    if (committed) lsn = *committed;
     // After the commit: who watches a key from now on reads what was written.
     if (committed) watches_->touch(pending_.operations());
     pending_.forget();
   }
-  for (const auto& queued : group)
-    queued.done();
+  answer(group, lsn);
   group.clear();
+}
+
+void CommitQueue::answer(std::vector<AnsweredRun>& group, Lsn lsn) {
+  std::vector<AnsweredRun> held;
+  for (auto& answered : group) {
+    if (gate_ != nullptr && answered.run->lsn > Lsn{}) {
+      held.push_back(std::move(answered));
+    } else {
+      answered.done();
+    }
+  }
+  if (!held.empty()) gate_->hold(lsn, std::move(held));
 }
 
 }  // namespace crosslink::node

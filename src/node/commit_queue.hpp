@@ -16,7 +16,8 @@
 #include <vector>
 
 #include "crosslink/rocksdb_engine.hpp"
-#include "node/command_table.hpp"
+#include "node/sync_gate.hpp"
+#include "node/write_run.hpp"
 
 namespace crosslink::node {
 
@@ -24,6 +25,7 @@ namespace crosslink::node {
 class Watch {
  public:
   bool touched() const { return touched_; }
+  void touch() { touched_ = true; }
 
  private:
   friend class WatchTable;
@@ -45,52 +47,37 @@ class WatchTable {
   std::unordered_multimap<std::string, std::shared_ptr<Watch>> by_key_;
 };
 
-struct PlacedCommand {
-  const Command* command;
-  Words words;
-};
-
-/// Commands of one connection, in order.
-struct WriteRun {
-  std::vector<PlacedCommand> commands;
-  bool transaction = false;      ///< EXEC: one array of replies; nothing at all if `watch` was touched
-  std::shared_ptr<Watch> watch;  ///< may be null
-  RespReply reply;
-  Lsn lsn;  ///< of the commit that its writes are in; 0: it wrote nothing
-};
-
 class CommitQueue {
  public:
-  /// Waits here at once, before a connection is made to wait; more are refused.
+  /// Waits at once to be carried out, or to be confirmed by mirrors; more are refused, and nothing of them is stored.
   static constexpr std::size_t runs_max = 100'000;
 
-  CommitQueue(RocksdbDatabase& database, WatchTable& watches);
+  /// `gate` may be null: nothing waits for mirrors.
+  CommitQueue(RocksdbDatabase& database, WatchTable& watches, SyncGate* gate);
   /// Runs what was queued, then ends.
   ~CommitQueue();
   CommitQueue(const CommitQueue&) = delete;
   CommitQueue& operator=(const CommitQueue&) = delete;
 
-  /// `done` is called on the committing thread once `run` has its replies; `run` and what its words stand in must stay
-  /// until then.
+  /// `done` is called once `run` has its replies, on the committing thread or one of the gate's; `run` and what its
+  /// words stand in must stay until then.
   void push(WriteRun& run, std::function<void()> done);
 
  private:
-  struct Queued {
-    WriteRun* run;
-    std::function<void()> done;
-  };
   void work();
   void execute(WriteRun& run);
-  void commit(std::vector<Queued>& group);
+  void commit(std::vector<AnsweredRun>& group);
+  void answer(std::vector<AnsweredRun>& group, Lsn lsn);
 
   RocksdbDatabase* const database_;
   WatchTable* const watches_;
+  SyncGate* const gate_;
   class Committed;
   const std::unique_ptr<Committed> committed_;
   PendingWrites pending_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Queued> queue_;
+  std::deque<AnsweredRun> queue_;
   bool stopping_ = false;
   std::jthread thread_;
 };

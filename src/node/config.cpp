@@ -132,13 +132,34 @@ Result<RocksdbCompression> parse_compression(std::string_view text) {
   return MirrorError::configuration("must be \"none\", \"lz4\" or \"zstd\"");
 }
 
-Result<DatabaseConfig> read_database(const toml::table& from, std::size_t number) {
-  Table table(&from, fmt::format("database {}", number));
-  DatabaseConfig database;
-  database.name = table.required_text("name");
-  if (!is_database_name(database.name))
-    table.fail("name", "must be 1 to 64 of A-Z a-z 0-9 _ . - and not begin with a dot");
-  database.allow_mirrors = table.texts("allow_mirrors");
+Result<core::OnSyncLoss> parse_sync_loss(std::string_view text) {
+  if (text == "error") return core::OnSyncLoss::error;
+  if (text == "async") return core::OnSyncLoss::async;
+  return MirrorError::configuration("must be \"error\" or \"async\"");
+}
+
+void read_sync_mode(Table& table, DatabaseConfig& database) {
+  if (auto mirrors = table.texts("sync_mirrors")) database.sync_mirrors = *std::move(mirrors);
+  if (const auto time = table.parsed("sync_timeout", parse_duration)) database.sync_timeout = *time;
+  if (const auto loss = table.parsed("on_sync_loss", parse_sync_loss)) database.on_sync_loss = *loss;
+  if (database.sync_mirrors.empty()) return;
+  for (const auto& name : database.sync_mirrors) {
+    if (!is_dns_name(name)) table.fail("sync_mirrors", fmt::format("'{}' is not the name of a certificate", name));
+  }
+  if (table.has("sync") && database.sync != RocksdbSync::always)
+    table.fail("sync", "must be \"always\" with sync_mirrors: a write is confirmed once it is on disk here as well");
+  database.sync = RocksdbSync::always;
+}
+
+/// `defaults`: what is not said.
+Result<DatabaseConfig> read_database(Table table, const DatabaseConfig& defaults, bool named) {
+  auto database = defaults;
+  if (named) {
+    database.name = table.required_text("name");
+    if (!is_database_name(database.name))
+      table.fail("name", "must be 1 to 64 of A-Z a-z 0-9 _ . - and not begin with a dot");
+  }
+  if (auto allowed = table.texts("allow_mirrors")) database.allow_mirrors = *std::move(allowed);
   for (const auto& name : database.allow_mirrors.value_or(std::vector<std::string>())) {
     if (!is_dns_name(name)) table.fail("allow_mirrors", fmt::format("'{}' is not the name of a certificate", name));
   }
@@ -152,20 +173,27 @@ Result<DatabaseConfig> read_database(const toml::table& from, std::size_t number
   window.budget_bytes = std::max(window.budget_bytes, window.bytes);
   if (const auto bytes = table.parsed("log_budget_bytes", parse_size)) window.budget_bytes = *bytes;
   if (window.budget_bytes < window.bytes) table.fail("log_budget_bytes", "must be at least log_window_bytes");
+  read_sync_mode(table, database);
   if (auto good = table.finish(); !good) return good.error();
   return database;
 }
 
-Result<std::vector<DatabaseConfig>> read_databases(const toml::array* tables) {
+Result<std::vector<DatabaseConfig>> read_databases(const toml::array* tables, const DatabaseConfig& defaults) {
   std::vector<DatabaseConfig> databases;
   for (std::size_t i = 0; tables != nullptr && i < tables->size(); ++i) {
-    auto database = read_database(*(*tables)[i].as_table(), i + 1);
+    auto database = read_database(Table((*tables)[i].as_table(), fmt::format("database {}", i + 1)), defaults, true);
     if (!database) return database.error();
     if (std::ranges::find(databases, database->name, &DatabaseConfig::name) != databases.end())
       return wrong(fmt::format("database {}.name", i + 1), fmt::format("'{}' is there twice", database->name));
     databases.push_back(*std::move(database));
   }
   return databases;
+}
+
+void check_admin(const NodeConfig& config, Table& listen) {
+  boost::system::error_code error;
+  const auto address = boost::asio::ip::make_address(config.admin.host, error);
+  if (error || address.is_unspecified()) listen.fail("admin", "must be one IP address and a port");
 }
 
 /// The client port has no TLS: in the open it wants a password, and a name could come to stand for any address.
@@ -231,17 +259,24 @@ Result<NodeConfig> parse_config(std::string_view text, const std::filesystem::pa
   };
   config.mirrors = address("mirrors");
   config.clients = address("clients");
+  config.admin = address("admin");
   check_clients(config, listen);
+  check_admin(config, listen);
 
   auto tls = root.table("tls");
   config.tls.ca = path(tls.required_text("ca"));
   config.tls.cert = path(tls.required_text("cert"));
   config.tls.key = path(tls.required_text("key"));
+  auto mirror = root.table("mirror");
+  if (const auto time = mirror.parsed("disconnected_after", parse_duration)) config.disconnected_after = *time;
   const auto* databases = root.tables("database");
-  for (auto* table : std::array{&root, &clients, &listen, &tls}) {
+  auto defaults = read_database(root.table("database_defaults"), {}, false);
+  for (auto* table : std::array{&root, &clients, &listen, &tls, &mirror}) {
     if (auto good = table->finish(); !good) return good.error();
   }
-  auto read = read_databases(databases);
+  if (!defaults) return defaults.error();
+  config.database_defaults = *std::move(defaults);
+  auto read = read_databases(databases, config.database_defaults);
   if (!read) return read.error();
   config.databases = *std::move(read);
   return config;
@@ -273,6 +308,8 @@ data_dir = "data"
 mirrors = "0.0.0.0:7400"
 # Clients: the Redis protocol over TCP, without TLS; anything but loopback needs a password (clients.password_file).
 clients = "127.0.0.1:6380"
+# Commands: HTTP, guarded by data_dir/admin.token. Anything but loopback is served with TLS, with the certificate below.
+admin = "127.0.0.1:7401"
 
 [tls]
 # `crosslink certs init` and `crosslink certs issue` make these.
@@ -285,6 +322,14 @@ key = "certs/prod-us.key"
 # password_file = "clients.password"
 # Clients connected at once.
 connections_max = 10000
+
+[mirror]
+# A mirror that hears nothing from its source for this long is Disconnected.
+disconnected_after = "30s"
+
+# For mirrors and databases made by command: every key of [[database]] below but the name. Not said there, it holds there too.
+[database_defaults]
+cache_bytes = "64MiB"
 
 # One of these for each database that takes writes here. SELECT 0 is the first, SELECT 1 the second, or SELECT NAME.
 [[database]]
@@ -302,6 +347,12 @@ log_window_bytes = "1GiB"
 log_window_time = "24h"
 # ... and at most this much while a mirror still needs it.
 log_budget_bytes = "4GiB"
+# Sync mode: a write is answered OK once it is on disk here and at each of these mirrors ...
+# sync_mirrors = ["eu-standby"]
+# ... and otherwise after this long, by ...
+# sync_timeout = "5s"
+# ... "error": it is stored, and its writer is told -NOSYNC; or "async": it is answered OK, and counted.
+# on_sync_loss = "error"
 )toml";
 }
 

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/sync_rule.hpp"
 #include "crosslink/quic/config.hpp"
 #include "crosslink/quic/endpoint.hpp"
 #include "crosslink/result.hpp"
@@ -25,6 +26,11 @@ struct DatabaseConfig {
   RocksdbCompression compression = RocksdbCompression::lz4;
   std::uint64_t cache_bytes = 256ull * 1024 * 1024;
   RocksdbLogWindow log_window;
+  /// Certificate names of mirrors in sync mode: a write is answered OK once it is durable at each of them. With them
+  /// `sync` is always.
+  std::vector<std::string> sync_mirrors;
+  std::chrono::milliseconds sync_timeout{5'000};
+  core::OnSyncLoss on_sync_loss = core::OnSyncLoss::error;
 };
 
 struct NodeConfig {
@@ -32,10 +38,14 @@ struct NodeConfig {
   std::filesystem::path data_dir;  ///< relative paths are relative to the config file's folder, here and below
   quic::HostPort mirrors;          ///< QUIC
   quic::HostPort clients;          ///< RESP
+  quic::HostPort admin;            ///< HTTP; with TLS unless it is loopback
   quic::TlsFiles tls;
   std::optional<std::string> client_password;
   std::uint32_t clients_max = 10'000;
+  /// Of mirrors: without a control frame for this long the status is Disconnected.
+  std::chrono::milliseconds disconnected_after{30'000};
   std::vector<DatabaseConfig> databases;
+  DatabaseConfig database_defaults;  ///< of mirrors and databases made by command; without a name
 };
 
 /// `[A-Za-z0-9_.-]{1,64}`, no leading dot: it becomes a folder's name.

@@ -35,7 +35,27 @@ void describe(RespReply& reply, const Command& command) {
 
 }  // namespace
 
-void reply_hello(RespReply& reply, std::uint64_t client_id) {
+bool answer_in_transaction(const Command& command, const Words& words, RespReply& reply) {
+  const auto* own = std::get_if<ConnectionCommand>(&command.run);
+  if (own == nullptr) return false;
+  if (*own == ConnectionCommand::echo) {
+    reply.bulk(words[1]);
+  } else if (*own == ConnectionCommand::ping) {
+    reply_ping(reply, words);
+  } else if (*own == ConnectionCommand::unwatch) {
+    reply.ok();  // EXEC ends every watch
+  } else {
+    return false;
+  }
+  return true;
+}
+
+void reply_ping(RespReply& reply, const Words& words) {
+  if (words.size() > 2) return reply.error("ERR wrong number of arguments for 'ping' command");
+  words.size() == 2 ? reply.bulk(words[1]) : reply.simple("PONG");
+}
+
+void reply_hello(RespReply& reply, std::uint64_t client_id, bool replica) {
   reply.map(7);
   reply.bulk("server");
   reply.bulk("crosslink");
@@ -48,7 +68,7 @@ void reply_hello(RespReply& reply, std::uint64_t client_id) {
   reply.bulk("mode");
   reply.bulk("standalone");
   reply.bulk("role");
-  reply.bulk("master");
+  reply.bulk(replica ? "replica" : "master");
   reply.bulk("modules");
   reply.array(0);
 }

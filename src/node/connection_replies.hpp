@@ -4,12 +4,17 @@
 #include <cstdint>
 #include <string_view>
 
+#include "node/command_table.hpp"
 #include "node/resp_parser.hpp"
 #include "node/resp_reply.hpp"
 
 namespace crosslink::node {
 
-void reply_hello(RespReply& reply, std::uint64_t client_id);
+/// What stands in MULTI although it is about the connection: ECHO, PING, UNWATCH. False: `command` is none of them.
+bool answer_in_transaction(const Command& command, const Words& words, RespReply& reply);
+void reply_ping(RespReply& reply, const Words& words);
+/// `replica`: the database that is chosen takes no writes.
+void reply_hello(RespReply& reply, std::uint64_t client_id, bool replica);
 /// COMMAND, COMMAND COUNT, COMMAND INFO, COMMAND DOCS, COMMAND LIST.
 void reply_command(RespReply& reply, const Words& words);
 struct ShownConfig {

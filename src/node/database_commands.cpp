@@ -1,6 +1,7 @@
 #include "node/database_commands.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +13,8 @@ namespace crosslink::node {
 namespace {
 
 constexpr std::size_t scan_count_default = 10, scan_count_max = 100'000;
+/// No more keys go into an answer that is larger: the rest comes with the next cursor.
+constexpr std::size_t scan_bytes_soft_max = 1024 * 1024;
 /// Redis's own version that the commands are like; some clients want to see one.
 constexpr std::string_view redis_version = "7.0.0";
 
@@ -35,7 +38,7 @@ void dbsize(HostedDatabase& database, RespReply& reply) {
 }
 
 void keys(HostedDatabase& database, const Words& words, RespReply& reply) {
-  const auto view = database.engine().view();
+  const auto view = database.local()->view();
   if (!view) return storage_error(reply, view.error());
   RespReply found(reply.version());
   std::size_t count = 0;
@@ -60,13 +63,12 @@ struct ScanOptions {
 ScanOptions scan_options(const Words& words) {
   ScanOptions options;
   for (std::size_t i = 2; i < words.size(); i += 2) {
-    if (i + 1 == words.size()) {
-      options.error = "ERR syntax error";
-    } else if (equal_words(words[i], "MATCH")) {
+    const bool has_value = i + 1 < words.size();
+    if (has_value && equal_words(words[i], "MATCH")) {
       options.match = words[i + 1];
-    } else if (equal_words(words[i], "TYPE")) {
+    } else if (has_value && equal_words(words[i], "TYPE")) {
       options.strings = equal_words(words[i + 1], "string");
-    } else if (equal_words(words[i], "COUNT")) {
+    } else if (has_value && equal_words(words[i], "COUNT")) {
       const auto count = parse_integer(words[i + 1]);
       if (!count) {
         options.error = "ERR value is not an integer or out of range";
@@ -97,14 +99,14 @@ void scan(HostedDatabase& database, const Words& words, RespReply& reply) {
     if (!place) return reply.error("ERR this cursor is no longer known: begin again with 0");
     from = *std::move(place);
   }
-  const auto view = database.engine().view();
+  const auto view = database.local()->view();
   if (!view) return storage_error(reply, view.error());
   RespReply found(reply.version());
   std::size_t count = 0;
   std::size_t seen = 0;
   std::optional<std::string> next;
   const auto scanned = (*view)->scan(from, std::nullopt, [&](const KeyValue& pair) {
-    if (seen == options.count) {
+    if (seen == options.count || found.bytes().size() > scan_bytes_soft_max) {
       next = std::string(pair.key);
       return false;
     }
@@ -123,7 +125,7 @@ void scan(HostedDatabase& database, const Words& words, RespReply& reply) {
 
 void info(HostedDatabase& database, const ReadRun& run, RespReply& reply) {
   const auto node = run.node();
-  const auto state = database.engine().source_state();
+  const auto state = database.state();
   auto text = fmt::format(
       "# "
       "Server\r\nredis_version:{}\r\nredis_mode:standalone\r\nserver_name:crosslink\r\nprocess_id:{}\r\nuptime_in_"
@@ -131,14 +133,20 @@ void info(HostedDatabase& database, const ReadRun& run, RespReply& reply) {
       "{}\r\n\r\n# Clients\r\nconnected_clients:{}\r\n\r\n",
       redis_version, ::getpid(), node.uptime.count(), node.clients);
   text += fmt::format(
-      "# Replication\r\nrole:{}\r\ndatabase:{}\r\ncrosslink_role:{}\r\nconnected_slaves:{}\r\nhead_lsn:{}\r\n\r\n"
-      "# Keyspace\r\n",
+      "# Replication\r\nrole:{}\r\ndatabase:{}\r\ncrosslink_role:{}\r\nconnected_slaves:{}\r\nhead_lsn:{}\r\n\r\n",
       database.takes_writes() ? "master" : "slave", database.name(), to_string(state.role),
       database.source().sessions(), state.head.value);
-  for (std::size_t i = 0; i < node.databases.size(); ++i) {
+  if (const auto sync = database.sync_facts()) {
+    text += fmt::format(
+        "# Sync mode\r\nsync_mirrors:{}\r\nsync_suspended:{}\r\nsync_waiting:{}\r\nsync_unconfirmed:{}\r\n"
+        "sync_async:{}\r\n\r\n",
+        fmt::join(sync->mirrors, ","), sync->suspended ? 1 : 0, sync->waiting, sync->unconfirmed, sync->async);
+  }
+  text += "# Keyspace\r\n";
+  for (const auto& one : node.databases) {
     // Counting may take long; DBSIZE does.
-    const auto known = node.databases[i]->known_count();
-    text += known ? fmt::format("db{}:keys={},expires=0,avg_ttl=0\r\n", i, *known) : "";
+    const auto known = one->known_count();
+    text += known ? fmt::format("db{}:keys={},expires=0,avg_ttl=0\r\n", one->index(), *known) : "";
   }
   reply.bulk(text);
 }
@@ -146,14 +154,20 @@ void info(HostedDatabase& database, const ReadRun& run, RespReply& reply) {
 }  // namespace
 
 void run_reads(HostedDatabase& database, ReadRun& run) {
-  CommittedReader reader(database.engine());
+  CommittedReader reader(*database.local());
   auto& reply = run.reply;
   for (const auto& [command, words] : run.commands) {
     const auto begin = reply.bytes().size();
+    const auto* const whole_database = std::get_if<DatabaseCommand>(&command->run);
+    const bool may_be_stale = whole_database != nullptr && *whole_database == DatabaseCommand::info;
+    if (const auto stale = run.why_stale && !may_be_stale ? run.why_stale() : std::string(); !stale.empty()) {
+      reply.error(stale);
+      continue;
+    }
     if (const auto* read = std::get_if<ReadCommand>(&command->run)) {
       (*read)(reader, words, reply);
-    } else if (const auto* whole = std::get_if<DatabaseCommand>(&command->run)) {
-      switch (*whole) {
+    } else if (whole_database != nullptr) {
+      switch (*whole_database) {
         case DatabaseCommand::dbsize: dbsize(database, reply); break;
         case DatabaseCommand::info: info(database, run, reply); break;
         case DatabaseCommand::keys: keys(database, words, reply); break;

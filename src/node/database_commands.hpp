@@ -11,7 +11,7 @@ namespace crosslink::node {
 struct NodeFacts {
   std::uint64_t clients = 0;
   std::chrono::seconds uptime{0};
-  std::vector<HostedDatabase*> databases;  ///< by index
+  std::vector<DatabasePointer> databases;  ///< by index
 };
 
 /// Commands of one connection that write nothing, in order.
@@ -19,6 +19,8 @@ struct ReadRun {
   std::vector<PlacedCommand> commands;
   RespReply reply;
   std::function<NodeFacts()> node;
+  /// As in WriteRun. INFO says what it knows all the same.
+  std::function<std::string()> why_stale;
 };
 
 void run_reads(HostedDatabase& database, ReadRun& run);

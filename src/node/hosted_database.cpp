@@ -1,29 +1,11 @@
 #include "node/hosted_database.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
 namespace crosslink::node {
-namespace {
-
-RocksdbOptions engine_options(const DatabaseConfig& config, const std::filesystem::path& folder) {
-  RocksdbOptions options;
-  options.folder = folder;
-  options.sync = config.sync;
-  options.compression = config.compression;
-  options.cache_bytes = config.cache_bytes;
-  options.log_window = config.log_window;
-  return options;
-}
-
-DatabaseSourceOptions source_options(const DatabaseConfig& config, const std::string& cluster_id) {
-  DatabaseSourceOptions options;
-  options.name = cluster_id + "/" + config.name;
-  return options;
-}
-
-}  // namespace
-
 std::uint64_t ScanCursors::add(std::string key) {
   const std::scoped_lock lock(mutex_);
   by_age_.emplace_back(++last_, std::move(key));
@@ -43,33 +25,117 @@ std::optional<std::string> ScanCursors::find(std::uint64_t cursor) {
   return found->second->second;
 }
 
-Result<std::unique_ptr<HostedDatabase>> HostedDatabase::open(const DatabaseConfig& config,
-                                                             const std::string& cluster_id,
-                                                             const std::filesystem::path& folder,
-                                                             boost::asio::any_io_executor engine_executor) {
-  auto engine = RocksdbDatabase::open_root(engine_options(config, folder));
-  if (!engine) return engine.error();
-  return std::make_unique<HostedDatabase>(config, cluster_id, *std::move(engine), std::move(engine_executor));
+HostedDatabase::HostedDatabase(const HostingContext& context, DatabaseConfig config, const CatalogEntry& entry,
+                               DatabaseEngine engine)
+    : config_(std::move(config)),
+      index_(entry.index),
+      kind_(entry.kind),
+      engine_(std::move(engine)),
+      allow_mirrors_(config_.allow_mirrors) {
+  if (kind_ == DatabaseKind::mirror && entry.mirror)
+    mirror_ = std::make_shared<HostedMirror>(config_.name, *entry.mirror, make_mirror(context, *entry.mirror));
+  if (!config_.sync_mirrors.empty() && engine_.local != nullptr) {
+    gate_ = std::make_unique<SyncGate>(
+        config_.name, core::SyncConfig{config_.sync_mirrors, config_.sync_timeout, config_.on_sync_loss});
+  }
+  source_ = std::make_unique<DatabaseSource>(*engine_.source, engine_.verifiable, context.engine_executor,
+                                             source_options(context));
+  if (engine_.local != nullptr) commits_ = std::make_unique<CommitQueue>(*engine_.local, watches_, gate_.get());
 }
 
-HostedDatabase::HostedDatabase(const DatabaseConfig& config, const std::string& cluster_id,
-                               std::unique_ptr<RocksdbDatabase> engine, boost::asio::any_io_executor engine_executor)
-    : config_(config),
-      engine_(std::move(engine)),
-      source_(*engine_, engine_.get(), std::move(engine_executor), source_options(config, cluster_id)),
-      commits_(*engine_, watches_) {}
+DatabaseSourceOptions HostedDatabase::source_options(const HostingContext& context) {
+  DatabaseSourceOptions options;
+  options.name = context.cluster_id + "/" + config_.name;
+  options.sync_mirrors = config_.sync_mirrors;
+  options.on_mirror_at = [this](const std::vector<std::string>& names, Lsn applied, Lsn durable) {
+    applied_waiters_->on_applied(applied);
+    // Of a mirror nothing is to be confirmed, and what is said of it now is not true of what it may be promoted with.
+    if (!gate_) return;
+    const auto now = state();
+    if (now.role != DatabaseRole::mirror) gate_->on_mirror_at(names, durable, now.head);
+  };
+  if (mirror_) {
+    // Once promoted it is a root of its own: the old source may follow it then.
+    options.upstream_chain = [this] {
+      return takes_writes() ? std::vector<std::string>() : mirror_->mirror().facts().chain;
+    };
+    options.upstream_lag = [mirror = mirror_] { return mirror->mirror().lag(); };
+  }
+  return options;
+}
+
+std::unique_ptr<Mirror> HostedDatabase::make_mirror(const HostingContext& context, const MirrorSpec& spec) {
+  quic::ClientConfig client;
+  client.tls = context.tls;
+  client.transport.congestion = spec.congestion;
+  auto link = std::make_unique<CrossClusterLink>(ClusterId(spec.source_cluster), DatabaseId(spec.source_database),
+                                                 spec.addresses, context.endpoint, std::move(client));
+  MirrorOptions options;
+  options.name = context.cluster_id + "/" + config_.name;
+  options.sync = spec.sync;
+  options.resync_when_source_behind = spec.resync_when_source_behind;
+  options.disconnected_after = context.disconnected_after;
+  options.spill_folder = context.data_dir;
+  // Its own mirrors follow the data that goes.
+  options.before_history_change = [this] { change_history(); };
+  auto mirror = std::make_unique<Mirror>(std::move(link), *engine_.mirror, engine_.verifiable, context.engine_executor,
+                                         std::move(options));
+  // A promoted one refuses both, and needs neither.
+  if (spec.bandwidth_bytes_per_s > 0) static_cast<void>(mirror->set_bandwidth(spec.bandwidth_bytes_per_s));
+  if (spec.paused) static_cast<void>(mirror->pause());
+  return mirror;
+}
+
+std::optional<SyncFacts> HostedDatabase::sync_facts() const {
+  if (!gate_) return std::nullopt;
+  return gate_->facts();
+}
+
+void HostedDatabase::change_history() {
+  source_->end_sessions();
+  if (gate_) gate_->on_history_change();
+}
+
+void HostedDatabase::stop_waiting() {
+  if (gate_) gate_->stop();
+  applied_waiters_->wake_all();
+}
+
+std::string HostedDatabase::why_stale(std::chrono::milliseconds max_lag) const {
+  if (state().role != DatabaseRole::mirror) return {};
+  const auto lag = mirror_ ? mirror_->mirror().lag() : std::nullopt;
+  if (!lag) return "MAXLAG the data is of unknown age";
+  if (*lag <= max_lag) return {};
+  return fmt::format("MAXLAG the data may be {} ms old", std::chrono::ceil<std::chrono::milliseconds>(*lag).count());
+}
 
 bool HostedDatabase::allows(std::span<const std::string> names) const {
-  if (!config_.allow_mirrors) return true;
+  const std::scoped_lock lock(allow_mutex_);
+  if (!allow_mirrors_) return true;
   return std::ranges::any_of(names, [this](const std::string& name) {
-    return std::ranges::any_of(*config_.allow_mirrors,
+    return std::ranges::any_of(*allow_mirrors_,
                                [&name](const std::string& allowed) { return equal_ignoring_case(name, allowed); });
   });
 }
 
+bool HostedDatabase::open_to_any_name() const {
+  const std::scoped_lock lock(allow_mutex_);
+  return !allow_mirrors_;
+}
+
+std::optional<std::vector<std::string>> HostedDatabase::allow_mirrors() const {
+  const std::scoped_lock lock(allow_mutex_);
+  return allow_mirrors_;
+}
+
+void HostedDatabase::set_allow_mirrors(std::optional<std::vector<std::string>> names) {
+  const std::scoped_lock lock(allow_mutex_);
+  allow_mirrors_ = std::move(names);
+}
+
 Result<std::uint64_t> HostedDatabase::count_keys() {
   if (const auto known = known_count()) return *known;
-  const auto view = engine_->view();
+  const auto view = engine_.verifiable->view();
   if (!view) return view.error();
   Count count{(*view)->lsn(), 0};
   const auto counted = (*view)->scan("", std::nullopt, [&count](const KeyValue&) {
@@ -83,7 +149,7 @@ Result<std::uint64_t> HostedDatabase::count_keys() {
 }
 
 std::optional<std::uint64_t> HostedDatabase::known_count() const {
-  const auto head = engine_->source_state().head;
+  const auto head = state().head;
   const std::scoped_lock lock(count_mutex_);
   if (!count_ || count_->lsn != head) return std::nullopt;
   return count_->keys;

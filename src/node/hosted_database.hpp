@@ -1,6 +1,7 @@
-// One database of a node: its engine, who writes to it, who mirrors it.
+// One database of a node: its engine, who writes to it, who mirrors it, whom it mirrors.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/any_io_executor.hpp>
 #include <cstdint>
 #include <list>
@@ -10,11 +11,17 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "crosslink/database_source.hpp"
-#include "crosslink/rocksdb_engine.hpp"
+#include "crosslink/link.hpp"
+#include "link/stop_event.hpp"
+#include "node/applied_waiters.hpp"
 #include "node/commit_queue.hpp"
 #include "node/config.hpp"
+#include "node/database_engine.hpp"
+#include "node/database_list.hpp"
+#include "node/hosted_mirror.hpp"
 
 namespace crosslink::node {
 
@@ -35,44 +42,98 @@ class ScanCursors {
   std::unordered_map<std::uint64_t, std::list<std::pair<std::uint64_t, std::string>>::iterator> by_number_;
 };
 
+/// What every database of a node shares.
+struct HostingContext {
+  std::string cluster_id;
+  std::filesystem::path data_dir;
+  quic::TlsFiles tls;
+  quic::Endpoint endpoint;
+  boost::asio::any_io_executor engine_executor;
+  std::chrono::milliseconds disconnected_after{30'000};
+};
+
 class HostedDatabase {
  public:
-  /// Opens the root in `folder`. Errors: those of RocksdbDatabase::open_root.
-  static Result<std::unique_ptr<HostedDatabase>> open(const DatabaseConfig& config, const std::string& cluster_id,
-                                                      const std::filesystem::path& folder,
-                                                      boost::asio::any_io_executor engine_executor);
-  HostedDatabase(const DatabaseConfig& config, const std::string& cluster_id, std::unique_ptr<RocksdbDatabase> engine,
-                 boost::asio::any_io_executor engine_executor);
+  /// `entry` says what it is; an entry with a mirror's spec gets a Mirror, which does nothing until it is run.
+  HostedDatabase(const HostingContext& context, DatabaseConfig config, const CatalogEntry& entry,
+                 DatabaseEngine engine);
+  HostedDatabase(const HostedDatabase&) = delete;
+  HostedDatabase& operator=(const HostedDatabase&) = delete;
 
   const std::string& name() const { return config_.name; }
+  std::uint32_t index() const { return index_; }
+  DatabaseKind kind() const { return kind_; }
   const DatabaseConfig& config() const { return config_; }
-  RocksdbDatabase& engine() { return *engine_; }
-  DatabaseSource& source() { return source_; }
-  CommitQueue& commits() { return commits_; }
+  DatabaseEngine& engine() { return engine_; }
+  SourceState state() const { return engine_.source->source_state(); }
+  DatabaseSource& source() { return *source_; }
+  /// Null: it follows nobody.
+  HostedMirror* mirror() { return mirror_.get(); }
+  std::shared_ptr<HostedMirror> shared_mirror() { return mirror_; }
+  /// What clients read and write. Null: they cannot do so here.
+  RocksdbDatabase* local() { return engine_.local; }
+  /// Precondition: local().
+  CommitQueue& commits() { return *commits_; }
   WatchTable& watches() { return watches_; }
   ScanCursors& cursors() { return cursors_; }
+
   /// May a mirror with one of these certificate names follow it?
   bool allows(std::span<const std::string> names) const;
-  bool takes_writes() const { return engine_->source_state().role != DatabaseRole::mirror; }
-  /// How many keys there are, exactly: counts them, unless nothing was committed since it last did. Blocks. Errors:
-  /// Storage.
+  bool open_to_any_name() const;
+  std::optional<std::vector<std::string>> allow_mirrors() const;
+  void set_allow_mirrors(std::optional<std::vector<std::string>> names);
+  bool takes_writes() const { return state().role != DatabaseRole::mirror; }
+  /// It is being taken out of the node: whoever holds it lets go.
+  void retire() {
+    retired_ = true;
+    stop_waiting();
+  }
+  bool retired() const { return retired_; }
+  /// Set once it is closed, after the last one has let go.
+  std::shared_ptr<link::StopEvent> closed() const { return closed_; }
+
+  /// Absent: the config names no mirrors in sync mode. Any thread.
+  std::optional<SyncFacts> sync_facts() const;
+  /// Who waits for LSNs that mirrors apply here.
+  const std::shared_ptr<AppliedWaiters>& applied_waiters() const { return applied_waiters_; }
+  /// The history changes, or did: sessions of mirrors end, and what they said does not count. Any thread.
+  void change_history();
+  /// Nobody waits for mirrors any more: writes that do are answered NOSYNC. Any thread.
+  void stop_waiting();
+  /// Why whoever accepts data of that age at most must not read here now, as an error reply; empty: he may.
+  std::string why_stale(std::chrono::milliseconds max_lag) const;
+
+  /// How many keys there are, exactly: counts them, unless nothing was committed since it last did. Blocks.
+  /// Precondition: local(). Errors: Storage.
   Result<std::uint64_t> count_keys();
   /// The count, if nothing was committed since.
   std::optional<std::uint64_t> known_count() const;
 
  private:
+  DatabaseSourceOptions source_options(const HostingContext& context);
+  std::unique_ptr<Mirror> make_mirror(const HostingContext& context, const MirrorSpec& spec);
+
   const DatabaseConfig config_;
-  const std::unique_ptr<RocksdbDatabase> engine_;
-  DatabaseSource source_;
+  const std::uint32_t index_;
+  const DatabaseKind kind_;
+  DatabaseEngine engine_;
+  std::shared_ptr<HostedMirror> mirror_;
+  std::unique_ptr<SyncGate> gate_;  ///< null: nobody waits for mirrors
+  const std::shared_ptr<AppliedWaiters> applied_waiters_ = std::make_shared<AppliedWaiters>();
+  std::unique_ptr<DatabaseSource> source_;
   WatchTable watches_;
   ScanCursors cursors_;
+  std::atomic<bool> retired_ = false;
+  const std::shared_ptr<link::StopEvent> closed_ = std::make_shared<link::StopEvent>();
+  mutable std::mutex allow_mutex_;
+  std::optional<std::vector<std::string>> allow_mirrors_;
   struct Count {
     Lsn lsn;
     std::uint64_t keys = 0;
   };
   mutable std::mutex count_mutex_;
   std::optional<Count> count_;
-  CommitQueue commits_;  // last: its thread ends first
+  std::unique_ptr<CommitQueue> commits_;  // last: its thread ends first
 };
 
 }  // namespace crosslink::node

@@ -5,36 +5,31 @@
 
 #include <algorithm>
 #include <boost/asio/thread_pool.hpp>
-#include <filesystem>
 #include <thread>
 #include <utility>
 
 #include "crosslink/source.hpp"
 #include "link/stop_event.hpp"
 #include "link/task_group.hpp"
+#include "node/admin_port.hpp"
 #include "node/client_port.hpp"
 #include "node/hosted_database.hpp"
+#include "node/hosting.hpp"
 #include "node/log.hpp"
 
 namespace crosslink::node {
 namespace {
 
-namespace fs = std::filesystem;
-
 std::size_t engine_threads() { return std::clamp<std::size_t>(std::thread::hardware_concurrency(), 2, 16); }
 
-/// Made for its owner only; one that is there must not be open to others.
-Result<void> make_private(const fs::path& folder) {
-  std::error_code error;
-  if (fs::create_directories(folder, error)) fs::permissions(folder, fs::perms::owner_all, error);
-  const auto rights = error ? fs::perms::none : fs::status(folder, error).permissions();
-  if (error)
-    return MirrorError(ErrorKind::Storage, CausedBy::us,
-                       fmt::format("cannot make {}: {}", folder.string(), error.message()));
-  if ((rights & (fs::perms::group_all | fs::perms::others_all)) != fs::perms::none)
-    return MirrorError::configuration(fmt::format("others may read {}: chmod 700 it", folder.string()));
-  return {};
+template <class Address>
+std::string text_of_address(const Address& address) {
+  return address.address().is_v6() ? fmt::format("[{}]:{}", address.address().to_string(), address.port())
+                                   : fmt::format("{}:{}", address.address().to_string(), address.port());
 }
+
+std::string text_of(const boost::asio::ip::tcp::endpoint& address) { return text_of_address(address); }
+std::string text_of(const quic::Address& address) { return text_of_address(address); }
 
 std::string text_of(const HandshakeReport& report) { return fmt::format("{}", fmt::join(report.peer_names, ",")); }
 
@@ -43,36 +38,36 @@ std::string text_of(const HandshakeReport& report) { return fmt::format("{}", fm
 struct Node::Impl {
   explicit Impl(const NodeConfig& chosen) : config(chosen) {}
   ~Impl() {
-    // Sessions are over; what the engines' threads still do comes before the databases close.
+    // Sessions are over; the databases close on the engines' threads, after what these still do.
+    clients.reset();
+    hosting.reset();
     engine_pool.join();
-  }
-  HostedDatabase* find(const std::string& name) {
-    const auto found = std::ranges::find(databases, name, [](const auto& one) { return one->name(); });
-    return found == databases.end() ? nullptr : found->get();
   }
   SourcePolicy policy();
   MirrorAcceptor::Callbacks callbacks();
   Task<void> serve(AcceptedMirror& mirror);
 
   const NodeConfig config;
-  std::vector<std::unique_ptr<HostedDatabase>> databases;
   boost::asio::thread_pool engine_pool{engine_threads()};
+  std::unique_ptr<Hosting> hosting;
   std::unique_ptr<MirrorAcceptor> acceptor;
   std::unique_ptr<ClientPort> clients;
+  std::unique_ptr<AdminPort> admin;
+  std::unique_ptr<AdminRoutes> routes;
 };
 
 SourcePolicy Node::Impl::policy() {
   SourcePolicy chosen;
   chosen.cluster_id = ClusterId(config.cluster_id);
   chosen.authorize = [this](std::span<const std::string> names, const DatabaseId& id) {
-    const auto* database = find(id.str());
+    const auto database = hosting->databases().find(id.str());
     // Whoever may see nothing here learns nothing of what there is.
-    if (database == nullptr) {
-      return std::ranges::any_of(databases, [&](const auto& one) { return one->allows(names); });
+    if (!database) {
+      return std::ranges::any_of(hosting->databases().all(), [&](const auto& one) { return one->allows(names); });
     }
     return database->allows(names);
   };
-  chosen.database_exists = [this](const DatabaseId& id) { return find(id.str()) != nullptr; };
+  chosen.database_exists = [this](const DatabaseId& id) { return hosting->databases().find(id.str()) != nullptr; };
   return chosen;
 }
 
@@ -99,31 +94,23 @@ MirrorAcceptor::Callbacks Node::Impl::callbacks() {
 }
 
 Task<void> Node::Impl::serve(AcceptedMirror& mirror) {
-  return find(mirror.hello.source_database_id.str())->source().serve(mirror);
+  auto work = [](DatabasePointer database, AcceptedMirror& accepted) -> Task<void> {
+    if (!database) co_return MirrorError(ErrorKind::Busy, CausedBy::us, "the database was taken away just now");
+    auto serving = database->source().serve(accepted);
+    co_return co_await std::move(serving);
+  };
+  return work(hosting->databases().find(mirror.hello.source_database_id.str()), mirror);
 }
 
 Node::Node(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Node::~Node() = default;
 
 Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoint endpoint, quic::Address mirrors,
-                                         boost::asio::any_io_executor executor) {
-  if (config.databases.empty()) return MirrorError::configuration("config: there is no [[database]]");
-  if (auto made = make_private(config.data_dir); !made) return made.error();
+                                         boost::asio::any_io_executor executor, StepListener on_step) {
   auto impl = std::make_unique<Impl>(config);
-  std::vector<HostedDatabase*> by_index;
-  for (const auto& wanted : config.databases) {
-    auto database = HostedDatabase::open(wanted, config.cluster_id, config.data_dir / "databases" / wanted.name,
-                                         impl->engine_pool.get_executor());
-    if (!database) return database.error();
-    log(Severity::info, "database open",
-        {{"database", wanted.name}, {"head_lsn", fmt::format("{}", (*database)->engine().source_state().head.value)}});
-    if (!wanted.allow_mirrors) {
-      log(Severity::warning, "any name that the CA signed may mirror this database: set allow_mirrors",
-          {{"database", wanted.name}});
-    }
-    by_index.push_back(database->get());
-    impl->databases.push_back(*std::move(database));
-  }
+  auto hosting = Hosting::open(config, endpoint, impl->engine_pool.get_executor(), std::move(on_step));
+  if (!hosting) return hosting.error();
+  impl->hosting = *std::move(hosting);
   quic::ServerConfig listening;
   listening.tls = config.tls;
   auto listener = endpoint.listen(mirrors, listening);
@@ -136,10 +123,23 @@ Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoin
   options.address = {boost::asio::ip::make_address(config.clients.host, error), config.clients.port};
   options.password = config.client_password;
   options.connections_max = config.clients_max;
-  auto clients = ClientPort::open(std::move(executor), options, std::move(by_index), impl->engine_pool.get_executor());
+  auto clients = ClientPort::open(executor, options, impl->hosting->databases(), impl->engine_pool.get_executor());
   if (!clients) return clients.error();
   impl->clients = *std::move(clients);
-  return std::unique_ptr<Node>(new Node(std::move(impl)));
+  auto token = read_or_make_token(config.data_dir / "admin.token");
+  if (!token) return token.error();
+  AdminPortOptions administration{
+      {boost::asio::ip::make_address(config.admin.host, error), config.admin.port}, *std::move(token), std::nullopt};
+  if (!administration.address.address().is_loopback()) administration.tls = config.tls;
+  auto admin = AdminPort::open(executor, administration);
+  if (!admin) return admin.error();
+  impl->admin = *std::move(admin);
+  std::unique_ptr<Node> node(new Node(std::move(impl)));
+  auto& own = *node->impl_;
+  own.routes = std::make_unique<AdminRoutes>(
+      *own.hosting, AdminFacts{config.cluster_id, CROSSLINK_VERSION, text_of(node->mirrors_address()),
+                               node->clients_address(), node->admin_address()});
+  return node;
 }
 
 Task<void> Node::run() {
@@ -150,9 +150,21 @@ Task<void> Node::run() {
       const auto ended = co_await clients.run();
       if (!ended) log(Severity::debug, "client port ended", {{"reason", ended.error().message()}});
     };
+    auto run_mirrors = [](Hosting& hosting) -> awaitable<void> {
+      const auto ended = co_await hosting.run();
+      if (!ended) log(Severity::debug, "hosting ended", {{"reason", ended.error().message()}});
+    };
+    auto serve_commands = [](AdminPort& admin, AdminRoutes& routes) -> awaitable<void> {
+      const auto ended = co_await admin.run(routes);
+      if (!ended) log(Severity::debug, "admin port ended", {{"reason", ended.error().message()}});
+    };
+    group.spawn(serve_commands(*impl.admin, *impl.routes));
     group.spawn(serve_clients(*impl.clients));
+    group.spawn(run_mirrors(*impl.hosting));
     auto ended = co_await impl.acceptor->run();
+    impl.admin->stop();
     impl.clients->stop();
+    impl.hosting->stop();
     co_await group.drain();
     co_return ended;
   };
@@ -162,9 +174,13 @@ Task<void> Node::run() {
 void Node::stop() { impl_->acceptor->stop(); }
 
 quic::Address Node::mirrors_address() const { return impl_->acceptor->local_address(); }
-std::string Node::clients_address() const {
-  const auto address = impl_->clients->address();
-  return fmt::format("{}:{}", address.address().to_string(), address.port());
+std::string Node::clients_address() const { return text_of(impl_->clients->address()); }
+std::string Node::admin_address() const { return text_of(impl_->admin->address()); }
+
+Result<void> Node::reload(const NodeConfig& config) {
+  if (auto loaded = impl_->acceptor->reload(config.tls); !loaded) return loaded;
+  impl_->hosting->reload(config);
+  return {};
 }
 
 }  // namespace crosslink::node

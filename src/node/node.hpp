@@ -6,6 +6,7 @@
 #include "crosslink/awaitable.hpp"
 #include "crosslink/quic/endpoint.hpp"
 #include "node/config.hpp"
+#include "node/hosting.hpp"
 
 namespace crosslink::node {
 
@@ -13,7 +14,7 @@ class Node {
  public:
   /// Opens every database and both ports. Errors: Configuration, Storage; Transport when the transport cannot start.
   static Result<std::unique_ptr<Node>> open(const NodeConfig& config, quic::Endpoint endpoint, quic::Address mirrors,
-                                            boost::asio::any_io_executor executor);
+                                            boost::asio::any_io_executor executor, StepListener on_step = {});
   ~Node();
   /// Serves until stop() or cancellation, then ends sessions and connections, and closes the databases. Call once, on
   /// a single thread. Errors: Cancelled, by cancellation only.
@@ -22,6 +23,10 @@ class Node {
   void stop();
   quic::Address mirrors_address() const;
   std::string clients_address() const;
+  std::string admin_address() const;
+  /// Certificates and lists of names from a config that was read again; what else is in it needs a restart. Mirrors
+  /// that no longer pass are cut. On run()'s thread. Errors: Configuration; nothing is changed then.
+  Result<void> reload(const NodeConfig& config);
 
  private:
   struct Impl;

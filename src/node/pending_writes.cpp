@@ -7,6 +7,7 @@ namespace crosslink::node {
 void PendingWrites::write(std::string_view key, Operation operation) {
   const auto [place, is_new] = by_key_.try_emplace(key, operations_.size());
   bytes_ += operation.value.size();
+  ++writes_made_;
   if (is_new) {
     bytes_ += key.size() + 16;
     operations_.push_back(operation);
@@ -17,6 +18,7 @@ void PendingWrites::write(std::string_view key, Operation operation) {
 }
 
 void PendingWrites::clear() {
+  ++writes_made_;
   by_key_.clear();
   operations_.clear();
   operations_.push_back(Operation::erase_range("", std::nullopt));

@@ -50,6 +50,8 @@ class PendingWrites final : public KeyReader {
   bool writes(std::string_view key) const { return cleared_ || by_key_.contains(key); }
   std::span<const Operation> operations() const { return operations_; }
   std::size_t bytes() const { return bytes_; }
+  /// How many writes there ever were: did somebody write in between?
+  std::uint64_t writes_made() const { return writes_made_; }
   void forget();
 
  protected:
@@ -62,6 +64,7 @@ class PendingWrites final : public KeyReader {
   std::unordered_map<std::string_view, std::size_t> by_key_;  ///< since all was cleared
   bool cleared_ = false;
   std::size_t bytes_ = 0;
+  std::uint64_t writes_made_ = 0;
   std::deque<std::string> texts_;
 };
 

@@ -1,13 +1,31 @@
 """What the tests with real nodes share: a node process, clients of it."""
 
+import http.client
+import json
 import os
 import pathlib
 import signal
 import subprocess
+import threading
+import time
+
+import redis
 
 from cli_support import PROGRAM, CommandLineTest, run
 
 DEADLINE_S = 60
+
+
+def eventually(look, condition, what):
+    """Looks until the condition holds; what was seen last is in the failure."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        seen = look()
+        if condition(seen):
+            return seen
+        if time.monotonic() > deadline:
+            raise AssertionError(f"gave up waiting for {what}; last seen: {seen}")
+        threading.Event().wait(0.02)
 
 
 class Node:
@@ -15,26 +33,26 @@ class Node:
 
     def __init__(self, folder, certificates, cluster="prod-us", databases=("packages",), extra="", per_database=""):
         self.folder = pathlib.Path(folder)
+        self.cluster = cluster
         self.folder.mkdir(parents=True, exist_ok=True)
         self.config = self.folder / "node.toml"
         tables = "".join(f'[[database]]\nname = "{name}"\n{per_database}\n' for name in databases)
         self.config.write_text(
             f'cluster_id = "{cluster}"\ndata_dir = "data"\n'
-            '[listen]\nmirrors = "127.0.0.1:0"\nclients = "127.0.0.1:0"\n'
+            '[listen]\nmirrors = "127.0.0.1:0"\nclients = "127.0.0.1:0"\nadmin = "127.0.0.1:0"\n'
             f'[tls]\nca = "{certificates}/ca.pem"\ncert = "{certificates}/{cluster}.pem"\nkey = "{certificates}/{cluster}.key"\n'
             f"{extra}\n{tables}")
         self.process = None
         self.start()
 
-    def start(self):
+    def start(self, command=None):
         self.log = open(self.folder / "log", "a", encoding="utf-8")
-        self.process = subprocess.Popen([PROGRAM, "serve", "--config", str(self.config)], stdout=subprocess.PIPE,
+        self.process = subprocess.Popen(command or [PROGRAM, "serve", "--config", str(self.config)], stdout=subprocess.PIPE,
                                         stderr=self.log, text=True)
         line = self.process.stdout.readline()
         if not line.startswith("serving "):
             raise AssertionError(f"{line!r}, exit {self.process.wait(DEADLINE_S)}: {self.log_text()}")
-        self.mirrors, self.clients = (word.split(" ")[0].strip() for word in line.split(" at ")[1:])
-        self.mirrors = self.mirrors.rstrip(",")
+        self.mirrors, self.clients, self.admin = (word.split(" ")[0].strip().rstrip(",") for word in line.split(" at ")[1:])
         self.port = int(self.clients.rsplit(":", 1)[1])
 
     def log_text(self):
@@ -57,6 +75,63 @@ class Node:
         self.process.wait(DEADLINE_S)
         self.process.stdout.close()
         self.log.close()
+
+    def token(self):
+        return (self.folder / "data" / "admin.token").read_text(encoding="utf-8").strip()
+
+    def request(self, method, path, body=None, headers=None, timeout=DEADLINE_S):
+        """One request to the admin port: (status, what came back, from JSON where it is)."""
+        connection = http.client.HTTPConnection(self.admin, timeout=timeout)
+        sent = {"Authorization": f"Bearer {self.token()}", "Content-Type": "application/json"}
+        sent.update(headers or {})
+        sent = {key: value for key, value in sent.items() if value is not None}
+        try:
+            connection.request(method, path, body=None if body is None else json.dumps(body), headers=sent)
+            response = connection.getresponse()
+            text = response.read().decode()
+        finally:
+            connection.close()
+        is_json = response.headers.get("Content-Type", "").startswith("application/json")
+        return response.status, json.loads(text) if is_json else text
+
+    def call(self, method, path, body=None):
+        """As request(), but anything but 200 fails the test."""
+        status, answer = self.request(method, path, body)
+        if status != 200:
+            raise AssertionError(f"{method} {path}: {status} {answer}\n{self.log_text()}")
+        return answer
+
+    def create_mirror(self, name, source, database=None, **more):
+        wish = {"name": name, "from": f"{source.cluster}/{database or name}", "addr": source.mirrors, **more}
+        return self.call("POST", "/v1/mirrors", wish)
+
+    def mirror(self, name):
+        return self.call("GET", f"/v1/mirrors/{name}")
+
+    def await_mirror(self, name, condition, what):
+        return eventually(lambda: self.mirror(name), condition, what)
+
+    def await_following(self, name, source=None):
+        """Following, and with `source`: has everything that is there now."""
+        head = source.head(name) if source else 0
+        return self.await_mirror(name, lambda one: one["status"] == "Following" and one["applied_lsn"] >= head,
+                                 f"{name} to follow up to {head}")
+
+    def head(self, database):
+        return self.call("GET", f"/v1/databases/{database}")["head_lsn"]
+
+    def contents(self, database=0):
+        """Every pair, by SCAN and MGET."""
+        client = redis.Redis(port=self.port)
+        client.execute_command("SELECT", database)
+        pairs, cursor = {}, 0
+        while True:
+            cursor, keys = client.scan(cursor, count=1000)
+            if keys:
+                pairs.update(zip(keys, client.mget(keys)))
+            if cursor == 0:
+                client.close()
+                return pairs
 
     def redis_cli(self, *words, code=0):
         done = subprocess.run(["redis-cli", "-p", str(self.port), *map(str, words)], capture_output=True, text=True,

@@ -5,9 +5,10 @@
 //   rocksdb_host mirror FOLDER CERTS PORT [faulty]     a mirror of prod-us, at eu-1; faulty: full and space work
 //   rocksdb_host middle FOLDER CERTS PORT OWN_PORT     the same, offered to others as eu-1
 //   rocksdb_host last FOLDER CERTS PORT                a mirror of eu-1, at asia-1
-//   rocksdb_host own FOLDER CERTS PORT                 a RocksDB that this program owns, as prod-us; orders: facts;
-//   write COUNT rocksdb_host restamp FOLDER                        as after a restore, and ends rocksdb_host dump
-//   FOLDER                           every key and value, by RocksDB alone
+//   rocksdb_host own FOLDER CERTS PORT                 a RocksDB that this program owns, as prod-us; order: write COUNT
+//   rocksdb_host hostile FOLDER CERTS PORT NAME        as prod-us; its snapshots are one file of that name
+//   rocksdb_host restamp FOLDER                        as after a restore, and ends
+//   rocksdb_host dump FOLDER                           every key and value, by RocksDB alone
 //
 // Orders: facts; end; get KEY; put KEY BYTES; fill COUNT BYTES; operations COUNT; erase KEY; write [LEDGER]; rest;
 // purge; full; space; and of a mirror: promote; pause; resume; resync; bandwidth BYTES_PER_S; verify.
@@ -390,6 +391,74 @@ int serve_own(const std::string& folder, const std::string& certificates, std::u
   return 0;
 }
 
+/// A source whose checkpoints list a file that none has.
+class HostileSource final : public SourceEngine {
+ public:
+  HostileSource(RocksdbDatabase& database, const std::string& name) : database_(&database) {
+    const auto list = name + " 5\n", all = list + "hello";
+    for (int shift = 24; shift >= 0; shift -= 8)
+      bytes_.push_back(static_cast<std::byte>(list.size() >> shift & 0xff));
+    const auto text = std::as_bytes(std::span(all));
+    bytes_.insert(bytes_.end(), text.begin(), text.end());
+  }
+  SourceState source_state() const override { return database_->source_state(); }
+  Result<LogSlice> read_log(Lsn after, std::size_t bytes_max) override { return database_->read_log(after, bytes_max); }
+  Result<PositionProof> prove(const EntryId& last_entry, Lsn at) override { return database_->prove(last_entry, at); }
+  Result<std::shared_ptr<SnapshotReader>> open_snapshot(std::span<const std::string> formats,
+                                                        const std::optional<SnapshotId>& /*wanted*/) override {
+    const auto real = database_->open_snapshot(formats, std::nullopt);
+    if (!real) return real.error();
+    auto facts = (*real)->facts();
+    facts.total_bytes = bytes_.size();
+    return std::shared_ptr<SnapshotReader>(std::make_shared<Reader>(facts, bytes_));
+  }
+  void pin(const std::string& holder, Lsn from) override { database_->pin(holder, from); }
+  void unpin(const std::string& holder) override { database_->unpin(holder); }
+  std::optional<WindowLeft> window_left(Lsn after) const override { return database_->window_left(after); }
+  void watch_head(std::function<void(Lsn)> on_head) override { database_->watch_head(std::move(on_head)); }
+
+ private:
+  class Reader final : public SnapshotReader {
+   public:
+    Reader(SnapshotFacts facts, std::vector<std::byte> bytes) : facts_(std::move(facts)), bytes_(std::move(bytes)) {}
+    const SnapshotFacts& facts() const override { return facts_; }
+    Result<Piece> read(std::uint64_t offset, std::size_t bytes_max) override {
+      const auto rest = std::span(bytes_).subspan(static_cast<std::size_t>(offset));
+      const auto part = rest.first(std::min(rest.size(), bytes_max));
+      return Piece{std::make_shared<const std::vector<std::byte>>(part.begin(), part.end()),
+                   part.size() == rest.size()};
+    }
+
+   private:
+    SnapshotFacts facts_;
+    std::vector<std::byte> bytes_;
+  };
+  RocksdbDatabase* database_;
+  std::vector<std::byte> bytes_;
+};
+
+int serve_hostile(const std::string& folder, const std::string& certificates, std::uint16_t port,
+                  const std::string& name) {
+  const auto database = must(RocksdbDatabase::open_root(options_of(folder)));
+  const std::array operations{Operation::put("a", "1")};
+  must(database->commit(operations));
+  HostileSource engine(*database, name);
+  boost::asio::io_context context(1);
+  boost::asio::thread_pool engine_threads(2);
+  auto endpoint = must(quic::Endpoint::open());
+  DatabaseSourceOptions named;
+  named.name = "prod-us/orders";
+  DatabaseSource source(engine, database.get(), engine_threads.get_executor(), named);
+  const auto acceptor = accept(context, endpoint, source, "prod-us", certificates, port);
+  std::jthread network([&] { context.run(); });
+  std::cout << "ready" << std::endl;
+  for (std::string line; std::getline(std::cin, line) && line != "end";)
+    std::cout << "error=" << std::endl;
+  acceptor->stop();
+  network.join();
+  return 0;
+}
+
 int dump(const std::string& folder) {
   std::string name;  // none in a folder that is RocksDB's own
   std::getline(std::ifstream(folder + "/live"), name);
@@ -430,6 +499,8 @@ int main(int argc, char** argv) {
     return host.run();
   }
   if (is("own", 4)) return serve_own(words[1], words[2], static_cast<std::uint16_t>(std::stoi(words[3])));
+  if (is("hostile", 5))
+    return serve_hostile(words[1], words[2], static_cast<std::uint16_t>(std::stoi(words[3])), words[4]);
   if (is("mirror", 4) || is("mirror", 5) || is("middle", 5)) {
     Host host(words[1], false, words.back() == "faulty");
     if (is("middle", 5)) host.offer("eu-1", words[2], static_cast<std::uint16_t>(std::stoi(words[4])));

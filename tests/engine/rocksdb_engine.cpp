@@ -172,10 +172,10 @@ TEST_F(RocksdbEngine, a_hostile_list_of_files_is_stored_nowhere_and_never_switch
   fill(*source, 10, 100);
   const auto facts = open_as(*source, own_format())->facts();
   const std::string outside = (folder.path() / "outside").string();
-  for (const std::string list :
-       {"../outside 5\n", "/etc/passwd 5\n", "files/000001.sst 5\n", "OPTIONS-000005 5\n", "IDENTITY 5\n",
-        "000001.sst 5\n000001.sst 5\n", "000001.sst -5\n", "000001.sst 99999999999999999999\n", "000001.sst", " \n",
-        "\n", "000001.SST 5\n", "CURRENT\0 5\n", "CURRENT/../../x.sst 5\n"}) {
+  for (const std::string& list : std::vector<std::string>{
+           "../outside 5\n", "/etc/passwd 5\n", "files/000001.sst 5\n", "OPTIONS-000005 5\n", "IDENTITY 5\n",
+           "000001.sst 5\n000001.sst 5\n", "000001.sst -5\n", "000001.sst 99999999999999999999\n", "000001.sst", " \n",
+           "\n", "000001.SST 5\n", std::string("CURRENT\0 5\n", 11), "CURRENT/../../x.sst 5\n"}) {
     SCOPED_TRACE(escape(list));
     const auto copy = mirror();
     must(copy->begin_snapshot(facts));
@@ -277,6 +277,42 @@ TEST_F(RocksdbEngine, a_snapshot_is_taken_up_again_by_its_id_after_a_restart) {
     EXPECT_EQ(again->facts().last_entry, facts.last_entry);
     EXPECT_EQ(read_snapshot(*again, 7'777), bytes);
   }
+}
+
+TEST_F(RocksdbEngine, a_snapshot_from_which_no_log_goes_on_is_not_taken_up_again) {
+  const auto source = root();
+  fill(*source, 20, 100);
+  const auto id = open_as(*source, own_format())->facts().id;
+  put(*source, "after", "1");
+  EXPECT_EQ(open_as(*source, own_format(), id)->facts().id, id);
+  must(source->purge_log());
+  const auto other = open_as(*source, own_format(), id)->facts();
+  EXPECT_NE(other.id, id);
+  EXPECT_EQ(other.snapshot_lsn, source->source_state().head);
+}
+
+/// A kept snapshot may hold writes that the log lost: RocksDB syncs what it makes of them, and not the log itself.
+TEST_F(RocksdbEngine, a_snapshot_of_what_was_lost_since_is_not_taken_up_again) {
+  auto chosen = options("restored");
+  chosen.boot_id = "first boot";
+  auto source = must(RocksdbDatabase::open_root(chosen));
+  put(*source, "a", "1");
+  source.reset();
+  std::filesystem::copy(chosen.folder, folder.path() / "earlier", std::filesystem::copy_options::recursive);
+  source = must(RocksdbDatabase::open_root(chosen));
+  put(*source, "b", "lost");
+  const auto facts = open_as(*source, own_format())->facts();
+  source.reset();
+  // The data as it was before, the snapshot as it came to be, and another boot.
+  std::filesystem::copy(chosen.folder / "snapshots", folder.path() / "earlier" / "snapshots",
+                        std::filesystem::copy_options::recursive);
+  std::filesystem::remove_all(chosen.folder);
+  std::filesystem::rename(folder.path() / "earlier", chosen.folder);
+  std::ofstream(chosen.folder / "running") << "first boot";
+  chosen.boot_id = "second boot";
+  source = must(RocksdbDatabase::open_root(chosen));
+  ASSERT_EQ(source->source_state().history.records().size(), 2u);
+  EXPECT_NE(open_as(*source, own_format(), facts.id)->facts().id, facts.id);
 }
 
 TEST_F(RocksdbEngine, commits_of_eight_threads_are_one_record_each_and_all_there) {
@@ -437,6 +473,33 @@ TEST_F(RocksdbEngine, a_database_whose_log_was_removed_opens_and_its_mirrors_are
   EXPECT_EQ(all(*copy), all(*source));
 }
 
+TEST_F(RocksdbEngine, a_wal_file_that_is_missing_in_the_middle_is_never_passed_over) {
+  auto chosen = options("gap");
+  chosen.write_buffer_bytes = 64 * 1024;
+  auto source = must(RocksdbDatabase::open_root(chosen));
+  for (int i = 0; i < 400; ++i)
+    put(*source, fmt::format("{}", i), std::string(1000, 'x'));
+  const auto whole = read_log_to_head(*source, Lsn{0}, 5000);
+  source.reset();
+  auto files = archived(chosen.folder);
+  ASSERT_GE(files.size(), 3u);
+  std::ranges::sort(files);
+  std::filesystem::remove(files[files.size() / 2]);
+  source = must(RocksdbDatabase::open_root(chosen));
+  Lsn after;
+  std::size_t entries = 0;
+  auto slice = source->read_log(after, 5000);
+  for (; slice; slice = source->read_log(after, 5000)) {
+    ASSERT_EQ(slice->prev_lsn, after);
+    for (const auto& entry : read_entries(*slice))
+      EXPECT_EQ(entry.encoding, whole.at(entries++).encoding);
+    ASSERT_GT(slice->last_lsn, after) << "it goes past the gap to the head";
+    after = slice->last_lsn;
+  }
+  EXPECT_EQ(refusal(slice), "LogWindowExceeded");
+  EXPECT_GT(entries, 0u) << "up to the gap it is there";
+}
+
 TEST_F(RocksdbEngine, a_cursor_goes_on_while_the_wal_is_written_and_rotated_under_it) {
   auto chosen = options("rotating");
   chosen.write_buffer_bytes = 64 * 1024;
@@ -482,10 +545,19 @@ TEST_F(RocksdbEngine, an_unclean_end_and_another_boot_begin_an_incarnation_and_a
     EXPECT_LE(state.history.newest().first_lsn, state.head);
   }
   EXPECT_EQ(must(RocksdbDatabase::open_root(chosen))->source_state().history.records().size(), 2u);
+  // What counts is how it was synced then, not how it will be.
   mark();
   chosen.sync = RocksdbSync::always;
   chosen.boot_id = "third boot";
-  EXPECT_EQ(must(RocksdbDatabase::open_root(chosen))->source_state().history.records().size(), 2u)
+  EXPECT_EQ(must(RocksdbDatabase::open_root(chosen))->source_state().history.records().size(), 3u);
+  {
+    const auto synced = must(RocksdbDatabase::open_root(chosen));
+    std::filesystem::copy(running, folder.path() / "mark");
+  }
+  std::filesystem::copy(folder.path() / "mark", running);
+  chosen.sync = RocksdbSync::never;
+  chosen.boot_id = "fourth boot";
+  EXPECT_EQ(must(RocksdbDatabase::open_root(chosen))->source_state().history.records().size(), 3u)
       << "nothing that was confirmed can be lost";
 }
 

@@ -190,6 +190,9 @@ TEST_F(CallersRocksdb, what_cannot_be_mirrored_ends_at_its_entry_by_name) {
     EXPECT_EQ(slice.error().kind(), ErrorKind::UnsupportedOperation);
     EXPECT_NE(slice.error().message().find(name), std::string::npos) << slice.error().message();
     EXPECT_NE(slice.error().message().find(std::to_string(before.value + 1)), std::string::npos);
+    const auto up_to_it = must(source->read_log(Lsn{before.value - 1}, 1000));
+    EXPECT_EQ(up_to_it.last_lsn, before) << "what was written before it is mirrored";
+    EXPECT_EQ(up_to_it.count, 1u);
   }
 }
 
@@ -219,6 +222,20 @@ TEST_F(CallersRocksdb, options_that_exclude_mirroring_are_refused_when_it_is_off
     open_database(options);
     EXPECT_EQ(refused(), "Configuration");
     close();
+  }
+  for (const auto& change : std::vector<std::function<void(rocksdb::Options&)>>{
+           [](auto& options) { options.compaction_style = rocksdb::kCompactionStyleFIFO; },
+           [](auto& options) {
+             options.inplace_update_support = true;
+             options.allow_concurrent_memtable_write = false;
+           },
+       }) {
+    auto options = usual();
+    change(options);
+    open_database(options);
+    EXPECT_EQ(refused(), "UnsupportedOperation");
+    close();
+    std::filesystem::remove_all(folder.path() / "own");
   }
   class KeepAll final : public rocksdb::CompactionFilter {
    public:
@@ -288,6 +305,22 @@ TEST_F(CallersRocksdb, a_write_without_the_log_is_never_skipped) {
   put("c", "1");
   follow(*once_more);
   EXPECT_EQ(all(*once_more), contents());
+}
+
+TEST_F(CallersRocksdb, a_write_without_the_log_ends_a_mirror_that_follows_and_what_came_before_it_is_there) {
+  open();
+  put("a", "1");
+  const auto mirror = bootstrapped(std::string(kv_format));
+  put("b", "1");
+  follow(*mirror);  // its reading stands behind "b" and goes on from there
+  rocksdb::WriteOptions unlogged;
+  unlogged.disableWAL = true;
+  ASSERT_TRUE(database->Put(unlogged, "past the log", "1").ok());
+  put("c", "1");
+  EXPECT_EQ(refusal(source->read_log(position_of(*mirror).applied_lsn, 1000)), "LogWindowExceeded");
+  const auto slice = must(source->read_log(Lsn{0}, 1000));
+  EXPECT_EQ(slice.last_lsn, position_of(*mirror).applied_lsn) << "up to the gap, and not past it";
+  EXPECT_EQ(refusal(source->read_log(slice.last_lsn, 1000)), "LogWindowExceeded");
 }
 
 TEST_F(CallersRocksdb, a_restart_goes_on_and_changes_behind_our_back_are_noticed) {

@@ -19,7 +19,7 @@ class MirrorDriver {
   static constexpr core::StreamToken control = 1, first_bulk = 2;
 
   /// A session that stands. With data: applied up to LSN 8, the last entry at 5.
-  explicit MirrorDriver(bool with_data) {
+  explicit MirrorDriver(bool with_data, bool named_in_sync_mirrors = false) {
     incarnation_.bytes.fill(std::byte{1});
     MirrorState state;
     if (with_data) {
@@ -41,6 +41,7 @@ class MirrorDriver {
     begin.bulk_data_bytes_max = bulk_data_bytes_max;
     begin.entry_bytes_max = entry_bytes_max_default;
     begin.in_flight_bytes_max = config.in_flight_bytes_max;
+    begin.sync = named_in_sync_mirrors;
     begin.source = core::SessionBegin::Source{
         {"prod-us/orders"}, incarnation_, History::beginning({incarnation_, Lsn{1}, HistoryCause::created}), {}};
     hear(control, begin);

@@ -182,15 +182,43 @@ TEST(SyncRule, one_call_answers_confirmed_and_timed_out_commits_in_the_order_of_
 
 TEST(SyncRule, a_change_of_history_forgets_what_mirrors_said) {
   auto rule = rule_of({"eu-1", "eu-2"});
-  commit(rule, 5, 0);
   rule.on_mirror_durable("eu-1", Lsn{9});
   rule.on_mirror_durable("eu-2", Lsn{4});
   rule.on_history_change();
+  commit(rule, 5, 0);
   rule.on_mirror_durable("eu-2", Lsn{9});
   EXPECT_EQ(decided(rule, 1), nothing) << "eu-1 said it of another history";
   EXPECT_TRUE(rule.names("eu-1"));
   rule.on_mirror_durable("eu-1", Lsn{5});
   EXPECT_EQ(decided(rule, 2), confirmed({5}));
+}
+
+TEST(SyncRule, a_change_of_history_forgets_what_was_durable_at_the_source) {
+  auto rule = rule_of({"eu-1"});
+  commit(rule, 9, 0);
+  rule.on_mirror_durable("eu-1", Lsn{9});
+  ASSERT_EQ(decided(rule, 1), confirmed({9}));
+  rule.on_history_change();  // restored to LSN 4
+  rule.on_commit(Lsn{5}, Instant(2));
+  rule.on_mirror_durable("eu-1", Lsn{5});
+  EXPECT_EQ(decided(rule, 3), nothing) << "the source had synced another commit of that LSN";
+  rule.on_source_durable(Lsn{5});
+  EXPECT_EQ(decided(rule, 4), confirmed({5}));
+}
+
+TEST(SyncRule, who_waits_while_the_history_changes_is_never_confirmed) {
+  for (const auto on_loss : {OnSyncLoss::error, OnSyncLoss::async}) {
+    auto rule = rule_of({"eu-1"}, on_loss);
+    commit(rule, 5, 0);
+    rule.on_commit(Lsn{6}, Instant(0));
+    rule.on_history_change();
+    // Another history comes as far; its LSN 6 is another commit.
+    rule.on_source_durable(Lsn{8});
+    rule.on_mirror_durable("eu-1", Lsn{8});
+    EXPECT_EQ(decided(rule, 1), (Answers{{5, Answer::unconfirmed, "eu-1"}, {6, Answer::unconfirmed, "eu-1"}}));
+    EXPECT_EQ(decided(rule, 2), nothing) << "answered once";
+    EXPECT_FALSE(rule.next_deadline().has_value());
+  }
 }
 
 TEST(SyncRule, a_mirror_that_lost_its_tail_confirms_less_than_before) {

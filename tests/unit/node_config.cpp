@@ -16,6 +16,7 @@ data_dir = "data"
 [listen]
 mirrors = "0.0.0.0:7400"
 clients = "127.0.0.1:6380"
+admin = "127.0.0.1:7401"
 [tls]
 ca = "ca.pem"
 cert = "prod-us.pem"
@@ -85,7 +86,8 @@ TEST(NodeConfig, mistakes_are_named) {
             "config: cluster_id: must be a DNS name such as prod-us");
   EXPECT_EQ(error_of(with("data_dir = \"data\"", "data_dir = 5")), "config: data_dir: must be a text in quotes");
   EXPECT_EQ(error_of(with("[tls]", "[tsl]")),
-            "config: tsl: unknown key; known here: clients, cluster_id, data_dir, database, listen, tls");
+            "config: tsl: unknown key; known here: clients, cluster_id, data_dir, database, "
+            "database_defaults, listen, mirror, tls");
   EXPECT_EQ(error_of(with("ca = ", "x = 1\nca = ")), "config: tls.x: unknown key; known here: ca, cert, key");
   EXPECT_EQ(error_of(with("127.0.0.1:6380", "6380")).substr(0, 24), "config: listen.clients: ");
   EXPECT_EQ(error_of(with("name = \"packages\"", "name = \".x\"")),

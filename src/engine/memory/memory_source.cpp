@@ -220,6 +220,11 @@ void MemoryDatabase::crash() {
   impl_->live = impl_->synced;
   impl_->pins.clear();
   impl_->shelf.clear();
+  if (!impl_->partial || impl_->partial->chunks.empty()) return;
+  // Nobody synced the chunks: those at the end may be gone.
+  auto& chunks = impl_->partial->chunks;
+  chunks.resize(1 + impl_->random() % chunks.size());
+  impl_->partial_bytes.resize(static_cast<std::size_t>(impl_->partial->bytes()));
 }
 
 void MemoryDatabase::unclean_stop() {
@@ -255,6 +260,13 @@ void MemoryDatabase::recreate() {
   impl_->pins.clear();
   impl_->shelf.clear();
   impl_->made_durable();
+}
+
+void MemoryDatabase::pass_over(std::uint64_t lsns) {
+  std::unique_lock lock(impl_->mutex);
+  impl_->live.head.value += lsns;
+  impl_->live.origin_lsn = impl_->live.head;
+  impl_->tell_head(std::move(lock));
 }
 
 void MemoryDatabase::purge_log() {

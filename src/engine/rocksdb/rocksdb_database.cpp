@@ -31,6 +31,7 @@ Result<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::open(RocksdbOptions op
 Result<void> RocksdbDatabase::Impl::write(rocksdb::WriteBatch& batch, std::uint64_t commit_time_us, Lsn of_root) {
   static_cast<void>(batch.PutLogData(rocks::encode_note({commit_time_us, written_last_entry, of_root})));
   if (auto recovered = recover(); !recovered) return recovered;
+  if (auto pointed = point_at_live(); !pointed) return pointed;
   if (auto written = live->write(batch); !written) return written;
   dirty = true;
   const auto last = live->head();
@@ -219,7 +220,7 @@ Result<SnapshotFacts> RocksdbDatabase::Impl::describe(Live& of, Live& checkpoint
 Result<std::shared_ptr<SnapshotReader>> RocksdbDatabase::open_snapshot(std::span<const std::string> formats,
                                                                        const std::optional<SnapshotId>& wanted) {
   std::shared_ptr<Live> live;
-  Lsn head;
+  Lsn head, oldest;
   History history;
   {
     const std::scoped_lock lock(impl_->mutex);
@@ -227,10 +228,11 @@ Result<std::shared_ptr<SnapshotReader>> RocksdbDatabase::open_snapshot(std::span
       return MirrorError(ErrorKind::Busy, CausedBy::us, "this database has no data yet; retry later");
     live = impl_->live;
     head = impl_->head;
+    oldest = impl_->window.oldest();
     history = impl_->record.history;
   }
   auto describe = [&live](Live& checkpoint) { return Impl::describe(*live, checkpoint); };
-  return impl_->shelf.open({*live, head, history, describe}, formats, wanted);
+  return impl_->shelf.open({*live, head, oldest, history, describe}, formats, wanted);
 }
 
 Result<void> RocksdbDatabase::restamp() {

@@ -68,8 +68,10 @@ Result<LogSlice> RocksdbDatabase::read_log(Lsn after, std::size_t bytes_max) {
     auto read = live->log().read(after, head, [&](const rocks::LogRecord& record) {
       return rocks::take_record(record, bytes_max, slice, entries);
     });
-    if (!read) return read.error();
-    whole = *read;
+    // What comes before an end or a gap is given first; the next reading meets it.
+    const bool some = slice.last_lsn > after;
+    if (!read && !some) return read.error();
+    whole = some || *read;
   }
   if (!whole) {
     return MirrorError(ErrorKind::LogWindowExceeded, CausedBy::us, "the log after this LSN is no longer held",

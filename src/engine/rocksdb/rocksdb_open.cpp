@@ -17,6 +17,7 @@ namespace {
 
 // In the database's folder. `live` names the folder that is the data; `running` is there while the database is open.
 constexpr const char *live_name = "live", *running_name = "running", *data_prefix = "data-";
+constexpr std::string_view all_synced = " synced";  // in `running`, after the boot's name: every commit is
 constexpr std::size_t small_file_bytes_max = 4096;
 constexpr auto readers_waited_for = std::chrono::seconds(2);
 
@@ -85,7 +86,7 @@ Result<void> RocksdbDatabase::Impl::start(Wanted wanted) {
     if (auto begun = begin_log_anew(); !begun) return begun;
   }
   if (auto noted = note_running(); !noted) return noted;
-  if (auto adopted = shelf.adopt(record.history); !adopted) return adopted;
+  if (auto adopted = shelf.adopt(record.history, head); !adopted) return adopted;
   maintenance = std::jthread([this](const std::stop_token& stop) { maintain(stop); });
   return {};
 }
@@ -164,17 +165,22 @@ Result<void> RocksdbDatabase::Impl::begin_log_anew() {
   return record.history.empty() ? write_record(written_record) : begin_incarnation(HistoryCause::unclean_stop);
 }
 
-/// An end that was not clean, and another boot since: what was not synced may be gone.
+/// An end that was not clean, and another boot since: what was not synced may be gone. How it was synced then counts.
 Result<void> RocksdbDatabase::Impl::note_running() {
   const auto mark = disk.read(options.folder / running_name, small_file_bytes_max);
   if (!mark) return mark.error();
-  const bool rebooted = *mark && rocks::text_of(**mark) != options.boot_id;
-  const bool may_have_lost = options.sync != RocksdbSync::always || record.role == DatabaseRole::mirror;
+  auto said = *mark ? rocks::text_of(**mark) : std::string_view();
+  const bool synced = said.ends_with(all_synced);
+  if (synced) said.remove_suffix(all_synced.size());
+  const bool rebooted = *mark && said != options.boot_id;
+  const bool may_have_lost = !synced || record.role == DatabaseRole::mirror;
   if (rebooted && may_have_lost && !record.history.empty()) {
     const std::scoped_lock writing(write_mutex);
     if (auto begun = begin_incarnation(HistoryCause::unclean_stop); !begun) return begun;
   }
-  return disk.replace(options.folder / running_name, rocks::bytes_of(options.boot_id));
+  auto text = options.boot_id;
+  if (options.sync == RocksdbSync::always) text += all_synced;
+  return disk.replace(options.folder / running_name, rocks::bytes_of(text));
 }
 
 Result<void> RocksdbDatabase::Impl::recover() {
@@ -239,7 +245,11 @@ void RocksdbDatabase::Impl::maintain(const std::stop_token& stop) {
       static_cast<void>(recover());  // again in a second
     }
     trim();
-    shelf.prune();
+    const auto [history, oldest] = [this] {
+      const std::scoped_lock lock(mutex);
+      return std::pair(record.history, window.oldest());
+    }();
+    shelf.prune(history, oldest);
   }
 }
 

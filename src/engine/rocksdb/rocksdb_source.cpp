@@ -78,6 +78,9 @@ Result<std::shared_ptr<ChangeListener>> check_options(rocksdb::DB& database) {
   if (family.compaction_filter != nullptr || family.compaction_filter_factory)
     return unsupported("a compaction filter changes data past the log");
   if (family.enable_blob_files) return unsupported("blob files are not mirrored");
+  if (family.compaction_style == rocksdb::kCompactionStyleFIFO)
+    return unsupported("FIFO compaction drops data past the log");
+  if (family.inplace_update_support) return unsupported("updates in place leave no snapshot to read from");
   std::vector<std::string> families;
   const auto listed = rocksdb::DB::ListColumnFamilies(options, database.GetName(), &families);
   if (!listed.ok()) return rocks::storage_error("listing column families", listed);
@@ -113,6 +116,7 @@ struct RocksdbSource::Impl {
   Result<void> start();
   Result<void> take_up_history();
   Result<void> save_history() const;
+  Result<void> note_lost_tail();
   /// One new incarnation in place of all there were. Any thread. Errors: Storage; the history is new all the same.
   Result<void> replace_history(HistoryCause cause);
   Result<void> describe(Live& checkpoint, SnapshotFacts& facts);
@@ -190,7 +194,7 @@ Result<void> RocksdbSource::Impl::start() {
   folder_lock = *std::move(locked);
   window.begin(rocks::list_wal_files(*live), live->head());
   if (auto taken = take_up_history(); !taken) return taken;
-  if (auto adopted = shelf.adopt(record.history); !adopted) return adopted;
+  if (auto adopted = shelf.adopt(record.history, live->head()); !adopted) return adopted;
   // From here on: a failure to save shows when the history is asked for.
   const bool missed = listener->listen([this] { static_cast<void>(replace_history(HistoryCause::unlogged_change)); });
   if (missed) {
@@ -215,13 +219,35 @@ Result<void> RocksdbSource::Impl::take_up_history() {
     return save_history();
   }
   if (auto decoded = rocks::decode_record(rocks::text_of(**saved), record); !decoded) return decoded;
-  window.raise_oldest(Lsn{record.history.records().front().first_lsn.value - 1});
   const auto said = *state ? rocks::text_of(**state) : std::string_view();
-  if (said == fmt::format("{}{}", running, options.boot_id)) return {};    // killed: the log has it all
-  if (said == fmt::format("{}{}", closed, live->head().value)) return {};  // nothing happened since
-  if (!said.starts_with(running)) return replace_history(HistoryCause::unlogged_change);
-  // Another boot: what was not synced is gone, and its LSNs come again.
-  record.history.append({rocks::random_id<Incarnation>(), Lsn{live->head().value + 1}, HistoryCause::unclean_stop});
+  const bool killed = said == fmt::format("{}{}", running, options.boot_id);  // then the log has it all
+  const bool untouched = said == fmt::format("{}{}", closed, live->head().value);
+  const bool reaches_back = live->head().value + 1 >= record.history.newest().first_lsn.value;
+  if (!killed && !untouched && !said.starts_with(running)) return replace_history(HistoryCause::unlogged_change);
+  if ((!killed && !untouched) || !reaches_back) {
+    if (auto noted = note_lost_tail(); !noted) return noted;
+  }
+  window.raise_oldest(Lsn{record.history.records().front().first_lsn.value - 1});
+  return {};
+}
+
+/// Another boot after an unclean end: what was not synced is gone, and its LSNs come again. Histories are synced and
+/// the data often not: of an incarnation that begins after all that is left, nothing is left.
+Result<void> RocksdbSource::Impl::note_lost_tail() {
+  const Lsn first{live->head().value + 1};
+  std::vector<HistoryRecord> records;
+  for (const auto& known : record.history.records())
+    if (known.first_lsn <= first) records.push_back(known);
+  const HistoryRecord next{rocks::random_id<Incarnation>(), first, HistoryCause::unclean_stop};
+  if (records.empty()) {
+    record.history = History::beginning(next);
+    return save_history();
+  }
+  const auto trimmed = record.history.trimmed();
+  auto left = History::from_records(std::move(records), {trimmed.begin(), trimmed.end()});
+  if (!left) return left.error();
+  record.history = *std::move(left);
+  record.history.append(next);
   return save_history();
 }
 
@@ -239,7 +265,7 @@ Result<void> RocksdbSource::Impl::replace_history(HistoryCause cause) {
     saved = save_history();
     reason_lost = saved ? std::string() : saved.error().message();
   }
-  shelf.clear();
+  // Its snapshots go later: RocksDB may call this from a flush that the making of a snapshot waits for.
   const std::scoped_lock lock(watch_mutex);
   if (on_history) on_history();
   return saved;
@@ -267,7 +293,11 @@ void RocksdbSource::Impl::look(const std::stop_token& stop) {
     if (std::chrono::steady_clock::now() - tidied < std::chrono::seconds(1)) continue;
     tidied = std::chrono::steady_clock::now();
     window.trim(*live, mutex, [] { return true; }, [this] { return live->head(); });
-    shelf.prune();
+    const auto [history, oldest] = [this] {
+      const std::scoped_lock lock(mutex);
+      return std::pair(record.history, window.oldest());
+    }();
+    shelf.prune(history, oldest);
   }
 }
 
@@ -308,7 +338,7 @@ Result<LogSlice> RocksdbSource::read_log(Lsn after, std::size_t bytes_max) {
   if (whole) {
     auto read = impl_->live->log().read(after, head, [&](const rocks::LogRecord& record) {
       if (record.entry.size() > impl_->options.entry_bytes_max) {
-        if (slice.count == 0) {
+        if (slice.last_lsn == after) {
           too_large = unsupported(
               fmt::format("the write at sequence number {} is larger than an entry may be", record.first.value));
         }
@@ -316,8 +346,10 @@ Result<LogSlice> RocksdbSource::read_log(Lsn after, std::size_t bytes_max) {
       }
       return rocks::take_record(record, bytes_max, slice, entries);
     });
-    if (!read) return read.error();
-    whole = *read;
+    // What comes before an end or a gap is given first; the next reading meets it.
+    const bool some = slice.last_lsn > after;
+    if (!read && !some) return read.error();
+    whole = some || *read;
   }
   if (too_large) return *too_large;
   if (!whole) {
@@ -375,9 +407,11 @@ Result<void> RocksdbSource::Impl::describe(Live& checkpoint, SnapshotFacts& fact
 Result<std::shared_ptr<SnapshotReader>> RocksdbSource::open_snapshot(std::span<const std::string> formats,
                                                                      const std::optional<SnapshotId>& wanted) {
   rocks::DatabaseRecord record;
+  Lsn oldest;
   {
     const std::scoped_lock lock(impl_->mutex);
     record = impl_->record;
+    oldest = impl_->window.oldest();
     if (!impl_->reason_lost.empty()) return MirrorError(ErrorKind::Storage, CausedBy::us, impl_->reason_lost);
   }
   bool unlogged = false;
@@ -389,7 +423,8 @@ Result<std::shared_ptr<SnapshotReader>> RocksdbSource::open_snapshot(std::span<c
     unlogged = facts.last_entry == EntryId{} && facts.snapshot_lsn >= record.history.newest().first_lsn;
     return facts;
   };
-  auto opened = impl_->shelf.open({*impl_->live, impl_->live->head(), record.history, describe}, formats, wanted);
+  auto opened =
+      impl_->shelf.open({*impl_->live, impl_->live->head(), oldest, record.history, describe}, formats, wanted);
   if (!opened || !unlogged) return opened;
   // The newest write is not in the log: mirrors that follow cannot have it.
   if (auto replaced = impl_->replace_history(HistoryCause::unlogged_change); !replaced) return replaced.error();

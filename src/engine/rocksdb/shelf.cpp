@@ -231,7 +231,7 @@ Result<CheckpointFiles> decode_checkpoint_head(std::span<const std::byte> bytes)
 SnapshotShelf::SnapshotShelf(Path folder, Options options)
     : folder_(std::move(folder)), options_(std::move(options)), disk_(options_.to_open.env) {}
 
-Result<void> SnapshotShelf::adopt(const History& history) {
+Result<void> SnapshotShelf::adopt(const History& history, Lsn head) {
   if (auto made = disk_.make_folder(folder_); !made) return made;
   const std::scoped_lock lock(mutex_);
   const auto names = disk_.list(folder_);
@@ -240,7 +240,8 @@ Result<void> SnapshotShelf::adopt(const History& history) {
     const auto folder = folder_ / name;
     const auto bytes = disk_.read(folder / manifest_name, manifest_bytes_max);
     const auto facts = bytes && *bytes ? decode_facts(**bytes) : Result<SnapshotFacts>(MirrorError::configuration(""));
-    if (!facts || history.empty() || !history.contains(facts->incarnation)) {
+    const auto end = facts ? history.end_of(facts->incarnation, head) : std::nullopt;
+    if (!end || facts->snapshot_lsn > *end) {
       static_cast<void>(disk_.remove_tree(folder));
       continue;
     }
@@ -309,7 +310,7 @@ Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::open(const Source& source
   }
   const std::scoped_lock lock(mutex_);
   for (auto& kept : kept_) {
-    if (!source.history.contains(kept.facts.incarnation)) continue;
+    if (!source.history.contains(kept.facts.incarnation) || kept.facts.snapshot_lsn < source.oldest) continue;
     const bool asked_for = wanted && kept.facts.id == *wanted;
     const bool current = !wanted && kept.facts.snapshot_lsn == source.head && kept.facts.format == *format &&
                          kept.facts.incarnation == source.history.newest().incarnation;
@@ -335,14 +336,15 @@ Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::open(const Source& source
   return read(kept_.back());
 }
 
-void SnapshotShelf::prune() {
+void SnapshotShelf::prune(const History& history, Lsn oldest) {
   const std::scoped_lock lock(mutex_);
   std::erase_if(kept_, [&](Kept& kept) {
     if (!kept.reader.expired()) {
       kept.used = Clock::now();
       return false;
     }
-    if (Clock::now() - kept.used < options_.kept) return false;
+    const bool of_use = history.contains(kept.facts.incarnation) && kept.facts.snapshot_lsn >= oldest;
+    if (of_use && Clock::now() - kept.used < options_.kept) return false;
     static_cast<void>(disk_.remove_tree(kept.folder));
     return true;
   });

@@ -49,20 +49,22 @@ class SnapshotShelf {
     RocksdbOptions to_open;  ///< a checkpoint, to read it
   };
   SnapshotShelf(Path folder, Options options);
-  /// Takes up what an earlier process left, as far as it belongs to `origin`'s history.
-  Result<void> adopt(const History& history);
+  /// Takes up what an earlier process left, as far as it belongs to the history and nothing in it was lost since: the
+  /// disk may have kept a snapshot and not the newest log that is in it.
+  Result<void> adopt(const History& history, Lsn head);
   struct Source {
     Live& live;
     Lsn head;
-    const History& history;  ///< kept snapshots of another one are not opened
+    Lsn oldest;              ///< kept snapshots from before it are not opened: no log goes on from them
+    const History& history;  ///< nor are those of another one
     /// The facts but for id and format, from the checkpoint's own head. Called with the shelf locked.
     std::function<Result<SnapshotFacts>(Live& checkpoint)> describe;
   };
   /// The snapshot `wanted`, or one of now. Errors: as SourceEngine::open_snapshot.
   Result<std::shared_ptr<SnapshotReader>> open(const Source& source, std::span<const std::string> formats,
                                                const std::optional<SnapshotId>& wanted);
-  /// Removes what nobody reads and nobody will.
-  void prune();
+  /// Removes what nobody reads and nobody will: unread for too long, from before `oldest`, or of another history.
+  void prune(const History& history, Lsn oldest);
   /// The history changes: none of them may be opened any more.
   void clear();
 

@@ -1,0 +1,163 @@
+#include "cli/admin_text.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "cli/human.hpp"
+#include "cli/json_fields.hpp"
+
+namespace crosslink::cli {
+namespace {
+
+using boost::json::object;
+
+constexpr std::size_t replaced_keys_max = 20;
+
+std::string lsn_or(const object& fields, std::string_view field, std::string_view otherwise) {
+  const auto lsn = number(fields, field);
+  return lsn ? grouped(*lsn) : std::string(otherwise);
+}
+
+}  // namespace
+
+std::string checks_text(const object& dry_run) {
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& one : array_field(dry_run, "checks")) {
+    const auto* check = one.if_object();
+    if (check == nullptr) continue;
+    rows.push_back({flag(*check, "ok") ? "ok" : "FAILED", text(*check, "check"), text(*check, "detail")});
+  }
+  auto page = table_text(rows);
+  if (const auto* replaced = object_field(dry_run, "replaced")) page += "\n" + replaced_text(*replaced);
+  page += flag(dry_run, "ok") ? "\nnothing was changed; without --dry-run the mirror would be made"
+                              : "\nnothing was changed; the mirror cannot be made like this";
+  return page;
+}
+
+std::string replaced_text(const object& replaced) {
+  auto page = "replaced: " + text(replaced, "detail", 4096);
+  if (flag(replaced, "keys_known")) {
+    const auto& keys = array_field(replaced, "keys");
+    const auto total = number(replaced, "keys_total").value_or(keys.size());
+    std::size_t shown = 0;
+    for (const auto& one : keys) {
+      const auto* key = one.if_string();
+      if (key == nullptr || shown == replaced_keys_max) break;
+      page += "\n    " + printable({key->data(), key->size()});
+      ++shown;
+    }
+    if (total > shown) page += fmt::format("\n    and {} more", grouped(total - shown));
+  } else {
+    page += "\n  which keys these are is not known";
+  }
+  if (const auto path = text(replaced, "set_aside", 4096); !path.empty()) page += "\n  the old data is kept at " + path;
+  return page;
+}
+
+std::string promote_text(const object& promoted) {
+  const auto name = text(promoted, "name");
+  const auto lsn = lsn_or(promoted, "lsn", "an unknown position");
+  std::string page;
+  if (flag(promoted, "dry_run"))
+    page = fmt::format("{} would be promoted at LSN {}; nothing was changed", name, lsn);
+  else if (!flag(promoted, "promoted"))
+    page = fmt::format("{} is not promoted", name);
+  else if (flag(promoted, "again"))
+    page = fmt::format("{} was promoted before, at LSN {}; nothing was changed", name, lsn);
+  else
+    page = fmt::format("{} is promoted at LSN {} and takes writes now", name, lsn);
+  page += fmt::format("\n  source        {}/{}, last heard of at LSN {}", text(promoted, "source_cluster"),
+                      text(promoted, "source_database"), lsn_or(promoted, "source_lsn", "unknown"));
+  const auto lag = milliseconds_field(promoted, "lag_ms");
+  page += fmt::format("\n  lag           {}", lag ? duration_text(*lag) : "unknown");
+  if (const auto* lost = object_field(promoted, "lost")) {
+    const auto entries = number(*lost, "entries_lsn");
+    page += fmt::format("\n  lost          {}", !flag(*lost, "known") || !entries ? std::string("not known")
+                                                : *entries == 0                   ? std::string("nothing")
+                                                                : fmt::format("{} in LSN", grouped(*entries)));
+    if (const auto detail = text(*lost, "detail", 4096); !detail.empty()) page += ": " + detail;
+  }
+  page +=
+      fmt::format("\n  incarnation   {}\n  origin        {}", text(promoted, "incarnation"), text(promoted, "origin"));
+  return page;
+}
+
+std::string verify_text(const object& verify, std::chrono::microseconds took, std::size_t named_max) {
+  const auto outcome = text(verify, "outcome");
+  const auto lsn = number(verify, "lsn").value_or(0);
+  std::string page = fmt::format("{}  ", text(verify, "name"));
+  page += lsn == 0 ? std::string("compared at no LSN") : fmt::format("compared at LSN {}", grouped(lsn));
+  page += fmt::format("\nkeys    {} compared", grouped(number(verify, "keys_compared").value_or(0)));
+  const auto& differences = array_field(verify, "differences");
+  const auto count = number(verify, "difference_count").value_or(0);
+  if (count > 0 || !differences.empty()) {
+    page += fmt::format(", {}{} differ", flag(verify, "all_counted") ? "" : "at least ", grouped(count));
+    std::size_t shown = 0;
+    for (const auto& one : differences) {
+      const auto* difference = one.if_object();
+      if (difference == nullptr || shown == named_max) break;
+      page += fmt::format("\n  {:<8} {}", text(*difference, "kind"), text(*difference, "key", 4096));
+      ++shown;
+    }
+    if (count > shown) page += fmt::format("\n  and {} more", grouped(count - shown));
+  }
+  const auto reason = text(verify, "reason", 4096);
+  const auto result = outcome == "equal"       ? std::string("EQUAL")
+                      : outcome == "different" ? std::string("DIFFERENT")
+                                               : std::string("COULD NOT TELL");
+  page += fmt::format("\nRESULT  {} in {}", result, duration_text(took));
+  if (!reason.empty()) page += ": " + reason;
+  return page;
+}
+
+namespace {
+
+std::string names_of(const boost::json::value* names, std::string_view otherwise) {
+  const auto* array = names == nullptr ? nullptr : names->if_array();
+  if (array == nullptr) return std::string(otherwise);
+  std::vector<std::string> parts;
+  for (const auto& one : *array) {
+    if (const auto* name = one.if_string()) parts.push_back(printable({name->data(), name->size()}));
+  }
+  return parts.empty() ? "none" : fmt::format("{}", fmt::join(parts, ","));
+}
+
+std::string followers_of(const object& database) {
+  std::vector<std::string> parts;
+  for (const auto& one : array_field(database, "mirrors")) {
+    const auto* mirror = one.if_object();
+    if (mirror == nullptr) continue;
+    parts.push_back(fmt::format("{} (applied {})", text(*mirror, "name"), lsn_or(*mirror, "applied_lsn", "unknown")));
+  }
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+}  // namespace
+
+std::string database_table(const boost::json::array& databases) {
+  if (databases.empty()) return "no databases here; make one with `crosslink db create`";
+  std::vector<std::vector<std::string>> rows{
+      {"INDEX", "DATABASE", "KIND", "ROLE", "HEAD", "OLDEST", "ALLOWED", "SYNC", "FOLLOWED BY"}};
+  for (const auto& one : databases) {
+    const auto* database = one.if_object();
+    if (database == nullptr) continue;
+    const auto* sync = object_field(*database, "sync");
+    auto sync_names = sync == nullptr ? std::string("-") : names_of(sync->if_contains("mirrors"), "-");
+    if (sync != nullptr && flag(*sync, "suspended")) sync_names += " (suspended)";
+    rows.push_back({lsn_or(*database, "index", "-"), text(*database, "name"), text(*database, "kind"),
+                    text(*database, "role"), lsn_or(*database, "head_lsn", "-"), lsn_or(*database, "oldest_lsn", "-"),
+                    names_of(database->if_contains("allow_mirrors"), "any"), sync_names, followers_of(*database)});
+  }
+  return table_text(rows);
+}
+
+std::string database_line(const object& database) {
+  return fmt::format("{}  index {}, {}, head LSN {}, incarnation {}", text(database, "name"),
+                     lsn_or(database, "index", "-"), text(database, "role"), lsn_or(database, "head_lsn", "-"),
+                     text(database, "incarnation"));
+}
+
+}  // namespace crosslink::cli

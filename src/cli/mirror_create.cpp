@@ -1,0 +1,138 @@
+#include "cli/mirror_create.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+
+#include "cli/admin_text.hpp"
+#include "cli/admin_verbs.hpp"
+#include "cli/connection_options.hpp"
+#include "cli/human.hpp"
+#include "cli/json_fields.hpp"
+#include "cli/mirror_wait.hpp"
+#include "cli/report.hpp"
+#include "cli/status_text.hpp"
+
+namespace crosslink::cli {
+namespace {
+
+using boost::json::object;
+
+/// A dry run dials every address of the source, each with the link's own deadline.
+constexpr std::chrono::minutes create_timeout{5};
+
+struct Options {
+  AdminOptions admin;
+  std::string name, from, addresses;
+  std::string mode = "async", congestion = "bbr", on_source_behind = "halt";
+  bool replace = false, yes = false, dry_run = false, wait = false;
+  std::optional<double> timeout_s;
+};
+
+object request_body(const Options& options) {
+  return {{"name", options.name},
+          {"from", options.from},
+          {"addr", options.addresses},
+          {"mode", options.mode},
+          {"congestion", options.congestion},
+          {"on_source_behind", options.on_source_behind},
+          {"replace", options.replace},
+          {"yes", options.yes},
+          {"dry_run", options.dry_run}};
+}
+
+void show_replaced(const Globals& globals, const object& body) {
+  const auto* replaced = object_field(body, "replaced");
+  if (replaced != nullptr && !globals.json()) print_line(replaced_text(*replaced));
+}
+
+/// What does not fit ends with the code that the real command would end with.
+int report_checks(const Globals& globals, object body) {
+  const bool ok = flag(body, "ok");
+  const auto code = number(body, "exit_code").value_or(exit_unexpected);
+  const auto page = checks_text(body);
+  report_good(globals, std::move(body), page);
+  if (ok) return exit_good;
+  return code >= 1 && code <= 125 ? static_cast<int>(code) : exit_unexpected;
+}
+
+/// What the answer to the creation said of replaced data stays in the object.
+int follow(const Globals& globals, const Options& options, object created) {
+  const auto begin = std::chrono::steady_clock::now();
+  WaitOptions waiting{options.admin, options.name, {}, true, !globals.json()};
+  waiting.timeout = seconds_of(options.timeout_s);
+  auto end = wait_until_following(waiting);
+  const auto& mirrors = array_field(end.last.body, "mirrors");
+  object now = mirrors.size() == 1 && mirrors.front().is_object() ? mirrors.front().get_object() : created;
+  if (const auto* replaced = created.if_contains("replaced")) now["replaced"] = *replaced;
+  if (end.error) {
+    return report_unasked(globals, end.error->with_context("the mirror was made, it is not Following"), std::move(now));
+  }
+  if (end.last.exit_code) return report_denied(globals, end.last, std::move(now));
+  const auto took = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
+  const auto applied = number(now, "applied_lsn");
+  const auto said = fmt::format("{}  Following after {}, at LSN {}", options.name, duration_text(took),
+                                applied ? grouped(*applied) : "unknown");
+  return report_good(globals, std::move(now), said);
+}
+
+int create(const Globals& globals, const Options& options) {
+  const auto slash = std::min(options.from.find('/'), options.from.size());
+  if (!is_dns_name(std::string_view(options.from).substr(0, slash)) || slash + 1 >= options.from.size()) {
+    return report_unasked(
+        globals, MirrorError::configuration(fmt::format(
+                     "--from: '{}' is not CLUSTER_ID/DATABASE, such as prod-us/orders", escape(options.from))));
+  }
+  auto answer = ask_node(options.admin, {AdminMethod::post, "/v1/mirrors", request_body(options), create_timeout});
+  if (!answer) return report_unasked(globals, answer.error());
+  if (options.dry_run && !answer->exit_code) return report_checks(globals, std::move(answer->body));
+  show_replaced(globals, answer->body);
+  if (answer->exit_code) return report_denied(globals, *answer);
+  const bool terminal = !globals.json() && ::isatty(STDOUT_FILENO) == 1;
+  if (options.wait || terminal) {
+    if (terminal) note(globals, LogLevel::info, "the mirror is made; Ctrl-C ends only the watching");
+    return follow(globals, options, std::move(answer->body));
+  }
+  const auto said = status_line(answer->body);
+  return report_good(globals, std::move(answer->body), said);
+}
+
+void add_choice(CLI::App& verb, const std::string& name, std::string& value, std::vector<std::string> choices,
+                const std::string& description) {
+  verb.add_option(name, value, description)->check(CLI::IsMember(std::move(choices)))->capture_default_str();
+}
+
+}  // namespace
+
+void add_mirror_create_verb(CLI::App& mirror, Globals& globals) {
+  auto options = std::make_shared<Options>();
+  auto* verb = mirror.add_subcommand("create", "Make a database here that follows one of another cluster");
+  add_name(*verb, options->name, "The mirror: a database of this node");
+  verb->add_option("--from", options->from, "What to mirror: the source's cluster id and the database there")
+      ->required()
+      ->type_name("CLUSTER_ID/DATABASE");
+  verb->add_option("--addr", options->addresses, "The source; several, comma separated, are tried in turn")
+      ->required()
+      ->type_name("HOST:PORT");
+  add_choice(*verb, "--mode", options->mode, {"async", "sync"}, "sync: the source must name this mirror, too");
+  add_choice(*verb, "--congestion", options->congestion, {"bbr", "cubic"}, "Congestion control");
+  add_choice(*verb, "--on-source-behind", options->on_source_behind, {"halt", "resync"},
+             "When the source has lost what this mirror has: wait for an operator, or copy it anew");
+  auto* replace = verb->add_flag("--replace", options->replace, "Take the place of a database of this name");
+  verb->add_flag("--yes", options->yes, "With --replace: agree to what is shown without it")->needs(replace);
+  auto* dry = verb->add_flag("--dry-run", options->dry_run,
+                             "Check address, identity, version, database, space and loop, and change nothing");
+  auto* wait = verb->add_flag("--wait", options->wait, "Return once it follows; on a terminal always")->excludes(dry);
+  add_seconds_option(*verb, "--timeout", options->timeout_s, "Of --wait: give up watching after this long")
+      ->needs(wait);
+  add_admin_options(*verb, options->admin);
+  verb->footer(
+      "Example:\n  crosslink mirror create orders --from prod-us/orders --addr source.example:7400 \\\n"
+      "    --config node.toml --wait");
+  verb->callback([&globals, options] { globals.run = [&globals, options] { return create(globals, *options); }; });
+}
+
+}  // namespace crosslink::cli

@@ -1,0 +1,272 @@
+#include "node/admin_port.hpp"
+
+#include <fmt/format.h>
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/stream.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http.hpp>
+#include <list>
+#include <utility>
+
+#include "link/stop_event.hpp"
+#include "link/task_group.hpp"
+#include "link/with_timeout.hpp"
+#include "node/durable_file.hpp"
+#include "node/log.hpp"
+#include "node/reports.hpp"
+
+namespace crosslink::node {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using asio::ip::tcp;
+
+constexpr auto tuple_of = asio::as_tuple(asio::use_awaitable);
+constexpr std::size_t token_bytes = 32, token_file_bytes_max = 4096;
+using Request = http::request<http::string_body>;
+using Response = http::response<http::string_body>;
+
+bool is_token(std::string_view text) {
+  return text.size() == 2 * token_bytes &&
+         std::ranges::all_of(text, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+}
+
+AdminResponse refusal(unsigned status, ErrorKind kind, const std::string& message) {
+  constexpr int exit_refused = 6;
+  const MirrorError error(kind, CausedBy::peer, message);
+  return {status, boost::json::serialize(report_error(error, exit_refused)) + "\n"};
+}
+
+/// The request's target, split; the query is what follows the first '?'.
+AdminRequest plain_request(const Request& request) {
+  AdminRequest plain;
+  const std::string_view target(request.target().data(), request.target().size());
+  const auto question = std::min(target.find('?'), target.size());
+  plain.method = std::string(request.method_string());
+  plain.path = std::string(target.substr(0, question));
+  plain.query = std::string(target.substr(std::min(question + 1, target.size())));
+  return plain;
+}
+
+}  // namespace
+
+Result<std::string> read_or_make_token(const std::filesystem::path& file) {
+  auto text = read_small_file(file, token_file_bytes_max);
+  if (!text) return text.error();
+  if (text->empty()) {
+    std::array<unsigned char, token_bytes> random{};
+    if (RAND_bytes(random.data(), static_cast<int>(random.size())) != 1)
+      return MirrorError(ErrorKind::Storage, CausedBy::us, "the system gives no random bytes for a token");
+    std::string token;
+    for (const auto byte : random)
+      token += fmt::format("{:02x}", byte);
+    if (auto written = replace_file(file, token + "\n"); !written) return written.error();
+    return token;
+  }
+  if (text->back() == '\n') text->pop_back();
+  std::error_code error;
+  const auto rights = std::filesystem::status(file, error).permissions();
+  if ((rights & (std::filesystem::perms::group_all | std::filesystem::perms::others_all)) !=
+      std::filesystem::perms::none)
+    return MirrorError::configuration(fmt::format("others may read {}: chmod 600 it", file.string()));
+  if (!is_token(*text))
+    return MirrorError::configuration(fmt::format("{} is no token: remove it, and one is made", file.string()));
+  return *std::move(text);
+}
+
+struct AdminPort::Impl {
+  explicit Impl(const asio::any_io_executor& executor) : acceptor(executor) {}
+
+  Result<void> prepare(const AdminPortOptions& options);
+  bool may_host(std::string_view host) const;
+  std::optional<AdminResponse> guard(const Request& request) const;
+  static awaitable<AdminResponse> answer(std::shared_ptr<Impl> self, Request request, AdminRoutes& routes);
+  template <class Stream>
+  static awaitable<void> serve_requests(std::shared_ptr<Impl> self, Stream& stream, AdminRoutes& routes);
+  static awaitable<void> serve(std::shared_ptr<Impl> self, tcp::socket socket, AdminRoutes& routes);
+  static Task<void> accept_all(std::shared_ptr<Impl> self, link::TaskGroup& group, AdminRoutes& routes);
+
+  tcp::acceptor acceptor;
+  tcp::endpoint local;
+  std::string token;
+  std::optional<asio::ssl::context> tls;
+  std::list<beast::tcp_stream*> open;
+  link::StopEvent stop;
+};
+
+Result<void> AdminPort::Impl::prepare(const AdminPortOptions& options) {
+  token = options.token;
+  const auto& address = options.address;
+  boost::system::error_code error;
+  if (!acceptor.open(address.protocol(), error) &&
+      !acceptor.set_option(asio::socket_base::reuse_address(true), error) && !acceptor.bind(address, error) &&
+      !acceptor.listen(asio::socket_base::max_listen_connections, error)) {
+    local = acceptor.local_endpoint(error);
+  }
+  if (error) {
+    return MirrorError::configuration(fmt::format("admin: cannot listen on {}:{}: {}", address.address().to_string(),
+                                                  address.port(), error.message()));
+  }
+  if (!options.tls) return {};
+  tls.emplace(asio::ssl::context::tls_server);
+  static_cast<void>(tls->set_options(asio::ssl::context::no_tlsv1_1 | asio::ssl::context::no_tlsv1_2, error));
+  if (!error) static_cast<void>(tls->use_certificate_chain_file(options.tls->cert.string(), error));
+  if (!error) static_cast<void>(tls->use_private_key_file(options.tls->key.string(), asio::ssl::context::pem, error));
+  if (error) return MirrorError::configuration(fmt::format("admin: the certificate: {}", error.message()));
+  return {};
+}
+
+/// A page in a browser can make requests to an address of this machine under a name of its own: not under these.
+bool AdminPort::Impl::may_host(std::string_view host) const {
+  const auto port = fmt::format(":{}", local.port());
+  if (host.ends_with(port)) host.remove_suffix(port.size());
+  const auto own = local.address().to_string();
+  if (host == own || host == "[" + own + "]") return true;
+  if (tls) return true;  // reached under any name it has; browsers hold no token, and TLS names it
+  return host == "localhost" || host == "127.0.0.1" || host == "[::1]";
+}
+
+std::optional<AdminResponse> AdminPort::Impl::guard(const Request& request) const {
+  const auto host = request.find(http::field::host);
+  if (host == request.end() || !may_host({host->value().data(), host->value().size()}))
+    return refusal(421, ErrorKind::NotAuthorized, "the Host of this request is not where this node listens");
+  constexpr std::string_view scheme = "Bearer ";
+  const auto found = request.find(http::field::authorization);
+  std::string_view given;
+  if (found != request.end()) given = {found->value().data(), found->value().size()};
+  const bool good = given.starts_with(scheme) && given.size() == scheme.size() + token.size() &&
+                    CRYPTO_memcmp(given.data() + scheme.size(), token.data(), token.size()) == 0;
+  if (!good) return refusal(401, ErrorKind::NotAuthorized, "the token of data_dir/admin.token is missing or wrong");
+  const auto type = request.find(http::field::content_type);
+  const bool json =
+      type != request.end() && (type->value() == "application/json" || type->value().starts_with("application/json;"));
+  const bool changes = request.method() != http::verb::get && request.method() != http::verb::head;
+  if (changes && !json && (request.method() != http::verb::delete_ || !request.body().empty()))
+    return refusal(415, ErrorKind::Configuration, "Content-Type must be application/json");
+  return std::nullopt;
+}
+
+awaitable<AdminResponse> AdminPort::Impl::answer(std::shared_ptr<Impl> self, Request request, AdminRoutes& routes) {
+  auto plain = plain_request(request);
+  if (auto stranger = routes.answer_stranger(plain.method, plain.path)) co_return *std::move(stranger);
+  if (auto refused = self->guard(request)) co_return *std::move(refused);
+  if (!request.body().empty()) {
+    boost::json::error_code error;
+    auto parsed = boost::json::parse(request.body(), error);
+    if (error || !parsed.is_object())
+      co_return refusal(400, ErrorKind::Configuration, "the body must be a JSON object");
+    plain.body = std::move(parsed.as_object());
+  }
+  auto answering = routes.answer(plain);
+  co_return co_await std::move(answering);
+}
+
+template <class Stream>
+awaitable<void> AdminPort::Impl::serve_requests(std::shared_ptr<Impl> self, Stream& stream, AdminRoutes& routes) {
+  beast::flat_buffer buffer(header_bytes_max + body_bytes_max);
+  for (;;) {
+    beast::get_lowest_layer(stream).expires_after(request_timeout);
+    http::request_parser<http::string_body> parser;
+    parser.header_limit(header_bytes_max);
+    parser.body_limit(body_bytes_max);
+    const auto [read_error, read_bytes] = co_await http::async_read(stream, buffer, parser, tuple_of);
+    if (read_error) co_return;
+    beast::get_lowest_layer(stream).expires_never();  // a verify takes as long as it takes
+    auto request = parser.release();
+    const bool keep = request.keep_alive();
+    const auto version = request.version();
+    auto answering = answer(self, std::move(request), routes);
+    auto answered = co_await std::move(answering);
+    Response response(static_cast<http::status>(answered.status), version);
+    response.set(http::field::content_type, answered.content_type);
+    response.set(http::field::cache_control, "no-store");
+    response.keep_alive(keep);
+    response.body() = std::move(answered.body);
+    response.prepare_payload();
+    beast::get_lowest_layer(stream).expires_after(request_timeout);
+    const auto [write_error, written_bytes] = co_await http::async_write(stream, response, tuple_of);
+    if (write_error || !keep) co_return;
+  }
+}
+
+awaitable<void> AdminPort::Impl::serve(std::shared_ptr<Impl> self, tcp::socket socket, AdminRoutes& routes) {
+  boost::system::error_code ignored;  // it ends anyway
+  if (!self->tls) {
+    beast::tcp_stream stream(std::move(socket));
+    const auto place = self->open.insert(self->open.end(), &stream);
+    co_await serve_requests(self, stream, routes);
+    self->open.erase(place);
+    static_cast<void>(stream.socket().shutdown(tcp::socket::shutdown_send, ignored));
+    co_return;
+  }
+  asio::ssl::stream<beast::tcp_stream> stream(beast::tcp_stream(std::move(socket)), *self->tls);
+  const auto place = self->open.insert(self->open.end(), &stream.next_layer());
+  stream.next_layer().expires_after(request_timeout);
+  const auto [error] = co_await stream.async_handshake(asio::ssl::stream_base::server, tuple_of);
+  if (!error) {
+    co_await serve_requests(self, stream, routes);
+    stream.next_layer().expires_after(std::chrono::seconds(1));
+    const auto [closed] = co_await stream.async_shutdown(tuple_of);
+    static_cast<void>(closed);  // the client may be gone
+  }
+  self->open.erase(place);
+}
+
+Task<void> AdminPort::Impl::accept_all(std::shared_ptr<Impl> self, link::TaskGroup& group, AdminRoutes& routes) {
+  for (;;) {
+    const bool has_room = co_await group.wait_below(connections_max);
+    if (!has_room) co_return MirrorError::cancelled("accepting commands");
+    auto [error, socket] = co_await self->acceptor.async_accept(tuple_of);
+    if (error == asio::error::operation_aborted) co_return MirrorError::cancelled("accepting commands");
+    if (error) {
+      const bool slept = co_await link::sleep_for(std::chrono::milliseconds(50));  // no descriptor is left, perhaps
+      if (!slept) co_return MirrorError::cancelled("accepting commands");
+      continue;
+    }
+    group.spawn(serve(self, std::move(socket), routes));
+  }
+}
+
+AdminPort::AdminPort(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+AdminPort::~AdminPort() { stop(); }
+
+Result<std::unique_ptr<AdminPort>> AdminPort::open(const asio::any_io_executor& executor,
+                                                   const AdminPortOptions& options) {
+  auto impl = std::make_shared<Impl>(executor);
+  if (auto prepared = impl->prepare(options); !prepared) return prepared.error();
+  return std::unique_ptr<AdminPort>(new AdminPort(std::move(impl)));
+}
+
+tcp::endpoint AdminPort::address() const { return impl_->local; }
+void AdminPort::stop() { impl_->stop.set(); }
+
+Task<void> AdminPort::run(AdminRoutes& routes) {
+  auto work = [](std::shared_ptr<Impl> self, AdminRoutes& own) -> Task<void> {
+    auto executor = co_await asio::this_coro::executor;
+    link::TaskGroup group(executor);
+    auto accepting = Impl::accept_all(self, group, own);
+    auto stopped = link::when_set(self->stop, MirrorError::cancelled("accepting commands"));
+    const auto ended = co_await link::interruptible(std::move(accepting), std::move(stopped));
+    boost::system::error_code ignored;  // it is closed then
+    static_cast<void>(self->acceptor.close(ignored));
+    for (auto* const stream : self->open)
+      stream->cancel();
+    group.cancel();
+    co_await group.drain();
+    if (self->stop.is_set()) co_return Result<void>{};
+    co_return ended;
+  };
+  return work(impl_, routes);
+}
+
+}  // namespace crosslink::node

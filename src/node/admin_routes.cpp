@@ -1,0 +1,369 @@
+#include "node/admin_routes.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "link/engine_call.hpp"
+#include "node/metrics.hpp"
+#include "node/mirror_plan.hpp"
+#include "node/reports.hpp"
+
+namespace crosslink::node {
+namespace {
+
+namespace json = boost::json;
+
+constexpr int exit_refused = 6, exit_lag = 3, exit_usage_code = 2;
+constexpr unsigned not_found = 404, bad_method = 405, conflict = 409, bad_request = 400, unavailable = 503;
+
+AdminResponse object(const json::object& body, unsigned status = 200) { return {status, json::serialize(body) + "\n"}; }
+
+unsigned status_of(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::Configuration: return bad_request;
+    case ErrorKind::Busy:
+    case ErrorKind::Transport:
+    case ErrorKind::Timeout:
+    case ErrorKind::NotConnected:
+    case ErrorKind::Cancelled: return unavailable;
+    case ErrorKind::Storage: return 500;
+    case ErrorKind::ClusterIdMismatch:
+    case ErrorKind::ObserverRoleViolation:
+    case ErrorKind::ProtocolVersionMismatch:
+    case ErrorKind::UnknownDatabase:
+    case ErrorKind::NotAuthorized:
+    case ErrorKind::TlsRefused:
+    case ErrorKind::HandshakeCodec:
+    case ErrorKind::ProtocolViolation:
+    case ErrorKind::AlreadyConnected:
+    case ErrorKind::MirrorPromoted:
+    case ErrorKind::SnapshotOffsetRegression:
+    case ErrorKind::SnapshotCrcMismatch:
+    case ErrorKind::BytesInFlightCapExceeded:
+    case ErrorKind::LogWindowExceeded:
+    case ErrorKind::SourceBehind:
+    case ErrorKind::HistoriesParted:
+    case ErrorKind::OriginChanged:
+    case ErrorKind::UnsupportedOperation: return conflict;
+  }
+  return 500;
+}
+
+AdminResponse failed(const MirrorError& error, std::optional<int> exit = {}, json::object more = {}) {
+  auto body = report_error(error, exit);
+  for (auto& [key, value] : more)
+    body[key] = std::move(value);
+  return object(body, status_of(error.kind()));
+}
+
+AdminResponse no_such(std::string_view what) {
+  return object(report_error(MirrorError::configuration(fmt::format("there is no {} here", what))), not_found);
+}
+
+AdminResponse wrong_method(std::string_view allowed) {
+  return object(report_error(MirrorError::configuration(fmt::format("this path takes {}", allowed)), exit_usage_code),
+                bad_method);
+}
+
+/// The part before the first '/', and the rest.
+std::pair<std::string_view, std::string_view> split(std::string_view path) {
+  const auto slash = std::min(path.find('/'), path.size());
+  return {path.substr(0, slash), path.substr(std::min(slash + 1, path.size()))};
+}
+
+std::optional<double> milliseconds_of(const std::optional<std::chrono::microseconds>& time) {
+  if (!time) return std::nullopt;
+  return static_cast<double>(time->count()) / 1e3;
+}
+
+/// What of the source's data is known not to be here.
+json::object known_loss(const MirrorFacts& facts, const MirrorStatus& status) {
+  const auto applied = facts.position ? facts.position->applied_lsn.value : 0;
+  const auto age = milliseconds_of(status.lag);
+  const std::string heard =
+      age ? fmt::format("the data here is at most {:.0f} ms old", *age) : "how old the data here is is not known";
+  if (!facts.source_head)
+    return {
+        {"known", false}, {"entries_lsn", nullptr}, {"detail", "the source was not heard since the start; " + heard}};
+  const auto behind = facts.source_head->value > applied ? facts.source_head->value - applied : 0;
+  if (behind == 0) {
+    return {{"known", true},
+            {"entries_lsn", 0},
+            {"detail", fmt::format("everything the source last told of is here; {}", heard)}};
+  }
+  return {{"known", true},
+          {"entries_lsn", behind},
+          {"detail", fmt::format("LSN {} to {} that the source last told of are not here; {}", applied + 1,
+                                 facts.source_head->value, heard)}};
+}
+
+}  // namespace
+
+AdminRoutes::AdminRoutes(Hosting& hosting, AdminFacts facts) : hosting_(&hosting), facts_(std::move(facts)) {}
+
+std::optional<AdminResponse> AdminRoutes::answer_stranger(std::string_view method, std::string_view path) const {
+  if (path != "/healthz" && path != "/readyz") return std::nullopt;
+  if (method != "GET" && method != "HEAD") return wrong_method("GET");
+  return AdminResponse{200, "ok\n", "text/plain"};  // databases are open and ports listen before this one does
+}
+
+awaitable<AdminResponse> AdminRoutes::answer(const AdminRequest& request) {
+  constexpr std::string_view prefix = "/v1/";
+  const std::string_view path = request.path;
+  if (path == "/metrics") {
+    if (request.method != "GET") co_return wrong_method("GET");
+    co_return AdminResponse{200, metrics_text(hosting_->databases().all()), "text/plain; version=0.0.4"};
+  }
+  if (!path.starts_with(prefix)) co_return no_such("such path");
+  const auto [kind, rest] = split(path.substr(prefix.size()));
+  if (kind == "node" && rest.empty()) co_return request.method == "GET" ? node_now() : wrong_method("GET");
+  if (kind == "mirrors") {
+    auto answering = answer_mirrors(request, rest);
+    co_return co_await std::move(answering);
+  }
+  if (kind == "databases") {
+    auto answering = answer_databases(request, rest);
+    co_return co_await std::move(answering);
+  }
+  co_return no_such("such path");
+}
+
+AdminResponse AdminRoutes::node_now() const {
+  const auto uptime = std::chrono::steady_clock::now() - started_;
+  return object({{"cluster_id", facts_.cluster_id},
+                 {"version", facts_.version},
+                 {"mirrors", facts_.mirrors},
+                 {"clients", facts_.clients},
+                 {"admin", facts_.admin},
+                 {"uptime_s", std::chrono::duration_cast<std::chrono::seconds>(uptime).count()},
+                 {"data_dir", hosting_->context().data_dir.string()}});
+}
+
+AdminResponse AdminRoutes::mirror_now(const std::string& name, json::object more) const {
+  const auto database = hosting_->databases().find(name);
+  if (!database || database->mirror() == nullptr) return no_such(fmt::format("mirror '{}'", escape(name, 80)));
+  auto report = report_mirror(*database);
+  for (auto& [key, value] : more)
+    report[key] = std::move(value);
+  return object(report);
+}
+
+// --- mirrors
+// -----------------------------------------------------------------------------------------------------
+
+awaitable<AdminResponse> AdminRoutes::answer_mirrors(const AdminRequest& request, std::string_view rest) {
+  if (rest.empty() && request.method == "GET") {
+    json::array mirrors;
+    for (const auto& database : hosting_->databases().all()) {
+      if (database->mirror() != nullptr) mirrors.push_back(report_mirror(*database));
+    }
+    co_return object({{"mirrors", std::move(mirrors)}});
+  }
+  if (rest.empty() && request.method == "POST") {
+    auto creating = create_mirror(request);
+    co_return co_await std::move(creating);
+  }
+  if (rest.empty()) co_return wrong_method("GET and POST");
+  const auto [name, verb] = split(rest);
+  auto answering = answer_mirror(request, std::string(name), verb);
+  co_return co_await std::move(answering);
+}
+
+awaitable<AdminResponse> AdminRoutes::answer_mirror(const AdminRequest& request, std::string name,
+                                                    std::string_view verb) {
+  if (verb.empty() && request.method == "GET") co_return mirror_now(name);
+  if (verb.empty() && request.method == "DELETE") {
+    const bool keep = request.query == "keep_data=true";
+    if (!keep && !request.query.empty() && request.query != "keep_data=false")
+      co_return failed(MirrorError::configuration("keep_data must be true or false"), exit_usage_code);
+    auto deleting = hosting_->delete_mirror(name, keep);
+    const auto deleted = co_await std::move(deleting);
+    if (!deleted) co_return failed(deleted.error());
+    co_return object({{"name", name}, {"data", keep ? "kept" : "removed"}});
+  }
+  if (verb.empty()) co_return wrong_method("GET and DELETE");
+  if (request.method != "POST") co_return wrong_method("POST");
+  if (verb == "promote") {
+    auto promoting = promote(request, std::move(name));
+    co_return co_await std::move(promoting);
+  }
+  if (verb == "verify") {
+    auto verifying = verify(std::move(name));
+    co_return co_await std::move(verifying);
+  }
+  std::function<Result<void>(MirrorSpec&, Mirror&)> change;
+  if (verb == "pause") {
+    change = [](MirrorSpec& spec, Mirror& mirror) {
+      spec.paused = true;
+      return mirror.pause();
+    };
+  } else if (verb == "resume") {
+    change = [](MirrorSpec& spec, Mirror& mirror) {
+      spec.paused = false;
+      return mirror.resume();
+    };
+  } else if (verb == "resync") {
+    change = [](MirrorSpec&, Mirror& mirror) { return mirror.resync(); };
+  } else if (verb == "limit") {
+    const auto* const wanted = request.body.if_contains("bytes_per_s");
+    json::error_code error;
+    const auto bytes = wanted == nullptr ? 0 : wanted->to_number<std::uint64_t>(error);
+    if (wanted == nullptr || error)
+      co_return failed(MirrorError::configuration("bytes_per_s: must be a number, 0 for no limit"), exit_usage_code);
+    change = [bytes](MirrorSpec& spec, Mirror& mirror) {
+      spec.bandwidth_bytes_per_s = bytes;
+      return mirror.set_bandwidth(bytes);
+    };
+  } else {
+    co_return no_such("such command");
+  }
+  auto changing = hosting_->change_mirror(name, std::move(change));
+  const auto changed = co_await std::move(changing);
+  co_return changed ? mirror_now(name) : failed(changed.error());
+}
+
+awaitable<AdminResponse> AdminRoutes::create_mirror(const AdminRequest& request) {
+  const auto wish = read_mirror_wish(request.body);
+  if (!wish) co_return failed(wish.error(), exit_usage_code);
+  const auto self = hosting_->context().cluster_id + "/" + wish->name;
+  if (wish->spec.source_name() == self)
+    co_return failed(MirrorError::configuration("a database cannot mirror itself"), exit_refused);
+  auto present = hosting_->databases().find(wish->name);
+  json::object more;
+  if (wish->dry_run || (wish->replace && present)) {
+    auto asking = ask_source(*hosting_, wish->spec);
+    const auto asked = co_await std::move(asking);
+    auto listing = [replaced = std::move(present), asked] {
+      return list_replaced(replaced, asked ? std::optional(*asked) : std::nullopt);
+    };
+    auto calling = link::call_engine(hosting_->context().engine_executor, std::move(listing));
+    more["replaced"] = co_await std::move(calling);
+    // Nothing here may hold on to the database that is put aside next.
+    if (wish->dry_run) {
+      auto report = check_mirror(*hosting_, *wish, asked);
+      report["replaced"] = std::move(more["replaced"]);
+      co_return object(report);
+    }
+    // What would be put aside can only be told by a source that answers: without it nothing is.
+    if (!asked) co_return failed(asked.error(), {}, std::move(more));
+    if (!wish->yes) {
+      const MirrorError refused = MirrorError::configuration(
+          fmt::format("this moves the data of '{}' aside: --yes if that is wanted", wish->name));
+      co_return failed(refused, exit_refused, std::move(more));
+    }
+  }
+  auto creating = hosting_->create_mirror(wish->name, wish->spec, wish->replace);
+  const auto created = co_await std::move(creating);
+  if (!created) co_return failed(created.error(), {}, std::move(more));
+  if (auto* const replaced = more.if_contains("replaced"); replaced != nullptr && replaced->is_object())
+    replaced->as_object()["set_aside"] = hosting_->set_aside_folder().string();
+  co_return mirror_now(wish->name, std::move(more));
+}
+
+awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::string name) {
+  const auto database = hosting_->databases().find(name);
+  if (!database || database->mirror() == nullptr) co_return no_such(fmt::format("mirror '{}'", escape(name, 80)));
+  auto& mirror = database->mirror()->mirror();
+  const auto spec = database->mirror()->spec();
+  const auto flag = [&request](std::string_view field) {
+    const auto* const value = request.body.if_contains(field);
+    return value != nullptr && value->is_bool() && value->get_bool();
+  };
+  const auto status = mirror.status();
+  const auto facts = mirror.facts();
+  const bool again = status.kind == StatusKind::Promoted;
+  const auto lag = milliseconds_of(status.lag);
+  const auto* const limit = request.body.if_contains("require_lag_ms");
+  if (limit != nullptr && !limit->is_null() && !again) {
+    json::error_code error;
+    const auto most = limit->to_number<double>(error);
+    if (error) co_return failed(MirrorError::configuration("require_lag_ms: must be a number"), exit_usage_code);
+    if (!lag || *lag > most) {
+      const auto is = lag ? fmt::format("the lag is {:.0f} ms", *lag) : std::string("the lag is not known");
+      co_return failed(MirrorError::configuration(fmt::format("{}, over the {:.0f} ms asked for", is, most)), exit_lag);
+    }
+  }
+  if (!facts.position) {
+    co_return failed(MirrorError::configuration("it has no data yet: its first bootstrap is not done"), exit_refused);
+  }
+  json::object report{{"name", name},
+                      {"dry_run", flag("dry_run")},
+                      {"promoted", again},
+                      {"lsn", facts.position->applied_lsn.value},
+                      {"incarnation", to_string(facts.position->incarnation)},
+                      {"origin", to_string(facts.position->origin)},
+                      {"source_cluster", spec.source_cluster},
+                      {"source_database", spec.source_database},
+                      {"source_lsn", facts.source_head ? json::value(facts.source_head->value) : nullptr},
+                      {"lag_ms", or_null(lag)},
+                      {"lost", known_loss(facts, status)},
+                      {"again", again}};
+  if (flag("dry_run")) co_return object(report);
+  auto promoting = hosting_->promote(name);
+  const auto promoted = co_await std::move(promoting);
+  if (!promoted) {
+    const bool refused = promoted.error().kind() == ErrorKind::Configuration;
+    co_return failed(promoted.error(), refused ? std::optional(exit_refused) : std::nullopt);
+  }
+  const auto after = mirror.facts();
+  report["promoted"] = true;
+  report["lsn"] = promoted->position.applied_lsn.value;
+  report["lost"] = known_loss(after, status);
+  report["source_lsn"] = after.source_head ? json::value(after.source_head->value) : nullptr;
+  co_return object(report);
+}
+
+awaitable<AdminResponse> AdminRoutes::verify(std::string name) {
+  const auto database = hosting_->databases().find(name);
+  if (!database || database->mirror() == nullptr) co_return no_such(fmt::format("mirror '{}'", escape(name, 80)));
+  const auto mirror = database->shared_mirror();
+  auto verifying = mirror->mirror().verify();
+  const auto result = co_await std::move(verifying);
+  if (!result) co_return failed(result.error());
+  mirror->note_verify(*result);
+  co_return object(report_verify(name, *result));
+}
+
+// --- databases
+// ---------------------------------------------------------------------------------------------------
+
+awaitable<AdminResponse> AdminRoutes::answer_databases(const AdminRequest& request, std::string_view rest) {
+  const auto now = [this](const std::string& name) {
+    const auto database = hosting_->databases().find(name);
+    return database ? object(report_database(*database)) : no_such(fmt::format("database '{}'", escape(name, 80)));
+  };
+  if (rest.empty() && request.method == "GET") {
+    json::array databases;
+    for (const auto& database : hosting_->databases().all())
+      databases.push_back(report_database(*database));
+    co_return object({{"databases", std::move(databases)}});
+  }
+  if (rest.empty() && request.method == "POST") {
+    const auto* const name = request.body.if_contains("name");
+    if (name == nullptr || !name->is_string())
+      co_return failed(MirrorError::configuration("name: must be a text"), exit_usage_code);
+    std::optional<std::vector<std::string>> allowed;
+    if (const auto* const names = request.body.if_contains("allow_mirrors"); names != nullptr && !names->is_null()) {
+      auto read = json::try_value_to<std::vector<std::string>>(*names);
+      if (!read || !std::ranges::all_of(*read, is_dns_name))
+        co_return failed(MirrorError::configuration("allow_mirrors: must be a list of certificate names"),
+                         exit_usage_code);
+      allowed = *std::move(read);
+    }
+    auto creating = hosting_->create_database(std::string(name->as_string()), std::move(allowed));
+    const auto created = co_await std::move(creating);
+    co_return created ? now(std::string(name->as_string())) : failed(created.error());
+  }
+  if (rest.empty()) co_return wrong_method("GET and POST");
+  const auto [name, verb] = split(rest);
+  if (verb.empty()) co_return request.method == "GET" ? now(std::string(name)) : wrong_method("GET");
+  if (verb != "restamp") co_return no_such("such command");
+  if (request.method != "POST") co_return wrong_method("POST");
+  auto stamping = hosting_->restamp(std::string(name));
+  const auto stamped = co_await std::move(stamping);
+  co_return stamped ? now(std::string(name)) : failed(stamped.error());
+}
+
+}  // namespace crosslink::node

@@ -1,0 +1,52 @@
+// What the admin port can be asked: from a request, already let in, to what is answered. docs/admin.md.
+#pragma once
+
+#include <boost/json.hpp>
+#include <string>
+#include <string_view>
+
+#include "crosslink/awaitable.hpp"
+#include "node/hosting.hpp"
+
+namespace crosslink::node {
+
+struct AdminRequest {
+  std::string method, path;  ///< the path without what follows a '?'
+  std::string query;
+  boost::json::object body;
+};
+struct AdminResponse {
+  unsigned status = 200;
+  std::string body;
+  std::string content_type = "application/json";
+};
+
+/// What a node says of itself.
+struct AdminFacts {
+  std::string cluster_id, version, mirrors, clients, admin;
+};
+
+class AdminRoutes {
+ public:
+  AdminRoutes(Hosting& hosting, AdminFacts facts);
+  /// Answers everything, errors too. `request` must outlive it.
+  awaitable<AdminResponse> answer(const AdminRequest& request);
+  /// Of requests without a token: /healthz and /readyz. Absent: no such path.
+  std::optional<AdminResponse> answer_stranger(std::string_view method, std::string_view path) const;
+
+ private:
+  awaitable<AdminResponse> answer_mirrors(const AdminRequest& request, std::string_view rest);
+  awaitable<AdminResponse> answer_mirror(const AdminRequest& request, std::string name, std::string_view verb);
+  awaitable<AdminResponse> answer_databases(const AdminRequest& request, std::string_view rest);
+  awaitable<AdminResponse> create_mirror(const AdminRequest& request);
+  awaitable<AdminResponse> promote(const AdminRequest& request, std::string name);
+  awaitable<AdminResponse> verify(std::string name);
+  AdminResponse mirror_now(const std::string& name, boost::json::object more = {}) const;
+  AdminResponse node_now() const;
+
+  Hosting* const hosting_;
+  const AdminFacts facts_;
+  const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace crosslink::node

@@ -1,0 +1,49 @@
+#include "node/database_list.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "node/hosted_database.hpp"
+
+namespace crosslink::node {
+
+DatabasePointer DatabaseList::find(std::string_view name) const {
+  const std::scoped_lock lock(mutex_);
+  const auto found = std::ranges::find(databases_, name, [](const auto& one) { return std::string_view(one->name()); });
+  return found == databases_.end() ? nullptr : *found;
+}
+
+DatabasePointer DatabaseList::at(std::uint32_t index) const {
+  const std::scoped_lock lock(mutex_);
+  const auto found = std::ranges::find(databases_, index, [](const auto& one) { return one->index(); });
+  return found == databases_.end() ? nullptr : *found;
+}
+
+std::vector<DatabasePointer> DatabaseList::all() const {
+  const std::scoped_lock lock(mutex_);
+  return databases_;
+}
+
+void DatabaseList::add(DatabasePointer database) {
+  const std::scoped_lock lock(mutex_);
+  const auto place =
+      std::ranges::upper_bound(databases_, database->index(), {}, [](const auto& one) { return one->index(); });
+  databases_.insert(place, std::move(database));
+}
+
+DatabasePointer DatabaseList::take(std::string_view name) {
+  const std::scoped_lock lock(mutex_);
+  const auto found = std::ranges::find(databases_, name, [](const auto& one) { return std::string_view(one->name()); });
+  if (found == databases_.end()) return nullptr;
+  auto taken = std::move(*found);
+  databases_.erase(found);
+  return taken;
+}
+
+void DatabaseList::clear() {
+  std::vector<DatabasePointer> gone;
+  const std::scoped_lock lock(mutex_);
+  gone.swap(databases_);
+}
+
+}  // namespace crosslink::node

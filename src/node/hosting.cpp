@@ -1,0 +1,478 @@
+#include "node/hosting.hpp"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <chrono>
+#include <utility>
+
+#include "link/engine_call.hpp"
+#include "link/stop_event.hpp"
+#include "link/task_group.hpp"
+#include "node/command_turn.hpp"
+#include "node/durable_file.hpp"
+#include "node/log.hpp"
+
+namespace crosslink::node {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr auto look_every = std::chrono::milliseconds(200);
+
+MirrorError unknown_database(std::string_view name) {
+  return MirrorError::configuration(fmt::format("there is no database '{}' here", escape(name, 80)));
+}
+
+MirrorError no_mirror(std::string_view name) {
+  return MirrorError::configuration(fmt::format("database '{}' is no mirror", name));
+}
+
+std::string stamp() {
+  return fmt::format("{:%Y%m%dT%H%M%S}",
+                     fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
+}
+
+}  // namespace
+
+struct Hosting::Impl : std::enable_shared_from_this<Impl> {
+  Impl(const NodeConfig& chosen, Catalog own, HostingContext shared, StepListener listener)
+      : config(chosen), catalog(std::move(own)), context(std::move(shared)), on_step(std::move(listener)) {}
+
+  void step(std::string_view name) const {
+    if (on_step) on_step(name);
+  }
+  fs::path folder_of(std::string_view name) const { return config.data_dir / "databases" / name; }
+  fs::path set_aside(const std::string& name) const { return config.data_dir / "set-aside" / name; }
+  DatabaseConfig config_of(const CatalogEntry& entry) const;
+
+  Result<void> adopt_databases();
+  Result<void> open_all();
+  Result<void> finish_replace(CatalogEntry entry);
+  Result<void> finish_delete(const CatalogEntry& entry);
+  Result<DatabasePointer> open_database(const CatalogEntry& entry);
+  Result<DatabasePointer> open_and_list(const CatalogEntry& entry);
+  void start_mirror(const DatabasePointer& database);
+
+  static awaitable<void> run_mirror(DatabasePointer database);
+  static awaitable<void> look_at_mirrors(std::shared_ptr<Impl> self);
+  static awaitable<void> retire(std::shared_ptr<Impl> self, std::string name);
+  /// On an engine thread, awaited.
+  template <class Work>
+  auto blocking(Work work) {
+    return link::call_engine(context.engine_executor, std::move(work));
+  }
+
+  NodeConfig config;
+  Catalog catalog;
+  HostingContext context;
+  const StepListener on_step;
+  DatabaseList list;
+  CommandTurn turn;
+  link::StopEvent stop;
+  std::optional<link::TaskGroup> group;
+  bool stopping = false;
+};
+
+// --- opening
+// -----------------------------------------------------------------------------------------------------
+
+DatabaseConfig Hosting::Impl::config_of(const CatalogEntry& entry) const {
+  const auto found = std::ranges::find(config.databases, entry.name, &DatabaseConfig::name);
+  if (found != config.databases.end()) return *found;
+  auto chosen = config.database_defaults;
+  chosen.name = entry.name;
+  if (entry.allow_mirrors) chosen.allow_mirrors = entry.allow_mirrors;
+  return chosen;
+}
+
+/// What the config names, and folders that the catalog does not know: it was lost then, and is made anew from them.
+Result<void> Hosting::Impl::adopt_databases() {
+  for (const auto& wanted : config.databases) {
+    if (catalog.find(wanted.name) != nullptr) continue;
+    CatalogEntry entry;
+    entry.name = wanted.name;
+    if (auto put = catalog.put(entry); !put) return put.error();
+  }
+  std::error_code error;
+  std::vector<std::string> names;
+  for (fs::directory_iterator one(config.data_dir / "databases", error), end; !error && one != end;
+       one.increment(error))
+    names.push_back(one->path().filename().string());
+  std::ranges::sort(names);
+  for (const auto& name : names) {
+    if (!is_database_name(name) || catalog.find(name) != nullptr) continue;
+    log(Severity::warning, "a database that the catalog does not know is kept, and follows nobody",
+        {{"database", name}});
+    CatalogEntry entry;
+    entry.name = name;
+    entry.kind = DatabaseKind::detached;
+    if (auto put = catalog.put(entry); !put) return put.error();
+  }
+  return {};
+}
+
+Result<void> Hosting::Impl::open_all() {
+  if (auto adopted = adopt_databases(); !adopted) return adopted;
+  const auto entries = catalog.entries();
+  for (const auto& entry : entries) {
+    if (entry.change == DatabaseChange::deleting) {
+      log(Severity::info, "finishing a delete", {{"database", entry.name}});
+      if (auto finished = finish_delete(entry); !finished) return finished;
+    } else if (entry.change == DatabaseChange::replacing) {
+      log(Severity::info, "finishing a replace", {{"database", entry.name}});
+      if (auto finished = finish_replace(entry); !finished) return finished;
+    }
+  }
+  const auto left = catalog.entries();
+  for (const auto& entry : left) {
+    if (auto opened = open_and_list(entry); !opened) return opened.error();
+  }
+  return {};
+}
+
+Result<void> Hosting::Impl::finish_delete(const CatalogEntry& entry) {
+  if (auto removed = remove_folder(folder_of(entry.name)); !removed) return removed;
+  step("delete.folder_removed");
+  if (auto removed = catalog.remove(entry.name); !removed) return removed;
+  step("delete.done");
+  return {};
+}
+
+Result<void> Hosting::Impl::finish_replace(CatalogEntry entry) {
+  if (auto moved = move_folder(folder_of(entry.name), set_aside(entry.set_aside)); !moved) return moved;
+  step("replace.moved");
+  entry.change = DatabaseChange::none;
+  entry.set_aside.clear();
+  if (auto put = catalog.put(std::move(entry)); !put) return put.error();
+  step("replace.done");
+  return {};
+}
+
+Result<DatabasePointer> Hosting::Impl::open_database(const CatalogEntry& entry) {
+  auto chosen = config_of(entry);
+  auto engine = open_engine(chosen, entry.kind, folder_of(entry.name));
+  if (!engine) return engine.error();
+  auto database = std::make_unique<HostedDatabase>(context, std::move(chosen), entry, *std::move(engine));
+  // The last to let go may be a network thread; closing blocks.
+  auto close = [executor = context.engine_executor](HostedDatabase* closed) {
+    boost::asio::post(executor, [closed] {
+      const auto event = closed->closed();
+      delete closed;  // NOLINT(cppcoreguidelines-owning-memory)
+      event->set();
+    });
+  };
+  return DatabasePointer(database.release(), std::move(close));
+}
+
+Result<DatabasePointer> Hosting::Impl::open_and_list(const CatalogEntry& entry) {
+  auto opened = open_database(entry);
+  if (!opened) return opened.error();
+  const auto state = (*opened)->state();
+  std::vector<LogField> fields{{"database", entry.name},
+                               {"role", std::string(to_string(state.role))},
+                               {"head_lsn", fmt::format("{}", state.head.value)}};
+  if (entry.mirror) fields.emplace_back("source", entry.mirror->source_name());
+  log(Severity::info, "database open", fields);
+  if ((*opened)->open_to_any_name()) {
+    log(Severity::warning, "any name that the CA signed may mirror this database: set allow_mirrors",
+        {{"database", entry.name}});
+  }
+  list.add(*opened);
+  return opened;
+}
+
+// --- running
+// -----------------------------------------------------------------------------------------------------
+
+void Hosting::Impl::start_mirror(const DatabasePointer& database) {
+  if (database->mirror() != nullptr && group && !stopping) group->spawn(run_mirror(database));
+}
+
+awaitable<void> Hosting::Impl::run_mirror(DatabasePointer database) {
+  auto running = database->mirror()->mirror().run();
+  const auto ended = co_await std::move(running);
+  std::vector<LogField> fields{{"mirror", database->name()}};
+  if (!ended) fields.emplace_back("reason", ended.error().message());
+  log(Severity::info, "mirror stopped", fields);
+}
+
+awaitable<void> Hosting::Impl::look_at_mirrors(std::shared_ptr<Impl> self) {
+  for (;;) {
+    for (const auto& database : self->list.all()) {
+      if (auto* const mirror = database->mirror()) mirror->look();
+    }
+    const bool slept = co_await link::sleep_for(look_every);
+    if (!slept) co_return;
+  }
+}
+
+/// Out of the list, sessions ended, and closed: its folder is nobody's then.
+awaitable<void> Hosting::Impl::retire(std::shared_ptr<Impl> self, std::string name) {
+  auto database = self->list.take(name);
+  if (!database) co_return;
+  database->retire();
+  if (auto* const mirror = database->mirror()) mirror->mirror().stop();
+  database->source().end_sessions();
+  const auto closed = database->closed();
+  database.reset();
+  // Everybody who holds it is on the way out; the deleter then closes it on an engine thread.
+  const bool is_closed = co_await closed->wait();
+  static_cast<void>(is_closed);  // false: the node stops, and what is next finds the folder in use
+}
+
+// --- the public face
+// ---------------------------------------------------------------------------------------------
+
+Hosting::Hosting(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Hosting::~Hosting() { impl_->list.clear(); }
+
+Result<std::unique_ptr<Hosting>> Hosting::open(const NodeConfig& config, quic::Endpoint endpoint,
+                                               boost::asio::any_io_executor engine_executor, StepListener on_step) {
+  if (auto made = make_private_folder(config.data_dir); !made) return made.error();
+  auto catalog = Catalog::load(config.data_dir / "catalog.json");
+  if (!catalog) return catalog.error();
+  HostingContext context{config.cluster_id,          config.data_dir,          config.tls, std::move(endpoint),
+                         std::move(engine_executor), config.disconnected_after};
+  auto impl = std::make_shared<Impl>(config, *std::move(catalog), std::move(context), std::move(on_step));
+  std::unique_ptr<Hosting> hosting(new Hosting(impl));
+  if (auto opened = impl->open_all(); !opened) return opened.error();
+  return hosting;
+}
+
+DatabaseList& Hosting::databases() { return impl_->list; }
+const HostingContext& Hosting::context() const { return impl_->context; }
+std::filesystem::path Hosting::set_aside_folder() const { return impl_->config.data_dir / "set-aside"; }
+
+Task<void> Hosting::run() {
+  auto work = [](std::shared_ptr<Impl> self) -> Task<void> {
+    auto executor = co_await boost::asio::this_coro::executor;
+    self->group.emplace(executor);
+    for (const auto& database : self->list.all())
+      self->start_mirror(database);
+    link::TaskGroup looking(executor);
+    looking.spawn(Impl::look_at_mirrors(self));
+    const bool stopped = co_await self->stop.wait();
+    self->stopping = true;
+    looking.cancel();
+    for (const auto& database : self->list.all()) {
+      if (auto* const mirror = database->mirror()) mirror->mirror().stop();
+    }
+    co_await looking.drain();
+    co_await self->group->drain();
+    if (!stopped) co_return MirrorError::cancelled("hosting databases");
+    co_return Result<void>{};
+  };
+  return work(impl_);
+}
+
+void Hosting::stop() { impl_->stop.set(); }
+
+// --- commands
+// ----------------------------------------------------------------------------------------------------
+
+Task<void> Hosting::create_database(std::string name, std::optional<std::vector<std::string>> allow_mirrors) {
+  auto work = [](std::shared_ptr<Impl> self, std::string wanted,
+                 std::optional<std::vector<std::string>> allow) -> Task<void> {
+    const auto turn = co_await self->turn.take();
+    if (!is_database_name(wanted))
+      co_return MirrorError::configuration("a database's name is 1 to 64 of A-Z a-z 0-9 _ . - and begins with no dot");
+    if (self->catalog.find(wanted) != nullptr)
+      co_return MirrorError::configuration(fmt::format("database '{}' exists already", wanted));
+    CatalogEntry entry;
+    entry.name = wanted;
+    entry.allow_mirrors = std::move(allow);
+    auto put = self->catalog.put(std::move(entry));
+    if (!put) co_return put.error();
+    self->step("create.recorded");
+    auto opening = [own = self.get(), entry_now = *put] { return own->open_and_list(entry_now); };
+    auto calling = self->blocking(std::move(opening));
+    const auto opened = co_await std::move(calling);
+    if (opened) co_return Result<void>{};
+    static_cast<void>(self->catalog.remove(wanted));  // the first error says more
+    co_return opened.error();
+  };
+  return work(impl_, std::move(name), std::move(allow_mirrors));
+}
+
+namespace {
+
+/// Two replaces of one second must not meet.
+std::string free_name(const fs::path& folder, const std::string& wanted) {
+  std::error_code error;
+  auto name = wanted;
+  for (int number = 2; fs::exists(folder / name, error); ++number)
+    name = fmt::format("{}-{}", wanted, number);
+  return name;
+}
+
+/// What is to be written for `create_mirror`; absent: the very mirror is there already.
+Result<std::optional<CatalogEntry>> plan_mirror(const CatalogEntry* present, const std::string& name,
+                                                const MirrorSpec& spec, bool replace,
+                                                const fs::path& set_aside_folder) {
+  CatalogEntry entry;
+  entry.name = name;
+  entry.kind = DatabaseKind::mirror;
+  entry.mirror = spec;
+  if (present == nullptr) return std::optional(std::move(entry));
+  if (present->kind == DatabaseKind::mirror && present->mirror == spec && !replace)
+    return std::optional<CatalogEntry>();
+  if (!replace) {
+    return MirrorError::configuration(fmt::format(
+        "database '{}' exists already; --replace --yes moves its data aside and makes a mirror in its place", name));
+  }
+  entry.allow_mirrors = present->allow_mirrors;
+  entry.change = DatabaseChange::replacing;
+  entry.set_aside = free_name(set_aside_folder, name + "-" + stamp());
+  return std::optional(std::move(entry));
+}
+
+}  // namespace
+
+Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, bool replace) {
+  auto work = [](std::shared_ptr<Impl> self, std::string wanted, MirrorSpec chosen, bool replacing) -> Task<void> {
+    const auto turn = co_await self->turn.take();
+    auto planned =
+        plan_mirror(self->catalog.find(wanted), wanted, chosen, replacing, self->config.data_dir / "set-aside");
+    if (!planned) co_return planned.error();
+    if (!*planned) co_return Result<void>{};
+    auto put = self->catalog.put(**std::move(planned));
+    if (!put) co_return put.error();
+    self->step("create.recorded");
+    if (put->change == DatabaseChange::replacing) {
+      auto retiring = Impl::retire(self, wanted);
+      co_await std::move(retiring);
+      self->step("replace.closed");
+      auto moving = [own = self.get(), entry = *put] { return own->finish_replace(entry); };
+      auto calling = self->blocking(std::move(moving));
+      const auto moved = co_await std::move(calling);
+      if (!moved) co_return moved.error();
+      put = *self->catalog.find(wanted);
+    }
+    auto opening = [own = self.get(), entry = *put] { return own->open_and_list(entry); };
+    auto calling = self->blocking(std::move(opening));
+    auto opened = co_await std::move(calling);
+    if (!opened) {
+      if (!replacing) static_cast<void>(self->catalog.remove(wanted));  // the first error says more
+      co_return opened.error();
+    }
+    self->step("create.opened");
+    self->start_mirror(*opened);
+    log(Severity::info, "mirror created", {{"mirror", wanted}, {"source", chosen.source_name()}});
+    co_return Result<void>{};
+  };
+  return work(impl_, std::move(name), std::move(spec), replace);
+}
+
+Task<void> Hosting::delete_mirror(std::string name, bool keep_data) {
+  auto work = [](std::shared_ptr<Impl> self, std::string wanted, bool keep) -> Task<void> {
+    const auto turn = co_await self->turn.take();
+    const auto* const present = self->catalog.find(wanted);
+    if (present == nullptr) co_return unknown_database(wanted);
+    if (present->kind == DatabaseKind::root) co_return no_mirror(wanted);
+    auto entry = *present;
+    if (keep) {
+      entry.kind = DatabaseKind::detached;
+    } else {
+      entry.change = DatabaseChange::deleting;
+    }
+    auto put = self->catalog.put(std::move(entry));
+    if (!put) co_return put.error();
+    self->step("delete.recorded");
+    auto retiring = Impl::retire(self, wanted);
+    co_await std::move(retiring);
+    self->step("delete.closed");
+    log(Severity::info, "mirror deleted", {{"mirror", wanted}, {"data", keep ? "kept" : "removed"}});
+    if (!keep) {
+      auto removing = [own = self.get(), gone = *put] { return own->finish_delete(gone); };
+      auto calling = self->blocking(std::move(removing));
+      co_return co_await std::move(calling);
+    }
+    auto opening = [own = self.get(), kept = *put] { return own->open_and_list(kept); };
+    auto calling = self->blocking(std::move(opening));
+    const auto opened = co_await std::move(calling);
+    if (!opened) co_return opened.error();
+    co_return Result<void>{};
+  };
+  return work(impl_, std::move(name), keep_data);
+}
+
+Task<void> Hosting::change_mirror(std::string name,
+                                  std::function<Result<void>(MirrorSpec& spec, Mirror& mirror)> change) {
+  auto work = [](std::shared_ptr<Impl> self, std::string wanted, auto apply) -> Task<void> {
+    const auto turn = co_await self->turn.take();
+    const auto database = self->list.find(wanted);
+    const auto* const present = self->catalog.find(wanted);
+    if (!database || present == nullptr) co_return unknown_database(wanted);
+    auto* const mirror = database->mirror();
+    if (mirror == nullptr) co_return no_mirror(wanted);
+    auto spec = mirror->spec();
+    if (auto applied = apply(spec, mirror->mirror()); !applied) co_return applied.error();
+    auto entry = *present;
+    entry.mirror = spec;
+    mirror->set_spec(std::move(spec));
+    auto put = self->catalog.put(std::move(entry));
+    if (!put) co_return put.error();
+    co_return Result<void>{};
+  };
+  return work(impl_, std::move(name), std::move(change));
+}
+
+Task<void> Hosting::restamp(std::string name) {
+  auto work = [](std::shared_ptr<Impl> self, std::string wanted) -> Task<void> {
+    const auto turn = co_await self->turn.take();
+    const auto database = self->list.find(wanted);
+    if (!database) co_return unknown_database(wanted);
+    if (database->local() == nullptr)
+      co_return MirrorError::configuration(fmt::format("database '{}' is not kept here", wanted));
+    database->change_history();
+    auto calling = self->blocking([database] { return database->local()->restamp(); });
+    const auto stamped = co_await std::move(calling);
+    if (stamped) log(Severity::info, "database restamped", {{"database", wanted}});
+    co_return stamped;
+  };
+  return work(impl_, std::move(name));
+}
+
+Task<PromotedFrom> Hosting::promote(std::string name) {
+  auto work = [](std::shared_ptr<Impl> self, std::string wanted) -> Task<PromotedFrom> {
+    const auto turn = co_await self->turn.take();
+    const auto database = self->list.find(wanted);
+    if (!database) co_return unknown_database(wanted);
+    if (database->mirror() == nullptr) co_return no_mirror(wanted);
+    self->step("promote.begun");
+    auto promoting = database->mirror()->mirror().promote();
+    const auto promoted = co_await std::move(promoting);
+    if (!promoted) co_return promoted.error();
+    self->step("promote.recorded");
+    log(Severity::info, "mirror promoted",
+        {{"mirror", wanted}, {"lsn", fmt::format("{}", promoted->position.applied_lsn.value)}});
+    co_return *promoted;
+  };
+  return work(impl_, std::move(name));
+}
+
+void Hosting::reload(const NodeConfig& config) {
+  auto& own = *impl_;
+  own.config.databases = config.databases;
+  own.config.database_defaults = config.database_defaults;
+  own.config.tls = config.tls;
+  own.context.tls = config.tls;
+  for (const auto& database : own.list.all()) {
+    const auto* const entry = own.catalog.find(database->name());
+    if (entry == nullptr) continue;
+    database->set_allow_mirrors(own.config_of(*entry).allow_mirrors);
+    database->source().end_sessions_unless([&](const ServedMirrorFacts& served) {
+      const bool stays = database->allows(served.peer_names);
+      if (!stays) {
+        log(Severity::warning, "mirror cut: its name is no longer allowed",
+            {{"database", database->name()}, {"mirror", served.peer_names.front()}});
+      }
+      return stays;
+    });
+  }
+}
+
+}  // namespace crosslink::node

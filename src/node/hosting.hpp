@@ -1,0 +1,74 @@
+// The databases of a node: opened at its start, made, replaced and deleted by command, followed and followed by.
+//
+//   catalog (what is wanted)  ->  engine in data_dir/databases/NAME (what is)  ->  HostedDatabase in the list
+//
+// Every change begins with a durable write of the catalog. What a kill leaves unfinished is finished at the next start.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "crosslink/awaitable.hpp"
+#include "node/catalog.hpp"
+#include "node/hosted_database.hpp"
+
+namespace crosslink::node {
+
+/// Called after each step of a change that survives a kill, with its name, "delete.folder_removed" for instance: what a
+/// test is stopped at. Empty: nobody listens.
+using StepListener = std::function<void(std::string_view step)>;
+
+class Hosting {
+ public:
+  /// Finishes what was under way, then opens every database. Blocks. Errors: Configuration, Storage.
+  static Result<std::unique_ptr<Hosting>> open(const NodeConfig& config, quic::Endpoint endpoint,
+                                               boost::asio::any_io_executor engine_executor, StepListener on_step);
+  ~Hosting();
+  Hosting(const Hosting&) = delete;
+  Hosting& operator=(const Hosting&) = delete;
+
+  DatabaseList& databases();
+  const HostingContext& context() const;
+  /// Runs the mirrors until stop() or cancellation, then awaits their ends and what commands are doing. Call once, on a
+  /// single thread. Errors: Cancelled, by cancellation only.
+  Task<void> run();
+  /// From any thread.
+  void stop();
+
+  // Commands. On run()'s thread, one at a time: others wait. A command that was begun is carried through although its
+  // caller is gone. All: Configuration when there is no database of that name, and as said; Storage.
+
+  /// A new root. Errors: Configuration (a name that is taken or no name).
+  Task<void> create_database(std::string name, std::optional<std::vector<std::string>> allow_mirrors);
+  /// A new mirror, durable when it returns; it dials by itself from then on. With `replace` what has the name now is
+  /// moved to data_dir/set-aside first; without it a name that is taken is an error, unless the mirror that has it is
+  /// the same. Errors: Configuration.
+  Task<void> create_mirror(std::string name, MirrorSpec spec, bool replace);
+  /// Its data goes with it, unless it is kept: then it stays as a read-only database that follows nobody. Errors:
+  /// Configuration for what is no mirror and was none.
+  Task<void> delete_mirror(std::string name, bool keep_data);
+  /// Changes how a mirror is followed, durably; `change` gets what is now, and tells the Mirror. Errors: Configuration
+  /// for what is no mirror; what `change` says.
+  Task<void> change_mirror(std::string name, std::function<Result<void>(MirrorSpec& spec, Mirror& mirror)> change);
+  /// A new incarnation, after restoring a backup. Errors: Configuration for a mirror.
+  Task<void> restamp(std::string name);
+  /// Promotes a mirror; what it was is in the result. Errors: as Mirror::promote.
+  Task<PromotedFrom> promote(std::string name);
+
+  /// Certificates and lists of names anew: sessions of mirrors that no longer pass are cut.
+  void reload(const NodeConfig& config);
+
+  /// Where data that was replaced lies.
+  std::filesystem::path set_aside_folder() const;
+
+ private:
+  struct Impl;
+  explicit Hosting(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace crosslink::node

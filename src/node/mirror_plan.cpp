@@ -1,0 +1,261 @@
+#include "node/mirror_plan.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+#include <utility>
+
+#include "node/reports.hpp"
+
+namespace crosslink::node {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::size_t listed_keys_max = 1000, counted_keys_max = 1'000'000;
+constexpr std::size_t read_bytes = 1024 * 1024;
+
+MirrorError wrong(std::string_view field, std::string_view what) {
+  return MirrorError::configuration(fmt::format("{}: {}", field, what));
+}
+
+Result<std::string> text_field(const json::object& body, std::string_view field, std::string_view otherwise) {
+  const auto* const value = body.if_contains(field);
+  if (value == nullptr || value->is_null()) return std::string(otherwise);
+  if (!value->is_string()) return wrong(field, "must be a text");
+  return std::string(value->as_string());
+}
+
+Result<bool> flag_field(const json::object& body, std::string_view field) {
+  const auto* const value = body.if_contains(field);
+  if (value == nullptr || value->is_null()) return false;
+  if (!value->is_bool()) return wrong(field, "must be true or false");
+  return value->as_bool();
+}
+
+Result<void> check_addresses(const std::string& addresses) {
+  constexpr std::size_t addresses_max = 16;
+  std::size_t count = 0;
+  for (std::size_t begin = 0; begin <= addresses.size();) {
+    const auto comma = std::min(addresses.find(',', begin), addresses.size());
+    const auto parsed = quic::parse_host_port(std::string_view(addresses).substr(begin, comma - begin));
+    if (!parsed) return wrong("addr", parsed.error().message());
+    if (++count > addresses_max) return wrong("addr", "at most 16 addresses");
+    begin = comma + 1;
+  }
+  return {};
+}
+
+struct Lost {
+  std::set<std::string> keys;  ///< at most counted_keys_max
+  std::uint64_t entries = 0;
+  bool ranges = false, cut = false;
+};
+
+/// The keys that entries after `after` wrote, up to `head`.
+Result<Lost> read_lost(SourceEngine& engine, Lsn after, Lsn head) {
+  Lost lost;
+  while (after < head) {
+    const auto slice = engine.read_log(after, read_bytes);
+    if (!slice) return slice.error();
+    if (slice->last_lsn == after) break;
+    std::span<const std::byte> rest(*slice->entries);
+    while (!rest.empty()) {
+      const auto entry = read_entry(rest);
+      if (!entry) return entry.error();
+      ++lost.entries;
+      entry->for_each([&lost](const Operation& operation) {
+        lost.ranges = lost.ranges || operation.kind == OperationKind::erase_range;
+        if (operation.kind == OperationKind::erase_range) return;
+        if (lost.keys.size() < counted_keys_max) {
+          lost.keys.emplace(operation.key);
+        } else {
+          lost.cut = lost.cut || !lost.keys.contains(std::string(operation.key));
+        }
+      });
+    }
+    after = slice->last_lsn;
+  }
+  return lost;
+}
+
+json::object check(std::string_view name, bool good, std::string detail) {
+  return {{"check", name}, {"ok", good}, {"detail", std::move(detail)}};
+}
+
+/// Which check of a dry run an error of asking the source speaks of.
+std::string_view check_of(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::ClusterIdMismatch:
+    case ErrorKind::TlsRefused:
+    case ErrorKind::NotAuthorized: return "identity";
+    case ErrorKind::ProtocolVersionMismatch:
+    case ErrorKind::HandshakeCodec:
+    case ErrorKind::ProtocolViolation: return "version";
+    case ErrorKind::UnknownDatabase: return "database";
+    case ErrorKind::Busy:
+    case ErrorKind::Transport:
+    case ErrorKind::Timeout:
+    case ErrorKind::Configuration:
+    case ErrorKind::ObserverRoleViolation:
+    case ErrorKind::NotConnected:
+    case ErrorKind::AlreadyConnected:
+    case ErrorKind::Cancelled:
+    case ErrorKind::MirrorPromoted:
+    case ErrorKind::Storage:
+    case ErrorKind::SnapshotOffsetRegression:
+    case ErrorKind::SnapshotCrcMismatch:
+    case ErrorKind::BytesInFlightCapExceeded:
+    case ErrorKind::LogWindowExceeded:
+    case ErrorKind::SourceBehind:
+    case ErrorKind::HistoriesParted:
+    case ErrorKind::OriginChanged:
+    case ErrorKind::UnsupportedOperation: return "reachable";
+  }
+  return "reachable";
+}
+
+json::object check_space(const Hosting& hosting, const MirrorHelloAck& ack) {
+  std::error_code error;
+  const auto space = std::filesystem::space(hosting.context().data_dir, error);
+  if (error) return check("space", false, fmt::format("the disk of data_dir cannot be looked at: {}", error.message()));
+  const auto needed = ack.snapshot_bytes_total;
+  if (needed == 0)
+    return check("space", true,
+                 fmt::format("{} bytes are free; the source does not say how large its snapshot is", space.available));
+  return check("space", space.available >= needed,
+               fmt::format("{} bytes are free, the snapshot takes about {}", space.available, needed));
+}
+
+}  // namespace
+
+Result<MirrorWish> read_mirror_wish(const json::object& body) {
+  MirrorWish wish;
+  const auto name = text_field(body, "name", "");
+  const auto from = text_field(body, "from", "");
+  const auto addresses = text_field(body, "addr", "");
+  const auto mode = text_field(body, "mode", "async");
+  const auto congestion = text_field(body, "congestion", "bbr");
+  const auto behind = text_field(body, "on_source_behind", "halt");
+  const auto replace = flag_field(body, "replace"), yes = flag_field(body, "yes"),
+             dry_run = flag_field(body, "dry_run");
+  for (const auto* text : {&name, &from, &addresses, &mode, &congestion, &behind}) {
+    if (!*text) return text->error();
+  }
+  for (const auto* flag : {&replace, &yes, &dry_run}) {
+    if (!*flag) return flag->error();
+  }
+  if (!is_database_name(*name)) return wrong("name", "must be 1 to 64 of A-Z a-z 0-9 _ . - and not begin with a dot");
+  const auto slash = from->find('/');
+  if (slash == std::string::npos || slash + 1 == from->size()) return wrong("from", "must be CLUSTER_ID/DATABASE");
+  wish.name = *name;
+  wish.spec.source_cluster = from->substr(0, slash);
+  wish.spec.source_database = from->substr(slash + 1);
+  if (!is_dns_name(wish.spec.source_cluster)) return wrong("from", "the cluster id must be a DNS name such as prod-us");
+  if (wish.spec.source_database.size() > 512) return wrong("from", "the database's name is too long");
+  if (auto good = check_addresses(*addresses); !good) return good.error();
+  wish.spec.addresses = *addresses;
+  if (*mode != "async" && *mode != "sync") return wrong("mode", "must be async or sync");
+  wish.spec.sync = *mode == "sync";
+  const auto control = congestion_named(*congestion);
+  if (!control) return wrong("congestion", "must be bbr or cubic");
+  wish.spec.congestion = *control;
+  if (*behind != "halt" && *behind != "resync") return wrong("on_source_behind", "must be halt or resync");
+  wish.spec.resync_when_source_behind = *behind == "resync";
+  if (wish.spec.sync && wish.spec.resync_when_source_behind)
+    return wrong("on_source_behind", "a mirror in sync mode must not follow a source that lost what it confirmed");
+  wish.replace = *replace;
+  wish.yes = *yes;
+  wish.dry_run = *dry_run;
+  return wish;
+}
+
+Task<link::SourceFacts> ask_source(const Hosting& hosting, MirrorSpec spec) {
+  quic::ClientConfig client;
+  client.tls = hosting.context().tls;
+  client.transport.congestion = spec.congestion;
+  CrossClusterLink link(ClusterId(spec.source_cluster), DatabaseId(spec.source_database), spec.addresses,
+                        hosting.context().endpoint, std::move(client));
+  auto asking = link::probe_source(link, spec.sync);
+  auto answer = co_await std::move(asking);
+  link.close();
+  co_return answer;
+}
+
+json::object check_mirror(Hosting& hosting, const MirrorWish& wish, const Result<link::SourceFacts>& asked) {
+  json::array checks;
+  const auto present = hosting.databases().find(wish.name);
+  const bool free = !present || wish.replace;
+  checks.push_back(check("name", free,
+                         !present       ? fmt::format("'{}' is free", wish.name)
+                         : wish.replace ? fmt::format("'{}' is taken; its data would be moved aside", wish.name)
+                                        : fmt::format("'{}' is taken: --replace", wish.name)));
+  std::optional<int> code = free ? std::nullopt : std::optional(exit_code(MirrorError::configuration("")));
+  if (!asked) {
+    checks.push_back(check(check_of(asked.error().kind()), false, asked.error().message()));
+    code = exit_code(asked.error());
+  } else {
+    const auto self = hosting.context().cluster_id + "/" + wish.name;
+    const bool loop = std::ranges::find(asked->chain, self) != asked->chain.end();
+    checks.push_back(check("reachable", true, "the source answers at " + wish.spec.addresses));
+    checks.push_back(check("identity", true, "both certificates are accepted; it is " + wish.spec.source_cluster));
+    checks.push_back(check("version", true, "the session begins; the source runs " + asked->software));
+    checks.push_back(check("database", true, wish.spec.source_database + " is there and may be mirrored"));
+    checks.push_back(check_space(hosting, asked->ack));
+    checks.push_back(check("loop", !loop, loop ? "the source follows this very database" : "no loop"));
+    if (wish.spec.sync)
+      checks.push_back(check("sync", asked->sync_named, "the source names this mirror in sync_mirrors"));
+    if (loop) code = exit_code(MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us, ""));
+  }
+  const bool good = std::ranges::all_of(checks, [](const auto& one) { return one.at("ok").as_bool(); });
+  json::object report{{"dry_run", true}, {"checks", std::move(checks)}, {"ok", good}};
+  if (!good) report["exit_code"] = code.value_or(1);
+  return report;
+}
+
+json::value list_replaced(const DatabasePointer& present, const std::optional<link::SourceFacts>& source) {
+  if (!present) return nullptr;
+  const auto state = present->state();
+  json::object report{{"applied_lsn_there", nullptr}, {"first_lsn", nullptr}, {"last_lsn", state.head.value},
+                      {"entries", nullptr},           {"keys", nullptr},      {"keys_total", nullptr},
+                      {"keys_known", false},          {"set_aside", nullptr}, {"detail", ""}};
+  const auto& from = source ? source->promoted_from : std::nullopt;
+  if (!from || !state.history.contains(from->position.incarnation)) {
+    report["detail"] =
+        "the new source was not promoted from this database, as far as it knows: everything here may be missing there";
+    return report;
+  }
+  const auto after = from->position.applied_lsn;
+  report["applied_lsn_there"] = after.value;
+  report["first_lsn"] = after.value + 1;
+  if (state.head <= after) {
+    report["entries"] = report["keys_total"] = 0;
+    report["keys"] = json::array();
+    report["keys_known"] = true;
+    report["detail"] = "nothing here is missing at the new source";
+    return report;
+  }
+  const auto lost = read_lost(*present->engine().source, after, state.head);
+  if (!lost) {
+    report["detail"] = fmt::format("LSN {} to {} are missing at the new source; their keys are not known: {}",
+                                   after.value + 1, state.head.value, lost.error().message());
+    return report;
+  }
+  json::array keys;
+  for (const auto& key : lost->keys) {
+    if (keys.size() == listed_keys_max) break;
+    keys.emplace_back(escape(key, 4096));
+  }
+  report["entries"] = lost->entries;
+  report["keys"] = std::move(keys);
+  report["keys_total"] = lost->keys.size();
+  report["keys_known"] = !lost->cut && !lost->ranges;
+  report["detail"] = fmt::format("{} entries with {} keys, LSN {} to {}, are missing at the new source{}",
+                                 lost->entries, lost->keys.size(), after.value + 1, state.head.value,
+                                 lost->ranges ? "; ranges of keys were deleted among them" : "");
+  return report;
+}
+
+}  // namespace crosslink::node

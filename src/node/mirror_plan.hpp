@@ -1,0 +1,33 @@
+// What a new mirror would meet, and what data it would put aside: asked before anything is changed.
+#pragma once
+
+#include <boost/json.hpp>
+#include <optional>
+#include <string>
+
+#include "crosslink/awaitable.hpp"
+#include "link/source_probe.hpp"
+#include "node/hosting.hpp"
+
+namespace crosslink::node {
+
+/// A mirror as an operator asks for it.
+struct MirrorWish {
+  std::string name;
+  MirrorSpec spec;
+  bool replace = false, yes = false, dry_run = false;
+};
+/// From a request's body. Errors: Configuration that names the field.
+Result<MirrorWish> read_mirror_wish(const boost::json::object& body);
+
+/// Asks the source. Errors: those of link::probe_source.
+Task<link::SourceFacts> ask_source(const Hosting& hosting, MirrorSpec spec);
+
+/// The checks of a dry run, each with what came of it. `asked` is what ask_source() said.
+boost::json::object check_mirror(Hosting& hosting, const MirrorWish& wish, const Result<link::SourceFacts>& asked);
+
+/// What the present database of that name has that the source has not: entries after where the source, when it was a
+/// mirror of it, stood. Blocks: reads the log. Null when there is no database of that name.
+boost::json::value list_replaced(const DatabasePointer& present, const std::optional<link::SourceFacts>& source);
+
+}  // namespace crosslink::node

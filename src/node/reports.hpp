@@ -1,0 +1,23 @@
+// What the admin port tells of mirrors and databases, as JSON. Field names are stable; what is unknown is null.
+#pragma once
+
+#include <boost/json.hpp>
+#include <optional>
+
+#include "node/hosted_database.hpp"
+
+namespace crosslink::node {
+
+/// Precondition: database.mirror().
+boost::json::object report_mirror(HostedDatabase& database);
+boost::json::object report_database(HostedDatabase& database);
+boost::json::object report_verify(const std::string& name, const VerifyResult& result);
+/// error, caused_by, message, exit_code.
+boost::json::object report_error(const MirrorError& error, std::optional<int> exit_code = {});
+
+template <class T>
+boost::json::value or_null(const std::optional<T>& value) {
+  return value ? boost::json::value(*value) : boost::json::value();
+}
+
+}  // namespace crosslink::node

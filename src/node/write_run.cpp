@@ -1,0 +1,34 @@
+#include "node/write_run.hpp"
+
+#include <algorithm>
+
+namespace crosslink::node {
+
+bool WriteRun::wrote() const { return std::ranges::any_of(answers, &Answer::wrote); }
+
+std::size_t WriteRun::answers_of_writes() const {
+  return static_cast<std::size_t>(std::ranges::count_if(answers, &Answer::wrote));
+}
+
+void WriteRun::fail(std::string_view error) {
+  const auto replies = transaction ? 1 : commands.size();
+  reply.bytes().clear();
+  for (std::size_t i = 0; i < replies; ++i)
+    reply.error(error);
+}
+
+void WriteRun::fail_writes(std::string_view error) {
+  RespReply told(reply.version());
+  const auto& said = reply.bytes();
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    const auto end = i + 1 < answers.size() ? answers[i + 1].begin : said.size();
+    if (answers[i].wrote) {
+      told.error(error);
+    } else {
+      told.bytes().append(said, answers[i].begin, end - answers[i].begin);
+    }
+  }
+  reply = std::move(told);
+}
+
+}  // namespace crosslink::node

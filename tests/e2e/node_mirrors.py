@@ -1,0 +1,231 @@
+"""Nodes that mirror one another: what operators do to mirrors, and what must hold while they do."""
+
+import threading
+import unittest
+
+import redis
+
+from cli_support import run
+from node_support import NodeTest
+
+class NodeMirrors(NodeTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.made(run("certs", "issue", "--dir", cls.certificates, "--name", "us-2"))
+
+    def setUp(self):
+        super().setUp()
+        self.source = self.node("prod-us")
+        self.mirror = self.node("eu-1", cluster="eu-1", databases=())
+
+    def fill(self, node, begin=0, end=500):
+        client = redis.Redis(port=node.port)
+        pipe = client.pipeline(transaction=False)
+        for number in range(begin, end):
+            pipe.set(f"key-{number}", f"value-{number}-" + "x" * 100)
+        pipe.execute()
+        client.close()
+
+    def follow(self):
+        self.mirror.create_mirror("packages", self.source)
+        return self.mirror.await_following("packages", self.source)
+
+    def assert_equal(self):
+        self.mirror.await_following("packages", self.source)
+        verified = self.mirror.call("POST", "/v1/mirrors/packages/verify", {})
+        self.assertEqual(verified["outcome"], "equal", verified)
+        self.assertEqual(self.mirror.contents("packages"), self.source.contents("packages"))
+
+    def test_a_mirror_created_by_command_bootstraps_follows_and_is_equal(self):
+        self.fill(self.source)
+        seen = self.follow()
+        self.assertEqual(seen["bootstraps"], 1)
+        self.fill(self.source, 500, 900)
+        self.source.redis_cli("del", "key-3")
+        self.assert_equal()
+        client = redis.Redis(port=self.mirror.port)
+        client.execute_command("SELECT", "packages")
+        with self.assertRaises(redis.ReadOnlyError):
+            client.set("key", "value")
+        client.close()
+
+    def test_a_restarted_node_goes_on_without_another_bootstrap(self):
+        self.fill(self.source)
+        self.follow()
+        for end in ("stop", "kill"):
+            getattr(self.mirror, end)()
+            self.fill(self.source, 1000, 1100)
+            self.mirror.start()
+            self.assert_equal()
+            self.assertEqual(self.mirror.mirror("packages")["bootstraps"], 0)
+
+    def test_a_paused_mirror_stays_paused_over_a_restart_and_resumes(self):
+        self.fill(self.source)
+        self.follow()
+        self.assertEqual(self.mirror.call("POST", "/v1/mirrors/packages/pause", {})["status"], "Paused")
+        self.mirror.stop()
+        self.mirror.start()
+        self.fill(self.source, 500, 600)
+        self.assertEqual(self.mirror.mirror("packages")["status"], "Paused")
+        self.mirror.call("POST", "/v1/mirrors/packages/resume", {})
+        self.assert_equal()
+
+    def test_a_promoted_mirror_takes_writes_and_never_reconnects(self):
+        self.fill(self.source)
+        self.follow()
+        dry = self.mirror.call("POST", "/v1/mirrors/packages/promote", {"dry_run": True})
+        self.assertEqual((dry["promoted"], self.mirror.mirror("packages")["status"]), (False, "Following"))
+        first = self.mirror.call("POST", "/v1/mirrors/packages/promote", {})
+        self.assertEqual(first["lsn"], self.source.head("packages"))
+        again = self.mirror.call("POST", "/v1/mirrors/packages/promote", {})
+        self.assertEqual((again["again"], again["lsn"]), (True, first["lsn"]))
+        client = redis.Redis(port=self.mirror.port)
+        client.execute_command("SELECT", "packages")
+        client.set("here", "written after the promotion")
+        self.source.redis_cli("set", "there", "not for the promoted side")
+        self.mirror.kill()
+        self.mirror.start()
+        self.assertEqual(self.mirror.mirror("packages")["status"], "Promoted")
+        client = redis.Redis(port=self.mirror.port)
+        client.execute_command("SELECT", "packages")
+        self.assertEqual(client.get("here"), b"written after the promotion")
+        self.assertIsNone(client.get("there"))
+        client.close()
+
+    def test_the_old_source_follows_the_promoted_side_and_what_it_alone_had_is_listed(self):
+        self.fill(self.source)
+        self.follow()
+        self.mirror.call("POST", "/v1/mirrors/packages/promote", {})
+        self.source.redis_cli("set", "only-at-the-old-source", "1")
+        wish = {"name": "packages", "from": "eu-1/packages", "addr": self.mirror.mirrors, "replace": True}
+        status, refused = self.source.request("POST", "/v1/mirrors", wish)
+        self.assertEqual((status, refused["exit_code"]), (400, 6), refused)
+        self.assertEqual(refused["replaced"]["keys"], ["only-at-the-old-source"], refused)
+        self.assertEqual(self.source.redis_cli("get", "only-at-the-old-source"), "1")
+        self.source.call("POST", "/v1/mirrors", {**wish, "yes": True})
+        self.source.await_following("packages", self.mirror)
+        self.assertEqual(self.source.contents("packages"), self.mirror.contents("packages"))
+        self.assertEqual(len(list((self.source.folder / "data" / "set-aside").iterdir())), 1)
+        self.source.stop()
+        self.source.start()
+        self.source.await_following("packages", self.mirror)
+        self.assertIn("READONLY", self.source.redis_cli("set", "key", "value", code=0))
+
+    def test_a_deleted_mirror_is_gone_and_a_kept_one_stays_readable(self):
+        self.fill(self.source)
+        self.follow()
+        self.mirror.call("DELETE", "/v1/mirrors/packages?keep_data=true")
+        kept = self.mirror.call("GET", "/v1/databases/packages")
+        self.assertEqual((kept["kind"], kept["role"]), ("detached", "mirror"))
+        self.assertEqual(len(self.mirror.contents("packages")), 500)
+        self.mirror.stop()
+        self.mirror.start()
+        self.assertEqual(len(self.mirror.contents("packages")), 500)
+        self.mirror.call("DELETE", "/v1/mirrors/packages")
+        self.assertFalse((self.mirror.folder / "data" / "databases" / "packages").exists())
+        self.assertEqual(self.mirror.request("GET", "/v1/mirrors/packages")[0], 404)
+        self.follow()
+        self.assert_equal()
+
+    def test_verify_finds_one_byte_one_missing_and_one_extra_key(self):
+        self.fill(self.source)
+        self.follow()
+        self.mirror.call("POST", "/v1/mirrors/packages/promote", {})
+        client = redis.Redis(port=self.mirror.port)
+        client.execute_command("SELECT", "packages")
+        client.set("key-1", "value-1-" + "x" * 99 + "y")
+        client.delete("key-2")
+        client.set("key-extra", "1")
+        client.close()
+        # The promoted side's own mirror, against the old source: both hold what their own clients wrote.
+        second = self.node("us-2", cluster="us-2", databases=())
+        second.create_mirror("packages", self.mirror)
+        second.await_following("packages", self.mirror)
+        self.assertEqual(second.call("POST", "/v1/mirrors/packages/verify", {})["outcome"], "equal")
+        self.assertEqual(second.contents("packages"), self.mirror.contents("packages"))
+        self.assertNotEqual(second.contents("packages"), self.source.contents("packages"))
+
+    def test_a_mirror_of_a_mirror_follows_and_a_loop_is_refused(self):
+        self.fill(self.source)
+        self.follow()
+        third = self.node("us-2", cluster="us-2", databases=())
+        third.create_mirror("packages", self.mirror)
+        seen = third.await_following("packages", self.mirror)
+        self.assertEqual(seen["chain"], ["eu-1/packages", "prod-us/packages"])
+        self.assertEqual(third.contents("packages"), self.source.contents("packages"))
+        wish = {"name": "packages", "from": "us-2/packages", "addr": third.mirrors, "replace": True, "dry_run": True}
+        dry = self.source.call("POST", "/v1/mirrors", wish)
+        self.assertEqual([one["check"] for one in dry["checks"] if not one["ok"]], ["loop"], dry)
+
+    def test_a_name_that_is_taken_off_the_list_is_cut_during_its_session(self):
+        config = self.source.config.read_text(encoding="utf-8")
+        self.fill(self.source)
+        self.follow()
+        self.source.config.write_text(config + 'allow_mirrors = ["us-2"]\n', encoding="utf-8")
+        self.source.process.send_signal(1)  # SIGHUP
+        self.mirror.await_mirror("packages", lambda one: one["status"] == "Disconnected", "the cut")
+        self.mirror.await_mirror("packages", lambda one: (one["last_error"] or {}).get("error") == "NotAuthorized",
+                                 "the reason")
+        self.source.config.write_text(config + 'allow_mirrors = ["eu-1"]\n', encoding="utf-8")
+        self.source.process.send_signal(1)
+        self.mirror.call("POST", "/v1/mirrors/packages/resume", {})
+        self.assert_equal()
+
+    def test_a_dry_run_says_what_is_wrong_and_changes_nothing(self):
+        checks = {}
+        wish = {"name": "packages", "from": "prod-us/packages", "addr": self.source.mirrors, "dry_run": True}
+        checks["good"] = self.mirror.call("POST", "/v1/mirrors", wish)
+        checks["database"] = self.mirror.call("POST", "/v1/mirrors", {**wish, "from": "prod-us/other"})
+        checks["identity"] = self.mirror.call("POST", "/v1/mirrors", {**wish, "from": "prod-eu/packages"})
+        checks["reachable"] = self.mirror.call("POST", "/v1/mirrors", {**wish, "addr": "127.0.0.1:1"})
+        self.assertTrue(checks["good"]["ok"], checks["good"])
+        for name in ("database", "identity", "reachable"):
+            bad = [one["check"] for one in checks[name]["checks"] if not one["ok"]]
+            self.assertEqual(bad, [name], checks[name])
+        self.assertEqual(self.mirror.call("GET", "/v1/mirrors"), {"mirrors": []})
+
+    def test_an_admin_request_without_token_or_with_a_foreign_host_is_refused(self):
+        cases = [({"Authorization": None}, 401), ({"Authorization": "Bearer " + "0" * 64}, 401),
+                 ({"Host": "evil.example"}, 421), ({"Content-Type": "text/plain"}, 415)]
+        for headers, expected in cases:
+            status, answer = self.mirror.request("POST", "/v1/databases", {"name": "made"}, headers)
+            self.assertEqual(status, expected, (headers, answer))
+        self.assertEqual(self.mirror.call("GET", "/v1/databases"), {"databases": []})
+        for path in ("/healthz", "/readyz"):
+            self.assertEqual(self.mirror.request("GET", path, headers={"Authorization": None})[0], 200)
+        self.assertEqual(self.mirror.request("GET", "/metrics", headers={"Authorization": None})[0], 401)
+        self.assertIn("crosslink_database_head_lsn", self.source.call("GET", "/metrics"))
+
+    def test_a_writer_kills_and_a_mirror_end_equal(self):
+        stop = threading.Event()
+
+        def write():
+            number = 0
+            while not stop.is_set():
+                try:
+                    client = redis.Redis(port=self.source.port)
+                    while not stop.is_set():
+                        client.set(f"key-{number % 5000}", number)
+                        number += 1
+                except redis.exceptions.ConnectionError:
+                    stop.wait(0.02)
+            self.written = number
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            self.mirror.create_mirror("packages", self.source)
+            for _ in range(3):
+                self.mirror.await_following("packages")
+                self.mirror.kill()
+                self.mirror.start()
+        finally:
+            stop.set()
+            writer.join()
+        self.assertGreater(self.written, 200)
+        self.assert_equal()
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

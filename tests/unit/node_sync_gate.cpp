@@ -1,0 +1,237 @@
+// Sync mode in a node: which answers wait for mirrors, and what they become. What is confirmed when:
+// core_sync_rule.cpp.
+#include "node/sync_gate.hpp"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <future>
+
+#include "node/commit_queue.hpp"
+
+namespace crosslink::node {
+namespace {
+
+using namespace std::chrono_literals;
+using core::OnSyncLoss;
+
+/// One run, as the committing thread leaves it: each command that wrote answered OK, each other one 0.
+struct Client {
+  explicit Client(std::vector<bool> wrote, bool transaction = false) : run(RespReply(RespVersion::resp2)) {
+    run.transaction = transaction;
+    for (const bool one : wrote) {
+      run.answers.push_back({run.reply.bytes().size(), one});
+      one ? run.reply.ok() : run.reply.integer(0);
+    }
+  }
+  AnsweredRun asks() {
+    return {&run, [this] { ++answered; }};
+  }
+  std::string got() const { return answered == 1 ? run.reply.bytes() : "answered " + std::to_string(answered); }
+  WriteRun run;
+  int answered = 0;
+};
+
+const std::string waits = "answered 0";
+
+class Gate : public ::testing::Test {
+ public:
+  std::unique_ptr<SyncGate> gate(OnSyncLoss on_loss, std::vector<std::string> mirrors = {"eu-1"}) {
+    return std::make_unique<SyncGate>("orders", core::SyncConfig{std::move(mirrors), 5s, on_loss},
+                                      [this] { return core::Instant(now); });
+  }
+  static void write(SyncGate& gate, std::uint64_t lsn, Client& client) { gate.hold(Lsn{lsn}, {client.asks()}); }
+  static void mirror_at(SyncGate& gate, const std::string& name, std::uint64_t durable, std::uint64_t head) {
+    const std::vector<std::string> names{"another-name", name};
+    gate.on_mirror_at(names, Lsn{durable}, Lsn{head});
+  }
+  void pass(SyncGate& gate, std::chrono::milliseconds time) {
+    now += time;
+    gate.look();
+  }
+  std::chrono::microseconds now = 1000s;
+};
+
+TEST_F(Gate, answers_ok_once_every_named_mirror_has_the_write) {
+  const auto both = gate(OnSyncLoss::error, {"eu-1", "asia-1"});
+  Client one({true}), two({true});
+  write(*both, 5, one);
+  write(*both, 9, two);
+  mirror_at(*both, "EU-1", 9, 9);  // names of certificates know no case
+  mirror_at(*both, "stranger", 9, 9);
+  EXPECT_EQ(one.got(), waits);
+  mirror_at(*both, "asia-1", 5, 9);
+  EXPECT_EQ(one.got(), "+OK\r\n");
+  EXPECT_EQ(two.got(), waits);
+  mirror_at(*both, "asia-1", 9, 9);
+  EXPECT_EQ(two.got(), "+OK\r\n");
+  EXPECT_EQ(both->waiting(), 0u);
+}
+
+TEST_F(Gate, a_mirror_that_said_so_before_the_writer_came_counts) {
+  const auto one = gate(OnSyncLoss::error);
+  mirror_at(*one, "eu-1", 7, 7);
+  Client client({true});
+  write(*one, 7, client);
+  EXPECT_EQ(client.got(), "+OK\r\n");
+}
+
+TEST_F(Gate, holds_from_the_start_although_the_mirror_was_never_there) {
+  const auto one = gate(OnSyncLoss::error);
+  Client client({true});
+  write(*one, 1, client);
+  pass(*one, 4999ms);
+  EXPECT_EQ(client.got(), waits);
+  ASSERT_EQ(one->next_look(), core::Instant(now + 1ms));
+  pass(*one, 1ms);
+  EXPECT_EQ(client.got(), "-NOSYNC stored at LSN 1, not confirmed by eu-1\r\n");
+  EXPECT_EQ(one->facts().unconfirmed, 1u);
+  EXPECT_FALSE(one->facts().suspended);
+}
+
+TEST_F(Gate, unconfirmed_are_the_commands_that_wrote_and_a_transaction_as_a_whole) {
+  const auto one = gate(OnSyncLoss::error);
+  Client pipeline({false, true, false, true}), transaction({true}, true);
+  one->hold(Lsn{3}, {pipeline.asks(), transaction.asks()});
+  pass(*one, 5s);
+  const std::string error = "-NOSYNC stored at LSN 3, not confirmed by eu-1\r\n";
+  EXPECT_EQ(pipeline.got(), ":0\r\n" + error + ":0\r\n" + error);
+  EXPECT_EQ(transaction.got(), error);
+  EXPECT_EQ(one->facts().unconfirmed, 3u);
+}
+
+TEST_F(Gate, async_answers_ok_counts_and_is_suspended_until_the_mirror_is_back) {
+  const auto one = gate(OnSyncLoss::async);
+  Client first({true, true}), second({true}), third({true});
+  write(*one, 2, first);
+  pass(*one, 5s);
+  EXPECT_EQ(first.got(), "+OK\r\n+OK\r\n");
+  EXPECT_TRUE(one->facts().suspended);
+  write(*one, 3, second);
+  EXPECT_EQ(second.got(), "+OK\r\n") << "nobody waits while it is suspended";
+  EXPECT_EQ(one->facts().async, 3u);
+  EXPECT_EQ(one->facts().unconfirmed, 0u);
+  mirror_at(*one, "eu-1", 2, 3);
+  EXPECT_TRUE(one->facts().suspended) << "it is behind";
+  mirror_at(*one, "eu-1", 3, 3);
+  EXPECT_FALSE(one->facts().suspended);
+  write(*one, 4, third);
+  EXPECT_EQ(third.got(), waits);
+  mirror_at(*one, "eu-1", 4, 4);
+  EXPECT_EQ(third.got(), "+OK\r\n");
+}
+
+TEST_F(Gate, a_mirror_that_keeps_up_with_a_writer_that_never_rests_is_back_one_that_does_not_is_not) {
+  for (const bool quick : {true, false}) {
+    const auto one = gate(OnSyncLoss::async);
+    Client first({true});
+    write(*one, 10, first);
+    pass(*one, 5s);
+    ASSERT_TRUE(one->facts().suspended);
+    // At each word of the mirror the head is further on.
+    mirror_at(*one, "eu-1", 1, 100);
+    now += quick ? 1s : 3s;
+    mirror_at(*one, "eu-1", 99, 150);
+    EXPECT_TRUE(one->facts().suspended);
+    mirror_at(*one, "eu-1", 100, 200);
+    EXPECT_EQ(one->facts().suspended, !quick);
+  }
+}
+
+TEST_F(Gate, after_a_change_of_history_nothing_said_before_confirms) {
+  const auto one = gate(OnSyncLoss::error);
+  mirror_at(*one, "eu-1", 1000, 1000);
+  one->on_history_change();
+  Client client({true});
+  write(*one, 20, client);
+  EXPECT_EQ(client.got(), waits);
+  pass(*one, 5s);
+  EXPECT_EQ(client.got(), "-NOSYNC stored at LSN 20, not confirmed by eu-1\r\n");
+}
+
+TEST_F(Gate, a_stop_answers_who_waits_and_whoever_comes_later) {
+  const auto one = gate(OnSyncLoss::error);
+  Client before({true}), after({true});
+  write(*one, 1, before);
+  one->stop();
+  EXPECT_EQ(before.got(), "-NOSYNC stored at LSN 1, not confirmed by eu-1\r\n");
+  write(*one, 2, after);
+  EXPECT_EQ(after.got(), "-NOSYNC stored at LSN 2, not confirmed by eu-1\r\n");
+  pass(*one, 10s);
+  EXPECT_EQ(before.answered + after.answered, 2) << "each once";
+}
+
+// --- with a database, and the gate's own thread
+// ------------------------------------------------------------------------
+
+class SyncedQueue : public ::testing::Test {
+ public:
+  SyncedQueue() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "crosslink-gate-XXXXXX").string();
+    folder = ::mkdtemp(pattern.data());
+    RocksdbOptions options;
+    options.folder = folder / "db";
+    options.sync = RocksdbSync::always;
+    options.write_buffer_bytes = 1024 * 1024;
+    auto opened = RocksdbDatabase::open_root(options);
+    if (!opened) throw std::runtime_error(opened.error().message());
+    database = *std::move(opened);
+  }
+  ~SyncedQueue() override {
+    queue.reset();
+    gate.reset();
+    database.reset();
+    std::filesystem::remove_all(folder);
+  }
+  void begin(std::chrono::milliseconds timeout) {
+    gate = std::make_unique<SyncGate>("orders", core::SyncConfig{{"eu-1"}, timeout, OnSyncLoss::error});
+    queue = std::make_unique<CommitQueue>(*database, watches, gate.get());
+  }
+  /// Carries out one command; its answer comes later.
+  std::future<std::string> say(std::vector<std::string> texts) {
+    auto said = std::make_shared<std::vector<std::string>>(std::move(texts));
+    auto run = std::make_shared<WriteRun>(RespReply(RespVersion::resp2));
+    run->commands.push_back({find_command(said->front()), Words(said->begin(), said->end())});
+    auto answer = std::make_shared<std::promise<std::string>>();
+    auto later = answer->get_future();
+    queue->push(*run, [said, run, answer] { answer->set_value(run->reply.bytes()); });
+    return later;
+  }
+  static std::string got(std::future<std::string> later) {
+    return later.wait_for(30s) == std::future_status::ready ? later.get() : "no answer";
+  }
+  std::filesystem::path folder;
+  std::unique_ptr<RocksdbDatabase> database;
+  WatchTable watches;
+  std::unique_ptr<SyncGate> gate;
+  std::unique_ptr<CommitQueue> queue;
+};
+
+TEST_F(SyncedQueue, commits_go_on_while_answers_wait_and_what_wrote_nothing_does_not_wait) {
+  begin(1h);
+  auto first = say({"SET", "k", "ten"});
+  EXPECT_EQ(got(say({"INCR", "k"})), "-ERR value is not an integer or out of range\r\n");
+  EXPECT_EQ(got(say({"DEL", "none"})), ":0\r\n");
+  EXPECT_EQ(database->get("k").value(), "ten") << "stored and visible";
+  auto second = say({"DEL", "k"});
+  while (gate->waiting() < 2)
+    std::this_thread::yield();
+  EXPECT_EQ(database->get("k").value(), std::nullopt);
+  EXPECT_NE(first.wait_for(0s), std::future_status::ready);
+  EXPECT_NE(second.wait_for(0s), std::future_status::ready);
+  const auto head = database->source_state().head;
+  const std::vector<std::string> names{"eu-1"};
+  gate->on_mirror_at(names, head, head);
+  EXPECT_EQ(got(std::move(first)), "+OK\r\n");
+  EXPECT_EQ(got(std::move(second)), ":1\r\n");
+}
+
+TEST_F(SyncedQueue, a_thread_of_its_own_answers_when_time_is_up) {
+  begin(20ms);
+  const auto answer = got(say({"SET", "k", "v"}));
+  EXPECT_EQ(answer, "-NOSYNC stored at LSN " + std::to_string(database->source_state().head.value) +
+                        ", not confirmed by eu-1\r\n");
+}
+
+}  // namespace
+}  // namespace crosslink::node
