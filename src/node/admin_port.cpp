@@ -74,11 +74,7 @@ Result<std::string> read_or_make_token(const std::filesystem::path& file) {
     return token;
   }
   if (text->back() == '\n') text->pop_back();
-  std::error_code error;
-  const auto rights = std::filesystem::status(file, error).permissions();
-  if ((rights & (std::filesystem::perms::group_all | std::filesystem::perms::others_all)) !=
-      std::filesystem::perms::none)
-    return MirrorError::configuration(fmt::format("others may read {}: chmod 600 it", file.string()));
+  if (auto good = check_private(file, "600"); !good) return good.error();
   if (!is_token(*text))
     return MirrorError::configuration(fmt::format("{} is no token: remove it, and one is made", file.string()));
   return *std::move(text);

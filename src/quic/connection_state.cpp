@@ -40,7 +40,7 @@ Task<void> ConnectionState::connect(HQUIC registration, HandlePointer configurat
   const QUIC_ADDRESS_FAMILY family = address.address().is_v6() ? AF_INET6 : AF_INET;
   const auto status = api_->ConnectionStart(raw, configuration->raw(), family, server_name_.c_str(), address.port());
   if (QUIC_FAILED(status)) {
-    end(local_failure(fmt::format("cannot dial {}", format_address(address)), status), {});
+    end(local_failure(fmt::format("cannot dial {}", to_text(address)), status), {});
     const std::scoped_lock lock(mutex_);
     handle_.reset();
     self_.reset();
@@ -203,7 +203,7 @@ QUIC_STATUS ConnectionState::on_event(QUIC_CONNECTION_EVENT& event) {
     }
     case QUIC_CONNECTION_EVENT_SHUTDOWN_INITIATED_BY_PEER: {
       const auto code = event.SHUTDOWN_INITIATED_BY_PEER.ErrorCode;
-      end(closed_by_peer_error(code, format_address(remote_)), code);
+      end(closed_by_peer_error(code, to_text(remote_)), code);
       return QUIC_STATUS_SUCCESS;
     }
     case QUIC_CONNECTION_EVENT_SHUTDOWN_COMPLETE: on_shutdown_complete(); return QUIC_STATUS_SUCCESS;
@@ -287,7 +287,7 @@ void ConnectionState::on_stream(const QUIC_CONNECTION_EVENT& event) {
 
 ShutdownContext ConnectionState::shutdown_context() const {
   const std::scoped_lock lock(mutex_);
-  return {client_, connected_, refusal_, format_address(remote_)};
+  return {client_, connected_, refusal_, to_text(remote_)};
 }
 
 void ConnectionState::on_shutdown_complete() {
