@@ -80,7 +80,6 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
 };
 
 // --- opening
-// -----------------------------------------------------------------------------------------------------
 
 DatabaseConfig Hosting::Impl::config_of(const CatalogEntry& entry) const {
   const auto found = std::ranges::find(config.databases, entry.name, &DatabaseConfig::name);
@@ -188,7 +187,6 @@ Result<DatabasePointer> Hosting::Impl::open_and_list(const CatalogEntry& entry) 
 }
 
 // --- running
-// -----------------------------------------------------------------------------------------------------
 
 void Hosting::Impl::start_mirror(const DatabasePointer& database) {
   if (database->mirror() != nullptr && group && !stopping) group->spawn(run_mirror(database));
@@ -227,7 +225,6 @@ awaitable<void> Hosting::Impl::retire(std::shared_ptr<Impl> self, std::string na
 }
 
 // --- the public face
-// ---------------------------------------------------------------------------------------------
 
 Hosting::Hosting(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Hosting::~Hosting() { impl_->list.clear(); }
@@ -274,7 +271,6 @@ Task<void> Hosting::run() {
 void Hosting::stop() { impl_->stop.set(); }
 
 // --- commands
-// ----------------------------------------------------------------------------------------------------
 
 Task<void> Hosting::create_database(std::string name, std::optional<std::vector<std::string>> allow_mirrors) {
   auto work = [](std::shared_ptr<Impl> self, std::string wanted,

@@ -13,7 +13,6 @@
 namespace crosslink::quic::detail {
 
 // --- client side
-// -------------------------------------------------------------------------------------------------------
 
 Task<void> ConnectionState::connect(HQUIC registration, HandlePointer configuration, Address address,
                                     std::string server_name) {
@@ -59,7 +58,6 @@ Task<void> ConnectionState::connect(HQUIC registration, HandlePointer configurat
 }
 
 // --- server side
-// -------------------------------------------------------------------------------------------------------
 
 QUIC_STATUS ConnectionState::adopt(HQUIC raw, HQUIC configuration, Address remote, std::function<void(bool)> on_ready) {
   remote_ = remote;
@@ -75,7 +73,6 @@ QUIC_STATUS ConnectionState::adopt(HQUIC raw, HQUIC configuration, Address remot
 }
 
 // --- streams
-// -----------------------------------------------------------------------------------------------------------
 
 Task<std::shared_ptr<StreamState>> ConnectionState::open_stream(bool bidirectional) {
   auto keep = shared_from_this();
@@ -128,7 +125,6 @@ void ConnectionState::set_streams_allowed(std::uint16_t count) {
 }
 
 // --- ending
-// ------------------------------------------------------------------------------------------------------------
 
 bool ConnectionState::end(MirrorError reason, std::optional<std::uint64_t> code) {
   const std::scoped_lock lock(mutex_);
@@ -182,7 +178,6 @@ HandlePointer ConnectionState::handle() const {
 }
 
 // --- callbacks: copy facts and post, nothing more
-// ----------------------------------------------------------------------
 
 QUIC_STATUS ConnectionState::callback(HQUIC, void* context, QUIC_CONNECTION_EVENT* event) {
   // A copy, because SHUTDOWN_COMPLETE lets go of the state's own reference.
@@ -316,7 +311,6 @@ void ConnectionState::on_shutdown_complete() {
 }
 
 // --- facts
-// -------------------------------------------------------------------------------------------------------------
 
 ConnectionFacts ConnectionState::facts() const {
   const auto connection = handle();
