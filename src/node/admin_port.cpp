@@ -191,7 +191,7 @@ awaitable<void> AdminPort::Impl::serve_requests(std::shared_ptr<Impl> self, Stre
     response.prepare_payload();
     beast::get_lowest_layer(stream).expires_after(request_timeout);
     const auto [write_error, written_bytes] = co_await http::async_write(stream, response, tuple_of);
-    if (write_error || !keep) co_return;
+    if (write_error || !keep || self->stop.is_set()) co_return;
   }
 }
 
@@ -220,6 +220,9 @@ awaitable<void> AdminPort::Impl::serve(std::shared_ptr<Impl> self, tcp::socket s
 
 Task<void> AdminPort::Impl::accept_all(std::shared_ptr<Impl> self, link::TaskGroup& group, AdminRoutes& routes) {
   for (;;) {
+    // One that came between two waits has cancelled neither.
+    if (link::is_cancelled(co_await asio::this_coro::cancellation_state))
+      co_return MirrorError::cancelled("accepting commands");
     const bool has_room = co_await group.wait_below(connections_max);
     if (!has_room) co_return MirrorError::cancelled("accepting commands");
     auto [error, socket] = co_await self->acceptor.async_accept(tuple_of);

@@ -75,6 +75,9 @@ Task<void> ClientPort::Impl::accept_all(std::shared_ptr<Impl> self, link::TaskGr
   constexpr auto tuple_of = boost::asio::as_tuple(boost::asio::use_awaitable);
   boost::asio::steady_timer pause(self->acceptor.get_executor());
   for (;;) {
+    // One that came between two waits has cancelled neither.
+    if (link::is_cancelled(co_await boost::asio::this_coro::cancellation_state))
+      co_return MirrorError::cancelled("accepting clients");
     auto [error, socket] = co_await self->acceptor.async_accept(tuple_of);
     if (error == boost::asio::error::operation_aborted) co_return MirrorError::cancelled("accepting clients");
     if (error) {
