@@ -39,21 +39,24 @@ Task<void> show(OfferedDatabase& source, Mirror& mirror, RocksdbDatabase& copy) 
   if (!paused) co_return paused.error();
   put_all(source.engine(), "new");
   source.engine().purge_log();
+  auto slowed = mirror.set_bandwidth(8 * 1024 * 1024);  // so that there is something to see
+  if (!slowed) co_return slowed.error();
   auto resumed = mirror.resume();
   if (!resumed) co_return resumed.error();
 
   int reads = 0, wrong = 0;
-  bool bootstrapping = false;
   co_await wait_until([&] {
     auto status = mirror.status().kind;
-    bootstrapping = bootstrapping || status == StatusKind::Bootstrapping;
     auto seen = read_all(copy);
-    ++reads;
+    if (status == StatusKind::Bootstrapping) ++reads;
     if (seen != "old" && seen != "new") ++wrong;
     return seen == "new" && status == StatusKind::Following;
   });
   std::cout << "bootstrapped anew: " << (mirror.facts().bootstraps == 2 ? "yes" : "no") << "\n"
-            << "reads meanwhile: " << (reads > 0 && wrong == 0 ? "all answered, each wholly old or wholly new" : "torn")
+            << "reads meanwhile: "
+            << (wrong > 0    ? "torn"
+                : reads == 0 ? "none"
+                             : "all answered, each wholly old or wholly new")
             << "\nfollowing: every order is " << read_all(copy) << "\n";
   co_return Result<void>{};
 }

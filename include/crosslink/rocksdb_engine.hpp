@@ -57,7 +57,7 @@ struct RocksdbOptions {
   std::uint64_t entry_bytes_max = entry_bytes_max_default;
   /// Snapshots that mirrors read at once; one that several read counts once. Others are answered Busy.
   std::size_t snapshots_max = 2;
-  /// How long a snapshot that nobody reads can be taken up again.
+  /// How long a snapshot that nobody reads can be taken up again, at most: no longer than the log after it is held.
   std::chrono::seconds snapshot_kept = std::chrono::minutes(10);
   /// Where RocksDB reads and writes; null: the system's files. Must outlive the database.
   rocksdb::Env* env = nullptr;

@@ -63,7 +63,7 @@ class RocksdbSource final : public SourceEngine, public VerifiableEngine {
   /// to without this class since it was last closed, or restored, begins a history that every mirror bootstraps for.
   /// Errors: Configuration when prepare() was not called or options exclude mirroring (manual WAL flush, two write
   /// queues, unordered writes, two-phase commit), when the folder is in use; UnsupportedOperation for another
-  /// comparator, a compaction filter, blob files, other column families; Storage.
+  /// comparator, a compaction filter, FIFO compaction, updates in place, blob files, other column families; Storage.
   static Result<std::unique_ptr<RocksdbSource>> open(rocksdb::DB& database, RocksdbSourceOptions options);
   /// The database is still open.
   ~RocksdbSource() override;

@@ -47,16 +47,8 @@ Result<std::string> read_token(const std::filesystem::path& file) {
 
 std::string bracketed(const std::string& host) { return host.find(':') == std::string::npos ? host : "[" + host + "]"; }
 
-/// A node that listens at every address is reached at the loopback one.
-AdminTarget target_at(const quic::HostPort& listens) {
-  AdminTarget target{listens, fmt::format("{}:{}", bracketed(listens.host), listens.port), {}, {}};
-  boost::system::error_code error;
-  const auto address = boost::asio::ip::make_address(listens.host, error);
-  if (!error && address.is_unspecified()) {
-    target.connect.host = address.is_v6() ? "::1" : "127.0.0.1";
-    target.host = fmt::format("localhost:{}", listens.port);
-  }
-  return target;
+AdminTarget target_at(const quic::HostPort& address) {
+  return {address, fmt::format("{}:{}", bracketed(address.host), address.port), {}, {}};
 }
 
 Result<AdminTarget> with_tls(AdminTarget target, const std::string& ca, const std::string& cluster_id) {

@@ -39,14 +39,9 @@ std::string checks_text(const object& dry_run) {
 
 std::string replaced_text(const object& replaced) {
   auto page = "replaced: " + text(replaced, "detail", 4096);
-  const auto first = number(replaced, "first_lsn"), last = number(replaced, "last_lsn");
-  if (first && last && *first <= *last)
-    page += fmt::format("\n  LSN {} to {} are in the replaced data only", grouped(*first), grouped(*last));
-  if (const auto entries = number(replaced, "entries")) page += fmt::format(", {} entries", grouped(*entries));
   if (flag(replaced, "keys_known")) {
     const auto& keys = array_field(replaced, "keys");
     const auto total = number(replaced, "keys_total").value_or(keys.size());
-    page += fmt::format("\n  {} keys written there", grouped(total));
     std::size_t shown = 0;
     for (const auto& one : keys) {
       const auto* key = one.if_string();

@@ -73,7 +73,7 @@ void MirrorMachine::advance_engine(Instant now) {
     verify_->view_asked = true;
     return call(Call::open_view, mirror_action::OpenView{});
   }
-  if (!promoting_) advance_snapshot(now);
+  if (!promoting_ && !promoted_from_) advance_snapshot(now);
 }
 
 void MirrorMachine::advance_snapshot(Instant now) {
@@ -93,14 +93,9 @@ void MirrorMachine::advance_snapshot(Instant now) {
     return call(Call::store_chunk,
                 mirror_action::StoreChunk{next.chunk, std::move(next.keep), next.bytes, std::move(next.leases)});
   }
-  if (switch_wanted_) {
-    return call(Call::switch_snapshot, mirror_action::SwitchSnapshot{assembler_.consistent_lsn()});
-  }
-<<<<<<< HEAD
-=======
   if (halted_) return;  // also by this very snapshot: nothing would come of it but work
-  if (switch_wanted_) return call(Call::switch_snapshot, mirror_action::SwitchSnapshot{});
->>>>>>> main
+  if (switch_wanted_)
+    return call(Call::switch_snapshot, mirror_action::SwitchSnapshot{assembler_.consistent_lsn()});
   if (!check_wanted_ && assembler_.complete()) check_wanted_ = true;
   if (check_wanted_) return call(Call::check_snapshot, mirror_action::CheckSnapshot{});
   static_cast<void>(now);
@@ -167,11 +162,8 @@ void MirrorMachine::on_switched(Instant) {
   switch_wanted_ = false;
   bootstrap_wanted_ = false;
   just_switched_ = true;
-<<<<<<< HEAD
   consistent_lsn_ = assembler_.consistent_lsn();
-=======
   unproven_ = false;
->>>>>>> main
   ++bootstraps_;
   snapshot_retry_.clear();
   drop_snapshot_stream();
@@ -210,12 +202,8 @@ void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {
       if (verify_ && verify_->view_asked) break_off_verify(answer.error().message(), true);
     } else if (answer.error().kind() == ErrorKind::Storage || answer.error().kind() == ErrorKind::Busy) {
       on_storage_error(answer.error(), now);
-<<<<<<< HEAD
       if (answer.error().kind() == ErrorKind::Busy) reread_engine();
-    } else {
-=======
     } else if (!dropped) {
->>>>>>> main
       promoting_ = false;
       halt(answer.error(), now);
     }
@@ -251,6 +239,10 @@ void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {
     case Call::promote:
       promoted_from_ = answer->promoted_from;
       promoting_ = false;
+      // Of a bootstrap nothing is left to do.
+      bootstrap_wanted_ = begin_snapshot_wanted_ = drop_snapshot_wanted_ = check_wanted_ = switch_wanted_ = false;
+      assembler_.on_dropped();
+      forget_chunks();
       break;
     case Call::open_view:
       if (verify_ && verify_->view_asked) {

@@ -100,6 +100,7 @@ void SourceSession::end(Instant) {
 /// The mirror names incarnations by the history it was told. Whoever changes it ends all sessions first; one that began
 /// in between, or was not told yet, is found here, before it acts on what the engine read or the mirror said.
 bool SourceSession::outlived(Instant now) {
+  if (CROSSLINK_BROKEN(history_outlived_by_session)) return false;
   if (phase_ != Phase::running || newest_of(read_now_().state.history) == announced_) return false;
   end(now);
   return true;
@@ -405,7 +406,10 @@ bool SourceSession::on_snapshot(Question question, Result<SnapshotFacts> facts, 
   snapshot_->begin_offset = resumed ? snapshot_->request.offset : 0;
   if (facts->total_bytes && snapshot_->begin_offset > *facts->total_bytes) snapshot_->begin_offset = 0;
   auto said = *facts;
-  if (CROSSLINK_BROKEN(snapshot_lsn_too_low) && said.snapshot_lsn.value > 0) --said.snapshot_lsn.value;
+  if (CROSSLINK_BROKEN(snapshot_lsn_too_low) && said.snapshot_lsn.value > 0) {
+    --said.snapshot_lsn.value;
+    said.last_entry.lsn = std::min(said.last_entry.lsn, said.snapshot_lsn);
+  }
   snapshot_->facts = *facts;
   actions_.push_back(source_action::Pin{facts->snapshot_lsn});
   send(snapshot_->token, SnapshotBegin{said, snapshot_->begin_offset});

@@ -151,7 +151,6 @@ core::SourceNow ServedMirror::read_now() const {
 }
 
 // --- run
-// -----------------------------------------------------------------------------------------------------------------
 
 Task<void> ServedMirror::run(std::shared_ptr<ServedMirror> self) {
   Result<void> outcome;
@@ -314,7 +313,6 @@ ServedMirrorFacts ServedMirror::facts() const {
 }
 
 // --- streams
-// -------------------------------------------------------------------------------------------------------------
 
 awaitable<void> ServedMirror::write_frames(std::shared_ptr<ServedMirror> self, StreamPointer stream) {
   ++self->writers_;
@@ -365,7 +363,6 @@ awaitable<void> ServedMirror::close(std::shared_ptr<ServedMirror> self, action::
 }
 
 // --- the engine
-// ----------------------------------------------------------------------------------------------------------
 
 awaitable<void> ServedMirror::ask(std::shared_ptr<ServedMirror> self, core::SourceAction question) {
   auto* const engine = self->shared_.engine;
@@ -460,7 +457,6 @@ awaitable<void> ServedMirror::ask_view(std::shared_ptr<ServedMirror> self, core:
 }  // namespace
 
 // --- the database
-// --------------------------------------------------------------------------------------------------------
 
 struct DatabaseSource::Impl {
   Impl(SourceEngine& own_engine, VerifiableEngine* own_verifiable, boost::asio::any_io_executor executor,

@@ -88,6 +88,11 @@ json::object known_loss(const MirrorFacts& facts, const MirrorStatus& status) {
     return {
         {"known", false}, {"entries_lsn", nullptr}, {"detail", "the source was not heard since the start; " + heard}};
   const auto behind = facts.source_head->value > applied ? facts.source_head->value - applied : 0;
+  if (behind == 0) {
+    return {{"known", true},
+            {"entries_lsn", 0},
+            {"detail", fmt::format("everything the source last told of is here; {}", heard)}};
+  }
   return {{"known", true},
           {"entries_lsn", behind},
           {"detail", fmt::format("LSN {} to {} that the source last told of are not here; {}", applied + 1,
@@ -146,7 +151,6 @@ AdminResponse AdminRoutes::mirror_now(const std::string& name, json::object more
 }
 
 // --- mirrors
-// -----------------------------------------------------------------------------------------------------
 
 awaitable<AdminResponse> AdminRoutes::answer_mirrors(const AdminRequest& request, std::string_view rest) {
   if (rest.empty() && request.method == "GET") {
@@ -322,7 +326,6 @@ awaitable<AdminResponse> AdminRoutes::verify(std::string name) {
 }
 
 // --- databases
-// ---------------------------------------------------------------------------------------------------
 
 awaitable<AdminResponse> AdminRoutes::answer_databases(const AdminRequest& request, std::string_view rest) {
   const auto now = [this](const std::string& name) {

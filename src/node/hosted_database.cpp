@@ -55,7 +55,10 @@ DatabaseSourceOptions HostedDatabase::source_options(const HostingContext& conte
     if (now.role != DatabaseRole::mirror) gate_->on_mirror_at(names, durable, now.head);
   };
   if (mirror_) {
-    options.upstream_chain = [mirror = mirror_] { return mirror->mirror().facts().chain; };
+    // Once promoted it is a root of its own: the old source may follow it then.
+    options.upstream_chain = [this] {
+      return takes_writes() ? std::vector<std::string>() : mirror_->mirror().facts().chain;
+    };
     options.upstream_lag = [mirror = mirror_] { return mirror->mirror().lag(); };
   }
   return options;

@@ -56,6 +56,9 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   Result<DatabasePointer> open_and_list(const CatalogEntry& entry);
   void start_mirror(const DatabasePointer& database);
 
+  void take_settings(const NodeConfig& fresh);
+  static awaitable<void> take_settings_in_turn(std::shared_ptr<Impl> self, NodeConfig fresh);
+
   static awaitable<void> run_mirror(DatabasePointer database);
   static awaitable<void> look_at_mirrors(std::shared_ptr<Impl> self);
   static awaitable<void> retire(std::shared_ptr<Impl> self, std::string name);
@@ -77,7 +80,6 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
 };
 
 // --- opening
-// -----------------------------------------------------------------------------------------------------
 
 DatabaseConfig Hosting::Impl::config_of(const CatalogEntry& entry) const {
   const auto found = std::ranges::find(config.databases, entry.name, &DatabaseConfig::name);
@@ -185,7 +187,6 @@ Result<DatabasePointer> Hosting::Impl::open_and_list(const CatalogEntry& entry) 
 }
 
 // --- running
-// -----------------------------------------------------------------------------------------------------
 
 void Hosting::Impl::start_mirror(const DatabasePointer& database) {
   if (database->mirror() != nullptr && group && !stopping) group->spawn(run_mirror(database));
@@ -224,7 +225,6 @@ awaitable<void> Hosting::Impl::retire(std::shared_ptr<Impl> self, std::string na
 }
 
 // --- the public face
-// ---------------------------------------------------------------------------------------------
 
 Hosting::Hosting(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Hosting::~Hosting() { impl_->list.clear(); }
@@ -271,7 +271,6 @@ Task<void> Hosting::run() {
 void Hosting::stop() { impl_->stop.set(); }
 
 // --- commands
-// ----------------------------------------------------------------------------------------------------
 
 Task<void> Hosting::create_database(std::string name, std::optional<std::vector<std::string>> allow_mirrors) {
   auto work = [](std::shared_ptr<Impl> self, std::string wanted,
@@ -299,9 +298,19 @@ Task<void> Hosting::create_database(std::string name, std::optional<std::vector<
 
 namespace {
 
+/// Two replaces of one second must not meet.
+std::string free_name(const fs::path& folder, const std::string& wanted) {
+  std::error_code error;
+  auto name = wanted;
+  for (int number = 2; fs::exists(folder / name, error); ++number)
+    name = fmt::format("{}-{}", wanted, number);
+  return name;
+}
+
 /// What is to be written for `create_mirror`; absent: the very mirror is there already.
 Result<std::optional<CatalogEntry>> plan_mirror(const CatalogEntry* present, const std::string& name,
-                                                const MirrorSpec& spec, bool replace) {
+                                                const MirrorSpec& spec, bool replace,
+                                                const fs::path& set_aside_folder) {
   CatalogEntry entry;
   entry.name = name;
   entry.kind = DatabaseKind::mirror;
@@ -315,7 +324,7 @@ Result<std::optional<CatalogEntry>> plan_mirror(const CatalogEntry* present, con
   }
   entry.allow_mirrors = present->allow_mirrors;
   entry.change = DatabaseChange::replacing;
-  entry.set_aside = name + "-" + stamp();
+  entry.set_aside = free_name(set_aside_folder, name + "-" + stamp());
   return std::optional(std::move(entry));
 }
 
@@ -324,7 +333,8 @@ Result<std::optional<CatalogEntry>> plan_mirror(const CatalogEntry* present, con
 Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, bool replace) {
   auto work = [](std::shared_ptr<Impl> self, std::string wanted, MirrorSpec chosen, bool replacing) -> Task<void> {
     const auto turn = co_await self->turn.take();
-    auto planned = plan_mirror(self->catalog.find(wanted), wanted, chosen, replacing);
+    auto planned =
+        plan_mirror(self->catalog.find(wanted), wanted, chosen, replacing, self->config.data_dir / "set-aside");
     if (!planned) co_return planned.error();
     if (!*planned) co_return Result<void>{};
     auto put = self->catalog.put(**std::move(planned));
@@ -443,16 +453,15 @@ Task<PromotedFrom> Hosting::promote(std::string name) {
   return work(impl_, std::move(name));
 }
 
-void Hosting::reload(const NodeConfig& config) {
-  auto& own = *impl_;
-  own.config.databases = config.databases;
-  own.config.database_defaults = config.database_defaults;
-  own.config.tls = config.tls;
-  own.context.tls = config.tls;
-  for (const auto& database : own.list.all()) {
-    const auto* const entry = own.catalog.find(database->name());
+void Hosting::Impl::take_settings(const NodeConfig& fresh) {
+  config.databases = fresh.databases;
+  config.database_defaults = fresh.database_defaults;
+  config.tls = fresh.tls;
+  context.tls = fresh.tls;
+  for (const auto& database : list.all()) {
+    const auto* const entry = catalog.find(database->name());
     if (entry == nullptr) continue;
-    database->set_allow_mirrors(own.config_of(*entry).allow_mirrors);
+    database->set_allow_mirrors(config_of(*entry).allow_mirrors);
     database->source().end_sessions_unless([&](const ServedMirrorFacts& served) {
       const bool stays = database->allows(served.peer_names);
       if (!stays) {
@@ -462,6 +471,18 @@ void Hosting::reload(const NodeConfig& config) {
       return stays;
     });
   }
+}
+
+awaitable<void> Hosting::Impl::take_settings_in_turn(std::shared_ptr<Impl> self, NodeConfig fresh) {
+  const auto turn = co_await self->turn.take();
+  self->take_settings(fresh);
+}
+
+/// Commands that run read the settings on engine threads.
+void Hosting::reload(const NodeConfig& config) {
+  if (impl_->stopping) return;
+  if (!impl_->group) return impl_->take_settings(config);
+  impl_->group->spawn(Impl::take_settings_in_turn(impl_, config));
 }
 
 }  // namespace crosslink::node

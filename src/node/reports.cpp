@@ -40,12 +40,13 @@ void put_position(json::object& into, const MirrorFacts& facts, const MirrorStat
   into["applied_lsn"] = position ? json::value(position->applied_lsn.value) : nullptr;
   into["durable_lsn"] = position ? json::value(facts.durable.value) : nullptr;
   into["source_lsn"] = facts.source_head ? json::value(facts.source_head->value) : nullptr;
-  const bool comparable = position && facts.source_head && status.kind != StatusKind::Bootstrapping;
+  const bool follows = status.kind != StatusKind::Promoted;
+  const bool comparable = position && facts.source_head && follows && status.kind != StatusKind::Bootstrapping;
   const auto behind = comparable && facts.source_head->value > position->applied_lsn.value
                           ? facts.source_head->value - position->applied_lsn.value
                           : 0;
   into["lag_lsn"] = comparable ? json::value(behind) : nullptr;
-  into["lag_ms"] = status.lag ? json::value(milliseconds(*status.lag)) : nullptr;
+  into["lag_ms"] = status.lag && follows ? json::value(milliseconds(*status.lag)) : nullptr;
   into["incarnation"] = position ? json::value(to_string(position->incarnation)) : nullptr;
   into["origin"] = position ? json::value(to_string(position->origin)) : nullptr;
 }
@@ -129,11 +130,10 @@ json::object report_database(HostedDatabase& database) {
   const auto state = database.state();
   json::array mirrors;
   for (const auto& one : database.source().mirrors()) {
-    mirrors.push_back(
-        json::object{{"name", escape(one.peer_names.front())},
-                     {"address", fmt::format("{}:{}", one.address.address().to_string(), one.address.port())},
-                     {"applied_lsn", one.applied.value},
-                     {"durable_lsn", one.durable.value}});
+    mirrors.push_back(json::object{{"name", escape(one.peer_names.front())},
+                                   {"address", quic::to_text(one.address)},
+                                   {"applied_lsn", one.applied.value},
+                                   {"durable_lsn", one.durable.value}});
   }
   json::object report{
       {"name", database.name()},

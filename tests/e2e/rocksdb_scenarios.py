@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import unittest
 
+from cli_support import unused_port
 from rocksdb_support import HOST, RocksdbTest, dumped
 
 MIB = 2**20
@@ -39,23 +40,35 @@ class Scenarios(RocksdbTest):
         (self.data / "backup").rename(self.data / "source")
         if restamp:
             subprocess.run([HOST, "restamp", self.data / "source"], check=True)
+        # Where the mirror does not see it: it shall find the source past its own LSN, however slow this machine is.
+        offered, self.port = self.port, unused_port()
         self.start("source").must("fill", 300, 77)
+        self.end("source")
+        self.port = offered
+        self.start("source")
         return before
 
     # --- bootstrap
 
     def test_a_flipped_byte_in_a_stored_partial_snapshot_comes_again_and_nothing_else(self):
         stored = self.stop_in_mid_bootstrap()
-        tables = sorted((self.data / "mirror" / "partial" / "files").glob("*.sst"), key=lambda file: -file.stat().st_size)
-        with open(tables[0], "r+b") as table:
-            table.seek(tables[0].stat().st_size // 2)
-            byte = table.read(1)
-            table.seek(-1, 1)
-            table.write(bytes([byte[0] ^ 1]))
+        tables = sorted((self.data / "mirror" / "partial" / "files").glob("*.sst"))
+        table = [table for table in tables if table.stat().st_size > 0][-1]  # the last that something came of
+        with open(table, "r+b") as file:
+            file.seek(table.stat().st_size // 2)
+            byte = file.read(1)
+            file.seek(-1, 1)
+            file.write(bytes([byte[0] ^ 1]))
         mirror = self.start("mirror")
+        mirror.must("bandwidth", 8 * MIB)
         kept = mirror.ask("facts")["stored"]
-        self.assertGreater(kept, 2 * MIB, "it is taken up where it was")
-        self.assertLessEqual(abs(kept - stored), 4 * MIB)
+        self.assertGreaterEqual(kept, stored, "it is taken up where it was")
+        seen = [kept]
+        self.wait("mirror", lambda facts: seen.append(facts["stored"]) or seen[-1] < seen[-2])
+        self.assertGreater(seen[-2], 18 * MIB, "it is checked when it is whole")
+        self.assertGreater(seen[-1], 0, "cut back to the chunk with the byte, not to the beginning")
+        self.assertLess(seen[-1], stored)
+        mirror.must("bandwidth", 0)
         head = self.hosts["source"].ask("facts")["head"]
         self.assertEqual(self.wait_following("mirror", head)["bootstraps"], 1)
         self.assertEqual(self.hosts["mirror"].must("verify")["outcome"], "equal")
@@ -83,9 +96,9 @@ class Scenarios(RocksdbTest):
     def test_a_source_whose_log_is_purged_under_a_mirror_that_reads_it(self):
         self.bootstrap()
         source, mirror = self.hosts["source"], self.hosts["mirror"]
-        mirror.must("bandwidth", MIB)
+        mirror.must("bandwidth", MIB // 4)  # it has a minute to read
         source.must("fill", 20_000, 1000)
-        self.wait("mirror", lambda facts: facts["applied"] > 1000)
+        self.assertLess(self.wait("mirror", lambda facts: facts["applied"] > 1000)["applied"], 20_000)
         source.must("purge")
         lsn = source.must("fill", 10, 10)["lsn"]
         mirror.must("bandwidth", 0)
@@ -188,8 +201,9 @@ class Scenarios(RocksdbTest):
         source.must("write")
         self.wait("last", lambda facts: facts["status"] == "Following" and facts["applied"] > 0)
         self.hosts["middle"].must("resync")
-        self.wait("middle", lambda facts: facts["status"] == "Following" and facts["bootstraps"] == 2)
-        self.wait("last", lambda facts: facts["status"] == "Following" and facts["bootstraps"] == 2)
+        # Degraded is following too: three databases and a writer flat out share this machine. At rest it must be Following.
+        for name in ("middle", "last"):
+            self.wait(name, lambda facts: facts["status"] in ("Following", "Degraded") and facts["bootstraps"] == 2)
         head = source.must("rest")["head"]
         self.wait_following("middle", head)
         self.wait_following("last", self.hosts["middle"].ask("facts")["head"])

@@ -322,6 +322,109 @@ TEST(PowerCutOfAMirror, leaves_contents_and_position_of_one_moment_and_nothing_d
   EXPECT_GT(cuts, changes / stride(7) / 2);
 }
 
+// --- the one step of a switch, when nobody knows whether it was made
+// -------------------------------------------------------------------------------------------------
+
+/// A mirror that holds an earlier moment of its source, with a newer snapshot received and checked, and whose folder
+/// cannot be synced when that is switched in.
+class SwitchInDoubt : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    disk = FaultyDisk::below(folder.path() / "disk");
+    options = options_for(folder.path() / "disk" / "mirror", disk->env());
+    source.write(10);
+    mirror = must(RocksdbDatabase::open_mirror(options));
+    receive(*mirror, *source.open(std::string(kv_format)), chunk_bytes);
+    must(mirror->switch_snapshot());
+    source.write(10);
+    receive(*mirror, *source.open(std::string(kv_format)), chunk_bytes);
+    ASSERT_FALSE(must(mirror->check_snapshot()).cut_back_to);
+    disk->refuse_sync_of(options.folder);
+    ASSERT_EQ(refusal(mirror->switch_snapshot()), "Storage");
+    EXPECT_EQ(all(*mirror), contents_after(10));
+  }
+  void reopen() {
+    mirror.reset();
+    mirror = must(RocksdbDatabase::open_mirror(options));
+  }
+  TemporaryFolder folder;
+  std::shared_ptr<FaultyDisk> disk;
+  RocksdbOptions options;
+  Followed source{folder.path() / "source"};
+  std::unique_ptr<RocksdbDatabase> mirror;
+};
+
+TEST_F(SwitchInDoubt, is_done_again_when_the_disk_is_good) {
+  EXPECT_EQ(refusal(mirror->switch_snapshot()), "Storage") << "and again";
+  disk->refuse_sync_of({});
+  must(mirror->switch_snapshot());
+  EXPECT_EQ(all(*mirror), contents_after(20));
+  reopen();
+  EXPECT_EQ(all(*mirror), contents_after(20));
+}
+
+TEST_F(SwitchInDoubt, leaves_a_whole_database_at_every_moment) {
+  const auto of_which = [&] {
+    reopen();
+    const auto commits_there = commits_in(all(*mirror));
+    EXPECT_EQ(source.commits_at.at(position_of(*mirror).applied_lsn), commits_there);
+    return commits_there;
+  };
+  EXPECT_EQ(refusal(mirror->switch_snapshot()), "Storage");
+  disk->refuse_sync_of({});
+  const auto found = of_which();
+  EXPECT_TRUE(found == 10 || found == 20) << found;
+}
+
+TEST_F(SwitchInDoubt, does_not_take_back_a_promotion_of_the_old_data) {
+  disk->refuse_sync_of({});
+  must(mirror->promote("cluster", "database"));
+  const std::array operations{Operation::put("written after it", "1")};
+  must(mirror->commit(operations));
+  reopen();
+  EXPECT_EQ(mirror->mirror_state().role, DatabaseRole::promoted);
+  EXPECT_EQ(must(mirror->get("written after it")), "1");
+  EXPECT_EQ(must(mirror->get("newest")), "9");
+}
+
+// --- every second
+// -------------------------------------------------------------------------------------------------
+
+TEST(EverySecond, a_commit_is_on_disk_a_second_later_without_anybody_asking) {
+  std::uint64_t kept_at_once = 0;
+  constexpr std::uint64_t seeds = 8;
+  for (std::uint64_t seed = 0; seed < seeds; ++seed) {
+    for (const bool waiting : {false, true}) {
+      if (waiting && seed >= 2) continue;  // it takes its second
+      const TemporaryFolder folder;
+      const auto disk = FaultyDisk::below(folder.path(), seed);
+      auto options = options_for(folder.path() / "root", disk->env());
+      options.sync = RocksdbSync::every_second;
+      options.write_buffer_bytes = 64 * 1024 * 1024;
+      {
+        const auto database = must(RocksdbDatabase::open_root(options));
+        must(commit(*database, 0));
+        const auto changes = disk->changes();
+        const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+        while (waiting && disk->changes() == changes && std::chrono::steady_clock::now() < until)
+          std::this_thread::yield();
+        disk->cut_power_after(0);
+      }
+      disk->restore_power();
+      options.boot_id = "after the cut";
+      const auto database = must(RocksdbDatabase::open_root(options));
+      const auto found = commits_in(all(*database));
+      EXPECT_EQ(database->source_state().history.newest().cause, HistoryCause::unclean_stop);
+      if (waiting) {
+        EXPECT_EQ(found, 1);
+      } else {
+        kept_at_once += found == 1 ? 1 : 0;
+      }
+    }
+  }
+  EXPECT_LT(kept_at_once, seeds) << "the disk takes nothing away, so nothing was shown";
+}
+
 // --- a full disk
 // -------------------------------------------------------------------------------------------------
 

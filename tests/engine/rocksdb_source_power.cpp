@@ -181,7 +181,7 @@ TEST(PowerCutOfACallersRocksdb, is_noticed_by_every_mirror_that_it_concerns) {
   }
   ASSERT_GT(changes, 200u);
   std::uint64_t cuts = 0;
-  for (std::uint64_t at = 0; at < changes; at += stride(9)) {
+  for (std::uint64_t at = 0; at < changes; at += stride(23)) {
     SCOPED_TRACE(fmt::format("cut after {} changes", at));
     const TemporaryFolder folder;
     const auto disk = FaultyDisk::below(folder.path() / "disk", at);
@@ -199,7 +199,7 @@ TEST(PowerCutOfACallersRocksdb, is_noticed_by_every_mirror_that_it_concerns) {
     ASSERT_NO_THROW(check(owner, *mirror));
     if (::testing::Test::HasFailure()) return;
   }
-  EXPECT_GT(cuts, changes / stride(9) / 2);
+  EXPECT_GT(cuts, changes / stride(23) / 2);
 }
 
 TEST(FullDiskOfACallersRocksdb, a_snapshot_that_cannot_be_made_is_an_error_and_blocks_nobody) {

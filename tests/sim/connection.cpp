@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "sim/events.hpp"
+#include "sim/future.hpp"
+
 namespace crosslink::sim {
 namespace {
 
@@ -47,7 +50,9 @@ void Connection::arrive(End to, Token stream, std::vector<std::byte> bytes) {
   if (!standing_ || !hears(to, stream)) return;
   if (cutting_) {
     // Of what was under way a part still arrives; then nothing.
+    const auto whole = bytes.size();
     bytes.resize(static_cast<std::size_t>(world_->below(bytes.size() + 1)));
+    if (bytes.size() < whole) world_->happened(event::cut_in_a_frame);
     if (pipes_[to][stream].held.empty() && (!holding_[to] || stream == control_)) take(to, stream, bytes);
     deaf_[to] = true;
     return;
@@ -67,8 +72,13 @@ void Connection::take(End to, Token stream, std::span<const std::byte> bytes) {
     if (!progress) throw Violation("a frame on the wire is larger than any may be: " + progress.error().message());
     bytes = bytes.subspan(progress->consumed_bytes);
     if (!progress->frame) continue;
-    auto payload = std::make_shared<const std::vector<std::byte>>(std::move(progress->frame->payload));
-    ends_[to].on_frame(stream, progress->frame->kind, std::move(payload));
+    if (future_ && world_->chance(0.05)) {
+      ends_[to].on_frame(stream, skippable_kind(*world_), unreadable_payload(*world_));
+      if (!hears(to, stream)) return;
+    }
+    auto frame = std::move(*progress->frame);
+    if (future_) frame.payload = as_a_later_version(frame.kind, std::move(frame.payload));
+    ends_[to].on_frame(stream, frame.kind, std::make_shared<const std::vector<std::byte>>(std::move(frame.payload)));
   }
 }
 

@@ -49,6 +49,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// One end is gone without a word: the other notices after its idle timeout.
   void vanish(End end, Time idle_timeout);
   void set_weather(const Weather& weather) { weather_ = weather; }
+  /// From now on both ends speak as if they were of a later version.
+  void speak_of_the_future() { future_ = true; }
   bool standing() const { return standing_; }
 
  private:
@@ -72,7 +74,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::array<bool, 2> deaf_{false, false};
   std::array<bool, 2> holding_{false, false};
   Token control_ = 0;
-  bool standing_ = true, cutting_ = false;
+  bool standing_ = true, cutting_ = false, future_ = false;
 };
 
 }  // namespace crosslink::sim

@@ -11,8 +11,9 @@ std::string key_of(std::uint64_t number) { return fmt::format("k{:02}", number);
 
 }  // namespace
 
-Database::Database(World& world, Oracle& oracle, std::string name, std::unique_ptr<MemoryDatabase> engine)
-    : world_(&world), oracle_(&oracle), name_(std::move(name)), engine_(std::move(engine)) {}
+Database::Database(World& world, Oracle& oracle, std::string name, const MemoryOptions& options,
+                   std::unique_ptr<MemoryDatabase> engine)
+    : world_(&world), oracle_(&oracle), name_(std::move(name)), options_(options), engine_(std::move(engine)) {}
 
 Contents Database::contents() {
   Contents contents;

@@ -12,7 +12,9 @@ namespace crosslink::sim {
 
 class Database {
  public:
-  Database(World& world, Oracle& oracle, std::string name, std::unique_ptr<MemoryDatabase> engine);
+  Database(World& world, Oracle& oracle, std::string name, const MemoryOptions& options,
+           std::unique_ptr<MemoryDatabase> engine);
+  const MemoryOptions& options() const { return options_; }
 
   MemoryDatabase& engine() { return *engine_; }
   const std::string& name() const { return name_; }
@@ -35,6 +37,7 @@ class Database {
   World* world_;
   Oracle* oracle_;
   std::string name_;
+  MemoryOptions options_;
   std::unique_ptr<MemoryDatabase> engine_;
   const Node* node_ = nullptr;  ///< as last read; null: to be read again
 };

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "sim/events.hpp"
+
 namespace crosslink::sim {
 
 using namespace core::mirror_action;
@@ -29,13 +31,18 @@ void MirrorHost::later(Time delay, std::function<void()> what) {
 
 Time MirrorHost::engine_delay() {
   constexpr Time stall_max{4'000'000};
-  return world_->between(Time(10), world_->chance(config_.engine_stalls) ? stall_max : config_.engine_delay_max);
+  const bool stalls = world_->chance(config_.engine_stalls);
+  if (stalls) world_->happened(event::slow);
+  return world_->between(Time(10), stalls ? stall_max : config_.engine_delay_max);
 }
 
 void MirrorHost::start() {
   life_ = std::make_shared<int>(0);
   wake_at_.reset();
   checked_ = false;
+  switches_ = 0;
+  live_bytes_ = std::make_shared<std::uint64_t>(0);
+  halted_node_ = nullptr;
   core::MirrorMachineConfig config;
   config.software = "sim";
   config.self = config_.name;
@@ -54,6 +61,7 @@ void MirrorHost::start() {
 
 void MirrorHost::crash(bool power, Time idle_timeout) {
   tell(power ? "power cut" : "killed");
+  world_->happened(power ? event::mirror_power : event::mirror_killed);
   life_.reset();
   if (connection_) connection_->vanish(Connection::mirror, idle_timeout);
   connection_.reset();
@@ -62,16 +70,30 @@ void MirrorHost::crash(bool power, Time idle_timeout) {
   machine_.reset();
   reconnect_.reset();
   if (own_ != nullptr) own_->crash(idle_timeout);
-  if (!power) return;
-  const auto before = database_->engine().mirror_state();
-  database_->engine().crash();
-  const auto after = database_->engine().mirror_state();
+  if (power) lose_unsynced();
+  // Whether a new snapshot was asked for is known to nobody now, unless a part of it is here.
+  if (!database_->engine().mirror_state().partial) resync_asked_ = window_exceeded_ = false;
+}
+
+void MirrorHost::lose_unsynced() {
+  auto& engine = database_->engine();
+  const auto before = engine.mirror_state();
+  const auto* held = node_;
+  engine.crash();
+  const auto after = engine.mirror_state();
   if (before.position && !after.position) throw Violation(config_.name + " lost its data in a power cut");
   if (after.position && after.position->applied_lsn < before.durable) {
     throw Violation(config_.name + " lost what it had called durable");
   }
+  if (promoted_ && after.role != DatabaseRole::promoted) throw Violation(config_.name + " forgot its promotion");
+  if (before.partial && after.partial && after.partial->bytes() < before.partial->bytes())
+    world_->happened(event::partial_tail);
   may_fall_ = true;
+  // As a node does when it starts after its machine was rebooted.
+  if (promoted_) engine.unclean_stop();
   after_change();
+  if (promoted_) database_->note_standing();
+  if (node_ != held) world_->happened(event::mirror_tail);
   if (node_ != durable_node_ && !Oracle::is_ancestor_or_self(durable_node_, node_)) {
     throw Violation(config_.name + " holds something else after a power cut than what was durable");
   }
@@ -87,11 +109,13 @@ void MirrorHost::damage_snapshot() {
   damage_next_ = !partial || partial->bytes() == 0;
   if (checked_ || damage_next_) return;
   tell("a stored byte of the snapshot flips");
+  world_->happened(event::damaged);
   database_->engine().damage_stored_byte(world_->below(partial->bytes()));
 }
 
 void MirrorHost::jump_clock(Time by) {
   tell(fmt::format("the clock jumps by {} ms", by.count() / 1000));
+  world_->happened(event::mirror_clock);
   config_.clock_offset += by;
   if (!machine_) return;
   machine_->on_time(clock());
@@ -122,14 +146,18 @@ void MirrorHost::carry_out(core::Action action) {
   }
 }
 
-void MirrorHost::attempt() {
+EndCallbacks MirrorHost::hear_from_source() {
   const auto life = std::weak_ptr<int>(link_life_);
   const auto alive = [this, life] { return !life.expired() && machine_; };
   EndCallbacks callbacks;
   callbacks.on_frame = [this, alive](Token token, std::uint8_t kind,
                                      std::shared_ptr<const std::vector<std::byte>> payload) {
     if (!alive()) return;
-    machine_->on_frame(token, kind, payload, *payload, clock());
+    const auto& bytes = *payload;
+    *live_bytes_ += bytes.size();
+    const std::shared_ptr<const void> keep(payload.get(),
+                                           [payload, live = live_bytes_](const void*) { *live -= payload->size(); });
+    machine_->on_frame(token, kind, keep, bytes, clock());
     carry_out();
   };
   callbacks.on_stream_end = [this, alive](Token token) {
@@ -140,7 +168,11 @@ void MirrorHost::attempt() {
   callbacks.on_lost = [this, alive] {
     if (alive()) end_link();
   };
-  auto connection = source_->accept(config_.name, config_.weather, std::move(callbacks));
+  return callbacks;
+}
+
+void MirrorHost::attempt() {
+  auto connection = source_->accept(config_.name, config_.weather, hear_from_source());
   if (!connection) {
     const auto error = MirrorError::transport(TransportCause::unreachable, "the source is down");
     const auto next = reconnect_->dial_failed(error);
@@ -229,9 +261,11 @@ void MirrorHost::carry_out(core::MirrorAction& action) {
 }
 
 Result<core::EngineAnswer> MirrorHost::call_engine(const core::MirrorAction& action) {
+  check_call(action);
   auto& engine = database_->engine();
   core::EngineAnswer answer;
   Result<void> done;
+  const auto* held = node_;
   if (const auto* apply = std::get_if<Apply>(&action)) {
     before_apply(*apply);
     const auto own_head = engine.source_state().head;
@@ -259,7 +293,10 @@ Result<core::EngineAnswer> MirrorHost::call_engine(const core::MirrorAction& act
     if (done) {
       may_fall_ = true;
       resync_asked_ = window_exceeded_ = false;
+      halted_node_ = nullptr;  // a switch that was under way when it halted
+      ++switches_;
       ++world_->tally.bootstraps;
+      if (own_ != nullptr && applied_) world_->happened(event::middle_anew);
     }
   } else if (std::holds_alternative<DropSnapshot>(action)) {
     done = engine.drop_snapshot();
@@ -269,6 +306,9 @@ Result<core::EngineAnswer> MirrorHost::call_engine(const core::MirrorAction& act
     if (!promoted) return promoted.error();
     answer.promoted_from = *promoted;
     ++world_->tally.promotions;
+    world_->happened(event::promoted);
+    if (source_->promised_with(config_.name)) world_->happened(event::promoted_synced);
+    promoted_ = true;
     tell("promoted");
   } else if (std::holds_alternative<OpenView>(action)) {
     auto view = engine.view();
@@ -278,11 +318,16 @@ Result<core::EngineAnswer> MirrorHost::call_engine(const core::MirrorAction& act
   if (std::holds_alternative<SwitchSnapshot>(action)) checked_ = false;
   if (!done) {
     tell("the engine refuses: " + done.error().message());
+    if (done.error().kind() == ErrorKind::Storage) world_->happened(event::mirror_disk);
     return done.error();
   }
   const auto state = engine.mirror_state();
   answer.mark = {state.position, state.durable};
   after_change();
+  if (const auto* back = std::get_if<StepBack>(&action)) {
+    world_->happened(event::step_back);
+    if (node_ != held || applied_ != back->from) throw Violation(config_.name + " steps back to somewhere else");
+  }
   if (own_ != nullptr) own_->head_moved();
   return answer;
 }
@@ -290,8 +335,20 @@ Result<core::EngineAnswer> MirrorHost::call_engine(const core::MirrorAction& act
 // --- what must hold
 // -----------------------------------------------------------------------------------------------------
 
+/// Nothing of the source comes after a promotion; a step back takes nothing that stands for an entry.
+void MirrorHost::check_call(const core::MirrorAction& action) const {
+  const bool writes = std::holds_alternative<Apply>(action) || std::holds_alternative<StepBack>(action) ||
+                      std::holds_alternative<BeginSnapshot>(action) || std::holds_alternative<StoreChunk>(action) ||
+                      std::holds_alternative<SwitchSnapshot>(action);
+  if (promoted_ && writes) throw Violation(config_.name + " takes something in after it was promoted");
+  if (const auto* back = std::get_if<StepBack>(&action)) {
+    const auto position = database_->engine().mirror_state().position;
+    if (!position || back->from < position->last_entry.lsn || back->from >= position->applied_lsn)
+      throw Violation(fmt::format("{} steps back to LSN {}", config_.name, back->from.value));
+  }
+}
+
 void MirrorHost::before_apply(const Apply& apply) {
-  if (machine_->promoted()) throw Violation(config_.name + " applies entries after it was promoted");
   const auto* at = node_;
   for (auto bytes : apply.group.entries) {
     while (!bytes.empty()) {
@@ -345,8 +402,13 @@ void MirrorHost::before_switch() {
   const auto position = database_->engine().mirror_state().position;
   if (position && !resync_asked_ && !window_exceeded_ && !config_.resync_when_source_behind)
     throw Violation(config_.name + " replaces its data though nobody asked it to");
-  // Everything changes for those who follow this one.
-  if (own_ != nullptr) own_->end_sessions();
+  // Everything changes for those who follow this one: a session that began too late to be ended must find out itself.
+  if (own_ == nullptr) return;
+  if (world_->chance(0.5)) {
+    own_->end_sessions();
+  } else {
+    world_->happened(event::outlived);
+  }
 }
 
 void MirrorHost::after_change() {
@@ -393,31 +455,57 @@ void MirrorHost::check_lag() {
   }
 }
 
-void MirrorHost::check() {
-  if (!machine_) return;
-  // A frame per stream, and one entry that came in fragments.
-  constexpr std::uint64_t over_cap_bytes = 3 * 1024 * 1024 + 8 * 1024 * 1024;
-  if (machine_->held_bytes() > config_.in_flight_bytes_max + over_cap_bytes) {
-    throw Violation(fmt::format("{} holds {} bytes in memory, over its cap", config_.name, machine_->held_bytes()));
-  }
-  check_lag();
+/// Counted twice: by the machine, and by the buffers of the frames themselves.
+void MirrorHost::check_memory() {
+  // A frame on each stream may pass the cap, and one entry that came in fragments.
+  constexpr std::uint64_t frames_bytes = 1024 * 1024, entry_bytes = 8 * 1024 * 1024;
+  const auto held = machine_->held_bytes();
+  if (held > config_.in_flight_bytes_max + frames_bytes + entry_bytes)
+    throw Violation(fmt::format("{} holds {} bytes in memory, over its cap", config_.name, held));
+  if (*live_bytes_ > config_.in_flight_bytes_max + frames_bytes)
+    throw Violation(fmt::format("{} keeps frames of {} bytes, over its cap", config_.name, *live_bytes_));
+}
+
+void MirrorHost::check_status() {
   const auto kind = machine_->status(clock()).kind;
-  if (kind == StatusKind::Halted && last_status_ != StatusKind::Halted) {
+  if ((kind == StatusKind::Promoted) != promoted_) throw Violation(config_.name + " is not what it was promoted to");
+  if (kind != StatusKind::Halted) {
+    halted_node_ = nullptr;
+  } else if (last_status_ != StatusKind::Halted) {
     ++world_->tally.halts;
     tell("halted: " + machine_->status(clock()).reason);
   }
+  if (kind == StatusKind::Halted && halted_node_ == nullptr) halted_node_ = node_;
+  // What was being applied when it halted still comes.
+  if (halted_node_ != nullptr && !Oracle::is_ancestor_or_self(halted_node_, node_))
+    throw Violation(config_.name + " lost data while it was Halted");
   last_status_ = kind;
-  if (const auto result = machine_->take_verify_result()) {
-    ++world_->tally.verifies;
-    tell(fmt::format("verify: {} {}", to_string(result->outcome), result->reason));
-    if (result->outcome == VerifyResult::Outcome::different) {
-      throw Violation(
-          fmt::format("{}: verify finds {} differences that are not there", config_.name, result->difference_count));
-    }
-  }
 }
 
-bool MirrorHost::keeps_durably(const Node* node) const { return Oracle::is_ancestor_or_self(node, durable_node_); }
+void MirrorHost::check_verify() {
+  const auto result = machine_->take_verify_result();
+  if (!result) return;
+  ++world_->tally.verifies;
+  tell(fmt::format("verify: {} {}", to_string(result->outcome), result->reason));
+  if (result->outcome == VerifyResult::Outcome::different) {
+    throw Violation(
+        fmt::format("{}: verify finds {} differences that are not there", config_.name, result->difference_count));
+  }
+  if (result->outcome != VerifyResult::Outcome::equal) return;
+  ++equal_verifies_;
+  world_->happened(event::verified);
+}
+
+void MirrorHost::check() {
+  if (!machine_) return;
+  check_memory();
+  check_lag();
+  check_status();
+  check_verify();
+  if (machine_->bootstraps() != switches_)
+    throw Violation(
+        fmt::format("{} counts {} bootstraps, there were {}", config_.name, machine_->bootstraps(), switches_));
+}
 
 MirrorStatus MirrorHost::status() { return machine_->status(clock()); }
 
@@ -433,14 +521,22 @@ void MirrorHost::after_operator(const char* what, const Result<void>& result) {
   tell(fmt::format("operator: {}{}", what, result ? std::string{} : ", refused: " + result.error().message()));
   carry_out();
 }
-void MirrorHost::pause() { after_operator("pause", machine_->pause(clock())); }
-void MirrorHost::resume() { after_operator("resume", machine_->resume(clock())); }
+void MirrorHost::pause() {
+  world_->happened(event::paused);
+  after_operator("pause", machine_->pause(clock()));
+}
+void MirrorHost::resume() {
+  world_->happened(event::resumed);
+  after_operator("resume", machine_->resume(clock()));
+}
 void MirrorHost::resync() {
   resync_asked_ = true;
+  world_->happened(event::resync);
   after_operator("resync", machine_->resync(clock()));
 }
 void MirrorHost::promote() { after_operator("promote", machine_->promote(clock())); }
 void MirrorHost::limit(std::uint64_t bytes_per_s) {
+  world_->happened(event::limited);
   after_operator("limit", machine_->set_bandwidth(bytes_per_s, clock()));
 }
 void MirrorHost::verify() { after_operator("verify", machine_->start_verify(clock())); }

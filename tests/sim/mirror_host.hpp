@@ -60,8 +60,11 @@ class MirrorHost {
   void limit(std::uint64_t bytes_per_s);
   void verify();
 
-  /// Is `node` in what this mirror would have after a power cut?
-  bool keeps_durably(const Node* node) const;
+  /// What this mirror would have after a power cut.
+  const Node* durable_node() const { return durable_node_; }
+  bool is_promoted() const { return promoted_; }
+  /// Verifies that found both sides equal.
+  std::uint64_t equal_verifies() const { return equal_verifies_; }
   MirrorStatus status();
   std::optional<Time> lag();
   void check();
@@ -81,6 +84,12 @@ class MirrorHost {
   void after_apply(const core::mirror_action::Apply& apply, Lsn own_head_before);
   void on_window_exceeded();
   void before_switch();
+  void lose_unsynced();
+  void check_call(const core::MirrorAction& action) const;
+  void check_memory();
+  void check_status();
+  void check_verify();
+  EndCallbacks hear_from_source();
   void after_change();
   void later(Time delay, std::function<void()> what);
   Time engine_delay();
@@ -110,6 +119,12 @@ class MirrorHost {
   bool may_fall_ = false;  ///< a counted reason for applied to fall has come
   bool resync_asked_ = false, window_exceeded_ = false;
   bool damage_next_ = false;
+  bool promoted_ = false;              ///< for ever, whatever the product says
+  const Node* halted_node_ = nullptr;  ///< what it held when it halted
+  std::uint64_t switches_ = 0;         ///< snapshots switched in since the process began
+  std::uint64_t equal_verifies_ = 0;
+  /// Bytes of frames that anybody still holds, counted by their buffers.
+  std::shared_ptr<std::uint64_t> live_bytes_ = std::make_shared<std::uint64_t>(0);
   bool checked_ = false;  ///< the snapshot was checked and not switched in yet
   StatusKind last_status_ = StatusKind::Disconnected;
 };

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "sim/events.hpp"
 #include "sim/mirror_host.hpp"
 #include "sim/variants.hpp"
 
@@ -58,9 +59,11 @@ class Scenario {
   void cut();
   void weather();
   void kill_source();
+  void kill_source_now(bool power);
   void kill_mirror();
   void pass_window();
   void restore_source();
+  void restamp_source();
   void empty_source();
   void fill_disk();
   void jump_clock();
@@ -75,7 +78,10 @@ class Scenario {
   void limit();
   void verify();
 
+  void build_sources();
+  void build_mirrors();
   void make_peace();
+  void prove_equal();
   bool together();
   void describe_disagreement();
   const Node* upstream_of(const MirrorHost& mirror);
@@ -89,6 +95,8 @@ class Scenario {
   MemoryDatabase::Backup backup_;
   Time trouble_until_{0}, write_every_{0}, trouble_every_{0};
   bool peace_ = false, synced_mode_ = false;
+  bool quiet_ = false;         ///< LSNs go by, entries do not come
+  bool small_frames_ = false;  ///< so that small databases come in many chunks, and small entries in fragments
 };
 
 Scenario::Scenario(std::uint64_t seed, bool tell) : world_(seed, tell) {
@@ -96,14 +104,23 @@ Scenario::Scenario(std::uint64_t seed, bool tell) : world_(seed, tell) {
   write_every_ = world_.between(Time(4'000), Time(80'000));
   trouble_every_ = world_.between(Time(200'000), Time(2'500'000));
   synced_mode_ = world_.chance(0.3);
+  small_frames_ = world_.chance(0.3);
   const auto window = world_.chance(0.5) ? 2'000 + world_.below(60'000) : 16 * mebibyte;
-  root_db_ = std::make_unique<Database>(world_, oracle_, "root/db", MemoryDatabase::create(options_of(world_, window)));
-  near_db_ = std::make_unique<Database>(world_, oracle_, "near/db", MemoryDatabase::empty(options_of(world_, window)));
-  middle_db_ =
-      std::make_unique<Database>(world_, oracle_, "middle/db", MemoryDatabase::empty(options_of(world_, window)));
-  far_db_ = std::make_unique<Database>(world_, oracle_, "far/db", MemoryDatabase::empty(options_of(world_, window)));
+  const auto make = [&](const char* name, bool root) {
+    const auto options = options_of(world_, window);
+    return std::make_unique<Database>(world_, oracle_, name, options,
+                                      root ? MemoryDatabase::create(options) : MemoryDatabase::empty(options));
+  };
+  root_db_ = make("root/db", true);
+  near_db_ = make("near/db", false);
+  middle_db_ = make("middle/db", false);
+  far_db_ = make("far/db", false);
   root_db_->note_standing();
+  build_sources();
+  build_mirrors();
+}
 
+void Scenario::build_sources() {
   SourceHostConfig root_config;
   root_config.chain = {"root/db"};
   if (world_.chance(0.3)) root_config.in_flight_bytes_max = 2 * mebibyte + world_.below(4 * mebibyte);
@@ -114,12 +131,16 @@ Scenario::Scenario(std::uint64_t seed, bool tell) : world_(seed, tell) {
   }
   SourceHostConfig middle_config;
   middle_config.chain = {"middle/db", "root/db"};
+  if (small_frames_) root_config.bulk_bytes_max = middle_config.bulk_bytes_max = 30 + world_.below(400);
+  root_config.of_a_later_version = middle_config.of_a_later_version = world_.chance(0.15);
+  root_config.clock_offset = world_.between(Time(0), 3600 * second);
+  middle_config.clock_offset = world_.between(Time(0), 3600 * second);
   root_ = std::make_unique<SourceHost>(world_, oracle_, *root_db_, root_config);
   middle_source_ = std::make_unique<SourceHost>(world_, oracle_, *middle_db_, middle_config);
-  root_->keeps_durably = [this](const std::string& name, const Node* node) {
-    return mirror_named(name)->keeps_durably(node);
-  };
+  root_->durable_at = [this](const std::string& name) { return mirror_named(name)->durable_node(); };
+}
 
+void Scenario::build_mirrors() {
   const auto config_of = [this](const std::string& name) {
     MirrorHostConfig config;
     config.name = name;
@@ -131,7 +152,7 @@ Scenario::Scenario(std::uint64_t seed, bool tell) : world_(seed, tell) {
     return config;
   };
   auto near_config = config_of("near/db");
-  near_config.sync = synced_mode_;
+  near_config.sync = synced_mode_ && world_.chance(0.5);  // its source names it, whether it asks or not
   near_config.resync_when_source_behind = !synced_mode_ && world_.chance(0.2);
   near_config.root_node = [this] { return root_db_->node(); };
   near_ = std::make_unique<MirrorHost>(world_, oracle_, *near_db_, *root_, nullptr, near_config);
@@ -164,9 +185,10 @@ MirrorHost* Scenario::mirror_named(const std::string& name) {
 
 void Scenario::write() {
   if (running()) world_.after(world_.between(Time(1), 2 * write_every_), [this] { write(); });
+  if (quiet_ || world_.chance(0.1)) return root_->pass_over(1 + world_.below(3));
   std::size_t big = 0;
-  if (world_.chance(0.01)) big = 60'000 + world_.below(200'000);
-  if (world_.chance(0.002)) big = 2 * mebibyte + world_.below(4 * mebibyte);
+  if (world_.chance(0.01)) big = small_frames_ ? world_.below(60'000) : 60'000 + world_.below(200'000);
+  if (!small_frames_ && world_.chance(0.002)) big = 2 * mebibyte + world_.below(4 * mebibyte);
   root_->commit(big);
   for (auto* mirror : mirrors_) {
     auto& engine = mirror->database().engine();
@@ -182,7 +204,7 @@ void Scenario::write() {
 }
 
 void Scenario::sync() {
-  root_->sync();
+  if (!quiet_) root_->sync();
   if (!peace_ || world_.now() < trouble_until_ + peace_max)
     world_.after(world_.between(Time(1'000), Time(400'000)), [this] { sync(); });
 }
@@ -191,10 +213,10 @@ const std::vector<Scenario::Fault>& Scenario::faults() {
   static const std::vector<Fault> all{
       {10, &Scenario::cut},           {4, &Scenario::cut_all},      {4, &Scenario::weather},
       {5, &Scenario::kill_source},    {8, &Scenario::kill_mirror},  {5, &Scenario::pass_window},
-      {3, &Scenario::restore_source}, {1, &Scenario::empty_source}, {5, &Scenario::fill_disk},
+      {6, &Scenario::restore_source}, {1, &Scenario::empty_source}, {5, &Scenario::fill_disk},
       {2, &Scenario::jump_clock},     {3, &Scenario::damage_chunk}, {4, &Scenario::misread},
       {4, &Scenario::limit},          {4, &Scenario::verify},       {6, &Scenario::pause_or_resume},
-      {4, &Scenario::resync},         {1, &Scenario::promote},
+      {4, &Scenario::resync},         {2, &Scenario::promote},      {2, &Scenario::restamp_source},
   };
   return all;
 }
@@ -225,19 +247,39 @@ void Scenario::check() {
 // --- faults
 // --------------------------------------------------------------------------------------------------------------
 
-void Scenario::cut() { any_mirror().cut(world_.between(Time(1), idle_timeout)); }
+void Scenario::cut() {
+  world_.happened(event::connection_cut);
+  any_mirror().cut(world_.between(Time(1), idle_timeout));
+}
 void Scenario::cut_all() { (world_.chance(0.7) ? *root_ : *middle_source_).cut_all(idle_timeout); }
-void Scenario::weather() { any_mirror().set_weather(any_weather()); }
+void Scenario::weather() {
+  world_.happened(event::weather);
+  any_mirror().set_weather(any_weather());
+}
 
 void Scenario::kill_source() {
-  if (root_->is_down()) return;
+  if (root_->is_down() || quiet_) return;
   const bool power = world_.chance(0.5);
+  if (!power || world_.chance(0.7)) return kill_source_now(power);
+  // What a power cut takes then is LSNs alone: mirrors step back.
+  root_->sync();
+  quiet_ = true;
+  world_.after(world_.between(Time(50'000), Time(500'000)), [this] {
+    quiet_ = false;
+    if (!root_->is_down()) kill_source_now(true);
+  });
+}
+
+void Scenario::kill_source_now(bool power) {
   world_.tell(power ? "root/db: power cut" : "root/db: killed");
+  world_.happened(power ? event::source_power : event::source_killed);
   root_->crash(idle_timeout);
   if (power) {
+    const auto head = root_db_->engine().source_state().head;
     root_db_->engine().crash();
     root_db_->changed();
     root_->recovered();
+    if (root_db_->engine().source_state().head < head) world_.happened(event::source_tail);
   }
   world_.after(world_.between(Time(1'000), 4 * second), [this, power] {
     if (power) {
@@ -259,6 +301,7 @@ void Scenario::kill_mirror() {
 void Scenario::pass_window() {
   auto& database = world_.chance(0.7) ? *root_db_ : *middle_db_;
   world_.tell(database.name() + ": the log is purged");
+  world_.happened(event::purged);
   database.engine().purge_log();
 }
 
@@ -276,6 +319,20 @@ void Scenario::restore_source() {
   root_db_->engine().restore(backup_);
   if (restamped) root_db_->engine().restamp();
   root_db_->note_standing();
+  root_->history_changed();
+  world_.happened(restamped ? event::restored_restamped : event::restored);
+}
+
+void Scenario::restamp_source() {
+  if (root_->is_down()) return;
+  // A session that began between the end of all and the change must find the change itself.
+  const bool ended = world_.chance(0.5);
+  world_.tell(fmt::format("root/db: restamped{}", ended ? "" : " under its sessions"));
+  if (ended) root_->end_sessions();
+  root_db_->engine().restamp();
+  root_db_->note_standing();
+  root_->history_changed();
+  world_.happened(event::restamped);
 }
 
 void Scenario::empty_source() {
@@ -285,6 +342,8 @@ void Scenario::empty_source() {
   root_->forget_promises();
   root_db_->engine().recreate();
   root_db_->note_standing();
+  root_->history_changed();
+  world_.happened(event::emptied);
   backup_.reset();
 }
 
@@ -296,7 +355,11 @@ void Scenario::fill_disk() {
   database.engine().fail_next(calls);
 }
 
-void Scenario::jump_clock() { any_mirror().jump_clock(world_.between(Time(1), 120 * second)); }
+void Scenario::jump_clock() {
+  const auto by = world_.between(Time(1), 120 * second);
+  if (world_.chance(0.7)) return any_mirror().jump_clock(by);
+  (world_.chance(0.7) ? *root_ : *middle_source_).jump_clock(by);
+}
 
 void Scenario::damage_chunk() { any_mirror().damage_snapshot(); }
 
@@ -319,14 +382,15 @@ void Scenario::resync() {
 
 void Scenario::promote() {
   auto& mirror = any_mirror();
-  // The named mirror of a synced source stays one, so that there is something to promise.
-  if (mirror.is_down() || (synced_mode_ && &mirror == near_.get()) || !world_.chance(0.3)) return;
+  // The named mirror of a synced source seldom: nothing is promised any more after that.
+  const bool named = synced_mode_ && &mirror == near_.get();
+  if (mirror.is_down() || !world_.chance(named ? 0.2 : 0.3)) return;
   mirror.promote();
 }
 
 void Scenario::limit() {
   auto& mirror = any_mirror();
-  if (!mirror.is_down()) mirror.limit(world_.chance(0.5) ? 0 : 20'000 + world_.below(1'000'000));
+  if (!mirror.is_down()) mirror.limit(world_.chance(0.5) ? 0 : 2'000 + world_.below(1'000'000));
 }
 
 void Scenario::verify() {
@@ -360,7 +424,7 @@ const Node* Scenario::upstream_of(const MirrorHost& mirror) {
 bool Scenario::together() {
   bool all = true;
   for (auto* mirror : mirrors_) {
-    if (mirror->machine()->promoted()) continue;
+    if (mirror->is_promoted()) continue;
     if (mirror->status().kind == StatusKind::Halted) mirror->resync();
     all = all && mirror->status().kind == StatusKind::Following && mirror->database().node() == upstream_of(*mirror);
   }
@@ -396,10 +460,26 @@ void Scenario::run() {
     if (world_.now() + peace_max / 2 < until) root_->commit(0);
     world_.run_until(world_.now() + second, after_each);
   }
-  for (auto* mirror : mirrors_) {
-    if (!mirror->machine()->promoted()) mirror->verify();
+  prove_equal();
+}
+
+/// Verify itself must come to an answer in peace, and to the right one.
+void Scenario::prove_equal() {
+  const auto until = world_.now() + peace_max;
+  std::vector<std::uint64_t> before;
+  for (const auto* mirror : mirrors_)
+    before.push_back(mirror->equal_verifies());
+  for (;;) {
+    bool all = true;
+    for (std::size_t i = 0; i < mirrors_.size(); ++i) {
+      if (mirrors_[i]->is_promoted() || mirrors_[i]->equal_verifies() > before[i]) continue;
+      all = false;
+      mirrors_[i]->verify();
+    }
+    if (all) return;
+    if (world_.now() >= until) throw Violation("peace came and verify could not tell that both sides are equal");
+    world_.run_until(world_.now() + 5 * second, [this] { check(); });
   }
-  world_.run_until(world_.now() + 5 * second, after_each);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <random>
 #include <string>
 
+#include "sim/events.hpp"
 #include "sim/scenario.hpp"
 #include "sim/variants.hpp"
 
@@ -22,7 +23,21 @@ struct Options {
   bool list_variants = false, all_variants = false;
 };
 
-void add(sim::Tally& to, const sim::Tally& from) {
+struct Total {
+  sim::Tally tally;
+  std::uint64_t runs = 0;  ///< that count
+  std::uint64_t idle = 0;  ///< did too little, and prove nothing
+};
+
+/// A run that violates something counts, too.
+void add(Total& total, const sim::Outcome& outcome) {
+  if (!outcome.worked && !outcome.violation) {
+    ++total.idle;
+    return;
+  }
+  ++total.runs;
+  auto& to = total.tally;
+  const auto& from = outcome.tally;
   to.steps += from.steps;
   to.faults += from.faults;
   to.commits += from.commits;
@@ -32,6 +47,8 @@ void add(sim::Tally& to, const sim::Tally& from) {
   to.promotions += from.promotions;
   to.halts += from.halts;
   to.confirmed += from.confirmed;
+  for (const auto& [event, times] : from.events)
+    to.events[event] += times;
 }
 
 void show(std::uint64_t seed, const sim::Outcome& outcome) {
@@ -40,61 +57,107 @@ void show(std::uint64_t seed, const sim::Outcome& outcome) {
   fmt::print("seed {}: {}\n", seed, *outcome.violation);
 }
 
-/// True when no seed of the range violates anything. Stops at the first that does.
-bool run_seeds(const Options& options, bool print, std::uint64_t& found_at, sim::Tally& total, std::uint64_t& runs,
-               std::uint64_t& idle) {
+struct Found {
+  std::uint64_t seed = 0;
+  sim::Outcome outcome;
+};
+
+/// The first seed of the range that violates something; none does otherwise.
+std::optional<Found> run_seeds(const Options& options, Total& total) {
   for (std::uint64_t seed = options.first; seed < options.first + options.seeds; ++seed) {
-    const auto outcome = sim::run(seed, options.variant, false);
-    if (outcome.violation) {
-      found_at = seed;
-      if (print) show(seed, outcome);
-      return false;
-    }
-    if (!outcome.worked) {
-      ++idle;
-      continue;
-    }
-    ++runs;
-    add(total, outcome.tally);
+    auto outcome = sim::run(seed, options.variant, false);
+    add(total, outcome);
+    if (outcome.violation) return Found{seed, std::move(outcome)};
   }
-  return true;
+  return std::nullopt;
 }
 
-void print_total(const sim::Tally& total, std::uint64_t runs, std::uint64_t idle) {
+void print_total(const Total& total) {
+  const auto& all = total.tally;
+  for (const auto& [event, times] : all.events)
+    fmt::print("{}: {}{}", event, times, event == all.events.rbegin()->first ? "\n" : ", ");
   fmt::print(
       "{} bootstraps, {} halts, {} promotions, {} verifies, {} commits confirmed by a mirror, {} applied; {} runs did "
-      "too "
-      "little and do not count\n",
-      total.bootstraps, total.halts, total.promotions, total.verifies, total.confirmed, total.applied, idle);
-  fmt::print("runs {}, steps {}, faults {}, commits {}\n", runs, total.steps, total.faults, total.commits);
+      "too little and do not count\n",
+      all.bootstraps, all.halts, all.promotions, all.verifies, all.confirmed, all.applied, total.idle);
+  fmt::print("runs {}, steps {}, faults {}, commits {}\n", total.runs, all.steps, all.faults, all.commits);
+}
+
+/// Runs that do nothing prove nothing, nor do faults that never come. False when there were such.
+bool proves_something(const Options& options, const Total& total) {
+  // Fewer seeds need not see everything.
+  constexpr std::uint64_t seeds_that_see_all = 500;
+  bool good = true;
+  if (total.idle > options.seeds / 10) {
+    fmt::print("more than a tenth of the runs did too little\n");
+    good = false;
+  }
+  for (const auto event : sim::event::all) {
+    if (options.seeds < seeds_that_see_all || total.tally.events.contains(std::string(event))) continue;
+    fmt::print("this never happened: {}\n", event);
+    good = false;
+  }
+  return good;
 }
 
 int replay(const Options& options) {
   const auto outcome = sim::run(*options.seed, options.variant, true);
-  if (outcome.violation) {
-    fmt::print("violation: {}\n", *outcome.violation);
-    return 1;
-  }
-  print_total(outcome.tally, 1, outcome.worked ? 0 : 1);
-  return 0;
+  if (outcome.violation) fmt::print("violation: {}\n", *outcome.violation);
+  Total total;
+  add(total, outcome);
+  print_total(total);
+  return outcome.violation ? 1 : 0;
 }
 
-int run_all_variants(Options options) {
+/// Caught: a seed violates something with it, for the reason that this mistake has, and nothing without it.
+bool is_caught(const sim::Variant& variant, Options options, Total& total) {
+  options.variant = std::string(variant.name);
+  Total of_variant;
+  const auto found = run_seeds(options, of_variant);
+  total.runs += of_variant.runs;
+  total.tally.steps += of_variant.tally.steps;
+  total.tally.faults += of_variant.tally.faults;
+  total.tally.commits += of_variant.tally.commits;
+  if (!found) {
+    fmt::print("SURVIVED {} ({}) in {} runs\n", variant.name, variant.what, of_variant.runs);
+    return false;
+  }
+  const auto& violation = *found->outcome.violation;
+  if (!violation.contains(variant.caught_by)) {
+    fmt::print("CAUGHT FOR ANOTHER REASON {} by seed {}: {}\n", variant.name, found->seed, violation);
+    return false;
+  }
+  if (const auto without = sim::run(found->seed, {}, false); without.violation) {
+    fmt::print("seed {} fails without {} as well: {}\n", found->seed, variant.name, *without.violation);
+    return false;
+  }
+  fmt::print("caught   {} by seed {}: {}\n", variant.name, found->seed, violation);
+  return true;
+}
+
+int run_all_variants(const Options& options) {
   bool all_caught = true;
+  Total total;
   for (const auto& variant : sim::variants()) {
-    options.variant = std::string(variant.name);
-    sim::Tally total;
-    std::uint64_t found_at = 0, runs = 0, idle = 0;
-    const bool survived = run_seeds(options, false, found_at, total, runs, idle);
-    if (survived) {
-      fmt::print("SURVIVED {} ({}) in {} runs\n", variant.name, variant.what, runs);
-      all_caught = false;
-    } else {
-      fmt::print("caught   {} by seed {}\n", variant.name, found_at);
-    }
+    all_caught = is_caught(variant, options, total) && all_caught;
     std::fflush(stdout);
   }
+  fmt::print("runs {}, steps {}, faults {}, commits {}\n", total.runs, total.tally.steps, total.tally.faults,
+             total.tally.commits);
   return all_caught ? 0 : 1;
+}
+
+int run_range(const Options& options) {
+  Total total;
+  const auto found = run_seeds(options, total);
+  if (found) {
+    show(found->seed, found->outcome);
+    fmt::print("replay with: crosslink-sim --seed {}{}{}\n", found->seed, options.variant.empty() ? "" : " --variant ",
+               options.variant);
+  }
+  const bool good = !found && proves_something(options, total);
+  print_total(total);
+  return good ? 0 : 1;
 }
 
 }  // namespace
@@ -125,15 +188,5 @@ int main(int argc, char** argv) {
   }
   if (options.seed) return replay(options);
   if (options.all_variants) return run_all_variants(options);
-  sim::Tally total;
-  std::uint64_t found_at = 0, runs = 0, idle = 0;
-  const bool good = run_seeds(options, true, found_at, total, runs, idle);
-  if (!good)
-    fmt::print("replay with: crosslink-sim --seed {}{}{}\n", found_at, options.variant.empty() ? "" : " --variant ",
-               options.variant);
-  // Runs that do nothing prove nothing.
-  const bool too_little = good && idle > options.seeds / 2;
-  if (too_little) fmt::print("more than half of the runs did too little\n");
-  print_total(total, runs, idle);
-  return good && !too_little ? 0 : 1;
+  return run_range(options);
 }

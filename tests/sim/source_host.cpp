@@ -6,6 +6,7 @@
 
 #include "core/compression.hpp"
 #include "core/verify_compare.hpp"
+#include "sim/events.hpp"
 
 namespace crosslink::sim {
 
@@ -44,7 +45,7 @@ std::shared_ptr<Connection> SourceHost::accept(const std::string& mirror, Connec
   mine.on_stream_end = [this, handle](Token token) {
     const auto alive = handle.lock();
     if (!alive || !alive->session) return;
-    alive->session->on_stream_end(token, world_->now());
+    alive->session->on_stream_end(token, clock());
     alive->accounts.erase(token);
     carry_out(alive);
   };
@@ -52,6 +53,10 @@ std::shared_ptr<Connection> SourceHost::accept(const std::string& mirror, Connec
     if (const auto alive = handle.lock()) forget(alive);
   };
   served->connection = std::make_shared<Connection>(*world_, weather, std::move(of_mirror), std::move(mine));
+  if (config_.of_a_later_version) {
+    served->connection->speak_of_the_future();
+    world_->happened(event::future);
+  }
   core::SourceSessionConfig config;
   config.software = "sim";
   config.chain = config_.chain;
@@ -61,7 +66,7 @@ std::shared_ptr<Connection> SourceHost::accept(const std::string& mirror, Connec
   config.snapshots_per_minute_max = 1000;
   config.verifies_per_minute_max = 1000;
   config.window_left = [this](Lsn after) { return database_->engine().window_left(after); };
-  served->session = std::make_unique<core::SourceSession>(config, [this] { return read_now(); }, 1, world_->now());
+  served->session = std::make_unique<core::SourceSession>(config, [this] { return read_now(); }, 1, clock());
   served_.push_back(served);
   carry_out(served);
   return served->connection;
@@ -70,7 +75,7 @@ std::shared_ptr<Connection> SourceHost::accept(const std::string& mirror, Connec
 void SourceHost::on_frame(const std::shared_ptr<Served>& served, Token token, std::uint8_t kind,
                           const std::shared_ptr<const std::vector<std::byte>>& payload) {
   const auto decoded = core::decode_message(kind, *payload);
-  served->session->on_frame(token, kind, *payload, world_->now());
+  served->session->on_frame(token, kind, *payload, clock());
   const auto account = served->accounts.find(token);
   if (decoded && account != served->accounts.end()) {
     if (const auto* log = std::get_if<core::LogAck>(&decoded->message)) account->second.released = log->released_bytes;
@@ -95,13 +100,18 @@ void SourceHost::count_sent(Served& served, Token token, const std::vector<std::
   if (!decoded) throw Violation("a source sends what it cannot read itself: " + decoded.error().message());
   if (const auto* failure = std::get_if<core::SessionFailure>(&decoded->message)) {
     if (failure->kind == to_string(ErrorKind::LogWindowExceeded)) on_window_exceeded.at(served.mirror)();
+    for (const auto said : {event::window, event::behind, event::parted, event::origin}) {
+      if (failure->kind == said) world_->happened(said);
+    }
   }
   auto& account = served.accounts[token];
   if (const auto* begin = std::get_if<core::SnapshotBegin>(&decoded->message)) {
     account.charged = account.released = begin->offset;
+    if (begin->offset > 0) world_->happened(event::resumed_snapshot);
   } else if (const auto* batch = std::get_if<core::LogBatch>(&decoded->message)) {
     account.charged += std::max<std::uint64_t>(batch->raw_bytes, data_bytes);
   } else {
+    if (std::holds_alternative<core::EntryFragment>(decoded->message)) world_->happened(event::fragments);
     account.charged += data_bytes;
   }
 }
@@ -119,7 +129,7 @@ void SourceHost::carry_out(const std::shared_ptr<Served>& served, Send& send) {
   later(world_->between(Time(1), Time(500)), [this, handle = Handle(served), token = send.stream] {
     const auto alive = handle.lock();
     if (!alive || !alive->session) return;
-    alive->session->on_written(token, world_->now());
+    alive->session->on_written(token, clock());
     carry_out(alive);
   });
 }
@@ -159,11 +169,11 @@ void SourceHost::carry_out(const std::shared_ptr<Served>& served) {
       } else if (const auto* wake = std::get_if<Wake>(&action)) {
         if (served->wake_at && *served->wake_at <= wake->at) continue;
         served->wake_at = wake->at;
-        later(std::max(Time(0), wake->at - world_->now()), [this, handle = Handle(served), at = wake->at] {
+        later(std::max(Time(0), wake->at - clock()), [this, handle = Handle(served), at = wake->at] {
           const auto alive = handle.lock();
           if (!alive || !alive->session || alive->wake_at != at) return;
           alive->wake_at.reset();
-          alive->session->on_time(world_->now());
+          alive->session->on_time(clock());
           carry_out(alive);
         });
       } else {
@@ -185,6 +195,7 @@ void SourceHost::engine_later(const Handle& handle, std::function<void(Served&)>
 void SourceHost::read_log(Served& served, const ReadLog& ask) {
   auto after = ask.after;
   if (std::exchange(misread_, false)) {
+    world_->happened(event::misread);
     // As an engine that answers from elsewhere: some entries further on, or some back.
     const auto state = database_->engine().source_state();
     const bool further = world_->chance(0.5) && ask.after < state.head;
@@ -194,7 +205,7 @@ void SourceHost::read_log(Served& served, const ReadLog& ask) {
                              ask.after.value));
   }
   auto slice = database_->engine().read_log(after, ask.bytes_max);
-  if (!slice) return served.session->on_log(ask.question, slice.error(), world_->now());
+  if (!slice) return served.session->on_log(ask.question, slice.error(), clock());
   core::LogPiece piece{*slice, slice->entries, std::string(core::codec_none), 0};
   if (ask.zstd && world_->chance(0.5)) {
     auto packed = core::zstd_compress(*slice->entries);
@@ -204,7 +215,7 @@ void SourceHost::read_log(Served& served, const ReadLog& ask) {
     }
   }
   piece.crc32c = crosslink::crc32c(*piece.data);
-  served.session->on_log(ask.question, std::move(piece), world_->now());
+  served.session->on_log(ask.question, std::move(piece), clock());
 }
 
 void SourceHost::ask_engine(const std::shared_ptr<Served>& served, const core::SourceAction& action) {
@@ -213,32 +224,31 @@ void SourceHost::ask_engine(const std::shared_ptr<Served>& served, const core::S
     engine_later(served, [this, ask = *log](Served& to) { read_log(to, ask); });
   } else if (const auto* prove = std::get_if<Prove>(&action)) {
     engine_later(served, [this, &engine, ask = *prove](Served& to) {
-      to.session->on_proof(ask.question, engine.prove(ask.last_entry, ask.at), world_->now());
+      to.session->on_proof(ask.question, engine.prove(ask.last_entry, ask.at), clock());
     });
   } else if (const auto* open = std::get_if<OpenSnapshot>(&action)) {
     engine_later(served, [this, &engine, ask = *open](Served& to) {
       auto reader = engine.open_snapshot(ask.formats, ask.wanted);
       const auto facts = reader ? Result<SnapshotFacts>((*reader)->facts()) : Result<SnapshotFacts>(reader.error());
-      if (to.session->on_snapshot(ask.question, facts, world_->now())) to.reader = *reader;
+      if (to.session->on_snapshot(ask.question, facts, clock())) to.reader = *reader;
     });
   } else if (const auto* read = std::get_if<ReadSnapshot>(&action)) {
     engine_later(served, [this, ask = *read](Served& to) {
-      if (to.reader)
-        to.session->on_snapshot_piece(ask.question, to.reader->read(ask.offset, ask.bytes_max), world_->now());
+      if (to.reader) to.session->on_snapshot_piece(ask.question, to.reader->read(ask.offset, ask.bytes_max), clock());
     });
   } else if (const auto* view = std::get_if<OpenView>(&action)) {
     engine_later(served, [this, &engine, ask = *view](Served& to) {
       auto opened = engine.view();
       const auto at = opened ? Result<Lsn>((*opened)->lsn()) : Result<Lsn>(opened.error());
-      if (to.session->on_view(ask.question, at, world_->now())) to.view = *opened;
+      if (to.session->on_view(ask.question, at, clock())) to.view = *opened;
     });
   } else if (const auto* digest = std::get_if<DigestRange>(&action)) {
     engine_later(served, [this, ask = *digest](Served& to) {
-      if (to.view) to.session->on_digest(ask.question, core::digest_range(*to.view, ask.range), world_->now());
+      if (to.view) to.session->on_digest(ask.question, core::digest_range(*to.view, ask.range), clock());
     });
   } else if (const auto* keys = std::get_if<ListKeys>(&action)) {
     engine_later(served, [this, ask = *keys](Served& to) {
-      if (to.view) to.session->on_keys(ask.question, core::list_keys(*to.view, ask.range), world_->now());
+      if (to.view) to.session->on_keys(ask.question, core::list_keys(*to.view, ask.range), clock());
     });
   }
 }
@@ -247,7 +257,7 @@ void SourceHost::head_moved() {
   for (const auto& served : std::vector(served_)) {
     engine_later(served, [this](Served& to) {
       // As a host may that spares itself what the session has no use for: nothing may be missed by it.
-      if (to.session->wants_head()) to.session->on_head(database_->engine().source_state().head, world_->now());
+      if (to.session->wants_head()) to.session->on_head(database_->engine().source_state().head, clock());
     });
   }
 }
@@ -255,14 +265,24 @@ void SourceHost::head_moved() {
 bool SourceHost::commit(std::size_t big_bytes) {
   if (down_) return false;
   const auto lsn = database_->commit(big_bytes);
-  if (!lsn) return false;
+  if (!lsn) {
+    world_->happened(event::source_disk);
+    return false;
+  }
   if (!config_.sync.mirrors.empty()) {
-    sync_rule_.on_commit(*lsn, world_->now());
+    sync_rule_.on_commit(*lsn, clock());
     waiting_[lsn->value] = database_->node();
     later(config_.sync.timeout + Time(1), [this] { decide_commits(); });
   }
   head_moved();
   return true;
+}
+
+void SourceHost::pass_over(std::uint64_t lsns) {
+  if (down_) return;
+  database_->engine().pass_over(lsns);
+  database_->note_standing();
+  head_moved();
 }
 
 void SourceHost::sync() {
@@ -275,28 +295,66 @@ void SourceHost::sync() {
 
 void SourceHost::decide_commits() {
   if (config_.sync.mirrors.empty()) return;
-  for (const auto& decided : sync_rule_.decide(world_->now())) {
+  for (const auto& decided : sync_rule_.decide(clock())) {
     const auto found = waiting_.find(decided.lsn.value);
     if (found == waiting_.end()) continue;
     const auto* node = found->second;
     waiting_.erase(found);
-    if (decided.answer != core::SyncRule::Answer::confirmed) continue;
+    switch (decided.answer) {
+      case core::SyncRule::Answer::unconfirmed: world_->happened(event::unconfirmed); continue;
+      case core::SyncRule::Answer::async: world_->happened(event::async); continue;
+      case core::SyncRule::Answer::confirmed: world_->happened(event::confirmed); break;
+    }
     ++world_->tally.confirmed;
     last_confirmed_ = node;
-    for (const auto& mirror : config_.sync.mirrors) {
-      if (!keeps_durably(mirror, node)) {
-        throw Violation(fmt::format("{} confirms the commit {}, which {} does not hold durably", database_->name(),
-                                    node->marker, mirror));
-      }
+    check_promises();
+  }
+}
+
+/// What was confirmed is durable at every named mirror, from then on.
+void SourceHost::check_promises() {
+  if (last_confirmed_ == nullptr) return;
+  for (const auto& mirror : config_.sync.mirrors) {
+    const std::pair now{last_confirmed_, durable_at(mirror)};
+    if (kept_[mirror] == now) continue;
+    if (!Oracle::is_ancestor_or_self(now.first, now.second)) {
+      throw Violation(fmt::format("{} confirmed the commit {}, which {} does not hold durably", database_->name(),
+                                  last_confirmed_->marker, mirror));
     }
+    kept_[mirror] = now;
+  }
+}
+
+/// Pins hold the log up to the budget; the newest entry stays, however large.
+void SourceHost::check_log() {
+  auto& engine = database_->engine();
+  const auto& options = database_->options();
+  if (engine.log_bytes() <= std::max(options.log_window_bytes, options.log_budget_bytes)) return;
+  const auto all = engine.read_log(engine.source_state().oldest, engine.log_bytes() + 1);
+  if (!all || all->count <= 1) return;
+  throw Violation(fmt::format("{} keeps {} bytes of log, over its budget", database_->name(), engine.log_bytes()));
+}
+
+void SourceHost::history_changed() {
+  sync_rule_.on_history_change();
+  decide_commits();
+}
+
+void SourceHost::jump_clock(Time by) {
+  world_->tell(fmt::format("{}: the source's clock jumps by {} ms", database_->name(), by.count() / 1000));
+  world_->happened(event::source_clock);
+  config_.clock_offset += by;
+  for (const auto& served : std::vector(served_)) {
+    if (!served->session) continue;
+    served->session->on_time(clock());
+    carry_out(served);
   }
 }
 
 void SourceHost::end_sessions() {
-  sync_rule_.on_history_change();
   for (const auto& served : std::vector(served_)) {
     if (!served->session) continue;
-    served->session->end(world_->now());
+    served->session->end(clock());
     carry_out(served);
   }
 }
@@ -331,6 +389,8 @@ void SourceHost::cut_all(Time notice_max) {
 }
 
 void SourceHost::check() {
+  check_promises();
+  check_log();
   for (const auto& served : served_) {
     if (!served->session) continue;
     std::uint64_t in_flight = 0;

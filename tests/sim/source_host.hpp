@@ -19,6 +19,8 @@ struct SourceHostConfig {
   std::uint64_t in_flight_bytes_max = 2 * 1024 * 1024;
   std::uint64_t bulk_bytes_max = 64 * 1024;
   core::SyncConfig sync;
+  bool of_a_later_version = false;  ///< its connections carry what this version does not know
+  Time clock_offset{0};             ///< its steady clock against the world's
   Time engine_delay_max{2'000};
 };
 
@@ -33,8 +35,14 @@ class SourceHost {
   void head_moved();
   /// A commit of a client, with its wait for confirmation in sync mode.
   bool commit(std::size_t big_bytes);
+  /// LSNs go by that no entry has.
+  void pass_over(std::uint64_t lsns);
   /// Every session ends, as before a change of history.
   void end_sessions();
+  /// The history has changed, whether sessions were ended before or must find it themselves.
+  void history_changed();
+  /// Its steady clock runs ahead.
+  void jump_clock(Time by);
   /// The process dies: connections vanish without a word. `down` until restart().
   void crash(Time idle_timeout);
   void restart() { down_ = false; }
@@ -49,8 +57,10 @@ class SourceHost {
   void misread_once() { misread_ = true; }
   /// What is committed is made durable; sync mode's writers get their answers.
   void sync();
-  /// What mirrors keep durably, for sync mode's promise.
-  std::function<bool(const std::string& mirror, const Node* node)> keeps_durably;
+  /// What a mirror would hold after a power cut, for sync mode's promise.
+  std::function<const Node*(const std::string& mirror)> durable_at;
+  /// Did a writer's answer count on this mirror?
+  bool promised_with(const std::string& mirror) const { return last_confirmed_ != nullptr && sync_rule_.names(mirror); }
   /// Told when a mirror is sent LogWindowExceeded, by its name.
   std::map<std::string, std::function<void()>> on_window_exceeded;
   Database& database() { return *database_; }
@@ -82,6 +92,9 @@ class SourceHost {
   void forget(const std::shared_ptr<Served>& served);
   core::SourceNow read_now();
   void decide_commits();
+  void check_promises();
+  void check_log();
+  core::Instant clock() const { return world_->now() + config_.clock_offset; }
 
   World* world_;
   Oracle* oracle_;
@@ -93,7 +106,8 @@ class SourceHost {
   bool down_ = false, misread_ = false;
   core::SyncRule sync_rule_;
   const Node* last_confirmed_ = nullptr;
-  std::map<std::uint64_t, const Node*> waiting_;  ///< sync mode: commits whose writers wait
+  std::map<std::string, std::pair<const Node*, const Node*>> kept_;  ///< by mirror: promised, and where it is kept
+  std::map<std::uint64_t, const Node*> waiting_;                     ///< sync mode: commits whose writers wait
 };
 
 }  // namespace crosslink::sim

@@ -8,6 +8,7 @@ namespace crosslink::sim {
 
 struct Variant {
   std::string_view name, what;
+  std::string_view caught_by;  ///< what the violation says: being caught for another reason proves nothing
 };
 std::span<const Variant> variants();
 /// The one in force for this thread; empty: none.

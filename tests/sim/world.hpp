@@ -9,6 +9,7 @@
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace crosslink::sim {
@@ -23,7 +24,8 @@ class Violation : public std::runtime_error {
 
 struct Tally {
   std::uint64_t steps = 0, faults = 0, commits = 0, applied = 0, bootstraps = 0, verifies = 0, promotions = 0,
-                halts = 0, confirmed = 0, refused_frames = 0;
+                halts = 0, confirmed = 0;
+  std::map<std::string, std::uint64_t> events;
 };
 
 class World {
@@ -41,6 +43,9 @@ class World {
     return low + Time(static_cast<Time::rep>(below(static_cast<std::uint64_t>((high - low).count()) + 1)));
   }
   std::mt19937_64& random() { return random_; }
+
+  /// Something that every large number of runs must have seen (events.hpp) has happened.
+  void happened(std::string_view event) { ++tally.events[std::string(event)]; }
 
   /// A line of the run's history; printed when a seed is replayed, the last ones when it fails.
   void tell(const std::string& line);

@@ -96,6 +96,11 @@ std::uint64_t FaultyDisk::refused_for_space() const {
   return refused_;
 }
 
+void FaultyDisk::refuse_sync_of(const Path& folder) {
+  const std::scoped_lock lock(mutex_);
+  refused_folder_ = folder.lexically_normal();
+}
+
 void FaultyDisk::restore_power() {
   const std::scoped_lock lock(mutex_);
   // The bytes first: they are found under the names that they have now.
@@ -235,6 +240,7 @@ FaultyDisk::Status FaultyDisk::sync(const Path& name) {
 FaultyDisk::Status FaultyDisk::sync_folder(const Path& name) {
   const std::scoped_lock lock(mutex_);
   if (auto admitted = admit(false); !admitted.ok()) return admitted;
+  if (name == refused_folder_) return Status::IOError("the folder cannot be synced");
   std::erase_if(changes_of_names_, [&](const Change& change) { return change.name.parent_path() == name; });
   return Status::OK();
 }

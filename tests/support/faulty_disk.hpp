@@ -37,6 +37,8 @@ class FaultyDisk final : public rocksdb::FileSystemWrapper {
   /// Nothing more fits: what is appended fails after a part of it, what is made or synced at once.
   void set_full(bool full);
   std::uint64_t refused_for_space() const;
+  /// Syncing this folder fails from now on; what changed in it is there all the same. Empty: no longer.
+  void refuse_sync_of(const Path& folder);
 
   // FileSystem
   const char* Name() const override { return "FaultyDisk"; }
@@ -91,6 +93,7 @@ class FaultyDisk final : public rocksdb::FileSystemWrapper {
   std::vector<Change> changes_of_names_;
   std::uint64_t changes_ = 0, cut_at_ = 0, kept_files_ = 0, refused_ = 0;
   bool cut_ = false, full_ = false;
+  Path refused_folder_;
 };
 
 }  // namespace crosslink::test

@@ -15,7 +15,6 @@ MirrorError storage_error() { return {ErrorKind::Storage, CausedBy::us, "the dis
 }  // namespace
 
 // --- with the mutex held
-// -------------------------------------------------------------------------------------------------
 
 bool MemoryDatabase::Impl::fails() {
   if (failures == 0) return false;
@@ -67,7 +66,6 @@ void MemoryDatabase::Impl::tell_head(std::unique_lock<std::mutex> lock) {
 }
 
 // --- making one, writing
-// -------------------------------------------------------------------------------------------------
 
 MemoryDatabase::MemoryDatabase(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 MemoryDatabase::~MemoryDatabase() = default;
@@ -123,7 +121,6 @@ std::size_t MemoryDatabase::size() const {
 }
 
 // --- source
-// --------------------------------------------------------------------------------------------------------------
 
 SourceState MemoryDatabase::source_state() const {
   const std::scoped_lock lock(impl_->mutex);
@@ -212,7 +209,6 @@ Result<std::shared_ptr<const DataView>> MemoryDatabase::view() {
 }
 
 // --- what happens to databases
-// -------------------------------------------------------------------------------------------
 
 void MemoryDatabase::crash() {
   const std::scoped_lock lock(impl_->mutex);
@@ -220,6 +216,11 @@ void MemoryDatabase::crash() {
   impl_->live = impl_->synced;
   impl_->pins.clear();
   impl_->shelf.clear();
+  if (!impl_->partial || impl_->partial->chunks.empty()) return;
+  // Nobody synced the chunks: those at the end may be gone.
+  auto& chunks = impl_->partial->chunks;
+  chunks.resize(1 + impl_->random() % chunks.size());
+  impl_->partial_bytes.resize(static_cast<std::size_t>(impl_->partial->bytes()));
 }
 
 void MemoryDatabase::unclean_stop() {
@@ -255,6 +256,13 @@ void MemoryDatabase::recreate() {
   impl_->pins.clear();
   impl_->shelf.clear();
   impl_->made_durable();
+}
+
+void MemoryDatabase::pass_over(std::uint64_t lsns) {
+  std::unique_lock lock(impl_->mutex);
+  impl_->live.head.value += lsns;
+  impl_->live.origin_lsn = impl_->live.head;
+  impl_->tell_head(std::move(lock));
 }
 
 void MemoryDatabase::purge_log() {

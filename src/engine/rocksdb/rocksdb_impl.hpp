@@ -86,6 +86,9 @@ struct RocksdbDatabase::Impl {
   Result<std::shared_ptr<rocks::Live>> build_received(const rocks::Path& target);
   Result<void> ingest_stream(rocks::Live& target);
   Result<void> switch_received();
+  /// The file `live` names the live data, whatever a switch that failed left in it. With write_mutex held. Errors:
+  /// Storage.
+  Result<void> point_at_live();
 
   std::shared_ptr<rocks::Live> live_now() const {
     const std::scoped_lock lock(mutex);
@@ -102,8 +105,9 @@ struct RocksdbDatabase::Impl {
   rocks::DatabaseRecord written_record;  ///< as it stands in RocksDB
   EntryId written_last_entry;
   std::vector<rocks::LogRecord> unpublished;
-  bool log_lost = false;  ///< found when the data was taken over: the newest record is not in the log
-  bool dirty = false;     ///< written since the last sync
+  bool log_lost = false;          ///< found when the data was taken over: the newest record is not in the log
+  bool dirty = false;             ///< written since the last sync
+  bool pointer_in_doubt = false;  ///< a switch failed at its one step
 
   mutable std::mutex mutex;
   std::shared_ptr<rocks::Live> live;

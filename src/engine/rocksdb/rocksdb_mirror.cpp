@@ -203,7 +203,6 @@ Result<Lsn> RocksdbDatabase::sync() {
 }
 
 // --- snapshots
-// -------------------------------------------------------------------------------------------------
 
 Result<void> RocksdbDatabase::begin_snapshot(const SnapshotFacts& facts) {
   const std::scoped_lock writing(impl_->write_mutex);
@@ -283,6 +282,14 @@ Result<void> RocksdbDatabase::switch_snapshot() {
   return switched;
 }
 
+Result<void> RocksdbDatabase::Impl::point_at_live() {
+  if (!pointer_in_doubt) return {};
+  const auto name = live->folder().filename().string();
+  if (auto pointed = disk.replace(options.folder / "live", rocks::bytes_of(name)); !pointed) return pointed;
+  pointer_in_doubt = false;
+  return {};
+}
+
 Result<void> RocksdbDatabase::Impl::switch_received() {
   const std::scoped_lock writing(write_mutex);
   if (written_record.role != DatabaseRole::mirror) return promoted_error();
@@ -295,6 +302,8 @@ Result<void> RocksdbDatabase::Impl::switch_received() {
     return error;
   };
   if (live->folder() == target) return partial.drop();
+  // Until then the target may be what the next start opens.
+  if (auto pointed = point_at_live(); !pointed) return pointed;
   auto received = build_received(target);
   if (!received) return fail(received.error());
   // Everything of the record is our own: nothing of what a source's may have said stays.
@@ -315,7 +324,11 @@ Result<void> RocksdbDatabase::Impl::switch_received() {
     return fail(written.error());
   }
   // The one step: before it the old data is the database, after it the new.
-  if (auto pointed = disk.replace(options.folder / "live", rocks::bytes_of(name)); !pointed) return pointed;
+  if (auto pointed = disk.replace(options.folder / "live", rocks::bytes_of(name)); !pointed) {
+    pointer_in_doubt = true;  // it may have been renamed, and that not be on disk
+    static_cast<void>(point_at_live());
+    return pointed;
+  }
   const auto old = live;
   auto dropped = partial.drop();
   if (auto taken = take_over(*std::move(received)); !taken) return taken;

@@ -146,7 +146,6 @@ struct RocksdbSource::Impl {
 };
 
 // --- opening
-// -------------------------------------------------------------------------------------------------
 
 void RocksdbSource::prepare(rocksdb::DBOptions& options) {
   options.WAL_ttl_seconds = log_kept_by_us;
@@ -220,13 +219,6 @@ Result<void> RocksdbSource::Impl::take_up_history() {
   }
   if (auto decoded = rocks::decode_record(rocks::text_of(**saved), record); !decoded) return decoded;
   const auto said = *state ? rocks::text_of(**state) : std::string_view();
-<<<<<<< HEAD
-  if (said == fmt::format("{}{}", running, options.boot_id)) return {};    // killed: the log has it all
-  if (said == fmt::format("{}{}", closed, live->head().value)) return {};  // nothing happened since
-  if (!said.starts_with(running)) return replace_history(HistoryCause::unlogged_change);
-  // Another boot: what was not synced is gone, and its LSNs come again.
-  record.history.append({engine::random_id<Incarnation>(), Lsn{live->head().value + 1}, HistoryCause::unclean_stop});
-=======
   const bool killed = said == fmt::format("{}{}", running, options.boot_id);  // then the log has it all
   const bool untouched = said == fmt::format("{}{}", closed, live->head().value);
   const bool reaches_back = live->head().value + 1 >= record.history.newest().first_lsn.value;
@@ -245,7 +237,7 @@ Result<void> RocksdbSource::Impl::note_lost_tail() {
   std::vector<HistoryRecord> records;
   for (const auto& known : record.history.records())
     if (known.first_lsn <= first) records.push_back(known);
-  const HistoryRecord next{rocks::random_id<Incarnation>(), first, HistoryCause::unclean_stop};
+  const HistoryRecord next{engine::random_id<Incarnation>(), first, HistoryCause::unclean_stop};
   if (records.empty()) {
     record.history = History::beginning(next);
     return save_history();
@@ -255,7 +247,6 @@ Result<void> RocksdbSource::Impl::note_lost_tail() {
   if (!left) return left.error();
   record.history = *std::move(left);
   record.history.append(next);
->>>>>>> main
   return save_history();
 }
 
@@ -280,7 +271,6 @@ Result<void> RocksdbSource::Impl::replace_history(HistoryCause cause) {
 }
 
 // --- looking
-// -------------------------------------------------------------------------------------------------
 
 void RocksdbSource::Impl::look_once() {
   const std::scoped_lock lock(watch_mutex);
@@ -324,7 +314,6 @@ void RocksdbSource::watch_head(std::function<void(Lsn head)> on_head) {
 Result<void> RocksdbSource::restamp() { return impl_->replace_history(HistoryCause::unlogged_change); }
 
 // --- source
-// -------------------------------------------------------------------------------------------------
 
 SourceState RocksdbSource::source_state() const {
   const std::scoped_lock lock(impl_->mutex);
