@@ -11,6 +11,7 @@
 // resync, bandwidth BYTES_PER_S, verify.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>

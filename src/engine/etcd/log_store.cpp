@@ -179,9 +179,15 @@ Result<std::optional<LogSlice>> LogStore::read(Lsn after, std::size_t bytes_max)
   std::optional<std::vector<std::byte>> joined;
   for (++kept; kept != kept_.end(); ++kept) {
     const auto have = joined ? joined->size() : slice.entries->size();
-    if (have + kept->bytes > bytes_max || have > bytes_max) break;
+    if (slice.count > 0 && (have + kept->bytes > bytes_max || have > bytes_max)) break;
     const auto next = whole_of(*kept);
     if (!next) return next.error();
+    if (slice.count == 0) {  // at least one entry, where there is one
+      slice = cut_slice(*next, next->prev_lsn, bytes_max);
+      slice.prev_lsn = after;
+      if (slice.last_lsn != next->last_lsn) break;
+      continue;
+    }
     if (!joined) joined.emplace(slice.entries->begin(), slice.entries->end());
     joined->insert(joined->end(), next->entries->begin(), next->entries->end());
     slice.last_lsn = next->last_lsn;

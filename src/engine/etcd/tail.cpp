@@ -20,6 +20,7 @@ constexpr std::chrono::seconds stuck_after(3);
 constexpr std::chrono::seconds window_every(5);
 constexpr std::size_t asked_max = 256;
 constexpr std::chrono::seconds start_patience(30);
+constexpr Lsn first_revision{1};
 
 }  // namespace
 
@@ -62,6 +63,9 @@ Result<void> Tail::start() {
   std::optional<EntryId> last;
   if (from == Lsn{0}) last.emplace();
   store_->begin_at(from, last);
+  // An etcd begins at revision 1, which holds nothing and of which no watch tells.
+  if (from < first_revision)
+    store_->append({{from, first_revision, 0, std::make_shared<const std::vector<std::byte>>(), first_revision}, {}});
   follower_ = std::thread([this] { follow(); });
   poller_ = std::thread([this] { poll(); });
   return wait_for(head, start_patience);
