@@ -31,7 +31,8 @@ grpc::ChannelArguments channel_arguments() {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 6000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 3000);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 200);
+  // This is how long an attempt may take, too: the handshakes of a busy server, far away.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2000);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
@@ -179,11 +180,12 @@ Result<void> Client::prepare(grpc::ClientContext& context) {
 
 std::string Client::hint(const std::string& detail) const {
   const bool tls = cluster_.endpoints.front().starts_with(encrypted);
-  if (tls && (contains(detail, "WRONG_VERSION_NUMBER") || contains(detail, "SSL_ERROR_SSL")))
-    return "; does this endpoint speak TLS, and is its certificate of the authority given?";
   const bool cut = contains(detail, "Socket closed") || contains(detail, "reset by peer") ||
                    contains(detail, "GOAWAY") || contains(detail, "connection attempt timed out") ||
                    contains(detail, "Broken pipe");
+  const bool no_handshake = contains(detail, "failed to connect") && cut;
+  if (tls && (contains(detail, "SSL_ERROR_SSL") || no_handshake))
+    return "; does this endpoint speak TLS, and is its certificate of the authority given?";
   if (!tls && cut) return "; somebody listens there: does it want TLS, https://?";
   return "";
 }

@@ -194,8 +194,9 @@ Result<void> EtcdDatabase::Impl::write_split(const EntryView& entry, std::vector
     TxnBuilder whole;
     for (const auto& change : changes)
       add_change(whole, change, side);
-    if (whole.size() <= txn_operations_max && whole.bytes() <= txn_bytes_max)
-      return flush(std::move(changes), position);
+    // A single one cannot be cut: the target takes it as it is, or it does not.
+    const bool fits = whole.size() <= txn_operations_max && whole.bytes() <= txn_bytes_max;
+    if (fits || changes.size() == 1) return flush(std::move(changes), position);
   }
   Record::Split split{entry.lsn(), entry.hash(), 0};
   if (record.split && record.split->lsn == split.lsn && record.split->hash == split.hash) {
@@ -217,8 +218,6 @@ Result<void> EtcdDatabase::Impl::write_split(const EntryView& entry, std::vector
     std::vector<std::byte> bytes(split.hash.bytes.begin(), split.hash.bytes.end());
     encode_entry(bytes, split.lsn, 0, operations);
     if (auto written = replace_file(split_file(), bytes); !written) return written;
-    const std::scoped_lock holding(mutex);
-    ++counted.split_revisions;
   }
   return write_parts(split, changes, position);
 }
@@ -244,6 +243,10 @@ Result<void> EtcdDatabase::Impl::write_parts(const Record::Split& split, const s
       return too_large(written.error(), std::span(changes).subspan(first, done - first), split.lsn);
     }
     take_over(std::move(side));
+    if (first == 0 && done < changes.size()) {
+      const std::scoped_lock holding(mutex);
+      ++counted.split_revisions;
+    }
   }
   return remove_tree(split_file());
 }

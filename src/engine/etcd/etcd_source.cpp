@@ -217,8 +217,17 @@ void EtcdDatabase::watch_head(std::function<void(Lsn head)> on_head) {
 
 Result<std::shared_ptr<const DataView>> EtcdDatabase::view() {
   const auto now = impl_->state();
+  auto shown = now.head;
+  auto head = now.head;
+  if (now.role == DatabaseRole::mirror && head > Lsn{0}) {
+    // With what others wrote over it since: that is what a comparison is to find.
+    const auto found = impl_->look();
+    if (!found) return found.error();
+    shown = lsn_of(found->revision);
+    head = lsn_of(found->record_revision);
+  }
   const std::scoped_lock holding(impl_->mutex);
-  return make_view(impl_->client, impl_->keys, now.head);
+  return make_view(impl_->client, impl_->keys, head, shown);
 }
 
 }  // namespace crosslink

@@ -122,7 +122,7 @@ std::string EtcdDatabase::Impl::remark() const {
     const std::scoped_lock holding(mutex);
     following = tail;
     if (!foreign_note.empty()) all.push_back(foreign_note);
-    if (!open_note.empty() && !store.last_entry()) all.push_back(open_note);
+    if (!open_note.empty() && store.last_entry().value_or(EntryId{}).lsn == Lsn{0}) all.push_back(open_note);
     if (!ownership.owned && !ownership.refused_by.empty() && is_mirror())
       all.push_back(fmt::format("node {} owns this mirror", escape(ownership.refused_by)));
   }

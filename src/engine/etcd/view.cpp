@@ -7,9 +7,9 @@ namespace {
 
 class RevisionView final : public DataView {
  public:
-  RevisionView(std::shared_ptr<Client> client, KeySpace keys, Lsn revision)
-      : client_(std::move(client)), keys_(std::move(keys)), revision_(revision) {}
-  Lsn lsn() const override { return revision_; }
+  RevisionView(std::shared_ptr<Client> client, KeySpace keys, Lsn lsn, Lsn revision)
+      : client_(std::move(client)), keys_(std::move(keys)), lsn_(lsn), revision_(revision) {}
+  Lsn lsn() const override { return lsn_; }
   Result<void> scan(std::string_view begin, std::optional<std::string_view> end,
                     const std::function<bool(const KeyValue&)>& visit) const override {
     const auto range = keys_.own_range(begin, end);
@@ -34,13 +34,13 @@ class RevisionView final : public DataView {
  private:
   std::shared_ptr<Client> client_;
   KeySpace keys_;
-  Lsn revision_;
+  Lsn lsn_, revision_;
 };
 
 }  // namespace
 
-std::shared_ptr<const DataView> make_view(std::shared_ptr<Client> client, KeySpace keys, Lsn revision) {
-  return std::make_shared<const RevisionView>(std::move(client), std::move(keys), revision);
+std::shared_ptr<const DataView> make_view(std::shared_ptr<Client> client, KeySpace keys, Lsn lsn, Lsn revision) {
+  return std::make_shared<const RevisionView>(std::move(client), std::move(keys), lsn, revision);
 }
 
 }  // namespace crosslink::etcd

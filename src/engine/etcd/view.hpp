@@ -7,7 +7,8 @@
 
 namespace crosslink::etcd {
 
-/// The database at one revision, for as long as it is not compacted. At revision 0 it is empty.
-std::shared_ptr<const DataView> make_view(std::shared_ptr<Client> client, KeySpace keys, Lsn revision);
+/// The database at LSN `lsn` as the cluster holds it at `revision`, for as long as that is not compacted. At revision 0
+/// it is empty.
+std::shared_ptr<const DataView> make_view(std::shared_ptr<Client> client, KeySpace keys, Lsn lsn, Lsn revision);
 
 }  // namespace crosslink::etcd
