@@ -94,8 +94,7 @@ void MirrorMachine::advance_snapshot(Instant now) {
                 mirror_action::StoreChunk{next.chunk, std::move(next.keep), next.bytes, std::move(next.leases)});
   }
   if (halted_) return;  // also by this very snapshot: nothing would come of it but work
-  if (switch_wanted_)
-    return call(Call::switch_snapshot, mirror_action::SwitchSnapshot{assembler_.consistent_lsn()});
+  if (switch_wanted_) return call(Call::switch_snapshot, mirror_action::SwitchSnapshot{assembler_.consistent_lsn()});
   if (!check_wanted_ && assembler_.complete()) check_wanted_ = true;
   if (check_wanted_) return call(Call::check_snapshot, mirror_action::CheckSnapshot{});
   static_cast<void>(now);

@@ -13,10 +13,10 @@
 #include <thread>
 #include <utility>
 
+#include "engine/random_id.hpp"
 #include "engine/rocksdb/files.hpp"
 #include "engine/rocksdb/live.hpp"
 #include "engine/rocksdb/log_window.hpp"
-#include "engine/random_id.hpp"
 #include "engine/rocksdb/rocksdb_impl.hpp"
 #include "engine/rocksdb/shelf.hpp"
 #include "engine/rocksdb/snapshot_view.hpp"

@@ -9,8 +9,8 @@
 #include <set>
 #include <utility>
 
-#include "engine/rocksdb/files.hpp"
 #include "engine/random_id.hpp"
+#include "engine/rocksdb/files.hpp"
 
 namespace crosslink::rocks {
 namespace {
