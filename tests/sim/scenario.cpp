@@ -447,6 +447,8 @@ void Scenario::run() {
   sync();
   trouble();
   world_.run_until(trouble_until_, after_each);
+  // The day that sync mode is for.
+  if (synced_mode_ && world_.chance(0.15) && !near_->is_down()) near_->promote();
   // What was on its way to come back comes back.
   world_.run_until(trouble_until_ + 5 * second, after_each);
   make_peace();
