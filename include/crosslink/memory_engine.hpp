@@ -88,8 +88,8 @@ class MemoryDatabase final : public SourceEngine, public MirrorEngine, public Ve
   void restore(const Backup& backup);
   /// Everything is gone, and it begins anew under another origin. Precondition: not a mirror.
   void recreate();
-  /// The head moves on by so many LSNs that no entry has, as in an engine whose log is shared with others. Precondition:
-  /// not a mirror.
+  /// The head moves on by so many LSNs that no entry has, as in an engine whose log is shared with others.
+  /// Precondition: not a mirror.
   void pass_over(std::uint64_t lsns);
   /// Drops the log up to the head, pinned or not.
   void purge_log();

@@ -88,6 +88,11 @@ json::object known_loss(const MirrorFacts& facts, const MirrorStatus& status) {
     return {
         {"known", false}, {"entries_lsn", nullptr}, {"detail", "the source was not heard since the start; " + heard}};
   const auto behind = facts.source_head->value > applied ? facts.source_head->value - applied : 0;
+  if (behind == 0) {
+    return {{"known", true},
+            {"entries_lsn", 0},
+            {"detail", fmt::format("everything the source last told of is here; {}", heard)}};
+  }
   return {{"known", true},
           {"entries_lsn", behind},
           {"detail", fmt::format("LSN {} to {} that the source last told of are not here; {}", applied + 1,

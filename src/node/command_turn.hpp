@@ -21,7 +21,8 @@ class CommandTurn {
     while (mine != now_) {
       // Cancelled: the command is begun all the same once it is its turn.
       const bool woken = co_await freed_.wait(heard);
-      if (!woken) co_await boost::asio::this_coro::reset_cancellation_state(boost::asio::disable_cancellation());
+      if (woken) continue;
+      co_await boost::asio::this_coro::reset_cancellation_state(boost::asio::disable_cancellation());
     }
     co_return Held(nullptr, [this](void*) {
       ++now_;

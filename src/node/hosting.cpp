@@ -299,9 +299,19 @@ Task<void> Hosting::create_database(std::string name, std::optional<std::vector<
 
 namespace {
 
+/// Two replaces of one second must not meet.
+std::string free_name(const fs::path& folder, const std::string& wanted) {
+  std::error_code error;
+  auto name = wanted;
+  for (int number = 2; fs::exists(folder / name, error); ++number)
+    name = fmt::format("{}-{}", wanted, number);
+  return name;
+}
+
 /// What is to be written for `create_mirror`; absent: the very mirror is there already.
 Result<std::optional<CatalogEntry>> plan_mirror(const CatalogEntry* present, const std::string& name,
-                                                const MirrorSpec& spec, bool replace) {
+                                                const MirrorSpec& spec, bool replace,
+                                                const fs::path& set_aside_folder) {
   CatalogEntry entry;
   entry.name = name;
   entry.kind = DatabaseKind::mirror;
@@ -315,7 +325,7 @@ Result<std::optional<CatalogEntry>> plan_mirror(const CatalogEntry* present, con
   }
   entry.allow_mirrors = present->allow_mirrors;
   entry.change = DatabaseChange::replacing;
-  entry.set_aside = name + "-" + stamp();
+  entry.set_aside = free_name(set_aside_folder, name + "-" + stamp());
   return std::optional(std::move(entry));
 }
 
@@ -324,7 +334,8 @@ Result<std::optional<CatalogEntry>> plan_mirror(const CatalogEntry* present, con
 Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, bool replace) {
   auto work = [](std::shared_ptr<Impl> self, std::string wanted, MirrorSpec chosen, bool replacing) -> Task<void> {
     const auto turn = co_await self->turn.take();
-    auto planned = plan_mirror(self->catalog.find(wanted), wanted, chosen, replacing);
+    auto planned =
+        plan_mirror(self->catalog.find(wanted), wanted, chosen, replacing, self->config.data_dir / "set-aside");
     if (!planned) co_return planned.error();
     if (!*planned) co_return Result<void>{};
     auto put = self->catalog.put(**std::move(planned));

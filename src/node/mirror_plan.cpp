@@ -122,6 +122,9 @@ json::object check_space(const Hosting& hosting, const MirrorHelloAck& ack) {
   const auto space = std::filesystem::space(hosting.context().data_dir, error);
   if (error) return check("space", false, fmt::format("the disk of data_dir cannot be looked at: {}", error.message()));
   const auto needed = ack.snapshot_bytes_total;
+  if (needed == 0)
+    return check("space", true,
+                 fmt::format("{} bytes are free; the source does not say how large its snapshot is", space.available));
   return check("space", space.available >= needed,
                fmt::format("{} bytes are free, the snapshot takes about {}", space.available, needed));
 }

@@ -20,7 +20,6 @@
 namespace crosslink::node {
 namespace {
 
-
 std::size_t engine_threads() { return std::clamp<std::size_t>(std::thread::hardware_concurrency(), 2, 16); }
 
 template <class Address>

@@ -40,12 +40,13 @@ void put_position(json::object& into, const MirrorFacts& facts, const MirrorStat
   into["applied_lsn"] = position ? json::value(position->applied_lsn.value) : nullptr;
   into["durable_lsn"] = position ? json::value(facts.durable.value) : nullptr;
   into["source_lsn"] = facts.source_head ? json::value(facts.source_head->value) : nullptr;
-  const bool comparable = position && facts.source_head && status.kind != StatusKind::Bootstrapping;
+  const bool follows = status.kind != StatusKind::Promoted;
+  const bool comparable = position && facts.source_head && follows && status.kind != StatusKind::Bootstrapping;
   const auto behind = comparable && facts.source_head->value > position->applied_lsn.value
                           ? facts.source_head->value - position->applied_lsn.value
                           : 0;
   into["lag_lsn"] = comparable ? json::value(behind) : nullptr;
-  into["lag_ms"] = status.lag ? json::value(milliseconds(*status.lag)) : nullptr;
+  into["lag_ms"] = status.lag && follows ? json::value(milliseconds(*status.lag)) : nullptr;
   into["incarnation"] = position ? json::value(to_string(position->incarnation)) : nullptr;
   into["origin"] = position ? json::value(to_string(position->origin)) : nullptr;
 }

@@ -131,6 +131,34 @@ class Clients(NodeTest):
                 with self.assertRaisesRegex(redis.ResponseError, "no longer known"):
                     one.scan(forgotten)
 
+    def test_scan_ends_an_answer_early_when_its_keys_are_large(self):
+        node = self.node()
+        with client(node) as one:
+            keys = {b"%03d" % i + b"k" * 30_000 for i in range(100)}
+            for key in keys:
+                one.set(key, 1)
+            cursor, first = one.scan(0, count=100_000)
+            self.assertNotEqual(cursor, 0)
+            self.assertLess(sum(map(len, first)), 1024 * 1024 + 40_000)
+            self.assertEqual(sorted(one.scan_iter(count=100_000)), sorted(keys))
+
+    def test_what_cannot_stand_in_a_transaction_is_refused_when_it_is_said_and_nothing_is_stored(self):
+        node = self.node()
+        with client(node) as one:
+            for words in (("WAIT", 0, 0), ("SELECT", 0), ("DBSIZE",), ("CROSSLINK.MAXLAG", 5), ("CLIENT", "ID")):
+                one.execute_command("MULTI")
+                one.execute_command("SET", "k", 1)
+                with self.assertRaisesRegex(redis.ResponseError, "cannot stand in MULTI"):
+                    one.execute_command(*words)
+                with self.assertRaises(redis.exceptions.ExecAbortError):
+                    one.execute_command("EXEC")
+                self.assertIsNone(one.get("k"), words)
+            one.execute_command("MULTI")
+            for words in (("PING",), ("ECHO", "said"), ("UNWATCH",), ("SET", "k", 1)):
+                self.assertIn(one.execute_command(*words), (b"QUEUED", False))
+            self.assertEqual(len(one.execute_command("EXEC")), 4)
+            self.assertEqual(one.get("k"), b"1")
+
     def test_databases_are_chosen_by_index_or_name(self):
         node = self.node(databases=("packages", "orders"))
         with client(node) as first, client(node, db=1) as second:

@@ -23,6 +23,11 @@ STORED_MAX = 6 * MIB  # of a snapshot of more than that, when the last kill of a
 BYTES_PER_S = 4 * MIB
 
 
+def is_bootstrapped(facts):
+    """Degraded is following too, on a machine that is busy with other things."""
+    return facts["status"] in ("Following", "Degraded")
+
+
 class KilledProcesses(RocksdbTest):
     def setUp(self):
         super().setUp()
@@ -42,7 +47,7 @@ class KilledProcesses(RocksdbTest):
         source, mirror = self.hosts["source"].ask("facts"), self.hosts["mirror"].ask("facts")
         for victim in victims:
             self.hosts[victim].kill()
-        self.kills[victims, mirror["status"]] += 1
+        self.kills[victims, "Following" if is_bootstrapped(mirror) else mirror["status"]] += 1
         if "source" in victims:
             self.commits += source["commits"]
             self.start_writing(source)
@@ -54,18 +59,18 @@ class KilledProcesses(RocksdbTest):
         """A snapshot that was on its way goes on where it was, whoever was killed."""
         for victims, stored in zip(order, sorted(chance.uniform(0, STORED_MAX) for _ in order)):
             self.hosts["mirror"].must("bandwidth", BYTES_PER_S)
-            self.wait("mirror", lambda facts: facts["status"] == "Following" or facts["stored"] > stored)
+            self.wait("mirror", lambda facts: is_bootstrapped(facts) or facts["stored"] > stored)
             before = self.kill(victims)
             if before["status"] == "Bootstrapping":
-                after = self.wait("mirror", lambda facts: facts["status"] == "Following" or
+                after = self.wait("mirror", lambda facts: is_bootstrapped(facts) or
                                   facts["stored"] > before["stored"] or 0 < facts["stored"] < before["stored"])
-                self.assertTrue(after["status"] == "Following" or after["stored"] > before["stored"],
+                self.assertTrue(is_bootstrapped(after) or after["stored"] > before["stored"],
                                 f"{victims} killed, and it began anew: {before}, then {after}")
         self.hosts["mirror"].must("bandwidth", 0)
 
     def kill_while_following(self, chance, order):
         for victims in order:
-            self.wait("mirror", lambda facts: facts["status"] == "Following")
+            self.wait("mirror", is_bootstrapped)
             self.pass_time(chance)
             self.kill(victims)
 

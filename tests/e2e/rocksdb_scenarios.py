@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import unittest
 
+from cli_support import unused_port
 from rocksdb_support import HOST, RocksdbTest, dumped
 
 MIB = 2**20
@@ -39,7 +40,12 @@ class Scenarios(RocksdbTest):
         (self.data / "backup").rename(self.data / "source")
         if restamp:
             subprocess.run([HOST, "restamp", self.data / "source"], check=True)
+        # Where the mirror does not see it: it shall find the source past its own LSN, however slow this machine is.
+        offered, self.port = self.port, unused_port()
         self.start("source").must("fill", 300, 77)
+        self.end("source")
+        self.port = offered
+        self.start("source")
         return before
 
     # --- bootstrap
@@ -90,9 +96,9 @@ class Scenarios(RocksdbTest):
     def test_a_source_whose_log_is_purged_under_a_mirror_that_reads_it(self):
         self.bootstrap()
         source, mirror = self.hosts["source"], self.hosts["mirror"]
-        mirror.must("bandwidth", MIB)
+        mirror.must("bandwidth", MIB // 4)  # it has a minute to read
         source.must("fill", 20_000, 1000)
-        self.wait("mirror", lambda facts: facts["applied"] > 1000)
+        self.assertLess(self.wait("mirror", lambda facts: facts["applied"] > 1000)["applied"], 20_000)
         source.must("purge")
         lsn = source.must("fill", 10, 10)["lsn"]
         mirror.must("bandwidth", 0)
@@ -195,8 +201,9 @@ class Scenarios(RocksdbTest):
         source.must("write")
         self.wait("last", lambda facts: facts["status"] == "Following" and facts["applied"] > 0)
         self.hosts["middle"].must("resync")
-        self.wait("middle", lambda facts: facts["status"] == "Following" and facts["bootstraps"] == 2)
-        self.wait("last", lambda facts: facts["status"] == "Following" and facts["bootstraps"] == 2)
+        # Degraded is following too: three databases and a writer flat out share this machine. At rest it must be Following.
+        for name in ("middle", "last"):
+            self.wait(name, lambda facts: facts["status"] in ("Following", "Degraded") and facts["bootstraps"] == 2)
         head = source.must("rest")["head"]
         self.wait_following("middle", head)
         self.wait_following("last", self.hosts["middle"].ask("facts")["head"])

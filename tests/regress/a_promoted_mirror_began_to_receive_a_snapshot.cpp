@@ -1,6 +1,5 @@
-// Symptom: a mirror that was promoted while its disk was full and a snapshot was to begin asked its engine, promoted, to
-// begin it.
-// Cause: what was left to do for a bootstrap stayed when the promotion was done.
+// Symptom: a mirror that was promoted while its disk was full and a snapshot was to begin asked its engine, promoted,
+// to begin it. Cause: what was left to do for a bootstrap stayed when the promotion was done.
 #include "mirror_driver.hpp"
 
 namespace crosslink::test {

@@ -503,7 +503,8 @@ void MirrorHost::check() {
   check_status();
   check_verify();
   if (machine_->bootstraps() != switches_)
-    throw Violation(fmt::format("{} counts {} bootstraps, there were {}", config_.name, machine_->bootstraps(), switches_));
+    throw Violation(
+        fmt::format("{} counts {} bootstraps, there were {}", config_.name, machine_->bootstraps(), switches_));
 }
 
 MirrorStatus MirrorHost::status() { return machine_->status(clock()); }

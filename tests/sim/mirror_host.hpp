@@ -119,9 +119,9 @@ class MirrorHost {
   bool may_fall_ = false;  ///< a counted reason for applied to fall has come
   bool resync_asked_ = false, window_exceeded_ = false;
   bool damage_next_ = false;
-  bool promoted_ = false;                 ///< for ever, whatever the product says
-  const Node* halted_node_ = nullptr;     ///< what it held when it halted
-  std::uint64_t switches_ = 0;            ///< snapshots switched in since the process began
+  bool promoted_ = false;              ///< for ever, whatever the product says
+  const Node* halted_node_ = nullptr;  ///< what it held when it halted
+  std::uint64_t switches_ = 0;         ///< snapshots switched in since the process began
   std::uint64_t equal_verifies_ = 0;
   /// Bytes of frames that anybody still holds, counted by their buffers.
   std::shared_ptr<std::uint64_t> live_bytes_ = std::make_shared<std::uint64_t>(0);

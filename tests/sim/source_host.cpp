@@ -235,8 +235,7 @@ void SourceHost::ask_engine(const std::shared_ptr<Served>& served, const core::S
     });
   } else if (const auto* read = std::get_if<ReadSnapshot>(&action)) {
     engine_later(served, [this, ask = *read](Served& to) {
-      if (to.reader)
-        to.session->on_snapshot_piece(ask.question, to.reader->read(ask.offset, ask.bytes_max), clock());
+      if (to.reader) to.session->on_snapshot_piece(ask.question, to.reader->read(ask.offset, ask.bytes_max), clock());
     });
   } else if (const auto* view = std::get_if<OpenView>(&action)) {
     engine_later(served, [this, &engine, ask = *view](Served& to) {

@@ -61,9 +61,7 @@ class SourceHost {
   /// What a mirror would hold after a power cut, for sync mode's promise.
   std::function<const Node*(const std::string& mirror)> durable_at;
   /// Did a writer's answer count on this mirror?
-  bool promised_with(const std::string& mirror) const {
-    return last_confirmed_ != nullptr && sync_rule_.names(mirror);
-  }
+  bool promised_with(const std::string& mirror) const { return last_confirmed_ != nullptr && sync_rule_.names(mirror); }
   /// Told when a mirror is sent LogWindowExceeded, by its name.
   std::map<std::string, std::function<void()>> on_window_exceeded;
   Database& database() { return *database_; }
@@ -113,7 +111,7 @@ class SourceHost {
   std::uint64_t sessions_ = 0;
   const Node* last_confirmed_ = nullptr;
   std::map<std::string, std::pair<const Node*, const Node*>> kept_;  ///< by mirror: promised, and where it is kept
-  std::map<std::uint64_t, const Node*> waiting_;  ///< sync mode: commits whose writers wait
+  std::map<std::uint64_t, const Node*> waiting_;                     ///< sync mode: commits whose writers wait
 };
 
 }  // namespace crosslink::sim

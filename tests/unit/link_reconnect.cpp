@@ -1,3 +1,5 @@
+#include <sys/socket.h>
+
 #include <atomic>
 #include <thread>
 
@@ -249,11 +251,12 @@ TEST_F(Reconnect, the_second_address_is_taken_when_the_first_is_dead) {
   }(*this));
 }
 
-TEST_F(Reconnect, an_address_of_a_name_where_nobody_listens_gives_way_to_the_next_at_once) {
+TEST_F(Reconnect, an_unreachable_address_of_a_name_gives_way_to_the_next_at_once) {
   run(context, [](Reconnect& test) -> awaitable<void> {
     auto source = test.source_at();
     auto options = quick();
-    options.lookup = addresses_of({"127.0.0.2", "127.0.0.1"});
+    // All of 127.0.0.0/8 is the source's, whose transport takes its port at every address.
+    options.lookup = addresses_of({"255.255.255.255", "127.0.0.1"});
     auto link = test.make_link("source.example:" + std::to_string(source->address().port()), options);
     need(co_await link->connect(Lsn{0}));
     EXPECT_EQ(link->retry_facts().attempts, 0u) << "one attempt was enough";
@@ -263,10 +266,13 @@ TEST_F(Reconnect, an_address_of_a_name_where_nobody_listens_gives_way_to_the_nex
 
 TEST_F(Reconnect, an_address_of_a_name_that_is_silent_is_not_the_first_of_the_next_attempt) {
   run(context, [](Reconnect& test) -> awaitable<void> {
-    auto source = test.source_at();
-    // A bound socket that reads nothing: no ICMP error comes back.
-    const quic::Address silent(boost::asio::ip::make_address("127.0.0.2"), source->address().port());
-    boost::asio::ip::udp::socket hole(test.context, silent);
+    // A bound socket that reads nothing: no ICMP error comes back. The source's transport, which takes its port at
+    // every address, lets it have its own.
+    boost::asio::ip::udp::socket hole(test.context, boost::asio::ip::udp::v4());
+    const int yes = 1;
+    EXPECT_EQ(::setsockopt(hole.native_handle(), SOL_SOCKET, SO_REUSEPORT, &yes, sizeof(yes)), 0);
+    hole.bind({boost::asio::ip::make_address("127.0.0.2"), 0});
+    auto source = test.source_at(hole.local_endpoint().port());
     auto options = quick();
     options.handshake_deadline = 500ms;
     options.lookup = addresses_of({"127.0.0.2", "127.0.0.1"});

@@ -220,10 +220,10 @@ void MemoryDatabase::crash() {
   impl_->live = impl_->synced;
   impl_->pins.clear();
   impl_->shelf.clear();
-  if (!impl_->partial) return;
-  // Nobody synced the chunks: a part of them is there.
+  if (!impl_->partial || impl_->partial->chunks.empty()) return;
+  // Nobody synced the chunks: those at the end may be gone.
   auto& chunks = impl_->partial->chunks;
-  chunks.resize(impl_->random() % (chunks.size() + 1));
+  chunks.resize(1 + impl_->random() % chunks.size());
   impl_->partial_bytes.resize(static_cast<std::size_t>(impl_->partial->bytes()));
 }
 
