@@ -107,8 +107,8 @@ struct SourceSessionConfig {
   std::uint64_t entry_bytes_max = entry_bytes_max_default;
   std::uint64_t in_flight_bytes_max = 64ull * 1024 * 1024;
   std::uint64_t bulk_bytes_max = bulk_data_bytes_max;
-  /// May the mirror have another one now? Counted over all sessions, so that nobody gets more by dialing again. Empty: it
-  /// may.
+  /// May the mirror have another one now? Counted over all sessions, so that nobody gets more by dialing again. Empty:
+  /// it may.
   std::function<bool(Instant)> take_snapshot, take_verify;
   Duration begin_deadline{5'000'000};
   Duration snapshot_retry{1'000'000};  ///< while the engine has no room for another snapshot

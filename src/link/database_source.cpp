@@ -102,7 +102,7 @@ class ServedMirror : public std::enable_shared_from_this<ServedMirror> {
   const std::vector<std::string> peer_names_;
   const quic::Address address_;
   const std::string mirror_name_;  ///< in this session and in others
-  const std::string holder_;      ///< of pins
+  const std::string holder_;       ///< of pins
   const boost::asio::any_io_executor strand_;
   /// Engine calls of one session keep their order.
   const boost::asio::any_io_executor engine_strand_;
@@ -536,8 +536,8 @@ DatabaseSource::~DatabaseSource() {
 Task<void> DatabaseSource::serve(AcceptedMirror& mirror) {
   auto work = [](std::shared_ptr<Impl> impl, AcceptedMirror& accepted) -> Task<void> {
     auto executor = co_await boost::asio::this_coro::executor;
-    const ServedMirror::Shared shared{impl->engine, impl->verifiable, &impl->ring, impl->pins.get(), &impl->rates,
-                                      &impl->options};
+    const ServedMirror::Shared shared{impl->engine,     impl->verifiable, &impl->ring,
+                                      impl->pins.get(), &impl->rates,     &impl->options};
     const auto served = std::make_shared<ServedMirror>(shared, accepted, std::move(executor), impl->engine_executor);
     std::list<std::shared_ptr<ServedMirror>>::iterator place;
     {

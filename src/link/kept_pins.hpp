@@ -1,8 +1,8 @@
 // core::PinKeeper and the engine it speaks for.
 #pragma once
 
-#include <boost/asio/any_io_executor.hpp>
 #include <atomic>
+#include <boost/asio/any_io_executor.hpp>
 #include <chrono>
 #include <memory>
 #include <mutex>

@@ -2,7 +2,7 @@
 // snapshot: the window passed although it was pinned.
 // Cause: both sessions pinned the log under one name, and the end of the old one, noticed later, took the pin away.
 #include <boost/asio/thread_pool.hpp>
-#include <optional>
+#include <memory>
 
 #include "crosslink/database_source.hpp"
 #include "crosslink/memory_engine.hpp"
@@ -20,7 +20,7 @@ TEST_F(Regress, an_old_sessions_end_dropped_what_its_successor_needed) {
     PinsShown shown(*written);
     DatabaseSourceOptions offered;
     offered.name = "prod-us/orders";
-    std::optional<DatabaseSource> source(std::in_place, shown, nullptr, engine_threads.get_executor(), offered);
+    auto source = std::make_unique<DatabaseSource>(shown, nullptr, engine_threads.get_executor(), offered);
     RunningSource running(test.context.get_executor(), test.listen(), test.policy(), {},
                           [&](AcceptedMirror& accepted) { return source->serve(accepted); });
     // Two sessions of one name and database, as the source sees a mirror that has come back.
