@@ -7,7 +7,7 @@
 //     bare_msquic --listen 0.0.0.0:7500 --ca ...
 //     bare_msquic --connect 10.77.0.1:7500 --ca ...
 //
-// The same settings as the product: max-throughput profile, no send buffering, 16 MiB windows, the ideal amount in
+// The same settings as the product: max-throughput profile, no send buffering, 32 MiB windows, the ideal amount in
 // flight, mutual TLS, sends of 1 MiB.
 #include <arpa/inet.h>
 #include <msquic.h>
@@ -28,7 +28,7 @@
 namespace {
 
 constexpr std::uint32_t send_bytes = 1024 * 1024;
-constexpr std::uint32_t stream_window_bytes = 16 * 1024 * 1024;
+constexpr std::uint32_t stream_window_bytes = 32 * 1024 * 1024;
 
 const QUIC_API_TABLE* api = nullptr;
 

@@ -98,8 +98,7 @@ std::string to_text(const quic::Address& address) {
   if (ip.is_v6() && ip.to_v6().is_v4_mapped()) {
     ip = boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, ip.to_v6());
   }
-  return ip.is_v6() ? fmt::format("[{}]:{}", ip.to_string(), address.port())
-                    : fmt::format("{}:{}", ip.to_string(), address.port());
+  return quic::to_text({ip, address.port()});
 }
 
 namespace {

@@ -61,7 +61,7 @@ std::string duration_text(std::chrono::microseconds time) {
   if (time < std::chrono::milliseconds(100)) return fmt::format("{:.3g}ms", seconds * 1000);
   if (seconds < 0.995) return fmt::format("{:.2f}s", seconds);
   if (seconds < 59.95) return fmt::format("{:.1f}s", seconds);
-  const auto whole = static_cast<std::uint64_t>(seconds + 0.5);
+  const auto whole = std::chrono::round<std::chrono::seconds>(time).count();
   if (whole < 3600) return fmt::format("{}m{:02}s", whole / 60, whole % 60);
   if (whole < 48 * 3600) return fmt::format("{}h{:02}m", whole / 3600, whole / 60 % 60);
   return fmt::format("{}d{:02}h", whole / 86400, whole / 3600 % 24);

@@ -31,7 +31,6 @@ const KindRow* row_of(std::uint8_t kind) {
 }
 
 // --- writing
-// -----------------------------------------------------------------------------------------------------------
 
 Binary binary(std::span<const std::byte> bytes) {
   return {std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())};
@@ -225,7 +224,6 @@ TreeMap write(const SessionFailure& failure) {
 }
 
 // --- reading
-// -----------------------------------------------------------------------------------------------------------
 
 Lsn lsn(FieldReader& r, std::string_view name) { return {r.u64(name)}; }
 std::optional<Lsn> optional_lsn(FieldReader& r, std::string_view name) {
@@ -471,7 +469,6 @@ Result<Decoded> decode_message(std::uint8_t kind, std::span<const std::byte> pay
 }
 
 // --- failures
-// ----------------------------------------------------------------------------------------------------------
 
 SessionFailure to_failure(const MirrorError& error) {
   SessionFailure failure{std::string(to_string(error.kind())), printable(error.message()), {}, {}, {}, {}, {}, {}, {}};

@@ -176,7 +176,6 @@ core::SourceNow ServedMirror::read_now() const {
 }
 
 // --- run
-// -----------------------------------------------------------------------------------------------------------------
 
 Task<void> ServedMirror::run(std::shared_ptr<ServedMirror> self) {
   Result<void> outcome;
@@ -341,7 +340,6 @@ ServedMirrorFacts ServedMirror::facts() const {
 }
 
 // --- streams
-// -------------------------------------------------------------------------------------------------------------
 
 awaitable<void> ServedMirror::write_frames(std::shared_ptr<ServedMirror> self, StreamPointer stream) {
   ++self->writers_;
@@ -392,7 +390,6 @@ awaitable<void> ServedMirror::close(std::shared_ptr<ServedMirror> self, action::
 }
 
 // --- the engine
-// ----------------------------------------------------------------------------------------------------------
 
 awaitable<void> ServedMirror::ask(std::shared_ptr<ServedMirror> self, core::SourceAction question) {
   auto* const engine = self->shared_.engine;
@@ -487,7 +484,6 @@ awaitable<void> ServedMirror::ask_view(std::shared_ptr<ServedMirror> self, core:
 }  // namespace
 
 // --- the database
-// --------------------------------------------------------------------------------------------------------
 
 struct DatabaseSource::Impl {
   Impl(SourceEngine& own_engine, VerifiableEngine* own_verifiable, boost::asio::any_io_executor executor,

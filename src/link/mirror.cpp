@@ -119,7 +119,6 @@ struct Mirror::Impl : std::enable_shared_from_this<Impl> {
 };
 
 // --- run
-// -----------------------------------------------------------------------------------------------------------------
 
 Task<void> Mirror::Impl::run(std::shared_ptr<Impl> self) {
   auto executor = co_await boost::asio::this_coro::executor;
@@ -236,7 +235,6 @@ void Mirror::Impl::wake_at(core::Instant at) {
 }
 
 // --- the link
-// ------------------------------------------------------------------------------------------------------------
 
 awaitable<void> Mirror::Impl::dial(std::shared_ptr<Impl> self, action::Dial wish) {
   // CloseLink ends a dial; the group's own cancellation ends it by closing the link.
@@ -302,7 +300,6 @@ void Mirror::Impl::close_link() {
 }
 
 // --- streams
-// -------------------------------------------------------------------------------------------------------------
 
 void Mirror::Impl::send(action::Send& frame) {
   if (!session) return;
@@ -402,7 +399,6 @@ void Mirror::Impl::note_round_trip(const SessionPointer& current) {
 }
 
 // --- the engine
-// ----------------------------------------------------------------------------------------------------------
 
 awaitable<void> Mirror::Impl::call(std::shared_ptr<Impl> self, core::MirrorAction wish) {
   // Of its own until the call has ended: the session may be lost meanwhile.
@@ -470,7 +466,6 @@ awaitable<void> Mirror::Impl::ask_view(std::shared_ptr<Impl> self, core::MirrorA
 }
 
 // --- the public face
-// -----------------------------------------------------------------------------------------------------
 
 /// Says it to the machine at once; what follows from it is done on the strand.
 template <class Command>

@@ -51,28 +51,24 @@ Task<core::SessionBegin> begin_session(CrossClusterLink& link, bool sync) {
 }  // namespace
 
 Task<SourceFacts> probe_source(CrossClusterLink& link, bool sync) {
-  auto work = [](CrossClusterLink& own, bool sync_wanted) -> Task<SourceFacts> {
-    auto connecting = own.connect(Lsn{0});
-    auto ack = co_await std::move(connecting);
-    if (!ack) co_return ack.error();
-    auto beginning = begin_session(own, sync_wanted);
-    auto late = MirrorError::timeout("the source did not begin a session in time");
-    auto begin = co_await with_timeout(std::move(beginning), begin_deadline, std::move(late));
-    own.close();
-    if (!begin) co_return begin.error();
-    auto& source = *begin->source;
-    SourceFacts facts;
-    facts.ack = *std::move(ack);
-    facts.software = escape(begin->software, 64);
-    for (const auto& name : source.chain)
-      facts.chain.push_back(name);
-    facts.origin = source.origin;
-    facts.history = source.history;
-    facts.promoted_from = source.promoted_from;
-    facts.sync_named = begin->sync;
-    co_return facts;
-  };
-  return work(link, sync);
+  auto connecting = link.connect(Lsn{0});
+  auto ack = co_await std::move(connecting);
+  if (!ack) co_return ack.error();
+  auto beginning = begin_session(link, sync);
+  auto late = MirrorError::timeout("the source did not begin a session in time");
+  auto begin = co_await with_timeout(std::move(beginning), begin_deadline, std::move(late));
+  link.close();
+  if (!begin) co_return begin.error();
+  auto& source = *begin->source;
+  SourceFacts facts;
+  facts.ack = *std::move(ack);
+  facts.software = escape(begin->software, 64);
+  facts.chain = std::move(source.chain);
+  facts.origin = source.origin;
+  facts.history = std::move(source.history);
+  facts.promoted_from = source.promoted_from;
+  facts.sync_named = begin->sync;
+  co_return facts;
 }
 
 }  // namespace crosslink::link

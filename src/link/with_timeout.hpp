@@ -46,12 +46,15 @@ Task<T> interruptible(Task<T> operation, Interruption interruption) {
 // Here and elsewhere a co_await stands in a declaration, not in a condition or among arguments: g++ 12 destroys what
 // such an expression awaits twice.
 
-/// Waits in the current coroutine. False when cancelled.
+/// Waits in the current coroutine. False when cancelled, before it or meanwhile: also by a cancellation that came when
+/// the time was up already and nothing waited any more.
 inline awaitable<bool> sleep_for(std::chrono::milliseconds duration) {
+  if (is_cancelled(co_await boost::asio::this_coro::cancellation_state)) co_return false;
   auto executor = co_await boost::asio::this_coro::executor;
   boost::asio::steady_timer timer(executor, duration);
   boost::system::error_code error;
   co_await timer.async_wait(boost::asio::redirect_error(boost::asio::use_awaitable, error));
+  if (is_cancelled(co_await boost::asio::this_coro::cancellation_state)) co_return false;
   co_return !error;
 }
 

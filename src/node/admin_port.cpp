@@ -74,11 +74,7 @@ Result<std::string> read_or_make_token(const std::filesystem::path& file) {
     return token;
   }
   if (text->back() == '\n') text->pop_back();
-  std::error_code error;
-  const auto rights = std::filesystem::status(file, error).permissions();
-  if ((rights & (std::filesystem::perms::group_all | std::filesystem::perms::others_all)) !=
-      std::filesystem::perms::none)
-    return MirrorError::configuration(fmt::format("others may read {}: chmod 600 it", file.string()));
+  if (auto good = check_private(file, "600"); !good) return good.error();
   if (!is_token(*text))
     return MirrorError::configuration(fmt::format("{} is no token: remove it, and one is made", file.string()));
   return *std::move(text);
@@ -195,7 +191,7 @@ awaitable<void> AdminPort::Impl::serve_requests(std::shared_ptr<Impl> self, Stre
     response.prepare_payload();
     beast::get_lowest_layer(stream).expires_after(request_timeout);
     const auto [write_error, written_bytes] = co_await http::async_write(stream, response, tuple_of);
-    if (write_error || !keep) co_return;
+    if (write_error || !keep || self->stop.is_set()) co_return;
   }
 }
 
@@ -224,6 +220,9 @@ awaitable<void> AdminPort::Impl::serve(std::shared_ptr<Impl> self, tcp::socket s
 
 Task<void> AdminPort::Impl::accept_all(std::shared_ptr<Impl> self, link::TaskGroup& group, AdminRoutes& routes) {
   for (;;) {
+    // One that came between two waits has cancelled neither.
+    if (link::is_cancelled(co_await asio::this_coro::cancellation_state))
+      co_return MirrorError::cancelled("accepting commands");
     const bool has_room = co_await group.wait_below(connections_max);
     if (!has_room) co_return MirrorError::cancelled("accepting commands");
     auto [error, socket] = co_await self->acceptor.async_accept(tuple_of);

@@ -151,7 +151,6 @@ AdminResponse AdminRoutes::mirror_now(const std::string& name, json::object more
 }
 
 // --- mirrors
-// -----------------------------------------------------------------------------------------------------
 
 awaitable<AdminResponse> AdminRoutes::answer_mirrors(const AdminRequest& request, std::string_view rest) {
   if (rest.empty() && request.method == "GET") {
@@ -327,7 +326,6 @@ awaitable<AdminResponse> AdminRoutes::verify(std::string name) {
 }
 
 // --- databases
-// ---------------------------------------------------------------------------------------------------
 
 awaitable<AdminResponse> AdminRoutes::answer_databases(const AdminRequest& request, std::string_view rest) {
   const auto now = [this](const std::string& name) {

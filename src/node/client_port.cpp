@@ -73,15 +73,16 @@ awaitable<void> ClientPort::Impl::serve(std::shared_ptr<Impl> self, std::shared_
 
 Task<void> ClientPort::Impl::accept_all(std::shared_ptr<Impl> self, link::TaskGroup& group) {
   constexpr auto tuple_of = boost::asio::as_tuple(boost::asio::use_awaitable);
-  boost::asio::steady_timer pause(self->acceptor.get_executor());
   for (;;) {
+    // One that came between two waits has cancelled neither.
+    if (link::is_cancelled(co_await boost::asio::this_coro::cancellation_state))
+      co_return MirrorError::cancelled("accepting clients");
     auto [error, socket] = co_await self->acceptor.async_accept(tuple_of);
     if (error == boost::asio::error::operation_aborted) co_return MirrorError::cancelled("accepting clients");
     if (error) {
       // No descriptor is left, or the client was gone again: others may come.
-      pause.expires_after(std::chrono::milliseconds(50));
-      const auto [waited] = co_await pause.async_wait(tuple_of);
-      if (waited) co_return MirrorError::cancelled("accepting clients");
+      const bool slept = co_await link::sleep_for(std::chrono::milliseconds(50));
+      if (!slept) co_return MirrorError::cancelled("accepting clients");
       continue;
     }
     boost::system::error_code ignored;  // of a socket that ends at once anyway

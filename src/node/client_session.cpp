@@ -132,7 +132,6 @@ void ClientSession::close() {
 }
 
 // --- reading and answering
-// -----------------------------------------------------------------------------------------
 
 awaitable<void> ClientSession::run(std::shared_ptr<ClientSession> self) {
   while (!self->closing_) {
@@ -301,7 +300,6 @@ awaitable<void> ClientSession::finish_runs(std::shared_ptr<ClientSession> self) 
 }
 
 // --- transactions
-// -------------------------------------------------------------------------------------------------
 
 void ClientSession::keep(const Command& command, const Words& words) {
   auto& transaction = *transaction_;
@@ -365,7 +363,6 @@ void ClientSession::watch(const Words& words, RespReply& reply) {
 }
 
 // --- mirrors
-// -----------------------------------------------------------------------------------------------------
 
 void ClientSession::note_write(const WriteRun& run) {
   if (run.lsn == Lsn{}) return;
@@ -468,7 +465,6 @@ std::function<std::string()> ClientSession::why_stale() const {
 }
 
 // --- the connection itself
-// ----------------------------------------------------------------------------------------
 
 void ClientSession::set_authenticated() {
   authenticated_ = true;

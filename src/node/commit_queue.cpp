@@ -46,7 +46,6 @@ void run_one(PendingWrites& pending, const PlacedCommand& placed, WriteRun& run)
 }  // namespace
 
 // --- watches
-// -------------------------------------------------------------------------------------------------------
 
 void WatchTable::watch(const std::shared_ptr<Watch>& watch, std::string_view key) {
   const std::scoped_lock lock(mutex_);
@@ -90,7 +89,6 @@ std::vector<std::string> WatchTable::keys_of(const Watch& watch) const {
 }
 
 // --- committing
-// ----------------------------------------------------------------------------------------------------
 
 class CommitQueue::Committed final : public KeyReader {
  public:

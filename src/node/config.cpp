@@ -12,6 +12,7 @@
 #include <span>
 #include <sstream>
 
+#include "node/durable_file.hpp"
 #include "node/quantity.hpp"
 
 namespace crosslink::node {
@@ -211,10 +212,7 @@ Result<std::string> read_password(const std::filesystem::path& file) {
   std::getline(stream, password);
   if (!stream || password.empty())
     return MirrorError::configuration(fmt::format("cannot read a password from the first line of {}", file.string()));
-  const auto rights = std::filesystem::status(file).permissions();
-  if ((rights & (std::filesystem::perms::group_all | std::filesystem::perms::others_all)) !=
-      std::filesystem::perms::none)
-    return MirrorError::configuration(fmt::format("others may read {}: chmod 600 it", file.string()));
+  if (auto good = check_private(file, "600"); !good) return good.error();
   return password;
 }
 

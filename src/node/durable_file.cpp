@@ -97,14 +97,20 @@ Result<void> remove_folder(const fs::path& folder) {
   return sync_folder(folder.parent_path());
 }
 
+Result<void> check_private(const fs::path& path, std::string_view mode) {
+  std::error_code error;
+  const auto status = fs::status(path, error);
+  if (status.type() == fs::file_type::not_found) return {};
+  if ((status.permissions() & (fs::perms::group_all | fs::perms::others_all)) != fs::perms::none)
+    return MirrorError::configuration(fmt::format("others may read {}: chmod {} it", path.string(), mode));
+  return {};
+}
+
 Result<void> make_private_folder(const fs::path& folder) {
   std::error_code error;
   if (fs::create_directories(folder, error)) fs::permissions(folder, fs::perms::owner_all, error);
-  const auto rights = error ? fs::perms::none : fs::status(folder, error).permissions();
   if (error) return failed("make", folder, error.value());
-  if ((rights & (fs::perms::group_all | fs::perms::others_all)) != fs::perms::none)
-    return MirrorError::configuration(fmt::format("others may read {}: chmod 700 it", folder.string()));
-  return {};
+  return check_private(folder, "700");
 }
 
 }  // namespace crosslink::node

@@ -17,6 +17,9 @@ Result<std::string> read_small_file(const std::filesystem::path& file, std::uint
 Result<void> move_folder(const std::filesystem::path& from, const std::filesystem::path& to);
 /// With all that is in it; it need not be there. Errors: Storage.
 Result<void> remove_folder(const std::filesystem::path& folder);
+/// Nobody but the owner may touch it; `mode` is what to give it, for the sentence. One that is not there is no error
+/// here. Errors: Configuration.
+Result<void> check_private(const std::filesystem::path& path, std::string_view mode);
 /// Made for its owner only; one that is there must not be open to others. Errors: Storage, Configuration.
 Result<void> make_private_folder(const std::filesystem::path& folder);
 

@@ -56,6 +56,9 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   Result<DatabasePointer> open_and_list(const CatalogEntry& entry);
   void start_mirror(const DatabasePointer& database);
 
+  void take_settings(const NodeConfig& fresh);
+  static awaitable<void> take_settings_in_turn(std::shared_ptr<Impl> self, NodeConfig fresh);
+
   static awaitable<void> run_mirror(DatabasePointer database);
   static awaitable<void> look_at_mirrors(std::shared_ptr<Impl> self);
   static awaitable<void> retire(std::shared_ptr<Impl> self, std::string name);
@@ -77,7 +80,6 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
 };
 
 // --- opening
-// -----------------------------------------------------------------------------------------------------
 
 DatabaseConfig Hosting::Impl::config_of(const CatalogEntry& entry) const {
   const auto found = std::ranges::find(config.databases, entry.name, &DatabaseConfig::name);
@@ -185,7 +187,6 @@ Result<DatabasePointer> Hosting::Impl::open_and_list(const CatalogEntry& entry) 
 }
 
 // --- running
-// -----------------------------------------------------------------------------------------------------
 
 void Hosting::Impl::start_mirror(const DatabasePointer& database) {
   if (database->mirror() != nullptr && group && !stopping) group->spawn(run_mirror(database));
@@ -224,7 +225,6 @@ awaitable<void> Hosting::Impl::retire(std::shared_ptr<Impl> self, std::string na
 }
 
 // --- the public face
-// ---------------------------------------------------------------------------------------------
 
 Hosting::Hosting(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Hosting::~Hosting() { impl_->list.clear(); }
@@ -271,7 +271,6 @@ Task<void> Hosting::run() {
 void Hosting::stop() { impl_->stop.set(); }
 
 // --- commands
-// ----------------------------------------------------------------------------------------------------
 
 Task<void> Hosting::create_database(std::string name, std::optional<std::vector<std::string>> allow_mirrors) {
   auto work = [](std::shared_ptr<Impl> self, std::string wanted,
@@ -454,16 +453,15 @@ Task<PromotedFrom> Hosting::promote(std::string name) {
   return work(impl_, std::move(name));
 }
 
-void Hosting::reload(const NodeConfig& config) {
-  auto& own = *impl_;
-  own.config.databases = config.databases;
-  own.config.database_defaults = config.database_defaults;
-  own.config.tls = config.tls;
-  own.context.tls = config.tls;
-  for (const auto& database : own.list.all()) {
-    const auto* const entry = own.catalog.find(database->name());
+void Hosting::Impl::take_settings(const NodeConfig& fresh) {
+  config.databases = fresh.databases;
+  config.database_defaults = fresh.database_defaults;
+  config.tls = fresh.tls;
+  context.tls = fresh.tls;
+  for (const auto& database : list.all()) {
+    const auto* const entry = catalog.find(database->name());
     if (entry == nullptr) continue;
-    database->set_allow_mirrors(own.config_of(*entry).allow_mirrors);
+    database->set_allow_mirrors(config_of(*entry).allow_mirrors);
     database->source().end_sessions_unless([&](const ServedMirrorFacts& served) {
       const bool stays = database->allows(served.peer_names);
       if (!stays) {
@@ -473,6 +471,18 @@ void Hosting::reload(const NodeConfig& config) {
       return stays;
     });
   }
+}
+
+awaitable<void> Hosting::Impl::take_settings_in_turn(std::shared_ptr<Impl> self, NodeConfig fresh) {
+  const auto turn = co_await self->turn.take();
+  self->take_settings(fresh);
+}
+
+/// Commands that run read the settings on engine threads.
+void Hosting::reload(const NodeConfig& config) {
+  if (impl_->stopping) return;
+  if (!impl_->group) return impl_->take_settings(config);
+  impl_->group->spawn(Impl::take_settings_in_turn(impl_, config));
 }
 
 }  // namespace crosslink::node

@@ -59,7 +59,8 @@ class Hosting {
   /// Promotes a mirror; what it was is in the result. Errors: as Mirror::promote.
   Task<PromotedFrom> promote(std::string name);
 
-  /// Certificates and lists of names anew: sessions of mirrors that no longer pass are cut.
+  /// Certificates and lists of names anew: sessions of mirrors that no longer pass are cut. Done once it is its turn
+  /// among the commands.
   void reload(const NodeConfig& config);
 
   /// Where data that was replaced lies.

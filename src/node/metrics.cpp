@@ -96,8 +96,10 @@ std::string metrics_text(std::span<const DatabasePointer> databases) {
     put(head, labels, static_cast<double>(database->state().head.value));
     put(served, labels, static_cast<double>(followers.size()));
     for (const auto& one : followers) {
-      const auto peer = one.address.address().to_string() + ":" + std::to_string(one.address.port());
-      put(their_lag, {{"database", database->name()}, {"mirror", escape(one.peer_names.front())}, {"address", peer}},
+      put(their_lag,
+          {{"database", database->name()},
+           {"mirror", escape(one.peer_names.front())},
+           {"address", quic::to_text(one.address)}},
           static_cast<double>(one.applied.value));
     }
     if (database->mirror() != nullptr) put_mirror(mirrors, *database);

@@ -22,14 +22,9 @@ namespace {
 
 std::size_t engine_threads() { return std::clamp<std::size_t>(std::thread::hardware_concurrency(), 2, 16); }
 
-template <class Address>
-std::string text_of_address(const Address& address) {
-  return address.address().is_v6() ? fmt::format("[{}]:{}", address.address().to_string(), address.port())
-                                   : fmt::format("{}:{}", address.address().to_string(), address.port());
+std::string text_of(const boost::asio::ip::tcp::endpoint& address) {
+  return quic::to_text({address.address(), address.port()});
 }
-
-std::string text_of(const boost::asio::ip::tcp::endpoint& address) { return text_of_address(address); }
-std::string text_of(const quic::Address& address) { return text_of_address(address); }
 
 std::string text_of(const HandshakeReport& report) { return fmt::format("{}", fmt::join(report.peer_names, ",")); }
 
@@ -137,7 +132,7 @@ Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoin
   std::unique_ptr<Node> node(new Node(std::move(impl)));
   auto& own = *node->impl_;
   own.routes = std::make_unique<AdminRoutes>(
-      *own.hosting, AdminFacts{config.cluster_id, CROSSLINK_VERSION, text_of(node->mirrors_address()),
+      *own.hosting, AdminFacts{config.cluster_id, CROSSLINK_VERSION, quic::to_text(node->mirrors_address()),
                                node->clients_address(), node->admin_address()});
   return node;
 }
@@ -146,21 +141,14 @@ Task<void> Node::run() {
   auto work = [](Impl& impl) -> Task<void> {
     auto executor = co_await boost::asio::this_coro::executor;
     link::TaskGroup group(executor);
-    auto serve_clients = [](ClientPort& clients) -> awaitable<void> {
-      const auto ended = co_await clients.run();
-      if (!ended) log(Severity::debug, "client port ended", {{"reason", ended.error().message()}});
+    auto run_part = [](Task<void> part, std::string_view name) -> awaitable<void> {
+      const auto part_ended = co_await std::move(part);
+      if (!part_ended)
+        log(Severity::debug, "part ended", {{"part", std::string(name)}, {"reason", part_ended.error().message()}});
     };
-    auto run_mirrors = [](Hosting& hosting) -> awaitable<void> {
-      const auto ended = co_await hosting.run();
-      if (!ended) log(Severity::debug, "hosting ended", {{"reason", ended.error().message()}});
-    };
-    auto serve_commands = [](AdminPort& admin, AdminRoutes& routes) -> awaitable<void> {
-      const auto ended = co_await admin.run(routes);
-      if (!ended) log(Severity::debug, "admin port ended", {{"reason", ended.error().message()}});
-    };
-    group.spawn(serve_commands(*impl.admin, *impl.routes));
-    group.spawn(serve_clients(*impl.clients));
-    group.spawn(run_mirrors(*impl.hosting));
+    group.spawn(run_part(impl.admin->run(*impl.routes), "admin port"));
+    group.spawn(run_part(impl.clients->run(), "client port"));
+    group.spawn(run_part(impl.hosting->run(), "hosting"));
     auto ended = co_await impl.acceptor->run();
     impl.admin->stop();
     impl.clients->stop();

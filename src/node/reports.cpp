@@ -130,11 +130,10 @@ json::object report_database(HostedDatabase& database) {
   const auto state = database.state();
   json::array mirrors;
   for (const auto& one : database.source().mirrors()) {
-    mirrors.push_back(
-        json::object{{"name", escape(one.peer_names.front())},
-                     {"address", fmt::format("{}:{}", one.address.address().to_string(), one.address.port())},
-                     {"applied_lsn", one.applied.value},
-                     {"durable_lsn", one.durable.value}});
+    mirrors.push_back(json::object{{"name", escape(one.peer_names.front())},
+                                   {"address", quic::to_text(one.address)},
+                                   {"applied_lsn", one.applied.value},
+                                   {"durable_lsn", one.durable.value}});
   }
   json::object report{
       {"name", database.name()},

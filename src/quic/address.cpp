@@ -33,13 +33,13 @@ Address from_transport(const QUIC_ADDR& address) {
   return result;
 }
 
-std::string format_address(const Address& address) {
+}  // namespace detail
+
+std::string to_text(const Address& address) {
   const auto host = address.address().to_string();
   return address.address().is_v6() ? fmt::format("[{}]:{}", host, address.port())
                                    : fmt::format("{}:{}", host, address.port());
 }
-
-}  // namespace detail
 
 Result<HostPort> parse_host_port(std::string_view text) {
   const auto refuse = [&] {

@@ -13,7 +13,6 @@
 namespace crosslink::quic::detail {
 
 // --- client side
-// -------------------------------------------------------------------------------------------------------
 
 Task<void> ConnectionState::connect(HQUIC registration, HandlePointer configuration, Address address,
                                     std::string server_name) {
@@ -40,7 +39,7 @@ Task<void> ConnectionState::connect(HQUIC registration, HandlePointer configurat
   const QUIC_ADDRESS_FAMILY family = address.address().is_v6() ? AF_INET6 : AF_INET;
   const auto status = api_->ConnectionStart(raw, configuration->raw(), family, server_name_.c_str(), address.port());
   if (QUIC_FAILED(status)) {
-    end(local_failure(fmt::format("cannot dial {}", format_address(address)), status), {});
+    end(local_failure(fmt::format("cannot dial {}", to_text(address)), status), {});
     const std::scoped_lock lock(mutex_);
     handle_.reset();
     self_.reset();
@@ -59,7 +58,6 @@ Task<void> ConnectionState::connect(HQUIC registration, HandlePointer configurat
 }
 
 // --- server side
-// -------------------------------------------------------------------------------------------------------
 
 QUIC_STATUS ConnectionState::adopt(HQUIC raw, HQUIC configuration, Address remote, std::function<void(bool)> on_ready) {
   remote_ = remote;
@@ -75,7 +73,6 @@ QUIC_STATUS ConnectionState::adopt(HQUIC raw, HQUIC configuration, Address remot
 }
 
 // --- streams
-// -----------------------------------------------------------------------------------------------------------
 
 Task<std::shared_ptr<StreamState>> ConnectionState::open_stream(bool bidirectional) {
   auto keep = shared_from_this();
@@ -128,7 +125,6 @@ void ConnectionState::set_streams_allowed(std::uint16_t count) {
 }
 
 // --- ending
-// ------------------------------------------------------------------------------------------------------------
 
 bool ConnectionState::end(MirrorError reason, std::optional<std::uint64_t> code) {
   const std::scoped_lock lock(mutex_);
@@ -182,7 +178,6 @@ HandlePointer ConnectionState::handle() const {
 }
 
 // --- callbacks: copy facts and post, nothing more
-// ----------------------------------------------------------------------
 
 QUIC_STATUS ConnectionState::callback(HQUIC, void* context, QUIC_CONNECTION_EVENT* event) {
   // A copy, because SHUTDOWN_COMPLETE lets go of the state's own reference.
@@ -203,7 +198,7 @@ QUIC_STATUS ConnectionState::on_event(QUIC_CONNECTION_EVENT& event) {
     }
     case QUIC_CONNECTION_EVENT_SHUTDOWN_INITIATED_BY_PEER: {
       const auto code = event.SHUTDOWN_INITIATED_BY_PEER.ErrorCode;
-      end(closed_by_peer_error(code, format_address(remote_)), code);
+      end(closed_by_peer_error(code, to_text(remote_)), code);
       return QUIC_STATUS_SUCCESS;
     }
     case QUIC_CONNECTION_EVENT_SHUTDOWN_COMPLETE: on_shutdown_complete(); return QUIC_STATUS_SUCCESS;
@@ -287,7 +282,7 @@ void ConnectionState::on_stream(const QUIC_CONNECTION_EVENT& event) {
 
 ShutdownContext ConnectionState::shutdown_context() const {
   const std::scoped_lock lock(mutex_);
-  return {client_, connected_, refusal_, format_address(remote_)};
+  return {client_, connected_, refusal_, to_text(remote_)};
 }
 
 void ConnectionState::on_shutdown_complete() {
@@ -316,7 +311,6 @@ void ConnectionState::on_shutdown_complete() {
 }
 
 // --- facts
-// -------------------------------------------------------------------------------------------------------------
 
 ConnectionFacts ConnectionState::facts() const {
   const auto connection = handle();

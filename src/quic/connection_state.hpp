@@ -105,6 +105,5 @@ class ConnectionState : public std::enable_shared_from_this<ConnectionState> {
 /// An Address in the transport's form and back.
 QUIC_ADDR to_transport(const Address& address);
 Address from_transport(const QUIC_ADDR& address);
-std::string format_address(const Address& address);
 
 }  // namespace crosslink::quic::detail

@@ -128,9 +128,8 @@ namespace {
 // an IPv6 address on a machine without IPv6, a line that is down. Connecting a UDP socket asks, and sends nothing.
 Result<void> check_route(const Address& address) {
   const auto unreachable = [&address](int error) {
-    return MirrorError::transport(
-        TransportCause::unreachable,
-        fmt::format("{} is unreachable from here ({})", detail::format_address(address), std::strerror(error)));
+    return MirrorError::transport(TransportCause::unreachable, fmt::format("{} is unreachable from here ({})",
+                                                                           to_text(address), std::strerror(error)));
   };
   const int probe = ::socket(address.address().is_v6() ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (probe < 0 && errno == EAFNOSUPPORT) return unreachable(errno);
@@ -152,7 +151,7 @@ Task<Connection> Endpoint::connect(Address address, std::string server_name, Cli
   }
   if (address.address().is_unspecified()) {
     co_return MirrorError::configuration(
-        fmt::format("{} is no address to dial: name the one the source listens at", detail::format_address(address)));
+        fmt::format("{} is no address to dial: name the one the source listens at", to_text(address)));
   }
   auto configuration = state->client_configuration(config);
   if (!configuration) co_return configuration.error();

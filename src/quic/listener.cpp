@@ -45,11 +45,11 @@ Result<void> check_free(const Address& address) {
     if (*error != EADDRINUSE) {
       return MirrorError::configuration(
           fmt::format("cannot listen on {} ({}): give an address of this machine and a port this user may take",
-                      format_address(address), std::strerror(*error)));
+                      to_text(address), std::strerror(*error)));
     }
     if (std::chrono::steady_clock::now() >= give_up) {
       return MirrorError::configuration(fmt::format(
-          "cannot listen on {}: the port is in use; choose another or stop what uses it", format_address(address)));
+          "cannot listen on {}: the port is in use; choose another or stop what uses it", to_text(address)));
     }
     std::this_thread::sleep_for(port_wait_step);
   }
@@ -95,7 +95,7 @@ Result<void> ListenerState::start(Address address) {
   if (const auto status = api->ListenerStart(raw, alpn.data(), static_cast<std::uint32_t>(alpn.size()), &local);
       QUIC_FAILED(status)) {
     return MirrorError::configuration(
-        fmt::format("cannot listen on {}: {}", format_address(address), describe_status(status)));
+        fmt::format("cannot listen on {}: {}", to_text(address), describe_status(status)));
   }
   QUIC_ADDR bound{};
   std::uint32_t size = sizeof(bound);

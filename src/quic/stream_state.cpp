@@ -22,7 +22,6 @@ MirrorError busy(const char* what) {
 }  // namespace
 
 // --- opening
-// -----------------------------------------------------------------------------------------------------------
 
 Task<void> StreamState::start(HandlePointer connection_handle) {
   auto keep = shared_from_this();
@@ -86,7 +85,6 @@ void StreamState::adopt(HandlePointer connection_handle, HQUIC raw) {
 }
 
 // --- sending
-// -----------------------------------------------------------------------------------------------------------
 
 std::optional<MirrorError> StreamState::send_obstacle() const {
   if (reset_) return MirrorError::transport(TransportCause::stream_reset_locally, "this side gave the stream up");
@@ -251,7 +249,6 @@ void StreamState::drop_send() {
 }
 
 // --- receiving
-// ---------------------------------------------------------------------------------------------------------
 
 Task<ReadView> StreamState::read() {
   auto keep = shared_from_this();
@@ -327,7 +324,6 @@ void StreamState::stop(std::uint64_t code) {
 void StreamState::drop_recv() { stop(dropped_code); }
 
 // --- callbacks: copy facts and post, nothing more
-// ----------------------------------------------------------------------
 
 QUIC_STATUS StreamState::callback(HQUIC, void* context, QUIC_STREAM_EVENT* event) {
   // A copy, because SHUTDOWN_COMPLETE lets go of the state's own reference.

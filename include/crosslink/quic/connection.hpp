@@ -19,6 +19,8 @@ class ConnectionState;
 }
 
 using Address = boost::asio::ip::udp::endpoint;
+/// "1.2.3.4:port" or "[v6]:port": parse_host_port takes it.
+std::string to_text(const Address& address);
 
 /// What the transport measures, at one instant; after the end of the connection: the last values.
 struct ConnectionFacts {

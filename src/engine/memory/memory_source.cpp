@@ -15,7 +15,6 @@ MirrorError storage_error() { return {ErrorKind::Storage, CausedBy::us, "the dis
 }  // namespace
 
 // --- with the mutex held
-// -------------------------------------------------------------------------------------------------
 
 bool MemoryDatabase::Impl::fails() {
   if (failures == 0) return false;
@@ -67,7 +66,6 @@ void MemoryDatabase::Impl::tell_head(std::unique_lock<std::mutex> lock) {
 }
 
 // --- making one, writing
-// -------------------------------------------------------------------------------------------------
 
 MemoryDatabase::MemoryDatabase(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 MemoryDatabase::~MemoryDatabase() = default;
@@ -123,7 +121,6 @@ std::size_t MemoryDatabase::size() const {
 }
 
 // --- source
-// --------------------------------------------------------------------------------------------------------------
 
 SourceState MemoryDatabase::source_state() const {
   const std::scoped_lock lock(impl_->mutex);
@@ -212,7 +209,6 @@ Result<std::shared_ptr<const DataView>> MemoryDatabase::view() {
 }
 
 // --- what happens to databases
-// -------------------------------------------------------------------------------------------
 
 void MemoryDatabase::crash() {
   const std::scoped_lock lock(impl_->mutex);

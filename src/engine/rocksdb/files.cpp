@@ -43,7 +43,6 @@ MirrorError storage_error(std::string_view what, int error_number) {
 }
 
 // --- a file
-// -------------------------------------------------------------------------------------------------
 
 AppendFile::AppendFile(Path path, std::unique_ptr<rocksdb::WritableFile> file, std::uint64_t end)
     : path_(std::move(path)), file_(std::move(file)), end_(end) {}
@@ -78,7 +77,6 @@ Result<std::size_t> ReadFile::read(std::span<std::byte> out, std::uint64_t offse
 }
 
 // --- files
-// -------------------------------------------------------------------------------------------------
 
 Files::Files(rocksdb::Env* env) : env_(env != nullptr ? env : rocksdb::Env::Default()) {}
 
@@ -233,7 +231,6 @@ Result<void> Files::remove_tree(const Path& path) const {
 }
 
 // --- the system's own
-// -------------------------------------------------------------------------------------------------
 
 Result<FolderLock> FolderLock::take(const Path& folder) {
   FolderLock lock;

@@ -26,7 +26,6 @@ Result<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::open(RocksdbOptions op
 }
 
 // --- writing, with write_mutex held
-// -------------------------------------------------------------------------------------------------
 
 Result<void> RocksdbDatabase::Impl::write(rocksdb::WriteBatch& batch, std::uint64_t commit_time_us, Lsn of_root) {
   static_cast<void>(batch.PutLogData(rocks::encode_note({commit_time_us, written_last_entry, of_root})));
@@ -109,7 +108,6 @@ void RocksdbDatabase::Impl::add_operations(rocksdb::WriteBatch& batch, std::span
 }
 
 // --- group commit
-// -------------------------------------------------------------------------------------------------
 
 Result<Lsn> RocksdbDatabase::Impl::commit_one(const Request& request) {
   if (written_record.role == DatabaseRole::mirror)
@@ -164,7 +162,6 @@ Result<Lsn> RocksdbDatabase::commit(std::span<const Operation> operations, std::
 }
 
 // --- reading
-// -------------------------------------------------------------------------------------------------
 
 Result<std::optional<std::string>> RocksdbDatabase::get(std::string_view key) const {
   const auto live = impl_->live_now();
@@ -180,7 +177,6 @@ Result<std::shared_ptr<const DataView>> RocksdbDatabase::view() {
 }
 
 // --- source
-// -------------------------------------------------------------------------------------------------
 
 SourceState RocksdbDatabase::source_state() const {
   const std::scoped_lock lock(impl_->mutex);

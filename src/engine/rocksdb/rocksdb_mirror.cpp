@@ -203,7 +203,6 @@ Result<Lsn> RocksdbDatabase::sync() {
 }
 
 // --- snapshots
-// -------------------------------------------------------------------------------------------------
 
 Result<void> RocksdbDatabase::begin_snapshot(const SnapshotFacts& facts) {
   const std::scoped_lock writing(impl_->write_mutex);

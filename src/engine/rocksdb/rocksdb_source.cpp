@@ -146,7 +146,6 @@ struct RocksdbSource::Impl {
 };
 
 // --- opening
-// -------------------------------------------------------------------------------------------------
 
 void RocksdbSource::prepare(rocksdb::DBOptions& options) {
   options.WAL_ttl_seconds = log_kept_by_us;
@@ -272,7 +271,6 @@ Result<void> RocksdbSource::Impl::replace_history(HistoryCause cause) {
 }
 
 // --- looking
-// -------------------------------------------------------------------------------------------------
 
 void RocksdbSource::Impl::look_once() {
   const std::scoped_lock lock(watch_mutex);
@@ -316,7 +314,6 @@ void RocksdbSource::watch_head(std::function<void(Lsn head)> on_head) {
 Result<void> RocksdbSource::restamp() { return impl_->replace_history(HistoryCause::unlogged_change); }
 
 // --- source
-// -------------------------------------------------------------------------------------------------
 
 SourceState RocksdbSource::source_state() const {
   const std::scoped_lock lock(impl_->mutex);
