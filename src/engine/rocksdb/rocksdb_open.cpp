@@ -26,8 +26,9 @@ constexpr auto readers_waited_for = std::chrono::seconds(2);
 RocksdbDatabase::Impl::Impl(RocksdbOptions chosen)
     : options(std::move(chosen)),
       disk(options.env),
-      shelf(options.folder / "snapshots", {rocks::LiveKind::hosted, rocks::checkpoint_format(options.compression),
-                                           options.snapshots_max, options.snapshot_kept, options}),
+      shelf(options.folder / "snapshots",
+            {rocks::LiveKind::hosted, rocks::checkpoint_format(options.compression), options.snapshots_max,
+             options.snapshot_kept, options.snapshot_budget_bytes, options}),
       partial(disk, options.folder / "partial"),
       window(options.log_window) {}
 
@@ -72,6 +73,10 @@ Result<void> RocksdbDatabase::Impl::start(Wanted wanted) {
   }
   if (auto removed = remove_strays(name); !removed) return removed;
   auto opened = Live::open(options.folder / name, options, false);
+  if (!opened && opened.error().kind() == ErrorKind::UnsupportedOperation) {
+    // Whatever it is, it was written here.
+    return MirrorError(ErrorKind::Storage, CausedBy::us, opened.error().message() + "; restore it, or mirror it anew");
+  }
   if (!opened) return opened.error();
   const auto found = (*opened)->read_record();
   if (!found) return found.error();
