@@ -89,6 +89,19 @@ void add_bench_verb(CLI::App& app, Globals& globals) {
       "Example:\n  crosslink bench mirror --engine memory --entries 2000000\n"
       "  crosslink bench mirror --engine rocksdb --entries 1000000");
 
+  auto* node = bench->add_subcommand("node", "Two nodes on loopback: how fast they serve clients, alone and mirrored");
+  add_number_option(*node, "--requests", options->requests, "Of redis-benchmark, each time", {.min = 10'000});
+  add_number_option(*node, "--runs", options->runs, "Each with new nodes; medians are shown", {.min = 1, .max = 101});
+  node->add_option("--dir", options->dir,
+                   "Where databases are made, in a folder that is removed at the end; TMPDIR if "
+                   "not given");
+  node->footer(
+      "redis-benchmark -P 64 -c 8 -d 128 -r 2000000: SET without a mirror, SET with one, how long the mirror takes to\n"
+      "have it all, GET; and the memory of nodes with one idle mirror between them.\n"
+      "Example:\n  crosslink bench node --runs 3");
+  node->callback(
+      [&globals, options] { globals.run = [&globals, options] { return run_bench_node(globals, *options); }; });
+
   handshakes->footer("Example:\n  crosslink bench handshakes --count 1000");
 }
 

@@ -35,11 +35,22 @@ std::string stamp() {
                      fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
 }
 
+/// Empty when it cannot be read: then nobody can connect either.
+std::string authorities_in(const quic::TlsFiles& tls) {
+  constexpr std::uint64_t bytes_max = 16 * 1024 * 1024;
+  const auto read = read_small_file(tls.ca, bytes_max);
+  return read ? *read : std::string();
+}
+
 }  // namespace
 
 struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   Impl(const NodeConfig& chosen, Catalog own, HostingContext shared, StepListener listener)
-      : config(chosen), catalog(std::move(own)), context(std::move(shared)), on_step(std::move(listener)) {}
+      : config(chosen),
+        catalog(std::move(own)),
+        context(std::move(shared)),
+        on_step(std::move(listener)),
+        authorities(authorities_in(config.tls)) {}
 
   void step(std::string_view name) const {
     if (on_step) on_step(name);
@@ -57,6 +68,7 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   void start_mirror(const DatabasePointer& database);
 
   void take_settings(const NodeConfig& fresh);
+  static void dial_anew(HostedDatabase& database);
   static awaitable<void> take_settings_in_turn(std::shared_ptr<Impl> self, NodeConfig fresh);
 
   static awaitable<void> run_mirror(DatabasePointer database);
@@ -74,6 +86,7 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   const StepListener on_step;
   DatabaseList list;
   CommandTurn turn;
+  std::string authorities;  ///< what the CA file says
   link::StopEvent stop;
   std::optional<link::TaskGroup> group;
   bool stopping = false;
@@ -453,23 +466,35 @@ Task<PromotedFrom> Hosting::promote(std::string name) {
   return work(impl_, std::move(name));
 }
 
+/// An authority was added or taken away: who comes again is judged by what there is now.
+void Hosting::Impl::dial_anew(HostedDatabase& database) {
+  const auto mirror = database.shared_mirror();
+  if (!mirror) return;
+  if (auto connection = mirror->mirror().link().connection()) connection->close(normal_close_code);
+}
+
 void Hosting::Impl::take_settings(const NodeConfig& fresh) {
   config.databases = fresh.databases;
   config.database_defaults = fresh.database_defaults;
   config.tls = fresh.tls;
   context.tls = fresh.tls;
+  auto now = authorities_in(fresh.tls);
+  const bool same_authorities = now == std::exchange(authorities, now);
+  if (!same_authorities)
+    log(Severity::info, "the certificate authorities are others now: all mirrors connect anew", {});
   for (const auto& database : list.all()) {
     const auto* const entry = catalog.find(database->name());
     if (entry == nullptr) continue;
     database->set_allow_mirrors(config_of(*entry).allow_mirrors);
     database->source().end_sessions_unless([&](const ServedMirrorFacts& served) {
-      const bool stays = database->allows(served.peer_names);
-      if (!stays) {
+      const bool allowed = database->allows(served.peer_names);
+      if (!allowed) {
         log(Severity::warning, "mirror cut: its name is no longer allowed",
             {{"database", database->name()}, {"mirror", served.peer_names.front()}});
       }
-      return stays;
+      return allowed && same_authorities;
     });
+    if (!same_authorities) dial_anew(*database);
   }
 }
 

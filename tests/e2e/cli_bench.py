@@ -49,6 +49,23 @@ class Bench(CommandLineTest):
             self.assertLessEqual(figures["lag_p50_us"], figures["lag_p99_us"])
             self.assertEqual(os.listdir(folder), [])
 
+    def test_nodes_are_measured_and_leave_nothing(self):
+        with tempfile.TemporaryDirectory(prefix="crosslink-test-") as folder:
+            result = run("bench", "node", "--requests", 20_000, "--runs", 2, "--dir", folder, "-o", "json")
+            self.assertEqual(result.returncode, 0, result.stderr)
+            figures = json.loads(result.stdout)
+            self.assertEqual(len(figures["runs"]), 2)
+            for name in ("set_alone_per_s", "set_mirrored_per_s", "set_ratio", "get_per_s", "drain_seconds",
+                         "idle_source_node_bytes", "idle_mirror_node_bytes"):
+                of_runs = [one[name] for one in figures["runs"]]
+                self.assertGreater(min(of_runs), 0, name)
+                self.assertIn(figures[name], of_runs)
+            self.assertEqual(os.listdir(folder), [])
+
+    def test_nodes_without_redis_benchmark_say_what_to_install(self):
+        result = run("bench", "node", "--requests", 20_000, env={**os.environ, "PATH": "/nowhere"})
+        self.assert_sentence(result, 2, "redis-benchmark", "redis-tools")
+
     def test_a_source_on_disk_says_that_it_needs_a_folder(self):
         result = run("bench", "mirror", "--engine", "rocksdb", "--listen", "127.0.0.1:0", "--cluster-id", "prod-us",
                      *self.files("prod-us"))

@@ -1,5 +1,6 @@
 """Nodes that mirror one another: what operators do to mirrors, and what must hold while they do."""
 
+import pathlib
 import threading
 import unittest
 
@@ -171,6 +172,30 @@ class NodeMirrors(NodeTest):
         self.source.process.send_signal(1)
         self.mirror.call("POST", "/v1/mirrors/packages/resume", {})
         self.assert_equal()
+
+    def test_an_authority_that_is_replaced_ends_the_sessions_it_vouched_for(self):
+        authorities = self.source.folder / "ca.pem"
+        own = pathlib.Path(self.certificates, "ca.pem").read_text(encoding="utf-8")
+        strangers = self.source.folder / "strangers"
+        self.made(run("certs", "init", "--dir", strangers))
+        authorities.write_text(own, encoding="utf-8")
+        self.source.stop()
+        config = self.source.config.read_text(encoding="utf-8")
+        self.source.config.write_text(config.replace(f"{self.certificates}/ca.pem", str(authorities)), encoding="utf-8")
+        self.source.start()
+        self.fill(self.source)
+        self.follow()
+        authorities.write_text((strangers / "ca.pem").read_text(encoding="utf-8"), encoding="utf-8")
+        self.source.process.send_signal(1)  # SIGHUP
+        self.mirror.await_mirror("packages", lambda one: one["status"] == "Disconnected", "the cut")
+        self.mirror.await_mirror("packages", lambda one: (one["last_error"] or {}).get("error") == "TlsRefused",
+                                 "the reason")
+        authorities.write_text(own, encoding="utf-8")
+        self.source.process.send_signal(1)
+        self.fill(self.source, 1000, 1100)
+        self.mirror.call("POST", "/v1/mirrors/packages/resume", {})
+        self.assert_equal()
+        self.assertEqual(self.mirror.mirror("packages")["bootstraps"], 1)
 
     def test_a_dry_run_says_what_is_wrong_and_changes_nothing(self):
         checks = {}

@@ -1,0 +1,278 @@
+// `crosslink bench node`: how fast a node serves clients, alone and with a mirror on the same machine. Two nodes, this
+// program itself, and redis-benchmark in front of the one.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/system/error_code.hpp>
+#include <charconv>
+#include <chrono>
+#include <fstream>
+#include <vector>
+
+#include "cli/admin_client.hpp"
+#include "cli/bench_options.hpp"
+#include "cli/json_fields.hpp"
+#include "cli/mirror_wait.hpp"
+#include "cli/report.hpp"
+
+namespace crosslink::cli {
+namespace {
+
+using boost::json::object;
+using Clock = std::chrono::steady_clock;
+
+constexpr const char* source_id = "bench-source";
+constexpr const char* mirror_id = "bench-mirror";
+constexpr const char* loaded = "loaded";  ///< the database of redis-benchmark
+constexpr const char* idle = "idle";      ///< what a mirror that does nothing is measured with
+constexpr std::chrono::seconds following_timeout{600};
+constexpr std::chrono::seconds drain_timeout{600};
+
+/// {"error", ...} of a node that says no, as an error of the benchmark.
+Result<object> ask_for(const AdminOptions& admin, AdminRequest request) {
+  auto answer = ask_node(admin, request);
+  if (!answer) return answer.error();
+  if (answer->exit_code) return MirrorError::configuration(text(answer->body, "message", 4096));
+  return std::move(answer->body);
+}
+
+class BenchNode {
+ public:
+  static Result<BenchNode> start(const std::filesystem::path& folder, const std::string& cluster_id,
+                                 const std::vector<std::string>& databases);
+
+  ChildProcess process;
+  AdminOptions admin;
+  std::string mirrors_address, clients_port;
+};
+
+Result<BenchNode> BenchNode::start(const std::filesystem::path& folder, const std::string& cluster_id,
+                                   const std::vector<std::string>& databases) {
+  const auto config = (folder / (cluster_id + ".toml")).string();
+  {
+    std::ofstream file(config);
+    file << fmt::format(
+        "cluster_id = \"{0}\"\ndata_dir = \"{0}.data\"\n[listen]\nmirrors = \"127.0.0.1:0\"\nclients = "
+        "\"127.0.0.1:0\"\n"
+        "admin = \"127.0.0.1:0\"\n[tls]\nca = \"ca.pem\"\ncert = \"{0}.pem\"\nkey = \"{0}.key\"\n",
+        cluster_id);
+    for (const auto& database : databases)
+      file << fmt::format("[[database]]\nname = \"{}\"\nallow_mirrors = [\"{}\"]\n", database, mirror_id);
+    if (!file.flush()) return MirrorError::configuration(fmt::format("cannot write {}", config));
+  }
+  auto process = ChildProcess::start(own_program, {"serve", "--config", config, "-o", "json", "--log-level", "error"});
+  if (!process) return process.error();
+  boost::system::error_code error;
+  const auto said = boost::json::parse(process->read_line(), error);
+  const auto* at = said.if_object();
+  if (error || at == nullptr) return MirrorError::configuration("a node did not start; its reason is above");
+  const auto clients = text(*at, "clients");
+  AdminOptions admin;
+  admin.admin = text(*at, "admin");
+  admin.token_file = (folder / (cluster_id + ".data") / "admin.token").string();
+  return BenchNode{std::move(*process), admin, text(*at, "mirrors"), clients.substr(clients.rfind(':') + 1)};
+}
+
+/// All that a process writes until it ends.
+awaitable<std::string> read_all(ChildProcess& process) {
+  auto executor = co_await boost::asio::this_coro::executor;
+  boost::asio::posix::stream_descriptor output(executor, process.take_output());
+  std::string written;
+  auto buffer = boost::asio::dynamic_buffer(written);
+  constexpr auto as_tuple_of = boost::asio::as_tuple(boost::asio::use_awaitable);
+  // What it ends with says nothing: the exit code does.
+  static_cast<void>(co_await boost::asio::async_read(output, buffer, as_tuple_of));
+  co_return written;
+}
+
+/// Requests per second of `"SET","123456.78",...`, which redis-benchmark writes with --csv.
+std::optional<double> rate_of(const std::string& output, const std::string& test) {
+  const auto line = output.find(fmt::format("\n\"{}", test));
+  if (line == std::string::npos) return std::nullopt;
+  const auto begin = output.find("\",\"", line);
+  if (begin == std::string::npos) return std::nullopt;
+  double rate = 0;
+  const auto [end, error] = std::from_chars(output.data() + begin + 3, output.data() + output.size(), rate);
+  return error == std::errc() && *end == '"' ? std::optional(rate) : std::nullopt;
+}
+
+Task<double> redis_benchmark(const BenchNode& node, std::string test, std::uint64_t requests) {
+  auto process =
+      ChildProcess::start("redis-benchmark", {"-p", node.clients_port, "-t", test, "-P", "64", "-c", "8", "-d", "128",
+                                              "-r", "2000000", "-n", std::to_string(requests), "--csv"});
+  if (!process) co_return process.error();
+  const auto output = co_await read_all(*process);
+  const auto end = process->wait();
+  if (end.exit_code == ChildProcess::exit_not_found)
+    co_return MirrorError::configuration("redis-benchmark is not installed (Debian: redis-tools)");
+  std::ranges::transform(test, test.begin(), [](unsigned char one) { return static_cast<char>(std::toupper(one)); });
+  const auto rate = rate_of(output, test);
+  if (end.exit_code != 0 || !rate) co_return MirrorError::configuration("redis-benchmark failed; its reason is above");
+  co_return *rate;
+}
+
+/// A mirror of `database` at `mirror`, which is Following at the return.
+Result<void> make_mirror(const BenchNode& source, const BenchNode& mirror, const std::string& database) {
+  object body{
+      {"name", database}, {"from", fmt::format("{}/{}", source_id, database)}, {"addr", source.mirrors_address}};
+  auto made = ask_for(mirror.admin, {AdminMethod::post, "/v1/mirrors", std::move(body), admin_answer_timeout});
+  if (!made) return made.error();
+  auto end = wait_until_following({mirror.admin, database, following_timeout, true, false});
+  if (end.error) return *end.error;
+  return {};
+}
+
+Result<std::uint64_t> head_of(const BenchNode& source, const std::string& database) {
+  auto answer = ask_for(source.admin, {AdminMethod::get, "/v1/databases", {}, admin_answer_timeout});
+  if (!answer) return answer.error();
+  for (const auto& one : array_field(*answer, "databases")) {
+    if (one.is_object() && text(one.get_object(), "name") == database) {
+      if (const auto head = number(one.get_object(), "head_lsn")) return *head;
+    }
+  }
+  return MirrorError::protocol_violation("the source's node does not say how far its database is");
+}
+
+/// Seconds until the mirror has all that is committed now.
+Result<double> drain(const BenchNode& source, const BenchNode& mirror) {
+  const auto begin = Clock::now();
+  const auto head = head_of(source, loaded);
+  if (!head) return head.error();
+  for (;;) {
+    auto status =
+        ask_for(mirror.admin, {AdminMethod::get, fmt::format("/v1/mirrors/{}", loaded), {}, admin_answer_timeout});
+    if (!status) return status.error();
+    const auto took = Clock::now() - begin;
+    if (number(*status, "applied_lsn").value_or(0) >= *head) return std::chrono::duration<double>(took).count();
+    if (took > drain_timeout) return MirrorError::timeout("the mirror does not catch up with its source");
+  }
+}
+
+struct Figures {
+  double set_alone_per_s = 0, set_mirrored_per_s = 0, set_ratio = 0, get_per_s = 0, drain_seconds = 0;
+  std::uint64_t idle_source_bytes = 0, idle_mirror_bytes = 0;
+  object json() const {
+    return {{"set_alone_per_s", set_alone_per_s},
+            {"set_mirrored_per_s", set_mirrored_per_s},
+            {"set_ratio", set_ratio},
+            {"drain_seconds", drain_seconds},
+            {"get_per_s", get_per_s},
+            {"idle_source_node_bytes", idle_source_bytes},
+            {"idle_mirror_node_bytes", idle_mirror_bytes}};
+  }
+};
+
+struct Nodes {
+  std::optional<BenchNode> source, mirror;
+  Result<void> start(const std::filesystem::path& folder) {
+    auto first = BenchNode::start(folder, source_id, {loaded, idle});
+    if (!first) return first.error();
+    source.emplace(std::move(*first));
+    auto second = BenchNode::start(folder, mirror_id, {});
+    if (!second) return second.error();
+    mirror.emplace(std::move(*second));
+    return {};
+  }
+  void stop() {
+    mirror.reset();
+    source.reset();
+  }
+};
+
+/// Two nodes that have nothing but one idle mirror between them.
+Result<void> measure_idle(const BenchNode& source, const BenchNode& mirror, Figures& figures) {
+  if (auto made = make_mirror(source, mirror, idle); !made) return made;
+  figures.idle_source_bytes = source.process.resident_bytes();
+  figures.idle_mirror_bytes = mirror.process.resident_bytes();
+  auto removed =
+      ask_for(mirror.admin, {AdminMethod::remove, fmt::format("/v1/mirrors/{}", idle), {}, admin_answer_timeout});
+  if (!removed) return removed.error();
+  return {};
+}
+
+Task<Figures> measure_once(Nodes& nodes, std::uint64_t requests) {
+  const auto& [source, mirror] = nodes;
+  Figures figures;
+  if (auto measured = measure_idle(*source, *mirror, figures); !measured) co_return measured.error();
+  const auto alone = co_await redis_benchmark(*source, "set", requests);
+  if (!alone) co_return alone.error();
+  if (auto made = make_mirror(*source, *mirror, loaded); !made) co_return made.error();
+  const auto mirrored = co_await redis_benchmark(*source, "set", requests);
+  if (!mirrored) co_return mirrored.error();
+  const auto drained = drain(*source, *mirror);
+  if (!drained) co_return drained.error();
+  const auto read = co_await redis_benchmark(*source, "get", requests);
+  if (!read) co_return read.error();
+  figures.set_alone_per_s = *alone;
+  figures.set_mirrored_per_s = *mirrored;
+  figures.set_ratio = *mirrored / *alone;
+  figures.drain_seconds = *drained;
+  figures.get_per_s = *read;
+  co_return figures;
+}
+
+template <class Number>
+Number median_of(std::vector<Figures> runs, Number Figures::* field) {
+  std::ranges::sort(runs, {}, field);
+  return runs[runs.size() / 2].*field;
+}
+
+int report(const Globals& globals, const std::vector<Figures>& runs) {
+  Figures middle;
+  for (const auto field : {&Figures::set_alone_per_s, &Figures::set_mirrored_per_s, &Figures::set_ratio,
+                           &Figures::drain_seconds, &Figures::get_per_s})
+    middle.*field = median_of(runs, field);
+  for (const auto field : {&Figures::idle_source_bytes, &Figures::idle_mirror_bytes})
+    middle.*field = median_of(runs, field);
+  auto fields = middle.json();
+  auto& all = fields["runs"].emplace_array();
+  for (const auto& one : runs)
+    all.push_back(one.json());
+  const auto said = fmt::format(
+      "SET: {:.0f}/s alone, {:.0f}/s with a mirror, {:.2f} times; the mirror has it all {:.3f} s after its end\n"
+      "GET: {:.0f}/s\nresident memory of a node with one idle mirror: {:.0f} MB, of its source's {:.0f} MB",
+      middle.set_alone_per_s, middle.set_mirrored_per_s, middle.set_ratio, middle.drain_seconds, middle.get_per_s,
+      static_cast<double>(middle.idle_mirror_bytes) / 1e6, static_cast<double>(middle.idle_source_bytes) / 1e6);
+  return report_good(globals, std::move(fields), said);
+}
+
+awaitable<int> measure(const Globals& globals, const BenchOptions& options, const BenchFolder& folder, Nodes& nodes) {
+  co_await boost::asio::this_coro::throw_if_cancelled(false);
+  std::vector<Figures> runs;
+  for (std::uint64_t i = 0; i < options.runs; ++i) {
+    const auto own = folder.path() / fmt::format("run-{}", i);
+    std::error_code error;
+    std::filesystem::copy(folder.path(), own, std::filesystem::copy_options::none, error);  // the certificates
+    if (error) co_return report_error(globals, MirrorError::configuration("cannot write " + own.string()));
+    if (auto started = nodes.start(own); !started) co_return report_error(globals, started.error());
+    auto figures = co_await measure_once(nodes, options.requests);
+    nodes.stop();
+    std::filesystem::remove_all(own, error);
+    if (!figures) co_return report_error(globals, figures.error());
+    runs.push_back(*figures);
+  }
+  co_return report(globals, runs);
+}
+
+}  // namespace
+
+int run_bench_node(const Globals& globals, const BenchOptions& options) {
+  boost::asio::io_context context(1);
+  BenchSignals signals(context);
+  auto folder = BenchFolder::make(options.dir);
+  if (!folder) return report_error(globals, folder.error());
+  if (auto made = folder->make_certificates({source_id, mirror_id}); !made) return report_error(globals, made.error());
+  Nodes nodes;
+  return signals.run(context, measure(globals, options, *folder, nodes), [&] {
+    nodes.stop();
+    folder->remove();
+  });
+}
+
+}  // namespace crosslink::cli

@@ -1,0 +1,96 @@
+#include "cli/child_process.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <fstream>
+#include <utility>
+
+namespace crosslink::cli {
+namespace {
+
+constexpr std::size_t line_bytes_max = 4096;
+
+pid_t spawn(const std::string& program, std::vector<std::string>& arguments, int output) {
+  std::vector<char*> raw;
+  raw.reserve(arguments.size() + 1);
+  for (auto& argument : arguments)
+    raw.push_back(argument.data());
+  raw.push_back(nullptr);
+  const pid_t parent = ::getpid();
+  const pid_t process = ::fork();
+  if (process == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (::getppid() != parent) ::_exit(1);
+    ::dup2(output, STDOUT_FILENO);
+    ::execvp(program.c_str(), raw.data());
+    ::_exit(ChildProcess::exit_not_found);
+  }
+  return process;
+}
+
+}  // namespace
+
+Result<ChildProcess> ChildProcess::start(const std::string& program, std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), program.substr(program.rfind('/') + 1));
+  std::array<int, 2> pipe{};
+  if (::pipe2(pipe.data(), O_CLOEXEC) != 0) return MirrorError::configuration("cannot make a pipe to a process");
+  const auto process = spawn(program, arguments, pipe[1]);
+  ::close(pipe[1]);
+  if (process > 0) return ChildProcess(process, pipe[0]);
+  ::close(pipe[0]);
+  return MirrorError::configuration(fmt::format("cannot start a process for {}", program));
+}
+
+ChildProcess::ChildProcess(ChildProcess&& other) noexcept
+    : process_(std::exchange(other.process_, 0)), output_(std::exchange(other.output_, -1)) {}
+
+ChildProcess::~ChildProcess() {
+  stop();
+  if (output_ >= 0) ::close(output_);
+}
+
+std::string ChildProcess::read_line() {
+  std::string line;
+  char one = 0;
+  while (line.size() < line_bytes_max) {
+    const auto read = ::read(output_, &one, 1);
+    if (read < 0 && errno == EINTR) continue;
+    if (read != 1 || one == '\n') break;
+    line.push_back(one);
+  }
+  return line;
+}
+
+int ChildProcess::take_output() { return std::exchange(output_, -1); }
+
+std::uint64_t ChildProcess::resident_bytes() const {
+  std::ifstream file(fmt::format("/proc/{}/statm", process_));
+  std::uint64_t pages_in_all = 0, pages_resident = 0;
+  file >> pages_in_all >> pages_resident;
+  return pages_resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+ChildProcess::End ChildProcess::wait() {
+  rusage usage{};
+  int status = 0;
+  while (::wait4(process_, &status, 0, &usage) < 0 && errno == EINTR) {
+  }
+  process_ = 0;
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, static_cast<std::uint64_t>(usage.ru_maxrss) * 1024};
+}
+
+ChildProcess::End ChildProcess::stop() {
+  if (process_ <= 0) return {};
+  ::kill(process_, SIGTERM);
+  return wait();
+}
+
+}  // namespace crosslink::cli
