@@ -53,6 +53,8 @@ struct SourceState {
   Lsn oldest;      ///< the log can be read after this LSN and after every later one
   Lsn origin_lsn;  ///< the LSN at the root that head stands for; at a root and at a promoted database head itself
   std::optional<PromotedFrom> promoted_from;
+  /// Of all keys and values as they are stored, about and as of a moment ago; absent: unknown.
+  std::optional<std::uint64_t> data_bytes = std::nullopt;
 };
 
 /// A stretch of log: the entries in (prev_lsn, last_lsn], and nothing else lies in it.

@@ -348,6 +348,8 @@ awaitable<void> ServedMirror::write_frames(std::shared_ptr<ServedMirror> self, S
     self->tell([token](SourceSession& session, core::Instant now) { session.on_written(token, now); });
   };
   co_await stream->write_all(std::move(on_written));
+  // The close must not overtake the reason for it.
+  if (self->session_->closed()) co_await stream->wait_taken();
   --self->writers_;
   self->writer_ended_.notify();
 }

@@ -92,6 +92,7 @@ Result<void> RocksdbDatabase::Impl::start(Wanted wanted) {
   }
   if (auto noted = note_running(); !noted) return noted;
   if (auto adopted = shelf.adopt(record.history, head); !adopted) return adopted;
+  data_bytes = live->data_bytes();
   maintenance = std::jthread([this](const std::stop_token& stop) { maintain(stop); });
   return {};
 }
@@ -249,6 +250,7 @@ void RocksdbDatabase::Impl::maintain(const std::stop_token& stop) {
       const std::scoped_lock writing(write_mutex);
       static_cast<void>(recover());  // again in a second
     }
+    data_bytes = live_now()->data_bytes();
     trim();
     const auto [history, oldest] = [this] {
       const std::scoped_lock lock(mutex);
