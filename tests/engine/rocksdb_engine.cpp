@@ -7,8 +7,6 @@
 namespace crosslink::test {
 namespace {
 
-constexpr std::uint32_t chunk_bytes = 4096;
-
 TEST_F(RocksdbEngine, a_checkpoint_is_received_as_files_and_follows_on) {
   const auto source = root();
   const auto copy = mirror();

@@ -19,6 +19,8 @@
 
 namespace crosslink::test {
 
+inline constexpr std::uint32_t chunk_bytes = 4096;
+
 class RocksdbEngine : public ::testing::Test {
  protected:
   RocksdbOptions options(const std::string& name) const {
