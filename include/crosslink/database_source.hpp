@@ -35,7 +35,11 @@ struct DatabaseSourceOptions {
   std::uint64_t in_flight_bytes_max = 64ull * 1024 * 1024;
   /// Recent entries kept encoded, for all mirrors together.
   std::uint64_t ring_bytes_max = 16ull * 1024 * 1024;
-  std::uint32_t snapshots_per_minute_max = 6, verifies_per_minute_max = 6;  ///< per mirror
+  /// The log that a bootstrapping mirror needs is held for so long while it is away, within the engine's budget. As
+  /// long as the engine's window, else it is held for a shorter time than the log is at all.
+  std::chrono::seconds bootstrap_away_max = std::chrono::hours(24);
+  std::uint32_t snapshots_per_minute_max = 6, verifies_per_minute_max = 6;  ///< per mirror, by name
+  std::uint32_t snapshots_per_minute_in_all_max = 60, verifies_per_minute_in_all_max = 60;
   /// A mirror said how far it is. On the mirror's session's executor; must not block.
   std::function<void(const std::vector<std::string>& peer_names, Lsn applied, Lsn durable)> on_mirror_at;
 };

@@ -56,6 +56,8 @@ struct SourceState {
   /// Head may be missing commits of this long. 0 where the engine is where commits are made; absent: unknown, as when
   /// the cluster that it reads from cannot be reached.
   std::optional<std::chrono::microseconds> behind = std::chrono::microseconds(0);
+  /// Of all keys and values as they are stored, about and as of a moment ago; absent: unknown.
+  std::optional<std::uint64_t> data_bytes = std::nullopt;
 };
 
 /// What a key may be bound to at the source: it is deleted there when its lease ends, and the deletion is in the log.

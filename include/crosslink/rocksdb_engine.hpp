@@ -57,8 +57,11 @@ struct RocksdbOptions {
   std::uint64_t entry_bytes_max = entry_bytes_max_default;
   /// Snapshots that mirrors read at once; one that several read counts once. Others are answered Busy.
   std::size_t snapshots_max = 2;
-  /// How long a snapshot that nobody reads can be taken up again, at most: no longer than the log after it is held.
-  std::chrono::seconds snapshot_kept = std::chrono::minutes(10);
+  /// How long a snapshot that nobody reads can be taken up again, at most: no longer than the log after it is held, and
+  /// while what it alone holds on disk, with the others, is within snapshot_budget_bytes: files that the database has
+  /// dropped since. One that is read stays: so the disk holds at most snapshots_max times the data.
+  std::chrono::seconds snapshot_kept = std::chrono::hours(24);
+  std::uint64_t snapshot_budget_bytes = 4ull * 1024 * 1024 * 1024;
   /// Where RocksDB reads and writes; null: the system's files. Must outlive the database.
   rocksdb::Env* env = nullptr;
   /// Names this boot of the machine; another name after an unclean end means that unsynced writes may be gone. Empty:

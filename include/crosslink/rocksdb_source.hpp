@@ -46,7 +46,8 @@ struct RocksdbSourceOptions {
   std::uint64_t entry_bytes_max = entry_bytes_max_default;
   /// As in RocksdbOptions.
   std::size_t snapshots_max = 2;
-  std::chrono::seconds snapshot_kept = std::chrono::minutes(10);
+  std::chrono::seconds snapshot_kept = std::chrono::hours(24);
+  std::uint64_t snapshot_budget_bytes = 4ull * 1024 * 1024 * 1024;
   /// How often it looks for new commits, which RocksDB tells nobody of; look_now() does not wait for that.
   std::chrono::microseconds look_every = std::chrono::milliseconds(1);
   /// As in RocksdbOptions.
@@ -61,6 +62,8 @@ class RocksdbSource final : public SourceEngine, public VerifiableEngine {
 
   /// `database` must stay open for as long as this lives, and be written to with the log. A database that was written
   /// to without this class since it was last closed, or restored, begins a history that every mirror bootstraps for.
+  /// One case cannot be told, and is yours to follow with restamp(): this process was killed, and before this class saw
+  /// the database again it was opened without prepare() and got a file ingested that overlaps nothing, and no write.
   /// Errors: Configuration when prepare() was not called or options exclude mirroring (manual WAL flush, two write
   /// queues, unordered writes, two-phase commit), when the folder is in use; UnsupportedOperation for another
   /// comparator, a compaction filter, FIFO compaction, updates in place, blob files, other column families; Storage.

@@ -194,7 +194,7 @@ struct Source {
   static DatabaseSourceOptions offer() {
     DatabaseSourceOptions chosen;
     chosen.name = "bench-source/bench";
-    chosen.snapshots_per_minute_max = 1'000'000;
+    chosen.snapshots_per_minute_max = chosen.snapshots_per_minute_in_all_max = 1'000'000;
     return chosen;
   }
   explicit Source(std::unique_ptr<BenchDatabase> opened) : engine(std::move(opened)) {}

@@ -365,17 +365,9 @@ void SourceSession::on_log_ack(const LogAck& ack, Instant) {
 
 // --- snapshot ------------------------------------------------------------------------------------------------------
 
-bool SourceSession::too_many(std::deque<Instant>& times, std::uint32_t per_minute_max, Instant now) {
-  while (!times.empty() && now - times.front() >= Duration(60'000'000))
-    times.pop_front();
-  if (times.size() >= per_minute_max) return true;
-  times.push_back(now);
-  return false;
-}
-
 void SourceSession::on_snapshot_request(StreamToken stream, const SnapshotRequest& request, Instant now) {
   give_up_bulk();
-  if (too_many(snapshot_times_, config_.snapshots_per_minute_max, now)) {
+  if (config_.take_snapshot && !config_.take_snapshot(now)) {
     return fail_stream(stream, {ErrorKind::Busy, CausedBy::peer, "too many snapshots were asked for within a minute"});
   }
   told_leases_.clear();
@@ -455,7 +447,7 @@ void SourceSession::on_snapshot_ack(const SnapshotAck& ack, Instant) {
 
 void SourceSession::open_verify(StreamToken stream, const VerifyBegin& begin, Instant now) {
   if ((features_ & feature_verify) == 0) return fail_session(stream, misplaced(kind_of(begin)));
-  if (verify_ || too_many(verify_times_, config_.verifies_per_minute_max, now)) {
+  if (verify_ || (config_.take_verify && !config_.take_verify(now))) {
     return fail_stream(stream,
                        {ErrorKind::Busy, CausedBy::peer, "another verify runs, or too many did within a minute"});
   }

@@ -3,7 +3,6 @@
 // order, and says what came of them.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -109,8 +108,9 @@ struct SourceSessionConfig {
   std::uint64_t entry_bytes_max = entry_bytes_max_default;
   std::uint64_t in_flight_bytes_max = 64ull * 1024 * 1024;
   std::uint64_t bulk_bytes_max = bulk_data_bytes_max;
-  std::uint32_t snapshots_per_minute_max = 6;
-  std::uint32_t verifies_per_minute_max = 6;
+  /// May the mirror have another one now? Counted over all sessions, so that nobody gets more by dialing again. Empty:
+  /// it may.
+  std::function<bool(Instant)> take_snapshot, take_verify;
   Duration begin_deadline{5'000'000};
   Duration snapshot_retry{1'000'000};  ///< while the engine has no room for another snapshot
   /// SourceEngine::window_left; empty: nothing is said of the window.
@@ -220,7 +220,6 @@ class SourceSession {
   void notice_window(Instant now);
   void send_fragment(Instant now);
   bool may_send(const Bulk& bulk, Instant now);
-  bool too_many(std::deque<Instant>& times, std::uint32_t per_minute_max, Instant now);
   std::size_t bulk_bytes() const;
 
   SourceSessionConfig config_;
@@ -238,7 +237,6 @@ class SourceSession {
   std::optional<Log> log_;
   std::optional<Snapshot> snapshot_;
   std::optional<Verify> verify_;
-  std::deque<Instant> snapshot_times_, verify_times_;
   std::set<std::uint64_t> told_leases_;
   struct WindowSample {
     Instant at;

@@ -14,21 +14,6 @@
 namespace crosslink {
 namespace {
 
-std::vector<std::string> split_addresses(std::string_view text) {
-  std::vector<std::string> addresses;
-  for (;;) {
-    const auto comma = text.find(',');
-    auto address = text.substr(0, comma);
-    while (!address.empty() && address.front() == ' ')
-      address.remove_prefix(1);
-    while (!address.empty() && address.back() == ' ')
-      address.remove_suffix(1);
-    addresses.emplace_back(address);
-    if (comma == std::string_view::npos) return addresses;
-    text.remove_prefix(comma + 1);
-  }
-}
-
 MirrorError cancelled_error() { return MirrorError::cancelled("the link's attempt to connect"); }
 
 }  // namespace
@@ -49,7 +34,7 @@ struct CrossClusterLink::Impl {
        SendThrottle shared_throttle, const link::LinkOptions& chosen)
       : cluster_id(std::move(target.cluster_id)),
         database_id(std::move(target.database_id)),
-        addresses(split_addresses(target.addresses)),
+        addresses(link::split_source_addresses(target.addresses)),
         endpoint(std::move(used_endpoint)),
         config(std::move(client_config)),
         options(chosen),
@@ -97,9 +82,7 @@ Result<core::Action> CrossClusterLink::Impl::begin(Start start) {
   const std::scoped_lock lock(mutex);
   if (stop.is_set()) return MirrorError::cancelled("the link is closed");
   // All of them now: a wrong one must not come to light only when its turn comes.
-  for (const auto& address : addresses) {
-    if (auto parsed = link::parse_source_address(address); !parsed) return parsed.error();
-  }
+  if (auto good = link::check_source_addresses(addresses); !good) return good.error();
   notice_lost_connection();
   auto action = start == Start::connect ? machine.start_connect() : machine.start_reconnect();
   if (!action || start == Start::connect) return action;

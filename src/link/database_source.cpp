@@ -9,9 +9,11 @@
 #include <mutex>
 #include <utility>
 
+#include "core/request_rates.hpp"
 #include "core/source_session.hpp"
 #include "core/verify_compare.hpp"
 #include "link/engine_call.hpp"
+#include "link/kept_pins.hpp"
 #include "link/log_ring.hpp"
 #include "link/session_stream.hpp"
 #include "link/software.hpp"
@@ -25,6 +27,26 @@ using core::SourceSession;
 
 namespace {
 
+/// What all sessions of a database have together of snapshots and verifies. Thread safe.
+class SharedRates {
+ public:
+  explicit SharedRates(const DatabaseSourceOptions& options)
+      : snapshots_(options.snapshots_per_minute_max, options.snapshots_per_minute_in_all_max),
+        verifies_(options.verifies_per_minute_max, options.verifies_per_minute_in_all_max) {}
+  bool take_snapshot(const std::string& mirror, core::Instant now) {
+    const std::scoped_lock lock(mutex_);
+    return snapshots_.take(mirror, now);
+  }
+  bool take_verify(const std::string& mirror, core::Instant now) {
+    const std::scoped_lock lock(mutex_);
+    return verifies_.take(mirror, now);
+  }
+
+ private:
+  std::mutex mutex_;
+  core::RequestRates snapshots_, verifies_;
+};
+
 /// How long the session is not told of another head: commits that come meanwhile go together. Longer while many do.
 constexpr auto head_pause_min = std::chrono::microseconds(500), head_pause_max = std::chrono::microseconds(2000);
 constexpr std::uint64_t many_heads = 2;
@@ -36,6 +58,8 @@ class ServedMirror : public std::enable_shared_from_this<ServedMirror> {
     SourceEngine* engine;
     VerifiableEngine* verifiable;
     link::LogRing* ring;
+    link::KeptPins* pins;
+    SharedRates* rates;
     const DatabaseSourceOptions* options;
   };
   ServedMirror(Shared shared, AcceptedMirror& mirror, boost::asio::any_io_executor strand,
@@ -77,7 +101,8 @@ class ServedMirror : public std::enable_shared_from_this<ServedMirror> {
   AcceptedMirror* const mirror_;
   const std::vector<std::string> peer_names_;
   const quic::Address address_;
-  const std::string holder_;  ///< of pins
+  const std::string mirror_name_;  ///< in this session and in others
+  const std::string holder_;       ///< of pins
   const boost::asio::any_io_executor strand_;
   /// Engine calls of one session keep their order.
   const boost::asio::any_io_executor engine_strand_;
@@ -117,15 +142,16 @@ core::SourceSessionConfig session_config(const DatabaseSourceOptions& options, c
   }
   config.entry_bytes_max = options.entry_bytes_max;
   config.in_flight_bytes_max = options.in_flight_bytes_max;
-  config.snapshots_per_minute_max = options.snapshots_per_minute_max;
-  config.verifies_per_minute_max = options.verifies_per_minute_max;
   return config;
 }
 
+std::string mirror_name(const AcceptedMirror& mirror) {
+  return mirror.peer_names.front() + "/" + mirror.hello.source_database_id.str();
+}
 /// Each session has its own: the end of an old one must not let go of what a new one of the same mirror needs.
-std::string holder_of(const AcceptedMirror& mirror) {
+std::string holder_of(const std::string& mirror) {
   static std::atomic<std::uint64_t> sessions = 0;
-  return mirror.peer_names.front() + "/" + mirror.hello.source_database_id.str() + "#" + std::to_string(++sessions);
+  return mirror + "#" + std::to_string(++sessions);
 }
 
 ServedMirror::ServedMirror(Shared shared, AcceptedMirror& mirror, boost::asio::any_io_executor strand,
@@ -134,7 +160,8 @@ ServedMirror::ServedMirror(Shared shared, AcceptedMirror& mirror, boost::asio::a
       mirror_(&mirror),
       peer_names_(mirror.peer_names),
       address_(mirror.connection.remote_address()),
-      holder_(holder_of(mirror)),
+      mirror_name_(mirror_name(mirror)),
+      holder_(holder_of(mirror_name_)),
       strand_(std::move(strand)),
       engine_strand_(boost::asio::make_strand(engine_executor)),
       group_(strand_),
@@ -168,7 +195,7 @@ Task<void> ServedMirror::run(std::shared_ptr<ServedMirror> self) {
     stream->drop();
   self->group_.cancel();
   co_await self->group_.drain();
-  self->shared_.engine->unpin(self->holder_);
+  self->shared_.pins->session_ended(self->holder_);
   if (self->ended_with_) co_return *self->ended_with_;
   if (outcome.error().transport_cause() == TransportCause::closed_by_peer &&
       self->mirror_->connection.close_code() == normal_close_code) {
@@ -181,8 +208,10 @@ void ServedMirror::take_in(IncomingStream incoming) {
   const auto token = ++last_token_;
   const auto now = link::session_now();
   if (!session_) {
-    session_ = std::make_unique<SourceSession>(
-        session_config(*shared_.options, *mirror_, *shared_.engine), [this] { return read_now(); }, token, now);
+    auto config = session_config(*shared_.options, *mirror_, *shared_.engine);
+    config.take_snapshot = [this](core::Instant at) { return shared_.rates->take_snapshot(mirror_name_, at); };
+    config.take_verify = [this](core::Instant at) { return shared_.rates->take_verify(mirror_name_, at); };
+    session_ = std::make_unique<SourceSession>(std::move(config), [this] { return read_now(); }, token, now);
     static_cast<void>(incoming.stream.send.set_priority(quic::priority_control));  // an end is seen by the reader
   }
   auto stream = std::make_shared<Stream>(token, std::move(incoming.stream));
@@ -321,6 +350,8 @@ awaitable<void> ServedMirror::write_frames(std::shared_ptr<ServedMirror> self, S
     self->tell([token](SourceSession& session, core::Instant now) { session.on_written(token, now); });
   };
   co_await stream->write_all(std::move(on_written));
+  // The close must not overtake the reason for it.
+  if (self->session_->closed()) co_await stream->wait_taken();
   --self->writers_;
   self->writer_ended_.notify();
 }
@@ -378,15 +409,15 @@ awaitable<void> ServedMirror::ask(std::shared_ptr<ServedMirror> self, core::Sour
     auto answer = co_await std::move(calling);
     self->tell([&](SourceSession& session, core::Instant now) { session.on_proof(proof->question, answer, now); });
   } else if (const auto* pin = std::get_if<action::Pin>(&question)) {
-    auto work = [engine, pin, who = self->holder_] {
-      engine->pin(who, pin->from);
+    auto work = [session = self.get(), pin] {
+      session->shared_.pins->pin(session->mirror_name_, session->holder_, pin->from);
       return true;
     };
     auto calling = self->on_engine(std::move(work));
     co_await std::move(calling);
   } else if (std::holds_alternative<action::Unpin>(question)) {
-    auto work = [engine, who = self->holder_] {
-      engine->unpin(who);
+    auto work = [session = self.get()] {
+      session->shared_.pins->unpin(session->mirror_name_, session->holder_);
       return true;
     };
     auto calling = self->on_engine(std::move(work));
@@ -465,7 +496,9 @@ struct DatabaseSource::Impl {
         verifiable(own_verifiable),
         engine_executor(std::move(executor)),
         options(std::move(chosen)),
-        ring(own_engine, options.ring_bytes_max) {}
+        ring(own_engine, options.ring_bytes_max),
+        pins(std::make_shared<link::KeptPins>(own_engine, engine_executor, options.bootstrap_away_max)),
+        rates(options) {}
 
   std::vector<std::shared_ptr<ServedMirror>> now_served() {
     const std::scoped_lock lock(mutex);
@@ -477,6 +510,8 @@ struct DatabaseSource::Impl {
   const boost::asio::any_io_executor engine_executor;
   const DatabaseSourceOptions options;
   link::LogRing ring;
+  const std::shared_ptr<link::KeptPins> pins;
+  SharedRates rates;
   std::mutex mutex;
   std::list<std::shared_ptr<ServedMirror>> served;
 };
@@ -487,17 +522,22 @@ DatabaseSource::DatabaseSource(SourceEngine& engine, VerifiableEngine* verifiabl
   engine.watch_head([weak = std::weak_ptr<Impl>(impl_)](Lsn) {
     const auto impl = weak.lock();
     if (!impl) return;
+    impl->pins->head_moved();
     for (const auto& one : impl->now_served())
       one->head_moved();
   });
 }
 
-DatabaseSource::~DatabaseSource() { impl_->engine->watch_head({}); }
+DatabaseSource::~DatabaseSource() {
+  impl_->engine->watch_head({});
+  impl_->pins->stop();
+}
 
 Task<void> DatabaseSource::serve(AcceptedMirror& mirror) {
   auto work = [](std::shared_ptr<Impl> impl, AcceptedMirror& accepted) -> Task<void> {
     auto executor = co_await boost::asio::this_coro::executor;
-    const ServedMirror::Shared shared{impl->engine, impl->verifiable, &impl->ring, &impl->options};
+    const ServedMirror::Shared shared{impl->engine,     impl->verifiable, &impl->ring,
+                                      impl->pins.get(), &impl->rates,     &impl->options};
     const auto served = std::make_shared<ServedMirror>(shared, accepted, std::move(executor), impl->engine_executor);
     std::list<std::shared_ptr<ServedMirror>>::iterator place;
     {

@@ -132,6 +132,30 @@ Result<quic::HostPort> parse_source_address(std::string_view text) {
   return host_port;
 }
 
+std::vector<std::string> split_source_addresses(std::string_view text) {
+  std::vector<std::string> addresses;
+  for (;;) {
+    const auto comma = text.find(',');
+    auto address = text.substr(0, comma);
+    while (!address.empty() && address.front() == ' ')
+      address.remove_prefix(1);
+    while (!address.empty() && address.back() == ' ')
+      address.remove_suffix(1);
+    addresses.emplace_back(address);
+    if (comma == std::string_view::npos) return addresses;
+    text.remove_prefix(comma + 1);
+  }
+}
+
+Result<void> check_source_addresses(std::span<const std::string> addresses) {
+  if (addresses.size() > source_addresses_max)
+    return MirrorError::configuration(fmt::format("at most {} addresses of one source", source_addresses_max));
+  for (const auto& address : addresses) {
+    if (auto parsed = parse_source_address(address); !parsed) return parsed.error();
+  }
+  return {};
+}
+
 Task<Established> dial(quic::Endpoint endpoint, const quic::ClientConfig& config, DialTarget target,
                        std::optional<MirrorHelloAck>& answer) {
   if (!is_dns_name(target.hello.source_cluster.str())) {

@@ -3,7 +3,10 @@
 
 #include <chrono>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "crosslink/awaitable.hpp"
 #include "crosslink/handshake.hpp"
@@ -14,6 +17,12 @@ namespace crosslink::link {
 
 /// HOST:PORT of a source. Errors: Configuration, also for what can be listened at but not dialled.
 Result<quic::HostPort> parse_source_address(std::string_view text);
+
+inline constexpr std::size_t source_addresses_max = 16;
+/// At commas, without spaces around; not checked.
+std::vector<std::string> split_source_addresses(std::string_view text);
+/// Each for itself, and how many. Errors: Configuration.
+Result<void> check_source_addresses(std::span<const std::string> addresses);
 
 struct DialTarget {
   std::string address;     ///< HOST:PORT

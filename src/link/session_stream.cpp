@@ -52,6 +52,12 @@ awaitable<void> SessionStream::write_all(std::function<void()> on_written) {
     if (!woken) co_return;
   }
   stream_->send.finish();
+  ended_ = true;
+}
+
+awaitable<void> SessionStream::wait_taken() {
+  if (!ended_) co_return;
+  static_cast<void>(co_await stream_->send.wait_acknowledged());  // who is gone takes nothing
 }
 
 Task<Frame> SessionStream::read() { return reader_.read(stream_->recv); }

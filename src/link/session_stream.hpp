@@ -39,6 +39,8 @@ class SessionStream {
 
   /// Writes what is sent until finish() or an error; `on_written` after each bulk frame that the transport has taken.
   awaitable<void> write_all(std::function<void()> on_written);
+  /// After write_all(): until the peer's transport has everything and the end, if all was written.
+  awaitable<void> wait_taken();
   /// The next frame. Errors: as FrameReader::read.
   Task<Frame> read();
 
@@ -47,7 +49,7 @@ class SessionStream {
   std::optional<quic::BidiStream> stream_;
   std::deque<Outgoing> outgoing_;
   Signal more_;
-  bool finished_ = false, dropped_ = false;
+  bool finished_ = false, dropped_ = false, ended_ = false;
   FrameReader reader_{core::bulk_payload_bytes_max, &check_session_header};
   static std::optional<MirrorError> check_session_header(FrameHeader header);
 };

@@ -47,6 +47,7 @@ DatabaseSourceOptions HostedDatabase::source_options(const HostingContext& conte
   DatabaseSourceOptions options;
   options.name = context.cluster_id + "/" + config_.name;
   options.sync_mirrors = config_.sync_mirrors;
+  options.bootstrap_away_max = config_.log_window.time;
   options.on_mirror_at = [this](const std::vector<std::string>& names, Lsn applied, Lsn durable) {
     applied_waiters_->on_applied(applied);
     // Of a mirror nothing is to be confirmed, and what is said of it now is not true of what it may be promoted with.

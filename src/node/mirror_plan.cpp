@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "link/dial.hpp"
 #include "node/reports.hpp"
 
 namespace crosslink::node {
@@ -33,19 +34,6 @@ Result<bool> flag_field(const json::object& body, std::string_view field) {
   if (value == nullptr || value->is_null()) return false;
   if (!value->is_bool()) return wrong(field, "must be true or false");
   return value->as_bool();
-}
-
-Result<void> check_addresses(const std::string& addresses) {
-  constexpr std::size_t addresses_max = 16;
-  std::size_t count = 0;
-  for (std::size_t begin = 0; begin <= addresses.size();) {
-    const auto comma = std::min(addresses.find(',', begin), addresses.size());
-    const auto parsed = quic::parse_host_port(std::string_view(addresses).substr(begin, comma - begin));
-    if (!parsed) return wrong("addr", parsed.error().message());
-    if (++count > addresses_max) return wrong("addr", "at most 16 addresses");
-    begin = comma + 1;
-  }
-  return {};
 }
 
 struct Lost {
@@ -126,7 +114,7 @@ json::object check_space(const Hosting& hosting, const MirrorHelloAck& ack) {
     return check("space", true,
                  fmt::format("{} bytes are free; the source does not say how large its snapshot is", space.available));
   return check("space", space.available >= needed,
-               fmt::format("{} bytes are free, the snapshot takes about {}", space.available, needed));
+               fmt::format("{} bytes are free, the data takes about {}", space.available, needed));
 }
 
 }  // namespace
@@ -155,7 +143,8 @@ Result<MirrorWish> read_mirror_wish(const json::object& body) {
   wish.spec.source_database = from->substr(slash + 1);
   if (!is_dns_name(wish.spec.source_cluster)) return wrong("from", "the cluster id must be a DNS name such as prod-us");
   if (wish.spec.source_database.size() > 512) return wrong("from", "the database's name is too long");
-  if (auto good = check_addresses(*addresses); !good) return good.error();
+  if (auto good = link::check_source_addresses(link::split_source_addresses(*addresses)); !good)
+    return wrong("addr", good.error().message());
   wish.spec.addresses = *addresses;
   if (*mode != "async" && *mode != "sync") return wrong("mode", "must be async or sync");
   wish.spec.sync = *mode == "sync";

@@ -63,6 +63,13 @@ SourcePolicy Node::Impl::policy() {
     return database->allows(names);
   };
   chosen.database_exists = [this](const DatabaseId& id) { return hosting->databases().find(id.str()) != nullptr; };
+  // For whoever asks how much there is before he mirrors it; a mirror that has a position is told by the log request.
+  chosen.decide_snapshot = [this](const MirrorHello& hello) -> SnapshotDecision {
+    const auto database = hosting->databases().find(hello.source_database_id.str());
+    if (!database || hello.last_applied_lsn != Lsn{}) return {};
+    const auto now = database->state();
+    return now.data_bytes ? SnapshotDecision{now.head, *now.data_bytes} : SnapshotDecision{};
+  };
   return chosen;
 }
 

@@ -7,7 +7,7 @@ import unittest
 import redis
 
 from cli_support import run
-from node_support import NodeTest
+from node_support import NodeTest, eventually
 
 class NodeMirrors(NodeTest):
     @classmethod
@@ -209,6 +209,20 @@ class NodeMirrors(NodeTest):
             bad = [one["check"] for one in checks[name]["checks"] if not one["ok"]]
             self.assertEqual(bad, [name], checks[name])
         self.assertEqual(self.mirror.call("GET", "/v1/mirrors"), {"mirrors": []})
+
+    def test_a_dry_run_says_how_much_space_the_data_takes(self):
+        self.fill(self.source)  # 500 values of about 110 bytes
+        wish = {"name": "packages", "from": "prod-us/packages", "addr": self.source.mirrors, "dry_run": True}
+
+        def space():
+            checks = self.mirror.call("POST", "/v1/mirrors", wish)["checks"]
+            return next(one for one in checks if one["check"] == "space")
+
+        def bytes_said(check):
+            free, takes = (int(word) for word in check["detail"].split() if word.isdigit())
+            return free > takes >= 55_000
+
+        self.assertTrue(eventually(space, bytes_said, "the size of the data")["ok"])
 
     def test_an_admin_request_without_token_or_with_a_foreign_host_is_refused(self):
         cases = [({"Authorization": None}, 401), ({"Authorization": "Bearer " + "0" * 64}, 401),

@@ -124,8 +124,9 @@ class SyncMode(WithMirror):
     def test_a_mirror_that_demands_sync_of_a_source_that_does_not_name_it_is_refused(self):
         self.nodes()
         self.mirror.create_mirror("packages", self.source, mode="sync")
-        seen = self.mirror.await_mirror(
-            "packages", lambda one: "sync_mirrors" in one["reason"] or "0x06" in one["reason"], "the refusal")
+        seen = self.mirror.await_mirror("packages", lambda one: one["last_error"], "the refusal")
+        self.assertEqual(seen["last_error"]["error"], "NotAuthorized")
+        self.assertIn("sync_mirrors", seen["last_error"]["message"])
         self.assertEqual((seen["mode"], seen["bootstraps"], seen["applied_lsn"]), ("sync", 0, None))
 
     def test_a_stop_does_not_wait_for_mirrors(self):

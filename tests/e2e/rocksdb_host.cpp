@@ -166,7 +166,7 @@ class Host {
   void offer(const std::string& cluster, const std::string& certificates, std::uint16_t port) {
     DatabaseSourceOptions options;
     options.name = cluster + "/orders";
-    options.snapshots_per_minute_max = 1000;
+    options.snapshots_per_minute_max = options.snapshots_per_minute_in_all_max = 1000;
     if (cluster != "prod-us") {
       options.upstream_chain = [this] { return mirror_ ? mirror_->facts().chain : std::vector<std::string>(); };
       options.upstream_lag = [this] { return mirror_ ? mirror_->lag() : std::nullopt; };

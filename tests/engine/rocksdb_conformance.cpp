@@ -201,7 +201,7 @@ EngineUnderTest rocksdb(std::string name, RocksdbSync sync) {
 
 INSTANTIATE_TEST_SUITE_P(Rocksdb, EngineConformance,
                          testing::Values(rocksdb("synced", RocksdbSync::always), rocksdb("lazy", RocksdbSync::never),
-                                         callers_rocksdb()),
+                                         rocksdb("each_second", RocksdbSync::every_second), callers_rocksdb()),
                          [](const auto& engine) { return engine.param.name; });
 
 }  // namespace

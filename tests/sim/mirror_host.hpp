@@ -34,6 +34,10 @@ class MirrorHost {
   void start();
   /// The process dies; what was not synced is lost if `power`. Until start().
   void crash(bool power, Time idle_timeout);
+  bool stores_snapshot() const {
+    const auto partial = database_->engine().mirror_state().partial;
+    return !is_down() && partial && partial->bytes() > 0;
+  }
   bool is_down() const { return !machine_; }
   core::MirrorMachine* machine() { return machine_.get(); }
   Database& database() { return *database_; }

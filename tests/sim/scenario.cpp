@@ -292,9 +292,11 @@ void Scenario::kill_source_now(bool power) {
 }
 
 void Scenario::kill_mirror() {
-  auto& mirror = any_mirror();
+  // A snapshot is on its way for moments only: they count.
+  const auto storing = std::ranges::find_if(mirrors_, [](const auto* one) { return one->stores_snapshot(); });
+  auto& mirror = storing != mirrors_.end() && world_.chance(0.7) ? **storing : any_mirror();
   if (mirror.is_down()) return;
-  mirror.crash(world_.chance(0.5), idle_timeout);
+  mirror.crash(world_.chance(storing != mirrors_.end() ? 0.8 : 0.5), idle_timeout);
   world_.after(world_.between(Time(1'000), 4 * second), [&mirror] { mirror.start(); });
 }
 
@@ -447,6 +449,8 @@ void Scenario::run() {
   sync();
   trouble();
   world_.run_until(trouble_until_, after_each);
+  // The day that sync mode is for.
+  if (synced_mode_ && world_.chance(0.15) && !near_->is_down()) near_->promote();
   // What was on its way to come back comes back.
   world_.run_until(trouble_until_ + 5 * second, after_each);
   make_peace();

@@ -36,6 +36,7 @@ std::shared_ptr<Connection> SourceHost::accept(const std::string& mirror, Connec
   if (database_->engine().source_state().history.empty()) return nullptr;
   auto served = std::make_shared<Served>();
   served->mirror = mirror;
+  served->holder = fmt::format("{}#{}", mirror, ++sessions_);
   const Handle handle = served;
   EndCallbacks mine;
   mine.on_frame = [this, handle](Token token, std::uint8_t kind,
@@ -63,8 +64,6 @@ std::shared_ptr<Connection> SourceHost::accept(const std::string& mirror, Connec
   config.sync_named = sync_rule_.names(mirror);
   config.in_flight_bytes_max = config_.in_flight_bytes_max;
   config.bulk_bytes_max = config_.bulk_bytes_max;
-  config.snapshots_per_minute_max = 1000;
-  config.verifies_per_minute_max = 1000;
   config.window_left = [this](Lsn after) { return database_->engine().window_left(after); };
   served->session = std::make_unique<core::SourceSession>(config, [this] { return read_now(); }, 1, clock());
   served_.push_back(served);
@@ -87,6 +86,7 @@ void SourceHost::on_frame(const std::shared_ptr<Served>& served, Token token, st
 
 void SourceHost::forget(const std::shared_ptr<Served>& served) {
   served->session.reset();
+  unpin(pins_.on_session_end(served->holder, clock()));
   std::erase(served_, served);
 }
 
@@ -155,9 +155,10 @@ void SourceHost::carry_out(const std::shared_ptr<Served>& served) {
         served->connection->close(Connection::source);
         forget(served);
       } else if (const auto* pin = std::get_if<Pin>(&action)) {
-        database_->engine().pin(served->mirror, pin->from);
+        database_->engine().pin(served->holder, pin->from);
+        unpin(pins_.on_pin(served->mirror, served->holder, pin->from));
       } else if (std::holds_alternative<Unpin>(action)) {
-        database_->engine().unpin(served->mirror);
+        unpin(pins_.on_unpin(served->mirror, served->holder));
       } else if (std::holds_alternative<CloseSnapshot>(action)) {
         served->reader.reset();
       } else if (std::holds_alternative<CloseView>(action)) {
@@ -253,7 +254,13 @@ void SourceHost::ask_engine(const std::shared_ptr<Served>& served, const core::S
   }
 }
 
+void SourceHost::unpin(const core::PinKeeper::Holders& holders) {
+  for (const auto& holder : holders)
+    database_->engine().unpin(holder);
+}
+
 void SourceHost::head_moved() {
+  unpin(pins_.on_time(clock()));
   for (const auto& served : std::vector(served_)) {
     engine_later(served, [this](Served& to) {
       // As a host may that spares itself what the session has no use for: nothing may be missed by it.
@@ -367,6 +374,7 @@ void SourceHost::crash(Time idle_timeout) {
     served->connection->vanish(Connection::source, idle_timeout);
   }
   served_.clear();
+  unpin(pins_.on_stop());
   waiting_.clear();
   sync_rule_ = core::SyncRule(config_.sync);
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/pin_keeper.hpp"
 #include "core/source_session.hpp"
 #include "core/sync_rule.hpp"
 #include "sim/connection.hpp"
@@ -68,7 +69,7 @@ class SourceHost {
 
  private:
   struct Served {
-    std::string mirror;
+    std::string mirror, holder;
     std::shared_ptr<Connection> connection;
     std::unique_ptr<core::SourceSession> session;
     std::shared_ptr<SnapshotReader> reader;
@@ -92,6 +93,7 @@ class SourceHost {
   void forget(const std::shared_ptr<Served>& served);
   core::SourceNow read_now();
   void decide_commits();
+  void unpin(const core::PinKeeper::Holders& holders);
   void check_promises();
   void check_log();
   core::Instant clock() const { return world_->now() + config_.clock_offset; }
@@ -105,6 +107,8 @@ class SourceHost {
   std::function<std::optional<core::Duration>()> upstream_lag_;
   bool down_ = false, misread_ = false;
   core::SyncRule sync_rule_;
+  core::PinKeeper pins_{Time(5'000'000)};
+  std::uint64_t sessions_ = 0;
   const Node* last_confirmed_ = nullptr;
   std::map<std::string, std::pair<const Node*, const Node*>> kept_;  ///< by mirror: promised, and where it is kept
   std::map<std::uint64_t, const Node*> waiting_;                     ///< sync mode: commits whose writers wait

@@ -228,8 +228,18 @@ FaultyDisk::Status FaultyDisk::truncate(File& file, const Path& name, std::uint6
   return file.really_truncate(bytes, options, debug);
 }
 
-FaultyDisk::Status FaultyDisk::sync(const Path& name) {
+void FaultyDisk::on_sync_of_file(std::function<void(const Path&)> look) {
   const std::scoped_lock lock(mutex_);
+  on_sync_ = std::move(look);
+}
+
+FaultyDisk::Status FaultyDisk::sync(const Path& name) {
+  std::unique_lock lock(mutex_);
+  if (const auto look = on_sync_) {
+    lock.unlock();
+    look(name);
+    lock.lock();
+  }
   if (auto admitted = admit(true); !admitted.ok()) return admitted;
   std::error_code error;
   const auto bytes = fs::file_size(name, error);

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -33,6 +34,8 @@ class FaultyDisk final : public rocksdb::FileSystemWrapper {
   /// Takes away what was not synced. Nothing of the disk may be open.
   void restore_power();
   std::uint64_t changes() const;
+  /// Called before each syncing of a file, with nothing locked, on RocksDB's thread.
+  void on_sync_of_file(std::function<void(const Path&)> look);
 
   /// Nothing more fits: what is appended fails after a part of it, what is made or synced at once.
   void set_full(bool full);
@@ -94,6 +97,7 @@ class FaultyDisk final : public rocksdb::FileSystemWrapper {
   std::uint64_t changes_ = 0, cut_at_ = 0, kept_files_ = 0, refused_ = 0;
   bool cut_ = false, full_ = false;
   Path refused_folder_;
+  std::function<void(const Path&)> on_sync_;
 };
 
 }  // namespace crosslink::test

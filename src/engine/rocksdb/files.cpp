@@ -88,6 +88,14 @@ Result<std::uint64_t> Files::size(const Path& path) const {
   return bytes;
 }
 
+Result<std::uint64_t> Files::names(const Path& path) const {
+  std::uint64_t count = 1;
+  const auto asked = env_->NumFileLinks(path.string(), &count);
+  if (asked.IsNotSupported()) return std::uint64_t{1};
+  if (auto known = done("reading", path, asked); !known) return known.error();
+  return count;
+}
+
 Result<std::uint64_t> Files::free_bytes(const Path& path) const {
   std::uint64_t bytes = 0;
   if (auto asked = done("asking for free space at", path, env_->GetFreeSpace(path.string(), &bytes)); !asked)

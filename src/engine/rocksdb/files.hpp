@@ -75,6 +75,8 @@ class Files {
 
   bool exists(const Path& path) const;
   Result<std::uint64_t> size(const Path& path) const;
+  /// How many names the file has; 1 where the file system does not say.
+  Result<std::uint64_t> names(const Path& path) const;
   /// Of the disk that the path is on.
   Result<std::uint64_t> free_bytes(const Path& path) const;
   /// Names in the folder, none when it is absent.

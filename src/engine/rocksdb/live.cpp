@@ -171,6 +171,13 @@ void Live::adopt(rocksdb::DB& database) {
   log_ = std::make_unique<LogReader>(database, families_.size() > 1 ? own()->GetID() : no_family);
 }
 
+std::uint64_t Live::data_bytes() const {
+  std::uint64_t tables = 0, memory = 0;
+  database_->GetAggregatedIntProperty(rocksdb::DB::Properties::kLiveSstFilesSize, &tables);
+  database_->GetAggregatedIntProperty(rocksdb::DB::Properties::kCurSizeAllMemTables, &memory);
+  return tables + memory;
+}
+
 Live::~Live() {
   log_.reset();
   if (is_mine_) {

@@ -49,6 +49,8 @@ class Live {
   rocksdb::ColumnFamilyHandle* own() const { return families_.at(1); }
   LogReader& log() { return *log_; }
   const Path& folder() const { return folder_; }
+  /// Of tables and of what is in memory.
+  std::uint64_t data_bytes() const;
   Lsn head() const { return Lsn{database_->GetLatestSequenceNumber()}; }
   void remove_when_closed() { remove_ = true; }
 

@@ -181,8 +181,8 @@ Result<std::shared_ptr<const DataView>> RocksdbDatabase::view() {
 SourceState RocksdbDatabase::source_state() const {
   const std::scoped_lock lock(impl_->mutex);
   const auto& record = impl_->record;
-  return {record.role,       record.origin,       record.history, impl_->head, impl_->window.oldest(),
-          impl_->origin_lsn, record.promoted_from};
+  return {record.role,       record.origin,        record.history,          impl_->head, impl_->window.oldest(),
+          impl_->origin_lsn, record.promoted_from, impl_->data_bytes.load()};
 }
 
 void RocksdbDatabase::watch_head(std::function<void(Lsn head)> on_head) {

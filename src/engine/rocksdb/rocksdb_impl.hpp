@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -100,6 +101,8 @@ struct RocksdbDatabase::Impl {
   rocks::FolderLock folder_lock;
   rocks::SnapshotShelf shelf;
   rocks::PartialStore partial;
+
+  std::atomic<std::uint64_t> data_bytes = 0;  ///< as of the last look
 
   std::mutex write_mutex;
   rocks::DatabaseRecord written_record;  ///< as it stands in RocksDB

@@ -26,8 +26,9 @@ constexpr auto readers_waited_for = std::chrono::seconds(2);
 RocksdbDatabase::Impl::Impl(RocksdbOptions chosen)
     : options(std::move(chosen)),
       disk(options.env),
-      shelf(options.folder / "snapshots", {rocks::LiveKind::hosted, rocks::checkpoint_format(options.compression),
-                                           options.snapshots_max, options.snapshot_kept, options}),
+      shelf(options.folder / "snapshots",
+            {rocks::LiveKind::hosted, rocks::checkpoint_format(options.compression), options.snapshots_max,
+             options.snapshot_kept, options.snapshot_budget_bytes, options}),
       partial(disk, options.folder / "partial"),
       window(options.log_window) {}
 
@@ -72,6 +73,10 @@ Result<void> RocksdbDatabase::Impl::start(Wanted wanted) {
   }
   if (auto removed = remove_strays(name); !removed) return removed;
   auto opened = Live::open(options.folder / name, options, false);
+  if (!opened && opened.error().kind() == ErrorKind::UnsupportedOperation) {
+    // Whatever it is, it was written here.
+    return MirrorError(ErrorKind::Storage, CausedBy::us, opened.error().message() + "; restore it, or mirror it anew");
+  }
   if (!opened) return opened.error();
   const auto found = (*opened)->read_record();
   if (!found) return found.error();
@@ -87,6 +92,7 @@ Result<void> RocksdbDatabase::Impl::start(Wanted wanted) {
   }
   if (auto noted = note_running(); !noted) return noted;
   if (auto adopted = shelf.adopt(record.history, head); !adopted) return adopted;
+  data_bytes = live->data_bytes();
   maintenance = std::jthread([this](const std::stop_token& stop) { maintain(stop); });
   return {};
 }
@@ -244,6 +250,7 @@ void RocksdbDatabase::Impl::maintain(const std::stop_token& stop) {
       const std::scoped_lock writing(write_mutex);
       static_cast<void>(recover());  // again in a second
     }
+    data_bytes = live_now()->data_bytes();
     trim();
     const auto [history, oldest] = [this] {
       const std::scoped_lock lock(mutex);

@@ -171,8 +171,9 @@ RocksdbSource::Impl::Impl(rocksdb::DB& database, RocksdbSourceOptions chosen)
     : options(std::move(chosen)),
       disk(database.GetEnv()),
       live(Live::borrow(database)),
-      shelf(options.folder / "snapshots", {rocks::LiveKind::callers, format_of(database), options.snapshots_max,
-                                           options.snapshot_kept, to_open_checkpoints(database)}),
+      shelf(options.folder / "snapshots",
+            {rocks::LiveKind::callers, format_of(database), options.snapshots_max, options.snapshot_kept,
+             options.snapshot_budget_bytes, to_open_checkpoints(database)}),
       window(options.log_window) {}
 
 RocksdbSource::Impl::~Impl() {

@@ -320,20 +320,35 @@ Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::open(const Source& source
   if (static_cast<std::size_t>(open) >= options_.snapshots_max) {
     return MirrorError(ErrorKind::Busy, CausedBy::us, "as many snapshots as may be are being read; retry later");
   }
-  // Those that nobody reads make room, the longest unread first.
-  while (kept_.size() >= options_.snapshots_max) {
-    auto oldest = kept_.end();
-    for (auto kept = kept_.begin(); kept != kept_.end(); ++kept) {
-      if (kept->reader.expired() && (oldest == kept_.end() || kept->used < oldest->used)) oldest = kept;
-    }
-    if (oldest == kept_.end()) break;
-    static_cast<void>(disk_.remove_tree(oldest->folder));
-    kept_.erase(oldest);
+  while (kept_.size() >= options_.snapshots_max && drop_longest_unread()) {
   }
   auto made = make(source, *format);
   if (!made) return made.error();
   kept_.push_back(*std::move(made));
   return read(kept_.back());
+}
+
+bool SnapshotShelf::drop_longest_unread() {
+  auto oldest = kept_.end();
+  for (auto kept = kept_.begin(); kept != kept_.end(); ++kept) {
+    if (kept->reader.expired() && (oldest == kept_.end() || kept->used < oldest->used)) oldest = kept;
+  }
+  if (oldest == kept_.end()) return false;
+  static_cast<void>(disk_.remove_tree(oldest->folder));
+  kept_.erase(oldest);
+  return true;
+}
+
+std::uint64_t SnapshotShelf::held_alone(const Kept& kept) const {
+  std::uint64_t bytes = 0;
+  const auto names = disk_.list(kept.folder);
+  if (!names) return 0;  // it cannot be read either: the reader is told
+  for (const auto& name : *names) {
+    const auto links = disk_.names(kept.folder / name);
+    const auto size = disk_.size(kept.folder / name);
+    if (links && size && *links == 1) bytes += *size;
+  }
+  return bytes;
 }
 
 void SnapshotShelf::prune(const History& history, Lsn oldest) {
@@ -348,6 +363,14 @@ void SnapshotShelf::prune(const History& history, Lsn oldest) {
     static_cast<void>(disk_.remove_tree(kept.folder));
     return true;
   });
+  const auto held = [this] {
+    std::uint64_t bytes = 0;
+    for (const auto& kept : kept_)
+      bytes += held_alone(kept);
+    return bytes;
+  };
+  while (held() > options_.budget_bytes && drop_longest_unread()) {
+  }
 }
 
 void SnapshotShelf::clear() {

@@ -46,7 +46,8 @@ class SnapshotShelf {
     std::string own_format;  ///< empty: only kv
     std::size_t snapshots_max = 0;
     std::chrono::seconds kept{};
-    RocksdbOptions to_open;  ///< a checkpoint, to read it
+    std::uint64_t budget_bytes = 0;  ///< of what snapshots alone hold, before unread ones go
+    RocksdbOptions to_open;          ///< a checkpoint, to read it
   };
   SnapshotShelf(Path folder, Options options);
   /// Takes up what an earlier process left, as far as it belongs to the history and nothing in it was lost since: the
@@ -63,7 +64,8 @@ class SnapshotShelf {
   /// The snapshot `wanted`, or one of now. Errors: as SourceEngine::open_snapshot.
   Result<std::shared_ptr<SnapshotReader>> open(const Source& source, std::span<const std::string> formats,
                                                const std::optional<SnapshotId>& wanted);
-  /// Removes what nobody reads and nobody will: unread for too long, from before `oldest`, or of another history.
+  /// Removes what nobody reads and nobody will: unread for too long, from before `oldest`, or of another history; then,
+  /// while they hold more than the budget, the longest unread.
   void prune(const History& history, Lsn oldest);
   /// The history changes: none of them may be opened any more.
   void clear();
@@ -78,6 +80,10 @@ class SnapshotShelf {
   };
   Result<std::shared_ptr<SnapshotReader>> read(Kept& kept);
   Result<Kept> make(const Source& source, const std::string& format);
+  /// False when all are being read.
+  bool drop_longest_unread();
+  /// Bytes of files that only this snapshot still has.
+  std::uint64_t held_alone(const Kept& kept) const;
   Path folder_;
   Options options_;
   Files disk_;

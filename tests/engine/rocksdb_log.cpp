@@ -1,0 +1,286 @@
+// Commits of a hosted database and its log: one record each, kept as long as the window says, never passed over.
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <fstream>
+
+#include "engine/rocksdb_fixture.hpp"
+#include "support/faulty_disk.hpp"
+
+namespace crosslink::test {
+namespace {
+
+class RocksdbLog : public RocksdbEngine {};
+
+TEST_F(RocksdbLog, commits_of_eight_threads_are_one_record_each_and_all_there) {
+  auto chosen = options("busy");
+  chosen.sync = RocksdbSync::always;
+  const auto source = must(RocksdbDatabase::open_root(chosen));
+  constexpr int threads_count = 8, each = 200;
+  std::vector<std::vector<Lsn>> lsns(threads_count);
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < threads_count; ++t) {
+      threads.emplace_back([&, t] {
+        for (int i = 0; i < each; ++i) {
+          const auto key = fmt::format("{}/{}", t, i);
+          const auto other = key + "b";
+          const std::array operations{Operation::put(key, "1"), Operation::put(other, "2")};
+          lsns[static_cast<std::size_t>(t)].push_back(must(source->commit(operations)));
+        }
+      });
+    }
+  }
+  std::vector<Lsn> committed;
+  for (const auto& of_thread : lsns) {
+    EXPECT_TRUE(std::ranges::is_sorted(of_thread));
+    committed.insert(committed.end(), of_thread.begin(), of_thread.end());
+  }
+  std::ranges::sort(committed);
+  const auto logged = read_log_to_head(*source, Lsn{0}, 1'000'000);
+  EXPECT_EQ(lsns_of(logged), committed);
+  EXPECT_EQ(replay({}, logged), all(*source));
+}
+
+/// The disk takes its time over each sync: a millisecond, and until every writer is about its next commit or has none.
+TEST_F(RocksdbLog, commits_that_come_while_the_disk_syncs_are_synced_together) {
+  constexpr int threads_count = 8, each = 50;
+  const auto disk = FaultyDisk::below(folder.path());
+  auto chosen = options("grouped");
+  chosen.sync = RocksdbSync::always;
+  chosen.env = disk->env();
+  const auto source = must(RocksdbDatabase::open_root(chosen));
+  std::atomic<int> syncs = 0, begun = 0, committed = 0, ended = 0;
+  disk->on_sync_of_file([&](const FaultyDisk::Path& file) {
+    if (file.extension() != ".log") return;
+    ++syncs;
+    // All but the one that syncs for its group: their commits are not over before this is.
+    while (begun - committed < threads_count - ended)
+      std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  });
+  {
+    std::vector<std::jthread> threads;
+    for (int t = 0; t < threads_count; ++t) {
+      threads.emplace_back([&, t] {
+        for (int i = 0; i < each; ++i) {
+          ++begun;
+          put(*source, fmt::format("{}/{}", t, i), "1");
+          if (i + 1 == each) ++ended;
+          ++committed;
+        }
+      });
+    }
+  }
+  disk->on_sync_of_file({});
+  EXPECT_EQ(all(*source).size(), std::size_t{threads_count} * each);
+  EXPECT_GE(syncs, each) << "no commit of a thread is answered before it is on disk";
+  EXPECT_LT(syncs, threads_count * each / 2);
+}
+
+TEST_F(RocksdbLog, the_wal_gives_the_same_entries_as_the_tail_in_memory) {
+  auto source = root();
+  for (const auto& operations : workload())
+    must(source->commit(operations, 1'234'567));
+  const auto from_memory = read_log_to_head(*source, Lsn{0}, 1'000'000);
+  ASSERT_EQ(from_memory.size(), workload().size());
+  source.reset();
+  source = root();
+  EXPECT_EQ(read_log_to_head(*source, Lsn{0}, 1'000'000), from_memory);
+  EXPECT_EQ(read_log_to_head(*source, Lsn{0}, 100), from_memory);
+  for (const auto& entry : from_memory)
+    EXPECT_EQ(must(source->prove(entry.id, entry.id.lsn)), PositionProof::same);
+  std::span<const std::byte> encoding = from_memory.front().encoding;
+  EXPECT_EQ(must(read_entry(encoding)).commit_time_us(), 1'234'567u);
+}
+
+TEST_F(RocksdbLog, a_range_without_an_end_takes_the_last_key_too_also_one_of_the_same_commit) {
+  const auto source = root();
+  const std::string last(50, '\xff');
+  put(*source, "a", "1");
+  put(*source, last, "1");
+  const auto beyond = last + "z";
+  const std::array operations{Operation::put(beyond, "1"), Operation::erase_range("b", std::nullopt)};
+  must(source->commit(operations));
+  EXPECT_EQ(all(*source), (Contents{{"a", "1"}}));
+  const std::array of_nothing{Operation::erase_range("zzz", std::nullopt)};
+  must(source->commit(of_nothing));
+  EXPECT_EQ(replay({}, read_log_to_head(*source, Lsn{0}, 1'000'000)), all(*source));
+}
+
+TEST_F(RocksdbLog, wal_files_are_dropped_beyond_the_window_and_pins_hold_them_up_to_the_budget) {
+  auto chosen = options("small");
+  chosen.write_buffer_bytes = 256 * 1024;
+  chosen.log_window.bytes = 1024 * 1024;
+  chosen.log_window.budget_bytes = 4 * 1024 * 1024;
+  const auto source = must(RocksdbDatabase::open_root(chosen));
+  const auto written = [&](std::uint64_t bytes) {
+    for (std::uint64_t done = 0; done < bytes; done += 10'000)
+      put(*source, fmt::format("{}", done), std::string(10'000, 'x'));
+  };
+  source->pin("a mirror", Lsn{0});
+  written(3 * 1024 * 1024);
+  EXPECT_GT(source->window_left(Lsn{0}).value().bytes, 0u);
+  const auto from_start = must(source->read_log(Lsn{0}, 100));
+  EXPECT_EQ(from_start.prev_lsn, Lsn{0}) << "pinned beyond the window, within the budget";
+  source->unpin("a mirror");
+  EXPECT_TRUE(comes([&] { return source->source_state().oldest > Lsn{0}; })) << "beyond the window";
+  EXPECT_FALSE(source->window_left(Lsn{0}));
+  EXPECT_EQ(refusal(source->read_log(Lsn{0}, 100)), "LogWindowExceeded");
+  const auto oldest = source->source_state().oldest;
+  source->pin("a mirror", oldest);
+  written(8 * 1024 * 1024);
+  EXPECT_TRUE(comes([&] { return source->source_state().oldest > oldest; })) << "beyond the budget";
+  // What is said to be there is there to its end, unless it was dropped since: files go one after another.
+  for (bool whole = false; !whole;) {
+    const auto now = source->source_state();
+    auto after = now.oldest;
+    whole = true;
+    while (whole && after < now.head) {
+      const auto slice = source->read_log(after, 1'000'000);
+      whole = slice.ok();
+      if (!whole) {
+        ASSERT_EQ(refusal(slice), "LogWindowExceeded");
+        ASSERT_GT(source->source_state().oldest, now.oldest);
+      } else {
+        ASSERT_EQ(slice->prev_lsn, after);
+        ASSERT_GT(slice->last_lsn, after);
+        after = slice->last_lsn;
+      }
+    }
+  }
+}
+
+/// The archived WAL files of a database that is closed.
+std::vector<std::filesystem::path> archived(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
+    if (entry.path().parent_path().filename() == "archive") files.push_back(entry.path());
+  return files;
+}
+
+TEST_F(RocksdbLog, a_clock_that_was_set_back_drops_nothing_of_the_log) {
+  auto source = root();
+  const auto first = put(*source, "a", "1");
+  put(*source, "b", "1");
+  source.reset();
+  root().reset();  // archives what was written
+  const auto files = archived(folder.path() / "root");
+  ASSERT_FALSE(files.empty());
+  for (const auto& file : files)
+    std::filesystem::last_write_time(file, std::filesystem::file_time_type::clock::now() + std::chrono::hours(1));
+  source = root();
+  EXPECT_EQ(read_log_to_head(*source, first, 1000).size(), 1u);
+}
+
+TEST_F(RocksdbLog, log_that_is_older_than_the_window_is_dropped_also_when_it_is_small) {
+  auto source = root();
+  put(*source, "a", "1");
+  source.reset();
+  root().reset();  // archives what was written
+  const auto files = archived(folder.path() / "root");
+  ASSERT_FALSE(files.empty());
+  source = root();
+  EXPECT_EQ(read_log_to_head(*source, Lsn{0}, 1000).size(), 1u);
+  const auto over = RocksdbLogWindow{}.time + std::chrono::hours(1);
+  for (const auto& file : files)
+    std::filesystem::last_write_time(file, std::filesystem::file_time_type::clock::now() - over);
+  EXPECT_TRUE(comes([&] { return source->source_state().oldest > Lsn{0}; }));
+  EXPECT_EQ(refusal(source->read_log(Lsn{0}, 1000)), "LogWindowExceeded");
+  const auto before = source->source_state().head;
+  put(*source, "b", "1");
+  EXPECT_EQ(read_log_to_head(*source, before, 1000).size(), 1u) << "what is younger stays";
+}
+
+TEST_F(RocksdbLog, a_database_that_is_damaged_says_so_and_blames_no_peer) {
+  auto source = root();
+  fill(*source, 10, 100);
+  source.reset();
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder.path() / "root")) {
+    if (entry.path().filename().string().starts_with("MANIFEST-")) std::filesystem::resize_file(entry.path(), 11);
+  }
+  const auto opened = RocksdbDatabase::open_root(options("root"));
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(raw_error(opened), "Storage");
+  EXPECT_NE(opened.error().message().find((folder.path() / "root").string()), std::string::npos);
+}
+
+TEST_F(RocksdbLog, a_database_whose_log_was_removed_opens_and_its_mirrors_are_told) {
+  auto source = root();
+  const auto first = put(*source, "a", "1");
+  put(*source, "b", "1");
+  const auto before = source->source_state();
+  source.reset();
+  root().reset();
+  for (const auto& file : archived(folder.path() / "root"))
+    std::filesystem::remove(file);
+  source = root();
+  EXPECT_EQ(all(*source), (Contents{{"a", "1"}, {"b", "1"}}));
+  const auto state = source->source_state();
+  EXPECT_EQ(state.history.newest().cause, HistoryCause::unclean_stop);
+  EXPECT_GE(state.oldest, before.head);
+  EXPECT_EQ(refusal(source->read_log(first, 1000)), "LogWindowExceeded");
+  EXPECT_NE(must(source->prove({first, {}}, first)), PositionProof::same);
+  // Those that bootstrap now follow on.
+  const auto copy = mirror();
+  receive(*copy, *open_as(*source, own_format()), chunk_bytes);
+  must(copy->switch_snapshot());
+  put(*source, "c", "1");
+  const auto position = position_of(*copy);
+  EXPECT_EQ(must(source->prove(position.last_entry, position.applied_lsn)), PositionProof::same);
+  apply_slice(*copy, *source, 1000);
+  EXPECT_EQ(all(*copy), all(*source));
+}
+
+TEST_F(RocksdbLog, a_wal_file_that_is_missing_in_the_middle_is_never_passed_over) {
+  auto chosen = options("gap");
+  chosen.write_buffer_bytes = 64 * 1024;
+  auto source = must(RocksdbDatabase::open_root(chosen));
+  for (int i = 0; i < 400; ++i)
+    put(*source, fmt::format("{}", i), std::string(1000, 'x'));
+  const auto whole = read_log_to_head(*source, Lsn{0}, 5000);
+  source.reset();
+  auto files = archived(chosen.folder);
+  ASSERT_GE(files.size(), 3u);
+  std::ranges::sort(files);
+  std::filesystem::remove(files[files.size() / 2]);
+  source = must(RocksdbDatabase::open_root(chosen));
+  Lsn after;
+  std::size_t entries = 0;
+  auto slice = source->read_log(after, 5000);
+  for (; slice; slice = source->read_log(after, 5000)) {
+    ASSERT_EQ(slice->prev_lsn, after);
+    for (const auto& entry : read_entries(*slice))
+      EXPECT_EQ(entry.encoding, whole.at(entries++).encoding);
+    ASSERT_GT(slice->last_lsn, after) << "it goes past the gap to the head";
+    after = slice->last_lsn;
+  }
+  EXPECT_EQ(refusal(slice), "LogWindowExceeded");
+  EXPECT_GT(entries, 0u) << "up to the gap it is there";
+}
+
+TEST_F(RocksdbLog, a_cursor_goes_on_while_the_wal_is_written_and_rotated_under_it) {
+  auto chosen = options("rotating");
+  chosen.write_buffer_bytes = 64 * 1024;
+  const auto source = must(RocksdbDatabase::open_root(chosen));
+  std::atomic<bool> done = false;
+  constexpr int commits = 4000;
+  std::jthread writer([&] {
+    for (int i = 0; i < commits; ++i)
+      put(*source, fmt::format("{}", i), std::string(500, 'x'));
+    done = true;
+  });
+  // From far behind, in small pieces: most of it comes from WAL files that are archived meanwhile.
+  Lsn after;
+  std::size_t entries = 0;
+  while (!done || after < source->source_state().head) {
+    const auto slice = must(source->read_log(after, 3000));
+    entries += read_entries(slice).size();
+    ASSERT_EQ(slice.prev_lsn, after);
+    after = slice.last_lsn;
+  }
+  EXPECT_EQ(entries, static_cast<std::size_t>(commits));
+}
+
+}  // namespace
+}  // namespace crosslink::test
