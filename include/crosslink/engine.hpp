@@ -53,11 +53,11 @@ struct SourceState {
   Lsn oldest;      ///< the log can be read after this LSN and after every later one
   Lsn origin_lsn;  ///< the LSN at the root that head stands for; at a root and at a promoted database head itself
   std::optional<PromotedFrom> promoted_from;
+  /// Of all keys and values as they are stored, about and as of a moment ago; absent: unknown.
+  std::optional<std::uint64_t> data_bytes = std::nullopt;
   /// Head may be missing commits of this long. 0 where the engine is where commits are made; absent: unknown, as when
   /// the cluster that it reads from cannot be reached.
   std::optional<std::chrono::microseconds> behind = std::chrono::microseconds(0);
-  /// Of all keys and values as they are stored, about and as of a moment ago; absent: unknown.
-  std::optional<std::uint64_t> data_bytes = std::nullopt;
 };
 
 /// What a key may be bound to at the source: it is deleted there when its lease ends, and the deletion is in the log.
@@ -179,6 +179,14 @@ struct MirrorState {
   std::optional<PromotedFrom> promoted_from;
   /// Before this LSN is applied the data is not of one moment; of a snapshot whose pages were of several.
   Lsn consistent_lsn = {};
+  /// There is data although there is no position: a snapshot is being written over it, and it is of no moment.
+  bool inconsistent = false;
+};
+
+/// Something that an engine counts since it was opened, for whoever watches it.
+struct EngineCount {
+  std::string name;  ///< lower case, with '_'
+  std::uint64_t value = 0;
 };
 
 /// Entries to apply at once. Each element holds whole encodings, one after another, already checked.
@@ -233,11 +241,14 @@ class MirrorEngine {
   /// Drops what was received. Errors: Storage.
   virtual Result<void> drop_snapshot() = 0;
 
-  /// Makes everything applied durable, records the promotion durably, opens for writes. Again: the first result.
-  /// Errors: Storage, Configuration (no data yet).
+  /// Makes everything applied durable, records the promotion durably, opens for writes. Again: the first result. Data
+  /// of no moment is promoted as well: that it is wanted is the caller's word. Errors: Storage, Configuration (no data
+  /// yet).
   virtual Result<PromotedFrom> promote(const std::string& source_cluster, const std::string& source_database) = 0;
   /// What people should know of it beside its status, in words; empty: nothing. Quick.
   virtual std::string remark() const { return {}; }
+  /// Quick, from any thread.
+  virtual std::vector<EngineCount> counts() const { return {}; }
 };
 
 /// A view of all pairs at one LSN, for verify. Thread safe.

@@ -40,6 +40,7 @@ struct EtcdCluster {
   std::filesystem::path password_file;
   /// How long one call may take. Reads are then asked of the next endpoint, twice around.
   std::chrono::milliseconds call_deadline = std::chrono::seconds(5);
+  friend bool operator==(const EtcdCluster&, const EtcdCluster&) = default;
 };
 
 struct EtcdOptions {
@@ -82,14 +83,17 @@ class EtcdDatabase final : public SourceEngine, public MirrorEngine, public Veri
   /// answers.
   static Result<std::unique_ptr<EtcdDatabase>> open_root(EtcdOptions options);
   /// The mirror (or promoted database) of that name, or an empty one to become it. Opening it owns nothing yet: a call
-  /// that writes, or own(), does. Errors: as open_root; UnsupportedOperation when the record was written by a newer
-  /// crosslink.
+  /// that writes, or own(), does. Errors: as open_root, Configuration also when its keys lie below another prefix;
+  /// UnsupportedOperation when the record was written by a newer crosslink.
   static Result<std::unique_ptr<EtcdDatabase>> open_mirror(EtcdOptions options);
   /// Gives up ownership, so that another may take over at once.
   ~EtcdDatabase() override;
 
   /// Takes the mirror over now. Errors: Busy while another owns it; NotAuthorized; Storage.
   Result<void> own();
+  /// Removes the mirror's record, and what belongs to it, from the target: the next one of its name begins anew. The
+  /// mirrored keys stay. This object is of no use then. Errors: Busy while another owns it; NotAuthorized; Storage.
+  Result<void> forget();
   /// Waits until the head is at `lsn` or above. Errors: Storage after `patience`.
   Result<void> wait_for(Lsn lsn, std::chrono::milliseconds patience = std::chrono::seconds(10));
   /// Compacts etcd's history up to the head, for all who use it, and drops the log kept here. Errors: Storage.
@@ -129,6 +133,7 @@ class EtcdDatabase final : public SourceEngine, public MirrorEngine, public Veri
   Result<void> drop_snapshot() override;
   Result<PromotedFrom> promote(const std::string& source_cluster, const std::string& source_database) override;
   std::string remark() const override;
+  std::vector<EngineCount> counts() const override;
 
   // VerifiableEngine
   Result<std::shared_ptr<const DataView>> view() override;

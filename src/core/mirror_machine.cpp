@@ -20,7 +20,7 @@ MirrorMachine::MirrorMachine(MirrorMachineConfig config, MirrorState state, Engi
     : config_(std::move(config)),
       traits_(std::move(traits)),
       fragments_(&fragments),
-      mark_{state.position, state.durable},
+      mark_{state.position, state.durable, state.inconsistent},
       promoted_from_(std::move(state.promoted_from)),
       assembler_(std::move(state.partial)),
       consistent_lsn_(state.consistent_lsn) {
@@ -356,18 +356,23 @@ Result<void> MirrorMachine::resync(Instant now) {
   return {};
 }
 
-Result<void> MirrorMachine::promote(Instant now) {
+std::string MirrorMachine::why_inconsistent() const {
   if (promoted_from_) return {};
-  if (!mark_.position) {
-    return MirrorError::configuration("there is nothing to promote: the first bootstrap is not complete");
-  }
+  if (!mark_.position) return mark_.inconsistent ? "a bootstrap is being written over the data" : "";
   if (mark_.position->applied_lsn < consistent_lsn_) {
-    return MirrorError::configuration(fmt::format("the data is consistent from LSN {} on, it is at {}",
-                                                  consistent_lsn_.value, mark_.position->applied_lsn.value));
+    return fmt::format("the data is consistent from LSN {} on, it is at {}", consistent_lsn_.value,
+                       mark_.position->applied_lsn.value);
   }
-  if (bootstrap_wanted_ && !traits_.atomic_switch) {
-    return MirrorError::configuration("a bootstrap is under way and this engine has no data beside it");
-  }
+  if (bootstrap_wanted_ && !traits_.atomic_switch)
+    return "a bootstrap is under way and this engine has no data beside it";
+  return {};
+}
+
+Result<void> MirrorMachine::promote(Instant now, bool accept_inconsistent) {
+  if (promoted_from_) return {};
+  if (!mark_.position && !mark_.inconsistent)
+    return MirrorError::configuration("there is nothing to promote: the first bootstrap is not complete");
+  if (const auto why = why_inconsistent(); !why.empty() && !accept_inconsistent) return MirrorError::configuration(why);
   promoting_ = true;
   halted_.reset();  // this is what its operator chose; what stops the promotion itself halts it again
   advance(now);

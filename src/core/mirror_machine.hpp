@@ -103,6 +103,7 @@ using MirrorAction =
 struct EngineMark {
   std::optional<Position> position;
   Lsn durable;
+  bool inconsistent = false;  ///< as in MirrorState
 };
 struct EngineAnswer {
   EngineMark mark;
@@ -161,8 +162,9 @@ class MirrorMachine {
   Result<void> resume(Instant now);
   /// Drops nothing that is readable now: a new snapshot replaces it.
   Result<void> resync(Instant now);
-  /// Begins a promotion: promotion_done() tells. Errors: Configuration when there is no consistent data to promote.
-  Result<void> promote(Instant now);
+  /// Begins a promotion: promotion_done() tells. Errors: Configuration when there is no data to promote, or none that
+  /// is consistent and that is not accepted.
+  Result<void> promote(Instant now, bool accept_inconsistent = false);
   Result<void> set_bandwidth(std::uint64_t bytes_per_s, Instant now);
   /// Errors: Busy while one runs; Configuration when it is not following.
   Result<void> start_verify(Instant now);
@@ -185,6 +187,8 @@ class MirrorMachine {
   bool sync() const { return config_.sync || sync_named_; }
   /// Received, neither applied nor stored yet.
   std::uint64_t held_bytes() const { return held_bytes_ + fragment_bytes_; }
+  /// Why its data is, or is about to be, of no single moment; empty: it is of one, or there is none.
+  std::string why_inconsistent() const;
   bool promoted() const { return promoted_from_.has_value(); }
   const std::optional<PromotedFrom>& promoted_from() const { return promoted_from_; }
   const std::optional<MirrorError>& last_error() const { return last_error_; }

@@ -47,14 +47,6 @@ void SourceSession::send(StreamToken stream, const SessionMessage& message) {
   actions_.push_back(source_action::Send{stream, encode_message(message), nullptr, 0, 0});
 }
 
-/// Before what uses them. What was told is forgotten now and then: told again, nothing comes of it.
-void SourceSession::tell_leases(StreamToken stream, const std::vector<LeaseGrant>& leases) {
-  for (const auto& grant : leases) {
-    if (told_leases_.size() >= leases_waiting_max) told_leases_.clear();
-    if (told_leases_.insert(grant.lease).second) send(stream, LeaseInfo{grant.lease, grant.ttl_s});
-  }
-}
-
 void SourceSession::send_bulk(Bulk& bulk, const SessionMessage& message, SharedBytes data, std::size_t at,
                               std::size_t bytes, std::uint64_t units, Instant now) {
   auto head = encode_bulk_head(message, bytes);
@@ -266,7 +258,6 @@ void SourceSession::on_stream_end(StreamToken stream, Instant now) {
 
 void SourceSession::on_log_request(StreamToken stream, const LogRequest& request) {
   give_up_bulk();
-  told_leases_.clear();
   auto judged = judge_request(read_now_().state, request.position);
   if (const auto* error = std::get_if<MirrorError>(&judged)) return fail_stream(stream, *error);
   log_ = Log{};
@@ -305,7 +296,7 @@ void SourceSession::on_log(Question question, Result<LogPiece> piece, Instant no
     return pump(now);
   }
   const auto& slice = piece->slice;
-  tell_leases(log_->token, slice.leases);
+  tell_leases(*log_, slice.leases);
   if (slice.count == 0 && slice.last_lsn == slice.prev_lsn) {
     // A commit may have come between the reading and now: then on_head came after at_head was last cleared.
     log_->at_head = read_now_().state.head <= log_->sent_lsn;
@@ -370,7 +361,6 @@ void SourceSession::on_snapshot_request(StreamToken stream, const SnapshotReques
   if (config_.take_snapshot && !config_.take_snapshot(now)) {
     return fail_stream(stream, {ErrorKind::Busy, CausedBy::peer, "too many snapshots were asked for within a minute"});
   }
-  told_leases_.clear();
   snapshot_ = Snapshot{};
   snapshot_->token = stream;
   snapshot_->request = request;
@@ -416,7 +406,7 @@ void SourceSession::on_snapshot_piece(Question question, Result<SnapshotReader::
   snapshot_->asked.reset();
   if (!piece) return fail_stream(snapshot_->token, piece.error());
   const auto bytes = piece->bytes->size();
-  tell_leases(snapshot_->token, piece->leases);
+  tell_leases(*snapshot_, piece->leases);
   snapshot_->crc32c = crosslink::crc32c(*piece->bytes, snapshot_->crc32c);
   const auto offset = snapshot_->offset;
   snapshot_->offset += bytes;

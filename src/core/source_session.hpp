@@ -165,6 +165,7 @@ class SourceSession {
     std::uint64_t charged_bytes = 0, released_bytes = 0;
     bool writing = false;           ///< the transport has not taken the last frame
     std::optional<Question> asked;  ///< an answer of the engine is on its way
+    std::set<std::uint64_t> leases_told;
   };
   struct Log : Bulk {
     Position request;
@@ -194,7 +195,7 @@ class SourceSession {
   };
 
   void send(StreamToken stream, const SessionMessage& message);
-  void tell_leases(StreamToken stream, const std::vector<LeaseGrant>& leases);
+  void tell_leases(Bulk& bulk, const std::vector<LeaseGrant>& leases);
   void send_bulk(Bulk& bulk, const SessionMessage& message, SharedBytes data, std::size_t at, std::size_t bytes,
                  std::uint64_t units, Instant now);
   void fail_stream(StreamToken stream, const MirrorError& error);
@@ -237,7 +238,6 @@ class SourceSession {
   std::optional<Log> log_;
   std::optional<Snapshot> snapshot_;
   std::optional<Verify> verify_;
-  std::set<std::uint64_t> told_leases_;
   struct WindowSample {
     Instant at;
     std::uint64_t bytes = 0;

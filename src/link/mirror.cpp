@@ -447,7 +447,7 @@ Result<core::EngineAnswer> Mirror::Impl::carry_out_on_engine(const core::MirrorA
   }
   if (!done) return done.error();
   const auto state = engine->mirror_state();
-  answer.mark = {state.position, state.durable};
+  answer.mark = {state.position, state.durable, state.inconsistent};
   return answer;
 }
 
@@ -509,7 +509,8 @@ MirrorStatus Mirror::status() const {
     const std::scoped_lock lock(impl_->mutex);
     status = impl_->machine.status(link::session_now());
   }
-  if (const auto remark = impl_->engine->remark(); !remark.empty()) status.reason += "; " + remark;
+  if (const auto remark = impl_->engine->remark(); !remark.empty())
+    status.reason += (status.reason.empty() ? "" : "; ") + remark;
   return status;
 }
 
@@ -534,6 +535,7 @@ MirrorFacts Mirror::facts() const {
   facts.last_error = machine.last_error();
   facts.promoted_from = machine.promoted_from();
   facts.unproven = machine.unproven();
+  facts.inconsistent = machine.why_inconsistent();
   const auto& notice = machine.notice();
   facts.window_left_bytes = notice.window_left_bytes;
   if (notice.window_left_ms) facts.window_left_time = std::chrono::milliseconds(*notice.window_left_ms);
@@ -562,9 +564,10 @@ void Mirror::set_max_lag(std::optional<std::chrono::milliseconds> max_lag) {
   impl_->machine.set_max_lag(max_lag);
 }
 
-Task<PromotedFrom> Mirror::promote() {
-  auto work = [](std::shared_ptr<Impl> self) -> Task<PromotedFrom> {
-    const auto begun = self->command([](MirrorMachine& told, core::Instant now) { return told.promote(now); });
+Task<PromotedFrom> Mirror::promote(bool accept_inconsistent) {
+  auto work = [](std::shared_ptr<Impl> self, bool accept) -> Task<PromotedFrom> {
+    const auto begun =
+        self->command([accept](MirrorMachine& told, core::Instant now) { return told.promote(now, accept); });
     if (!begun) co_return begun.error();
     link::Signal::Heard heard = 0;
     for (;;) {
@@ -580,7 +583,7 @@ Task<PromotedFrom> Mirror::promote() {
       if (!woken) co_return MirrorError::cancelled("waiting for the promotion");
     }
   };
-  return work(impl_);
+  return work(impl_, accept_inconsistent);
 }
 
 Task<VerifyResult> Mirror::verify() {

@@ -8,6 +8,8 @@
 #include <utility>
 
 #include "link/dial.hpp"
+#include "node/database_engine.hpp"
+#include "node/durable_file.hpp"
 #include "node/reports.hpp"
 
 namespace crosslink::node {
@@ -34,6 +36,22 @@ Result<bool> flag_field(const json::object& body, std::string_view field) {
   if (value == nullptr || value->is_null()) return false;
   if (!value->is_bool()) return wrong(field, "must be true or false");
   return value->as_bool();
+}
+
+/// "into", and what belongs to it.
+Result<std::optional<EtcdPlace>> read_target(const json::object& body) {
+  const auto into = text_field(body, "into", "rocksdb");
+  if (!into) return into.error();
+  const auto* const etcd = body.if_contains("etcd");
+  const bool said = etcd != nullptr && !etcd->is_null();
+  if (*into == "rocksdb" && !said) return std::optional<EtcdPlace>();
+  if (*into != "etcd") return wrong("into", said ? "must be etcd, of which more is said" : "must be rocksdb or etcd");
+  if (!said || !etcd->is_object()) return wrong("etcd", "must be an object that names the endpoints");
+  auto place = read_etcd_place(etcd->get_object());
+  if (!place) return place.error();
+  if (!place->excludes.empty()) return wrong("excludes", "are named at the source");
+  if (auto good = check_etcd_place(*place); !good) return good.error();
+  return std::optional(*std::move(place));
 }
 
 struct Lost {
@@ -155,6 +173,9 @@ Result<MirrorWish> read_mirror_wish(const json::object& body) {
   wish.spec.resync_when_source_behind = *behind == "resync";
   if (wish.spec.sync && wish.spec.resync_when_source_behind)
     return wrong("on_source_behind", "a mirror in sync mode must not follow a source that lost what it confirmed");
+  auto target = read_target(body);
+  if (!target) return target.error();
+  wish.etcd = *std::move(target);
   wish.replace = *replace;
   wish.yes = *yes;
   wish.dry_run = *dry_run;
@@ -173,7 +194,27 @@ Task<link::SourceFacts> ask_source(const Hosting& hosting, MirrorSpec spec) {
   co_return answer;
 }
 
-json::object check_mirror(Hosting& hosting, const MirrorWish& wish, const Result<link::SourceFacts>& asked) {
+Result<std::string> ask_target(const Hosting& hosting, const MirrorWish& wish) {
+  const auto& context = hosting.context();
+  EngineWish engine;
+  engine.entry.name = wish.name;
+  engine.entry.kind = DatabaseKind::mirror;
+  engine.entry.etcd = wish.etcd;
+  if (!kept_elsewhere(engine.entry)) return std::string("RocksDB, in data_dir");
+  engine.data_dir = context.data_dir / "asked";
+  engine.cluster_id = context.cluster_id;
+  engine.node_id = context.node_id;
+  Result<std::string> said = std::string();
+  {
+    const auto opened = open_engine(engine);
+    said = opened ? Result<std::string>(opened->kept_at) : opened.error();
+  }
+  if (auto removed = remove_folder(engine.data_dir); !removed) return removed.error();
+  return said;
+}
+
+json::object check_mirror(Hosting& hosting, const MirrorWish& wish, const Result<link::SourceFacts>& asked,
+                          const Result<std::string>& target) {
   json::array checks;
   const auto present = hosting.databases().find(wish.name);
   const bool free = !present || wish.replace;
@@ -198,6 +239,8 @@ json::object check_mirror(Hosting& hosting, const MirrorWish& wish, const Result
       checks.push_back(check("sync", asked->sync_named, "the source names this mirror in sync_mirrors"));
     if (loop) code = exit_code(MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us, ""));
   }
+  checks.push_back(check("target", target.ok(), target ? *target : target.error().message()));
+  if (!target && !code) code = exit_code(target.error());
   const bool good = std::ranges::all_of(checks, [](const auto& one) { return one.at("ok").as_bool(); });
   json::object report{{"dry_run", true}, {"checks", std::move(checks)}, {"ok", good}};
   if (!good) report["exit_code"] = code.value_or(1);

@@ -24,6 +24,10 @@ class NodeEtcd(NodeTest):
         return etcd
 
 
+    @staticmethod
+    def admin(node):
+        return ["--admin", node.admin, "--token-file", node.folder / "data" / "admin.token"]
+
     def etcd_node(self, etcd, **more):
         return self.node("prod-us", databases=("registry",), per_database='engine = "etcd"\n' + place(etcd, **more))
 
@@ -117,8 +121,8 @@ class NodeEtcd(NodeTest):
         prod = self.etcd_node(source)
         standby = self.node("eu-1", cluster="eu-1", databases=())
         last = source.put(f"{PREFIX}a", "1")
-        words = ["mirror", "create", "registry", "--from", "prod-us/registry", "--addr", prod.mirrors, "--config",
-                 standby.config, "--into", "etcd", "--endpoints", target.endpoints, "--prefix", "/copy/"]
+        words = ["mirror", "create", "registry", "--from", "prod-us/registry", "--addr", prod.mirrors,
+                 *self.admin(standby), "--into", "etcd", "--endpoints", target.endpoints, "--prefix", "/copy/"]
         dry = run(*words, "--dry-run", "-o", "json")
         self.assertEqual(dry.returncode, 0, dry)
         checks = {one["check"]: one for one in json.loads(dry.stdout)["checks"]}
@@ -135,7 +139,7 @@ class NodeEtcd(NodeTest):
         self.assertEqual(made.returncode, 0, made)
         self.await_applied(standby, last)
         self.assertEqual(target.pairs("/copy/"), {"/copy/a": "1"})
-        self.assertIn("/copy/", run("status", "registry", "--config", standby.config).stdout)
+        self.assertIn("/copy/", run("status", "registry", *self.admin(standby)).stdout)
         refused = run(*words[:words.index("--prefix")], "--user", "somebody")
         self.assertEqual(refused.returncode, 2, refused)
 
@@ -166,7 +170,7 @@ class NodeEtcd(NodeTest):
         standby.start()
         status, answer = standby.request("GET", "/v1/mirrors/registry")
         self.assertIn("not open yet", answer["message"])
-        shown = run("status", "--config", standby.config)
+        shown = run("status", *self.admin(standby))
         self.assertEqual(shown.returncode, 4, shown)
         self.assertIn("registry  is not open", shown.stdout)
         target.start(0)

@@ -64,6 +64,7 @@ struct EtcdDatabase::Impl {
   Result<void> settle(const etcd::Record& attempted);
   void adopt(etcd::Record next, std::int64_t revision, bool own);
   void lose(const Found& found);
+  Result<void> forget();
   void keep_ownership();
   void release();
 

@@ -39,6 +39,7 @@ MirrorState EtcdDatabase::mirror_state() const {
   state.partial = impl_->shown_partial;
   if (record.role == DatabaseRole::promoted) state.promoted_from = record.promoted_from;
   state.consistent_lsn = record.consistent_lsn;
+  state.inconsistent = record.bootstrapping && record.position.has_value();
   return state;
 }
 

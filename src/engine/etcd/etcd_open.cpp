@@ -143,6 +143,11 @@ Result<void> EtcdDatabase::Impl::open_mirror() {
     record = *found->record;
     record_revision = found->record_revision;
   }
+  if (record.position && options.prefix && *options.prefix != record.prefix) {
+    return MirrorError::configuration(
+        fmt::format("the mirror {} keeps its keys below \"{}\" in this etcd, not below \"{}\": delete it first",
+                    options.name, escape(record.prefix, 200), escape(*options.prefix, 200)));
+  }
   use_keys(record.prefix, record.source_prefix);
   // What was received and is switched in already, when the process ended before it could say so.
   const auto& kept = partial.partial();
@@ -187,6 +192,14 @@ Result<void> EtcdDatabase::compact() {
 EtcdDatabase::Counters EtcdDatabase::counters() const {
   const std::scoped_lock holding(impl_->mutex);
   return impl_->counted;
+}
+
+std::vector<EngineCount> EtcdDatabase::counts() const {
+  if (impl_->root) return {};
+  const auto now = counters();
+  return {{"transactions", now.transactions},
+          {"split_revisions", now.split_revisions},
+          {"foreign_writes", now.foreign_writes}};
 }
 
 std::string EtcdDatabase::remark() const { return impl_->remark(); }

@@ -1,6 +1,9 @@
 #include "engine/etcd/history.hpp"
 
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <thread>
 #include <utility>
 
 #include "engine/etcd/record.hpp"
@@ -9,9 +12,24 @@ namespace crosslink::etcd {
 namespace {
 
 constexpr std::size_t cursors_max = 4;
+constexpr std::chrono::milliseconds ask_every(50);
 constexpr std::size_t leases_known_max = 100'000;
 
 Lsn lsn_of(std::int64_t revision) { return {static_cast<std::uint64_t>(std::max<std::int64_t>(revision, 0))}; }
+
+/// A server drops a request for progress while the watch is behind, and answers with what the member has, which may be
+/// less than what is waited for.
+std::jthread ask_often(WatchStream& watch) {
+  return std::jthread([&watch](const std::stop_token& stop) {
+    std::mutex mutex;
+    std::condition_variable_any woken;
+    std::unique_lock lock(mutex);
+    while (!stop.stop_requested()) {
+      if (!watch.ask_progress()) return;
+      woken.wait_for(lock, stop, ask_every, [] { return false; });
+    }
+  });
+}
 
 /// Takes the events of one revision after another.
 class BlockMaker {
@@ -164,14 +182,12 @@ Result<PastLog::Cursor> PastLog::open(Lsn after, Lsn origin_lsn) {
 }
 
 Result<void> PastLog::fill(Cursor& cursor, Lsn target) {
-  bool asked = false;
+  std::jthread asking;
+  if (origin_.scope == LogOrigin::Scope::asked_progress) asking = ask_often(*cursor.watch);
   const auto has_entry = [&] {
     return std::ranges::any_of(cursor.blocks, [](const Block& block) { return block.slice.count > 0; });
   };
   while (cursor.read_to < target && !has_entry()) {
-    if (origin_.scope == LogOrigin::Scope::asked_progress && !std::exchange(asked, true)) {
-      if (auto done = cursor.watch->ask_progress(); !done) return done;
-    }
     const auto response = cursor.watch->read();
     if (!response) return response.error();
     auto blocks = blocks_of(origin_, *response, cursor.read_to, cursor.origin_lsn, true);

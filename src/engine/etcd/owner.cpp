@@ -228,6 +228,29 @@ Result<void> EtcdDatabase::Impl::load_leases() {
   });
 }
 
+Result<void> EtcdDatabase::forget() {
+  const std::scoped_lock writing(impl_->write_mutex);
+  if (impl_->root) return MirrorError::configuration("a root has no record in its etcd");
+  return impl_->forget();
+}
+
+Result<void> EtcdDatabase::Impl::forget() {
+  const auto found = look();
+  if (!found) return found.error();
+  if (!found->owner_node.empty() && found->owner_node != options.node)
+    return busy(fmt::format("another crosslink, node {}, owns this mirror", escape(found->owner_node)));
+  TxnBuilder builder;
+  builder.compare_mod_revision(record_key(options.name), found->record_revision);
+  builder.compare_mod_revision(owner_key(options.name), found->owner_revision);
+  builder.erase(record_key(options.name));
+  auto request = builder.build({erase_below(record_key(options.name) + "/")});
+  const auto done = client->txn(request);
+  if (!done) return done.error();
+  if (!done->succeeded()) return busy("another crosslink is taking this mirror over");
+  release();
+  return {};
+}
+
 // --- keeping it
 // -------------------------------------------------------------------------------------------------
 

@@ -31,13 +31,6 @@ wire::RequestOperation bind(const std::string& key, std::int64_t lease) {
   return operation;
 }
 
-wire::RequestOperation erase_below(const std::string& prefix) {
-  wire::RequestOperation operation;
-  operation.mutable_delete_range()->set_key(prefix);
-  operation.mutable_delete_range()->set_range_end(prefix_end(prefix));
-  return operation;
-}
-
 }  // namespace
 
 Result<void> EtcdDatabase::Impl::finish_split() {
@@ -90,13 +83,13 @@ Result<PromotedFrom> EtcdDatabase::Impl::promote(const std::string& source_clust
                                                  const std::string& source_database) {
   if (root) return MirrorError::configuration("a root is no mirror");
   if (record.role == DatabaseRole::promoted) return *record.promoted_from;
-  if (!record.position || record.bootstrapping)
-    return MirrorError::configuration("there is no mirrored data to promote");
+  if (!record.position) return MirrorError::configuration("there is no mirrored data to promote");
   if (auto owned = ensure_owned(false); !owned) return owned.error();
   if (auto finished = finish_split(); !finished) return finished.error();
   if (!record.promoting) {
     auto begun = record;
     begun.promoting = true;
+    begun.bootstrapping = false;  // its caller knows what the data is then
     begun.promoted_from = PromotedFrom{source_cluster, source_database, *record.position};
     if (auto marked = commit({}, std::move(begun)); !marked) return marked.error();
   }

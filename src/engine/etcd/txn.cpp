@@ -82,6 +82,13 @@ wire::RequestOperation erase_operation(std::string key) {
   return operation;
 }
 
+wire::RequestOperation erase_below(const std::string& prefix) {
+  wire::RequestOperation operation;
+  operation.mutable_delete_range()->set_key(prefix);
+  operation.mutable_delete_range()->set_range_end(prefix_end(prefix));
+  return operation;
+}
+
 void TxnBuilder::compare_mod_revision(const std::string& key, std::int64_t revision) {
   auto& compare = *request_.add_compare();
   compare.set_relation(wire::Compare::EQUAL);

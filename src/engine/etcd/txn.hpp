@@ -70,5 +70,7 @@ class TxnBuilder {
 
 wire::RequestOperation put_operation(std::string key, std::string value, std::int64_t lease = 0);
 wire::RequestOperation erase_operation(std::string key);
+/// All keys that begin with it.
+wire::RequestOperation erase_below(const std::string& prefix);
 
 }  // namespace crosslink::etcd

@@ -45,6 +45,7 @@ WatchStream::~WatchStream() {
 }
 
 MirrorError WatchStream::end() {
+  const std::scoped_lock lock(ending_);
   if (std::exchange(ended_, true)) return storage_error("a watch has ended");
   const auto status = stream_->Finish();
   if (status.ok()) return storage_error("a watch was ended by the server");
@@ -54,7 +55,7 @@ MirrorError WatchStream::end() {
 }
 
 Result<wire::WatchResponse> WatchStream::read() {
-  if (ended_) return storage_error("a watch has ended");
+  if (ended_) return storage_error("a watch has ended");  // only this thread ends it
   wire::WatchResponse response;
   if (!stream_->Read(&response)) return end();
   std::size_t bytes = 0;
@@ -84,6 +85,8 @@ Result<wire::WatchResponse> WatchStream::read() {
 Result<void> WatchStream::ask_progress() {
   wire::WatchRequest request;
   request.mutable_progress();
+  const std::scoped_lock lock(ending_);
+  if (ended_) return storage_error("a watch has ended");
   if (!stream_->Write(request)) return storage_error("a watch has ended");
   return {};
 }

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -19,7 +20,8 @@ class WatchStream {
   /// The next answer; fragments are put together, so that no revision is cut. Errors: LogWindowExceeded when what it
   /// would come from was compacted; NotAuthorized; Storage when the stream ended, cancel() included.
   Result<wire::WatchResponse> read();
-  /// Asks for a notification of how far it has come. Only where Version::progress_is_ordered().
+  /// Asks for a notification of how far it has come, also while another thread reads. The server may drop it: ask
+  /// again. Only where Version::progress_is_ordered().
   Result<void> ask_progress();
   /// Ends a read() that waits, from any thread.
   void cancel() { context_.TryCancel(); }
@@ -32,6 +34,7 @@ class WatchStream {
   std::unique_ptr<etcdserverpb::Watch::Stub> stub_;
   grpc::ClientContext context_;
   std::unique_ptr<grpc::ClientReaderWriter<wire::WatchRequest, wire::WatchResponse>> stream_;
+  std::mutex ending_;  ///< the stream is not finished under a writer
   bool ended_ = false;
 };
 
