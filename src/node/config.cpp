@@ -313,6 +313,7 @@ admin = "127.0.0.1:7401"
 # `crosslink certs init` and `crosslink certs issue` make these.
 ca = "certs/ca.pem"
 cert = "certs/prod-us.pem"
+# It must be readable by its owner only.
 key = "certs/prod-us.key"
 
 [clients]
