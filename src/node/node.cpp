@@ -120,6 +120,7 @@ Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoin
   options.address = {boost::asio::ip::make_address(config.clients.host, error), config.clients.port};
   options.password = config.client_password;
   options.connections_max = config.clients_max;
+  options.buffers_bytes_max = config.clients_buffers_bytes;
   auto clients = ClientPort::open(executor, options, impl->hosting->databases(), impl->engine_pool.get_executor());
   if (!clients) return clients.error();
   impl->clients = *std::move(clients);
