@@ -15,7 +15,7 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr int exit_refused = 6, exit_lag = 3, exit_usage_code = 2;
+constexpr int exit_refused = 6, exit_lag = 3, exit_usage_code = 2, exit_could_not_tell = 1;
 constexpr unsigned not_found = 404, bad_method = 405, conflict = 409, bad_request = 400, unavailable = 503;
 
 AdminResponse object(const json::object& body, unsigned status = 200) { return {status, json::serialize(body) + "\n"}; }
@@ -320,7 +320,11 @@ awaitable<AdminResponse> AdminRoutes::verify(std::string name) {
   const auto mirror = database->shared_mirror();
   auto verifying = mirror->mirror().verify();
   const auto result = co_await std::move(verifying);
-  if (!result) co_return failed(result.error());
+  if (!result) {
+    // Whatever came between: it could not be told. Only a promoted mirror has nothing to be compared with for ever.
+    const bool promoted = result.error().kind() == ErrorKind::MirrorPromoted;
+    co_return failed(result.error(), promoted ? std::nullopt : std::optional(exit_could_not_tell));
+  }
   mirror->note_verify(*result);
   co_return object(report_verify(name, *result));
 }
