@@ -249,6 +249,7 @@ void MirrorMachine::on_log_begin(const LogBegin& begin, Instant now) {
 
 void MirrorMachine::accept(AcceptedBatch batch, std::uint64_t units) {
   batch.units = units;
+  source_head_ = std::max(source_head_.value_or(batch.last_lsn), batch.last_lsn);
   if (batch.count == 0) {
     // However many come, what only moves the LSN is one.
     batch.keep.reset();

@@ -14,6 +14,7 @@
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
 #include <list>
+#include <memory>
 #include <utility>
 
 #include "link/stop_event.hpp"
@@ -22,6 +23,7 @@
 #include "node/durable_file.hpp"
 #include "node/log.hpp"
 #include "node/reports.hpp"
+#include "tls/credentials.hpp"
 
 namespace crosslink::node {
 namespace {
@@ -91,6 +93,7 @@ struct AdminPort::Impl {
   using Place = std::list<Open>::iterator;
 
   Result<void> prepare(const AdminPortOptions& options);
+  Result<void> take_certificate(const quic::TlsFiles& files);
   bool may_host(std::string_view host) const;
   std::optional<AdminResponse> guard(const Request& request) const;
   static awaitable<AdminResponse> answer(std::shared_ptr<Impl> self, Request request, AdminRoutes& routes);
@@ -103,8 +106,9 @@ struct AdminPort::Impl {
   tcp::acceptor acceptor;
   tcp::endpoint local;
   std::string token;
-  std::optional<asio::ssl::context> tls;
-  std::list<Open> open;  ///< the oldest first
+  std::shared_ptr<asio::ssl::context> tls;  ///< null: plain HTTP
+  std::vector<std::string> names;           ///< of the certificate
+  std::list<Open> open;                     ///< the oldest first
   link::StopEvent stop;
 };
 
@@ -121,12 +125,20 @@ Result<void> AdminPort::Impl::prepare(const AdminPortOptions& options) {
     return MirrorError::configuration(fmt::format("admin: cannot listen on {}:{}: {}", address.address().to_string(),
                                                   address.port(), error.message()));
   }
-  if (!options.tls) return {};
-  tls.emplace(asio::ssl::context::tls_server);
-  static_cast<void>(tls->set_options(asio::ssl::context::no_tlsv1_1 | asio::ssl::context::no_tlsv1_2, error));
-  if (!error) static_cast<void>(tls->use_certificate_chain_file(options.tls->cert.string(), error));
-  if (!error) static_cast<void>(tls->use_private_key_file(options.tls->key.string(), asio::ssl::context::pem, error));
+  return options.tls ? take_certificate(*options.tls) : Result<void>{};
+}
+
+Result<void> AdminPort::Impl::take_certificate(const quic::TlsFiles& files) {
+  auto fresh = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_server);
+  boost::system::error_code error;
+  static_cast<void>(fresh->set_options(asio::ssl::context::no_tlsv1_1 | asio::ssl::context::no_tlsv1_2, error));
+  if (!error) static_cast<void>(fresh->use_certificate_chain_file(files.cert.string(), error));
+  if (!error) static_cast<void>(fresh->use_private_key_file(files.key.string(), asio::ssl::context::pem, error));
   if (error) return MirrorError::configuration(fmt::format("admin: the certificate: {}", error.message()));
+  auto named = tls::dns_names_of_file(files.cert);
+  if (!named) return named.error();
+  tls = std::move(fresh);
+  names = *std::move(named);
   return {};
 }
 
@@ -136,7 +148,13 @@ bool AdminPort::Impl::may_host(std::string_view host) const {
   if (host.ends_with(port)) host.remove_suffix(port.size());
   const auto own = local.address().to_string();
   if (host == own || host == "[" + own + "]") return true;
-  if (tls) return true;  // reached under any name it has; browsers hold no token, and TLS names it
+  if (tls) {
+    // Reached under any address it has; and under a name only if that is in its certificate.
+    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+    boost::system::error_code no_literal;
+    static_cast<void>(asio::ip::make_address(host, no_literal));
+    return !no_literal || std::ranges::any_of(names, [&](const auto& name) { return beast::iequals(name, host); });
+  }
   return host == "localhost" || host == "127.0.0.1" || host == "[::1]";
 }
 
@@ -216,7 +234,8 @@ awaitable<void> AdminPort::Impl::serve(std::shared_ptr<Impl> self, tcp::socket s
     static_cast<void>(stream.socket().shutdown(tcp::socket::shutdown_send, ignored));
     co_return;
   }
-  asio::ssl::stream<beast::tcp_stream> stream(beast::tcp_stream(std::move(socket)), *self->tls);
+  const auto tls = self->tls;
+  asio::ssl::stream<beast::tcp_stream> stream(beast::tcp_stream(std::move(socket)), *tls);
   const auto place = self->open.insert(self->open.end(), Open{&stream.next_layer()});
   stream.next_layer().expires_after(request_timeout);
   const auto [error] = co_await stream.async_handshake(asio::ssl::stream_base::server, tuple_of);
@@ -268,6 +287,9 @@ Result<std::unique_ptr<AdminPort>> AdminPort::open(const asio::any_io_executor& 
 
 tcp::endpoint AdminPort::address() const { return impl_->local; }
 void AdminPort::stop() { impl_->stop.set(); }
+Result<void> AdminPort::reload(const quic::TlsFiles& tls) {
+  return impl_->tls ? impl_->take_certificate(tls) : Result<void>{};
+}
 
 Task<void> AdminPort::run(AdminRoutes& routes) {
   auto work = [](std::shared_ptr<Impl> self, AdminRoutes& own) -> Task<void> {

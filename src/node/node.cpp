@@ -178,6 +178,7 @@ std::string Node::admin_address() const { return text_of(impl_->admin->address()
 Result<void> Node::reload(const NodeConfig& config) {
   if (auto good = check_private(config.tls.key, "600"); !good) return good;
   if (auto loaded = impl_->acceptor->reload(config.tls); !loaded) return loaded;
+  if (auto loaded = impl_->admin->reload(config.tls); !loaded) return loaded;
   impl_->hosting->reload(config);
   return {};
 }

@@ -40,7 +40,7 @@ class Node:
     """One `crosslink serve`, with a config of its own. What is restarted while others know its address says `mirrors_port`."""
 
     def __init__(self, folder, certificates, cluster="prod-us", databases=("packages",), extra="", per_database="",
-                 mirrors_port=0):
+                 mirrors_port=0, admin_host="127.0.0.1"):
         self.folder = pathlib.Path(folder)
         self.cluster = cluster
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ class Node:
         tables = "".join(f'[[database]]\nname = "{name}"\n{per_database}\n' for name in databases)
         self.config.write_text(
             f'cluster_id = "{cluster}"\ndata_dir = "data"\n'
-            f'[listen]\nmirrors = "127.0.0.1:{mirrors_port}"\nclients = "127.0.0.1:0"\nadmin = "127.0.0.1:0"\n'
+            f'[listen]\nmirrors = "127.0.0.1:{mirrors_port}"\nclients = "127.0.0.1:0"\nadmin = "{admin_host}:0"\n'
             f'[tls]\nca = "{certificates}/ca.pem"\ncert = "{certificates}/{cluster}.pem"\nkey = "{certificates}/{cluster}.key"\n'
             f"{extra}\n{tables}")
         self.process = None
