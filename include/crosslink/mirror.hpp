@@ -56,7 +56,9 @@ struct MirrorOptions {
 struct MirrorFacts {
   std::optional<Position> position;  ///< absent: no data yet
   Lsn durable;
-  std::optional<Lsn> source_head;         ///< as the source last said; absent before the first session
+  std::optional<Lsn> source_head;  ///< as far as the source is known to be; absent before the first session
+  /// Since the source last said how far it is; absent: it did not since the start.
+  std::optional<std::chrono::microseconds> heard_ago;
   bool sync = false;                      ///< in sync mode: demanded here, or the source names this mirror
   std::uint64_t received_bytes = 0;       ///< of log and snapshots, uncompressed, since it was made
   std::uint64_t snapshot_resumed_at = 0;  ///< offset at which the snapshot was last taken up; 0: its beginning

@@ -72,7 +72,8 @@ Request request_of(const AdminTarget& target, const AdminRequest& asked) {
                     : asked.method == AdminMethod::post ? http::verb::post
                                                         : http::verb::delete_;
   Request request(verb, asked.path, 11);
-  request.set(http::field::host, target.host);
+  // A node's admin port with TLS answers to the names in its certificate.
+  request.set(http::field::host, target.tls ? target.tls->name : target.host);
   request.set(http::field::user_agent, "crosslink");
   request.set(http::field::accept, "application/json");
   request.set(http::field::authorization, "Bearer " + target.token);

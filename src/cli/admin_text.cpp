@@ -76,9 +76,11 @@ std::string promote_text(const object& promoted) {
   if (const auto why = text(promoted, "inconsistent", 4096); !why.empty()) page += "\n  consistent    NO: " + why;
   if (const auto* lost = object_field(promoted, "lost")) {
     const auto entries = number(*lost, "entries_lsn");
-    page += fmt::format("\n  lost          {}", !flag(*lost, "known") || !entries ? std::string("not known")
-                                                : *entries == 0                   ? std::string("nothing")
-                                                                : fmt::format("{} in LSN", grouped(*entries)));
+    const auto all = flag(*lost, "known");
+    page += fmt::format("\n  lost          {}",
+                        !entries || (!all && *entries == 0) ? std::string("not known")
+                        : *entries == 0                     ? std::string("nothing")
+                                        : fmt::format("{}{} in LSN", all ? "" : "at least ", grouped(*entries)));
     if (const auto detail = text(*lost, "detail", 4096); !detail.empty()) page += ": " + detail;
   }
   page +=

@@ -179,6 +179,8 @@ class MirrorMachine {
   std::uint64_t bootstraps() const { return bootstraps_; }  ///< snapshots switched in, the first one included
   /// The head that the source last named; absent before the first session.
   const std::optional<Lsn>& source_head() const { return source_head_; }
+  /// When a control frame came last; absent: none did since the start.
+  const std::optional<Instant>& heard_at() const { return control_at_; }
   /// Of log and snapshots, as they count for the throttle, since the machine was made.
   std::uint64_t received_bytes() const { return received_bytes_; }
   /// Where the snapshot that comes, or came last, was taken up; 0: at its beginning.

@@ -257,6 +257,7 @@ void MirrorMachine::on_lease(StreamToken stream, const LeaseInfo& info, Instant 
 void MirrorMachine::accept(AcceptedBatch batch, std::uint64_t units) {
   batch.units = units;
   if (batch.count > 0) batch.leases = std::exchange(leases_, {});
+  source_head_ = std::max(source_head_.value_or(batch.last_lsn), batch.last_lsn);
   if (batch.count == 0) {
     // However many come, what only moves the LSN is one.
     batch.keep.reset();

@@ -11,7 +11,8 @@ Result<void> MirrorMachine::start_verify(Instant now) {
   if (auto refused = refuse_if_promoted(); !refused) return refused;
   if (verify_) return MirrorError(ErrorKind::Busy, CausedBy::us, "a verify is running already");
   if (link_ != Link::up || !log_ || !log_->order || paused_) {
-    return MirrorError::configuration("it is not following its source now: there is nothing to compare with");
+    return MirrorError(ErrorKind::NotConnected, CausedBy::us,
+                       "it is not following its source now: there is nothing to compare with");
   }
   if ((features_ & feature_verify) == 0) return MirrorError::configuration("the source cannot verify");
   verify_result_.reset();

@@ -351,7 +351,10 @@ awaitable<void> ServedMirror::write_frames(std::shared_ptr<ServedMirror> self, S
   };
   co_await stream->write_all(std::move(on_written));
   // The close must not overtake the reason for it.
-  if (self->session_->closed()) co_await stream->wait_taken();
+  const bool last_words = self->session_->closed();
+  if (last_words) {
+    co_await stream->wait_taken();
+  }
   --self->writers_;
   self->writer_ended_.notify();
 }

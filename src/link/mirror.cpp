@@ -526,6 +526,7 @@ MirrorFacts Mirror::facts() const {
   facts.position = machine.position();
   facts.durable = machine.durable();
   facts.source_head = machine.source_head();
+  if (machine.heard_at()) facts.heard_ago = link::session_now() - *machine.heard_at();
   facts.sync = machine.sync();
   facts.received_bytes = machine.received_bytes();
   facts.snapshot_resumed_at = machine.snapshot_resumed_at();

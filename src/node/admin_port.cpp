@@ -14,6 +14,7 @@
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
 #include <list>
+#include <memory>
 #include <utility>
 
 #include "link/stop_event.hpp"
@@ -22,6 +23,7 @@
 #include "node/durable_file.hpp"
 #include "node/log.hpp"
 #include "node/reports.hpp"
+#include "tls/credentials.hpp"
 
 namespace crosslink::node {
 namespace {
@@ -83,20 +85,30 @@ Result<std::string> read_or_make_token(const std::filesystem::path& file) {
 struct AdminPort::Impl {
   explicit Impl(const asio::any_io_executor& executor) : acceptor(executor) {}
 
+  struct Open {
+    beast::tcp_stream* stream;
+    bool waits = true;    ///< for a request, or for the rest of one
+    bool leaves = false;  ///< after the answer that is being made, if any
+  };
+  using Place = std::list<Open>::iterator;
+
   Result<void> prepare(const AdminPortOptions& options);
+  Result<void> take_certificate(const quic::TlsFiles& files);
   bool may_host(std::string_view host) const;
   std::optional<AdminResponse> guard(const Request& request) const;
   static awaitable<AdminResponse> answer(std::shared_ptr<Impl> self, Request request, AdminRoutes& routes);
   template <class Stream>
-  static awaitable<void> serve_requests(std::shared_ptr<Impl> self, Stream& stream, AdminRoutes& routes);
+  static awaitable<void> serve_requests(std::shared_ptr<Impl> self, Stream& stream, Place place, AdminRoutes& routes);
   static awaitable<void> serve(std::shared_ptr<Impl> self, tcp::socket socket, AdminRoutes& routes);
   static Task<void> accept_all(std::shared_ptr<Impl> self, link::TaskGroup& group, AdminRoutes& routes);
+  void make_room();
 
   tcp::acceptor acceptor;
   tcp::endpoint local;
   std::string token;
-  std::optional<asio::ssl::context> tls;
-  std::list<beast::tcp_stream*> open;
+  std::shared_ptr<asio::ssl::context> tls;  ///< null: plain HTTP
+  std::vector<std::string> names;           ///< of the certificate
+  std::list<Open> open;                     ///< the oldest first
   link::StopEvent stop;
 };
 
@@ -113,12 +125,20 @@ Result<void> AdminPort::Impl::prepare(const AdminPortOptions& options) {
     return MirrorError::configuration(fmt::format("admin: cannot listen on {}:{}: {}", address.address().to_string(),
                                                   address.port(), error.message()));
   }
-  if (!options.tls) return {};
-  tls.emplace(asio::ssl::context::tls_server);
-  static_cast<void>(tls->set_options(asio::ssl::context::no_tlsv1_1 | asio::ssl::context::no_tlsv1_2, error));
-  if (!error) static_cast<void>(tls->use_certificate_chain_file(options.tls->cert.string(), error));
-  if (!error) static_cast<void>(tls->use_private_key_file(options.tls->key.string(), asio::ssl::context::pem, error));
+  return options.tls ? take_certificate(*options.tls) : Result<void>{};
+}
+
+Result<void> AdminPort::Impl::take_certificate(const quic::TlsFiles& files) {
+  auto fresh = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_server);
+  boost::system::error_code error;
+  static_cast<void>(fresh->set_options(asio::ssl::context::no_tlsv1_1 | asio::ssl::context::no_tlsv1_2, error));
+  if (!error) static_cast<void>(fresh->use_certificate_chain_file(files.cert.string(), error));
+  if (!error) static_cast<void>(fresh->use_private_key_file(files.key.string(), asio::ssl::context::pem, error));
   if (error) return MirrorError::configuration(fmt::format("admin: the certificate: {}", error.message()));
+  auto named = tls::dns_names_of_file(files.cert);
+  if (!named) return named.error();
+  tls = std::move(fresh);
+  names = *std::move(named);
   return {};
 }
 
@@ -128,7 +148,13 @@ bool AdminPort::Impl::may_host(std::string_view host) const {
   if (host.ends_with(port)) host.remove_suffix(port.size());
   const auto own = local.address().to_string();
   if (host == own || host == "[" + own + "]") return true;
-  if (tls) return true;  // reached under any name it has; browsers hold no token, and TLS names it
+  if (tls) {
+    // Reached under any address it has; and under a name only if that is in its certificate.
+    if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+    boost::system::error_code no_literal;
+    static_cast<void>(asio::ip::make_address(host, no_literal));
+    return !no_literal || std::ranges::any_of(names, [&](const auto& name) { return beast::iequals(name, host); });
+  }
   return host == "localhost" || host == "127.0.0.1" || host == "[::1]";
 }
 
@@ -168,15 +194,18 @@ awaitable<AdminResponse> AdminPort::Impl::answer(std::shared_ptr<Impl> self, Req
 }
 
 template <class Stream>
-awaitable<void> AdminPort::Impl::serve_requests(std::shared_ptr<Impl> self, Stream& stream, AdminRoutes& routes) {
+awaitable<void> AdminPort::Impl::serve_requests(std::shared_ptr<Impl> self, Stream& stream, Place place,
+                                                AdminRoutes& routes) {
   beast::flat_buffer buffer(header_bytes_max + body_bytes_max);
   for (;;) {
     beast::get_lowest_layer(stream).expires_after(request_timeout);
     http::request_parser<http::string_body> parser;
     parser.header_limit(header_bytes_max);
     parser.body_limit(body_bytes_max);
+    place->waits = true;
     const auto [read_error, read_bytes] = co_await http::async_read(stream, buffer, parser, tuple_of);
     if (read_error) co_return;
+    place->waits = false;
     beast::get_lowest_layer(stream).expires_never();  // a verify takes as long as it takes
     auto request = parser.release();
     const bool keep = request.keep_alive();
@@ -191,7 +220,7 @@ awaitable<void> AdminPort::Impl::serve_requests(std::shared_ptr<Impl> self, Stre
     response.prepare_payload();
     beast::get_lowest_layer(stream).expires_after(request_timeout);
     const auto [write_error, written_bytes] = co_await http::async_write(stream, response, tuple_of);
-    if (write_error || !keep || self->stop.is_set()) co_return;
+    if (write_error || !keep || place->leaves || self->stop.is_set()) co_return;
   }
 }
 
@@ -199,18 +228,19 @@ awaitable<void> AdminPort::Impl::serve(std::shared_ptr<Impl> self, tcp::socket s
   boost::system::error_code ignored;  // it ends anyway
   if (!self->tls) {
     beast::tcp_stream stream(std::move(socket));
-    const auto place = self->open.insert(self->open.end(), &stream);
-    co_await serve_requests(self, stream, routes);
+    const auto place = self->open.insert(self->open.end(), Open{&stream});
+    co_await serve_requests(self, stream, place, routes);
     self->open.erase(place);
     static_cast<void>(stream.socket().shutdown(tcp::socket::shutdown_send, ignored));
     co_return;
   }
-  asio::ssl::stream<beast::tcp_stream> stream(beast::tcp_stream(std::move(socket)), *self->tls);
-  const auto place = self->open.insert(self->open.end(), &stream.next_layer());
+  const auto tls = self->tls;
+  asio::ssl::stream<beast::tcp_stream> stream(beast::tcp_stream(std::move(socket)), *tls);
+  const auto place = self->open.insert(self->open.end(), Open{&stream.next_layer()});
   stream.next_layer().expires_after(request_timeout);
   const auto [error] = co_await stream.async_handshake(asio::ssl::stream_base::server, tuple_of);
   if (!error) {
-    co_await serve_requests(self, stream, routes);
+    co_await serve_requests(self, stream, place, routes);
     stream.next_layer().expires_after(std::chrono::seconds(1));
     const auto [closed] = co_await stream.async_shutdown(tuple_of);
     static_cast<void>(closed);  // the client may be gone
@@ -218,13 +248,19 @@ awaitable<void> AdminPort::Impl::serve(std::shared_ptr<Impl> self, tcp::socket s
   self->open.erase(place);
 }
 
+/// Whoever comes and says nothing keeps nobody out: the oldest that nothing is done for goes.
+void AdminPort::Impl::make_room() {
+  const auto oldest = std::ranges::find_if(open, [](const Open& one) { return one.waits && !one.leaves; });
+  if (oldest == open.end()) return;
+  oldest->leaves = true;
+  oldest->stream->cancel();
+}
+
 Task<void> AdminPort::Impl::accept_all(std::shared_ptr<Impl> self, link::TaskGroup& group, AdminRoutes& routes) {
   for (;;) {
     // One that came between two waits has cancelled neither.
     if (link::is_cancelled(co_await asio::this_coro::cancellation_state))
       co_return MirrorError::cancelled("accepting commands");
-    const bool has_room = co_await group.wait_below(connections_max);
-    if (!has_room) co_return MirrorError::cancelled("accepting commands");
     auto [error, socket] = co_await self->acceptor.async_accept(tuple_of);
     if (error == asio::error::operation_aborted) co_return MirrorError::cancelled("accepting commands");
     if (error) {
@@ -232,6 +268,9 @@ Task<void> AdminPort::Impl::accept_all(std::shared_ptr<Impl> self, link::TaskGro
       if (!slept) co_return MirrorError::cancelled("accepting commands");
       continue;
     }
+    if (group.running() >= connections_max) self->make_room();
+    const bool has_room = co_await group.wait_below(connections_max);
+    if (!has_room) co_return MirrorError::cancelled("accepting commands");
     group.spawn(serve(self, std::move(socket), routes));
   }
 }
@@ -248,6 +287,9 @@ Result<std::unique_ptr<AdminPort>> AdminPort::open(const asio::any_io_executor& 
 
 tcp::endpoint AdminPort::address() const { return impl_->local; }
 void AdminPort::stop() { impl_->stop.set(); }
+Result<void> AdminPort::reload(const quic::TlsFiles& tls) {
+  return impl_->tls ? impl_->take_certificate(tls) : Result<void>{};
+}
 
 Task<void> AdminPort::run(AdminRoutes& routes) {
   auto work = [](std::shared_ptr<Impl> self, AdminRoutes& own) -> Task<void> {
@@ -258,8 +300,8 @@ Task<void> AdminPort::run(AdminRoutes& routes) {
     const auto ended = co_await link::interruptible(std::move(accepting), std::move(stopped));
     boost::system::error_code ignored;  // it is closed then
     static_cast<void>(self->acceptor.close(ignored));
-    for (auto* const stream : self->open)
-      stream->cancel();
+    for (const auto& one : self->open)
+      one.stream->cancel();
     group.cancel();
     co_await group.drain();
     if (self->stop.is_set()) co_return Result<void>{};

@@ -35,6 +35,9 @@ class AdminPort {
                                                  const AdminPortOptions& options);
   ~AdminPort();
   boost::asio::ip::tcp::endpoint address() const;
+  /// The certificate for connections from now on; nothing changes on failure, or where no TLS is spoken. On run()'s
+  /// thread. Errors: Configuration.
+  Result<void> reload(const quic::TlsFiles& tls);
   /// Serves until stop() or cancellation; what commands are doing is awaited. Call once, on a single thread. `routes`
   /// must outlive it. Errors: Cancelled, by cancellation only.
   Task<void> run(AdminRoutes& routes);

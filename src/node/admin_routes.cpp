@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "link/engine_call.hpp"
+#include "node/body_fields.hpp"
 #include "node/metrics.hpp"
 #include "node/mirror_plan.hpp"
 #include "node/reports.hpp"
@@ -15,7 +16,7 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr int exit_refused = 6, exit_lag = 3, exit_usage_code = 2;
+constexpr int exit_refused = 6, exit_lag = 3, exit_usage_code = 2, exit_could_not_tell = 1;
 constexpr unsigned not_found = 404, bad_method = 405, conflict = 409, bad_request = 400, unavailable = 503;
 
 AdminResponse object(const json::object& body, unsigned status = 200) { return {status, json::serialize(body) + "\n"}; }
@@ -79,24 +80,26 @@ std::optional<double> milliseconds_of(const std::optional<std::chrono::microseco
 }
 
 /// What of the source's data is known not to be here.
-json::object known_loss(const MirrorFacts& facts, const MirrorStatus& status) {
-  const auto applied = facts.position ? facts.position->applied_lsn.value : 0;
-  const auto age = milliseconds_of(status.lag);
-  const std::string heard =
-      age ? fmt::format("the data here is at most {:.0f} ms old", *age) : "how old the data here is is not known";
-  if (!facts.source_head)
-    return {
-        {"known", false}, {"entries_lsn", nullptr}, {"detail", "the source was not heard since the start; " + heard}};
-  const auto behind = facts.source_head->value > applied ? facts.source_head->value - applied : 0;
-  if (behind == 0) {
-    return {{"known", true},
-            {"entries_lsn", 0},
-            {"detail", fmt::format("everything the source last told of is here; {}", heard)}};
+/// A source that was heard a moment ago has not written much since; what an older one wrote is not known.
+constexpr auto heard_now = std::chrono::seconds(1);
+
+/// `before`: as it stood when the promotion began; `after` it, or the same.
+json::object known_loss(const MirrorFacts& before, bool linked, const MirrorFacts& after) {
+  if (!before.heard_ago || !after.source_head) {
+    return {{"known", false},
+            {"entries_lsn", nullptr},
+            {"heard_ms_ago", nullptr},
+            {"detail", "the source was not heard since this node started"}};
   }
-  return {{"known", true},
-          {"entries_lsn", behind},
-          {"detail", fmt::format("LSN {} to {} that the source last told of are not here; {}", applied + 1,
-                                 facts.source_head->value, heard)}};
+  const bool known = linked && *before.heard_ago <= heard_now;
+  const auto applied = after.position ? after.position->applied_lsn.value : 0;
+  const auto head = std::max(after.source_head->value, applied);
+  const auto ago = std::chrono::duration<double, std::milli>(*before.heard_ago).count();
+  auto detail = fmt::format("the source was {}heard {:.0f} ms ago, at LSN {}; ", known ? "" : "last ", ago, head);
+  detail += head == applied ? std::string("all up to there is here")
+                            : fmt::format("LSN {} to {} are not here", applied + 1, head);
+  if (!known) detail += "; what it wrote since is not known here and lost";
+  return {{"known", known}, {"entries_lsn", head - applied}, {"heard_ms_ago", ago}, {"detail", std::move(detail)}};
 }
 
 }  // namespace
@@ -202,6 +205,9 @@ awaitable<AdminResponse> AdminRoutes::answer_mirror(const AdminRequest& request,
     auto promoting = promote(request, std::move(name));
     co_return co_await std::move(promoting);
   }
+  // The other commands take no more than their name and what is read here.
+  if (auto good = only_fields(request.body, {verb == "limit" ? "bytes_per_s" : ""}); !good)
+    co_return failed(good.error(), exit_usage_code);
   if (verb == "verify") {
     auto verifying = verify(std::move(name));
     co_return co_await std::move(verifying);
@@ -285,12 +291,15 @@ awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::
   if (!database || database->mirror() == nullptr) co_return no_mirror(name);
   auto& mirror = database->mirror()->mirror();
   const auto spec = database->mirror()->spec();
-  const auto flag = [&request](std::string_view field) {
-    const auto* const value = request.body.if_contains(field);
-    return value != nullptr && value->is_bool() && value->get_bool();
-  };
+  if (auto good = only_fields(request.body, {"require_lag_ms", "dry_run", "accept_inconsistent"}); !good)
+    co_return failed(good.error(), exit_usage_code);
+  const auto dry_run = flag_field(request.body, "dry_run");
+  if (!dry_run) co_return failed(dry_run.error(), exit_usage_code);
+  const auto accept_inconsistent = flag_field(request.body, "accept_inconsistent");
+  if (!accept_inconsistent) co_return failed(accept_inconsistent.error(), exit_usage_code);
   const auto status = mirror.status();
   const auto facts = mirror.facts();
+  const bool linked = mirror.link().state() == LinkState::connected;
   const bool again = status.kind == StatusKind::Promoted;
   const auto lag = milliseconds_of(status.lag);
   const auto* const limit = request.body.if_contains("require_lag_ms");
@@ -307,7 +316,7 @@ awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::
     co_return failed(MirrorError::configuration("it has no data yet: its first bootstrap is not done"), exit_refused);
   }
   json::object report{{"name", name},
-                      {"dry_run", flag("dry_run")},
+                      {"dry_run", *dry_run},
                       {"promoted", again},
                       {"lsn", facts.position ? json::value(facts.position->applied_lsn.value) : nullptr},
                       {"incarnation", facts.position ? json::value(to_string(facts.position->incarnation)) : nullptr},
@@ -318,10 +327,10 @@ awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::
                       {"source_database", spec.source_database},
                       {"source_lsn", facts.source_head ? json::value(facts.source_head->value) : nullptr},
                       {"lag_ms", or_null(lag)},
-                      {"lost", known_loss(facts, status)},
+                      {"lost", known_loss(facts, linked, facts)},
                       {"again", again}};
-  if (flag("dry_run")) co_return object(report);
-  auto promoting = hosting_->promote(name, flag("accept_inconsistent"));
+  if (*dry_run) co_return object(report);
+  auto promoting = hosting_->promote(name, *accept_inconsistent);
   const auto promoted = co_await std::move(promoting);
   if (!promoted) {
     const bool refused = promoted.error().kind() == ErrorKind::Configuration;
@@ -332,7 +341,7 @@ awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::
   report["lsn"] = promoted->position.applied_lsn.value;
   report["incarnation"] = to_string(promoted->position.incarnation);
   report["origin"] = to_string(promoted->position.origin);
-  report["lost"] = known_loss(after, status);
+  report["lost"] = known_loss(facts, linked, after);
   report["source_lsn"] = after.source_head ? json::value(after.source_head->value) : nullptr;
   co_return object(report);
 }
@@ -343,7 +352,11 @@ awaitable<AdminResponse> AdminRoutes::verify(std::string name) {
   const auto mirror = database->shared_mirror();
   auto verifying = mirror->mirror().verify();
   const auto result = co_await std::move(verifying);
-  if (!result) co_return failed(result.error());
+  if (!result) {
+    // Whatever came between: it could not be told. Only a promoted mirror has nothing to be compared with for ever.
+    const bool promoted = result.error().kind() == ErrorKind::MirrorPromoted;
+    co_return failed(result.error(), promoted ? std::nullopt : std::optional(exit_could_not_tell));
+  }
   mirror->note_verify(*result);
   co_return object(report_verify(name, *result));
 }
@@ -362,6 +375,8 @@ awaitable<AdminResponse> AdminRoutes::answer_databases(const AdminRequest& reque
     co_return object({{"databases", std::move(databases)}, {"not_open", not_open()}});
   }
   if (rest.empty() && request.method == "POST") {
+    if (auto good = only_fields(request.body, {"name", "allow_mirrors"}); !good)
+      co_return failed(good.error(), exit_usage_code);
     const auto* const name = request.body.if_contains("name");
     if (name == nullptr || !name->is_string())
       co_return failed(MirrorError::configuration("name: must be a text"), exit_usage_code);

@@ -17,6 +17,7 @@
 #include "link/engine_call.hpp"
 #include "link/with_timeout.hpp"
 #include "node/connection_replies.hpp"
+#include "node/log.hpp"
 
 namespace crosslink::node {
 namespace {
@@ -174,19 +175,33 @@ awaitable<bool> ClientSession::serve_whole_commands(std::shared_ptr<ClientSessio
       self->out_ += fmt::format("-ERR {}\r\n", words.error().message());
       self->closing_ = true;
     }
+    // A client that reads nothing keeps no database from being taken away.
+    self->database_.reset();
     const bool sent = co_await send(self);
     if (!sent || self->closing_) co_return false;
     if (!more) co_return true;
+    self->hold_database();
   }
 }
 
 awaitable<bool> ClientSession::send(std::shared_ptr<ClientSession> self) {
   if (self->out_.empty()) co_return true;
+  if (!self->count_buffers()) {
+    log(Severity::warning, "client sent away: with its answers the connections hold too much", {});
+    co_return false;
+  }
   const auto [error, bytes] =
       co_await boost::asio::async_write(self->socket_, boost::asio::buffer(self->out_), tuple_of);
   self->out_.clear();
   if (self->out_.capacity() > uncounted_buffer_bytes) self->out_.shrink_to_fit();
   co_return !error;
+}
+
+/// Nothing of a large answer stays in the reply.
+void ClientSession::put_out(RespReply& reply) {
+  out_ += reply.bytes();
+  reply.bytes().clear();
+  if (reply.bytes().capacity() > uncounted_buffer_bytes) reply.bytes().shrink_to_fit();
 }
 
 /// What is held beyond a small amount counts for all connections together. False: it is too much.
@@ -277,9 +292,8 @@ awaitable<void> ClientSession::finish_reads(std::shared_ptr<ClientSession> self)
   };
   auto calling = link::call_engine(self->shared_->engine_executor, std::move(work));
   co_await std::move(calling);
-  self->out_ += self->reads_.reply.bytes();
+  self->put_out(self->reads_.reply);
   self->reads_.commands.clear();
-  self->reads_.reply.bytes().clear();
 }
 
 awaitable<void> ClientSession::finish_writes(std::shared_ptr<ClientSession> self) {
@@ -289,9 +303,8 @@ awaitable<void> ClientSession::finish_writes(std::shared_ptr<ClientSession> self
   self->writes_.watch = nullptr;
   co_await commit(self->database_->commits(), self->writes_);
   self->note_write(self->writes_);
-  self->out_ += self->writes_.reply.bytes();
+  self->put_out(self->writes_.reply);
   self->writes_.commands.clear();
-  self->writes_.reply.bytes().clear();
 }
 
 awaitable<void> ClientSession::finish_runs(std::shared_ptr<ClientSession> self) {
@@ -347,7 +360,7 @@ awaitable<void> ClientSession::exec(std::shared_ptr<ClientSession> self) {
     reply = std::move(run.reply);
   }
   self->end_transaction();
-  self->out_ += reply.bytes();
+  self->put_out(reply);
 }
 
 void ClientSession::watch(const Words& words, RespReply& reply) {

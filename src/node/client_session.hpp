@@ -86,6 +86,7 @@ class ClientSession {
   void set_authenticated();
   NodeFacts node_facts() const;
   RespReply fresh_reply() const { return RespReply(version_); }
+  void put_out(RespReply& reply);
   bool count_buffers();
   std::size_t waiting() const { return reads_.commands.size() + writes_.commands.size(); }
 

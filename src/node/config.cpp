@@ -282,6 +282,7 @@ Result<NodeConfig> parse_config(std::string_view text, const std::filesystem::pa
   }
   if (const auto max = clients.number("connections_max", 1, 100'000))
     config.clients_max = static_cast<std::uint32_t>(*max);
+  if (const auto bytes = clients.parsed("buffers_bytes", parse_size)) config.clients_buffers_bytes = *bytes;
 
   auto listen = root.table("listen");
   const auto address = [&listen](std::string_view key) {
@@ -346,6 +347,7 @@ admin = "127.0.0.1:7401"
 # `crosslink certs init` and `crosslink certs issue` make these.
 ca = "certs/ca.pem"
 cert = "certs/prod-us.pem"
+# It must be readable by its owner only.
 key = "certs/prod-us.key"
 
 [clients]
@@ -353,6 +355,8 @@ key = "certs/prod-us.key"
 # password_file = "clients.password"
 # Clients connected at once.
 connections_max = 10000
+# What all of them together may hold of large commands and answers; who would hold more is sent away.
+buffers_bytes = "1GiB"
 
 [mirror]
 # A mirror that hears nothing from its source for this long is Disconnected.

@@ -45,6 +45,8 @@ struct NodeConfig {
   quic::TlsFiles tls;
   std::optional<std::string> client_password;
   std::uint32_t clients_max = 10'000;
+  /// What all connections together may hold of commands and answers beyond 64 KiB each.
+  std::uint64_t clients_buffers_bytes = 1024ull * 1024 * 1024;
   /// Of mirrors: without a control frame for this long the status is Disconnected.
   std::chrono::milliseconds disconnected_after{30'000};
   std::vector<DatabaseConfig> databases;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "link/dial.hpp"
+#include "node/body_fields.hpp"
 #include "node/database_engine.hpp"
 #include "node/durable_file.hpp"
 #include "node/reports.hpp"
@@ -20,22 +21,11 @@ namespace json = boost::json;
 constexpr std::size_t listed_keys_max = 1000, counted_keys_max = 1'000'000;
 constexpr std::size_t read_bytes = 1024 * 1024;
 
-MirrorError wrong(std::string_view field, std::string_view what) {
-  return MirrorError::configuration(fmt::format("{}: {}", field, what));
-}
-
 Result<std::string> text_field(const json::object& body, std::string_view field, std::string_view otherwise) {
   const auto* const value = body.if_contains(field);
   if (value == nullptr || value->is_null()) return std::string(otherwise);
-  if (!value->is_string()) return wrong(field, "must be a text");
+  if (!value->is_string()) return wrong_field(field, "must be a text");
   return std::string(value->as_string());
-}
-
-Result<bool> flag_field(const json::object& body, std::string_view field) {
-  const auto* const value = body.if_contains(field);
-  if (value == nullptr || value->is_null()) return false;
-  if (!value->is_bool()) return wrong(field, "must be true or false");
-  return value->as_bool();
 }
 
 /// "into", and what belongs to it.
@@ -45,11 +35,12 @@ Result<std::optional<EtcdPlace>> read_target(const json::object& body) {
   const auto* const etcd = body.if_contains("etcd");
   const bool said = etcd != nullptr && !etcd->is_null();
   if (*into == "rocksdb" && !said) return std::optional<EtcdPlace>();
-  if (*into != "etcd") return wrong("into", said ? "must be etcd, of which more is said" : "must be rocksdb or etcd");
-  if (!said || !etcd->is_object()) return wrong("etcd", "must be an object that names the endpoints");
+  if (*into != "etcd")
+    return wrong_field("into", said ? "must be etcd, of which more is said" : "must be rocksdb or etcd");
+  if (!said || !etcd->is_object()) return wrong_field("etcd", "must be an object that names the endpoints");
   auto place = read_etcd_place(etcd->get_object());
   if (!place) return place.error();
-  if (!place->excludes.empty()) return wrong("excludes", "are named at the source");
+  if (!place->excludes.empty()) return wrong_field("excludes", "are named at the source");
   if (auto good = check_etcd_place(*place); !good) return good.error();
   return std::optional(*std::move(place));
 }
@@ -138,6 +129,10 @@ json::object check_space(const Hosting& hosting, const MirrorHelloAck& ack) {
 }  // namespace
 
 Result<MirrorWish> read_mirror_wish(const json::object& body) {
+  if (auto good = only_fields(body, {"name", "from", "addr", "mode", "congestion", "on_source_behind", "replace", "yes",
+                                     "dry_run", "into", "etcd"});
+      !good)
+    return good.error();
   MirrorWish wish;
   const auto name = text_field(body, "name", "");
   const auto from = text_field(body, "from", "");
@@ -153,26 +148,30 @@ Result<MirrorWish> read_mirror_wish(const json::object& body) {
   for (const auto* flag : {&replace, &yes, &dry_run}) {
     if (!*flag) return flag->error();
   }
-  if (!is_database_name(*name)) return wrong("name", "must be 1 to 64 of A-Z a-z 0-9 _ . - and not begin with a dot");
+  if (!is_database_name(*name))
+    return wrong_field("name", "must be 1 to 64 of A-Z a-z 0-9 _ . - and not begin with a dot");
   const auto slash = from->find('/');
-  if (slash == std::string::npos || slash + 1 == from->size()) return wrong("from", "must be CLUSTER_ID/DATABASE");
+  if (slash == std::string::npos || slash + 1 == from->size())
+    return wrong_field("from", "must be CLUSTER_ID/DATABASE");
   wish.name = *name;
   wish.spec.source_cluster = from->substr(0, slash);
   wish.spec.source_database = from->substr(slash + 1);
-  if (!is_dns_name(wish.spec.source_cluster)) return wrong("from", "the cluster id must be a DNS name such as prod-us");
-  if (wish.spec.source_database.size() > 512) return wrong("from", "the database's name is too long");
+  if (!is_dns_name(wish.spec.source_cluster))
+    return wrong_field("from", "the cluster id must be a DNS name such as prod-us");
+  if (wish.spec.source_database.size() > 512) return wrong_field("from", "the database's name is too long");
   if (auto good = link::check_source_addresses(link::split_source_addresses(*addresses)); !good)
-    return wrong("addr", good.error().message());
+    return wrong_field("addr", good.error().message());
   wish.spec.addresses = *addresses;
-  if (*mode != "async" && *mode != "sync") return wrong("mode", "must be async or sync");
+  if (*mode != "async" && *mode != "sync") return wrong_field("mode", "must be async or sync");
   wish.spec.sync = *mode == "sync";
   const auto control = congestion_named(*congestion);
-  if (!control) return wrong("congestion", "must be bbr or cubic");
+  if (!control) return wrong_field("congestion", "must be bbr or cubic");
   wish.spec.congestion = *control;
-  if (*behind != "halt" && *behind != "resync") return wrong("on_source_behind", "must be halt or resync");
+  if (*behind != "halt" && *behind != "resync") return wrong_field("on_source_behind", "must be halt or resync");
   wish.spec.resync_when_source_behind = *behind == "resync";
   if (wish.spec.sync && wish.spec.resync_when_source_behind)
-    return wrong("on_source_behind", "a mirror in sync mode must not follow a source that lost what it confirmed");
+    return wrong_field("on_source_behind",
+                       "a mirror in sync mode must not follow a source that lost what it confirmed");
   auto target = read_target(body);
   if (!target) return target.error();
   wish.etcd = *std::move(target);

@@ -13,6 +13,7 @@
 #include "link/task_group.hpp"
 #include "node/admin_port.hpp"
 #include "node/client_port.hpp"
+#include "node/durable_file.hpp"
 #include "node/hosted_database.hpp"
 #include "node/hosting.hpp"
 #include "node/log.hpp"
@@ -109,6 +110,7 @@ Node::~Node() = default;
 
 Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoint endpoint, quic::Address mirrors,
                                          boost::asio::any_io_executor executor, StepListener on_step) {
+  if (auto good = check_private(config.tls.key, "600"); !good) return good.error();
   auto impl = std::make_unique<Impl>(config);
   auto hosting = Hosting::open(config, endpoint, impl->engine_pool.get_executor(), std::move(on_step));
   if (!hosting) return hosting.error();
@@ -125,6 +127,7 @@ Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoin
   options.address = {boost::asio::ip::make_address(config.clients.host, error), config.clients.port};
   options.password = config.client_password;
   options.connections_max = config.clients_max;
+  options.buffers_bytes_max = config.clients_buffers_bytes;
   auto clients = ClientPort::open(executor, options, impl->hosting->databases(), impl->engine_pool.get_executor());
   if (!clients) return clients.error();
   impl->clients = *std::move(clients);
@@ -173,7 +176,9 @@ std::string Node::clients_address() const { return text_of(impl_->clients->addre
 std::string Node::admin_address() const { return text_of(impl_->admin->address()); }
 
 Result<void> Node::reload(const NodeConfig& config) {
+  if (auto good = check_private(config.tls.key, "600"); !good) return good;
   if (auto loaded = impl_->acceptor->reload(config.tls); !loaded) return loaded;
+  if (auto loaded = impl_->admin->reload(config.tls); !loaded) return loaded;
   impl_->hosting->reload(config);
   return {};
 }

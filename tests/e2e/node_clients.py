@@ -1,7 +1,6 @@
 """The client port as clients of Redis see it: redis-py, redis-cli, redis-benchmark, and whoever means no good."""
 
 import random
-import resource
 import socket
 import subprocess
 import threading
@@ -10,12 +9,8 @@ import unittest
 
 import redis
 from cli_support import run
-from node_support import DEADLINE_S, NodeTest
+from node_support import DEADLINE_S, NodeTest, client
 from rocksdb_support import Host
-
-
-def client(node, **options):
-    return redis.Redis(port=node.port, socket_timeout=DEADLINE_S, **options)
 
 
 def raw(node, data):
@@ -216,24 +211,6 @@ class Clients(NodeTest):
         with client(node) as one:
             self.assertIsNone(one.get("k"))
 
-    def test_two_thousand_clients_are_served_at_once(self):
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
-        node = self.node()
-        connections = []
-        try:
-            for _ in range(2000):
-                connections.append(socket.create_connection(("127.0.0.1", node.port), timeout=DEADLINE_S))
-            for number, connection in enumerate(connections):
-                connection.sendall(b"*3\r\n$3\r\nSET\r\n$4\r\n%04d\r\n$1\r\n1\r\n" % number)
-            for connection in connections:
-                self.assertEqual(connection.recv(100), b"+OK\r\n")
-        finally:
-            for connection in connections:
-                connection.close()
-        with client(node) as one:
-            self.assertEqual(one.dbsize(), 2000)
-
     def test_more_connections_than_allowed_are_refused(self):
         node = self.node(extra="[clients]\nconnections_max = 3")
         with client(node) as one:
@@ -308,37 +285,6 @@ class Mirrors(NodeTest):
         unknown = run(*self.ping_arguments(node.mirrors, database="secrets"))
         self.assert_sentence(unknown, 6, "may not see database secrets")
         self.assertIn("mirror refused mirror=eu-1 database=packages", node.log_text())
-
-
-class Configs(NodeTest):
-    def test_a_mistake_in_the_config_is_named_and_nothing_is_started(self):
-        node = self.node()
-        node.stop()
-        good = node.config.read_text()
-        for change, said in (
-                (("[listen]", "[listen]\ncolour = 1"), "config: listen.colour: unknown key"),
-                (('clients = "127.0.0.1:0"', 'clients = "0.0.0.0:0"'), "needs a password"),
-                (('cluster_id = "prod-us"', 'cluster_id = "prod-eu"'), "not for the cluster id 'prod-eu'"),
-                (("prod-us.pem", "eu-1.pem"), "prod-us.key"),
-                (('name = "packages"', 'name = "../x"'), "config: database 1.name"),
-                (("[[database]]", "[[databases]]"), "config: databases: unknown key"),
-                (("[tls]", "[tls"), "config: line ")):
-            self.assertIn(change[0], good)
-            node.config.write_text(good.replace(*change))
-            for verb in (("serve",), ("config", "check")):
-                if verb == ("config", "check") and "cluster id" in said or said == "prod-us.key":
-                    continue  # the certificates are looked at when they are used
-                result = run(*verb, "--config", node.config)
-                self.assertNotEqual(result.returncode, 0)
-                self.assertIn(said, result.stderr)
-        node.config.write_text(good)
-        self.assertEqual(run("config", "check", "--config", node.config).returncode, 0)
-
-    def test_the_generated_config_is_read_back(self):
-        text = self.made(run("config", "generate")).stdout
-        file = self.path / "generated.toml"
-        file.write_text(text)
-        self.assertIn("prod-us", self.made(run("config", "check", "--config", file)).stdout)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,7 @@ import http.client
 import os
 import unittest
 
-import redis
-
-from node_support import NodeTest
+from node_support import NodeTest, client
 
 HOST = os.environ["NODE_HOST"]
 COMMAND_ENDS = (http.client.HTTPException, ConnectionError)
@@ -17,9 +15,8 @@ class NodeKills(NodeTest):
     def setUp(self):
         super().setUp()
         self.source = self.node("prod-us")
-        client = redis.Redis(port=self.source.port)
-        client.mset({f"key-{number}": f"value-{number}" for number in range(300)})
-        client.close()
+        with client(self.source) as one:
+            one.mset({f"key-{number}": f"value-{number}" for number in range(300)})
         self.wish = {"name": "packages", "from": "prod-us/packages", "addr": self.source.mirrors}
 
     def killed_at(self, node, step, method, path, body=None):

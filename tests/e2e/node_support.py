@@ -1,4 +1,4 @@
-"""What the tests with real nodes share: a node process, clients of it."""
+"""What the tests with real nodes share: a node process, clients of it, load on it, a source and its mirror."""
 
 import http.client
 import json
@@ -11,7 +11,7 @@ import time
 
 import redis
 
-from cli_support import PROGRAM, CommandLineTest, run
+from cli_support import PROGRAM, CommandLineTest, run, unused_port
 
 DEADLINE_S = 60
 
@@ -28,10 +28,19 @@ def eventually(look, condition, what):
         threading.Event().wait(0.02)
 
 
-class Node:
-    """One `crosslink serve`, with a config of its own."""
+def client(node, database=None, **options):
+    """redis-py; for `with client(node) as one`."""
+    one = redis.Redis(port=node.port, socket_timeout=DEADLINE_S, **options)
+    if database:
+        one.execute_command("SELECT", database)
+    return one
 
-    def __init__(self, folder, certificates, cluster="prod-us", databases=("packages",), extra="", per_database=""):
+
+class Node:
+    """One `crosslink serve`, with a config of its own. What is restarted while others know its address says `mirrors_port`."""
+
+    def __init__(self, folder, certificates, cluster="prod-us", databases=("packages",), extra="", per_database="",
+                 mirrors_port=0, admin_host="127.0.0.1"):
         self.folder = pathlib.Path(folder)
         self.cluster = cluster
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -39,7 +48,7 @@ class Node:
         tables = "".join(f'[[database]]\nname = "{name}"\n{per_database}\n' for name in databases)
         self.config.write_text(
             f'cluster_id = "{cluster}"\ndata_dir = "data"\n'
-            '[listen]\nmirrors = "127.0.0.1:0"\nclients = "127.0.0.1:0"\nadmin = "127.0.0.1:0"\n'
+            f'[listen]\nmirrors = "127.0.0.1:{mirrors_port}"\nclients = "127.0.0.1:0"\nadmin = "{admin_host}:0"\n'
             f'[tls]\nca = "{certificates}/ca.pem"\ncert = "{certificates}/{cluster}.pem"\nkey = "{certificates}/{cluster}.key"\n'
             f"{extra}\n{tables}")
         self.process = None
@@ -51,19 +60,27 @@ class Node:
                                         stderr=self.log, text=True)
         line = self.process.stdout.readline()
         if not line.startswith("serving "):
-            raise AssertionError(f"{line!r}, exit {self.process.wait(DEADLINE_S)}: {self.log_text()}")
+            code = self.process.wait(DEADLINE_S)
+            self.close()
+            raise AssertionError(f"{line!r}, exit {code}: {self.log_text()}")
         self.mirrors, self.clients, self.admin = (word.split(" ")[0].strip().rstrip(",") for word in line.split(" at ")[1:])
         self.port = int(self.clients.rsplit(":", 1)[1])
 
     def log_text(self):
         return (self.folder / "log").read_text(encoding="utf-8")
 
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def await_log(self, text, times=1):
+        eventually(self.log_text, lambda log: log.count(text) >= times, f"'{text}' in the log")
+
     def kill(self):
-        self.process.send_signal(signal.SIGKILL)
+        self.signal(signal.SIGKILL)
         self.close()
 
     def stop(self):
-        self.process.send_signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
         code = self.process.wait(DEADLINE_S)
         self.close()
         if code != 0:
@@ -75,6 +92,21 @@ class Node:
         self.process.wait(DEADLINE_S)
         self.process.stdout.close()
         self.log.close()
+
+    def rss_bytes(self):
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        return int(status.split("VmRSS:")[1].split()[0]) * 1024
+
+    def run(self, *words):
+        """The program's command to this node, whose port is not in its config."""
+        return run(*words, "--admin", self.admin, "--token-file", self.folder / "data" / "admin.token")
+
+    def verb(self, *words, code=0):
+        """As run(), and it must end with the code; what was printed."""
+        done = self.run(*words)
+        if done.returncode != code:
+            raise AssertionError(f"{words}: {done.returncode} {done.stdout} {done.stderr}\n{self.log_text()}")
+        return done.stdout + done.stderr
 
     def token(self):
         return (self.folder / "data" / "admin.token").read_text(encoding="utf-8").strip()
@@ -122,16 +154,15 @@ class Node:
 
     def contents(self, database=0):
         """Every pair, by SCAN and MGET."""
-        client = redis.Redis(port=self.port)
-        client.execute_command("SELECT", database)
         pairs, cursor = {}, 0
-        while True:
-            cursor, keys = client.scan(cursor, count=1000)
-            if keys:
-                pairs.update(zip(keys, client.mget(keys)))
-            if cursor == 0:
-                client.close()
-                return pairs
+        with client(self) as one:
+            one.execute_command("SELECT", database)
+            while True:
+                cursor, keys = one.scan(cursor, count=1000)
+                if keys:
+                    pairs.update(zip(keys, one.mget(keys)))
+                if cursor == 0:
+                    return pairs
 
     def redis_cli(self, *words, code=0):
         done = subprocess.run(["redis-cli", "-p", str(self.port), *map(str, words)], capture_output=True, text=True,
@@ -141,8 +172,56 @@ class Node:
         return done.stdout.rstrip("\n")
 
 
+class Load:
+    """redis-benchmark writing to a node without end: values that tell one write from another, deletes among them."""
+
+    COMMANDS = (("set", "key:__rand_int__", "__rand_int__"), ("del", "key:__rand_int__"), ("incr", "counter:__rand_int__"))
+
+    def __init__(self, node, keys=20_000):
+        self.processes = [
+            subprocess.Popen(["redis-benchmark", "-p", str(node.port), "-l", "-q", "-c", "2", "-P", "4", "-r", str(keys), *words],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for words in self.COMMANDS]
+
+    def end(self):
+        for process in self.processes:
+            process.kill()
+        for process in self.processes:
+            process.wait(DEADLINE_S)
+
+
 class NodeTest(CommandLineTest):
-    def node(self, name="prod-us", **options):
-        node = Node(os.path.join(self.path, self.id().rsplit(".", 1)[1], name), self.certificates, **options)
+    def node(self, name="prod-us", certificates=None, **options):
+        node = Node(os.path.join(self.path, self.id().rsplit(".", 1)[1], name), certificates or self.certificates, **options)
         self.addCleanup(node.close)
         return node
+
+
+class MirroredTest(NodeTest):
+    """`source` at prod-us with a database `packages`, and `mirror`, a node at eu-1 without one. Either can be restarted."""
+
+    source_options, mirror_options = {}, {}
+
+    def setUp(self):
+        super().setUp()
+        self.source = self.node("prod-us", mirrors_port=unused_port(), **self.source_options)
+        self.mirror = self.node("eu-1", cluster="eu-1", databases=(), **self.mirror_options)
+
+    def fill(self, node, begin=0, end=500, value_bytes=100):
+        with client(node) as one:
+            pipeline = one.pipeline(transaction=False)
+            for number in range(begin, end):
+                pipeline.set(f"key-{number}", f"value-{number}-" + os.urandom(value_bytes // 2).hex())
+            pipeline.execute()
+
+    def follow(self):
+        self.mirror.create_mirror("packages", self.source)
+        return self.mirror.await_following("packages", self.source)
+
+    def assert_equal(self, node=None, source=None):
+        """By the program's own verify, and by a client at each side. The source is at rest."""
+        node, source = node or self.mirror, source or self.source
+        node.await_following("packages", source)
+        self.assertIn("EQUAL", node.verb("verify", "packages"))
+        expected = source.contents("packages")
+        self.assertTrue(expected)
+        self.assertTrue(node.contents("packages") == expected, "SCAN and MGET see other contents at the mirror")

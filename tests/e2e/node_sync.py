@@ -11,16 +11,9 @@ import time
 import unittest
 
 import redis
-from node_support import DEADLINE_S, NodeTest, eventually
+from node_support import DEADLINE_S, NodeTest, client, eventually
 
 SYNC = 'sync_mirrors = ["eu-1"]\nallow_mirrors = ["eu-1"]\n'
-
-
-def client(node, database=None, **options):
-    one = redis.Redis(port=node.port, socket_timeout=DEADLINE_S, **options)
-    if database:
-        one.execute_command("SELECT", database)
-    return one
 
 
 def conversation(node, *commands):

@@ -9,6 +9,7 @@
 //   rocksdb_host hostile FOLDER CERTS PORT NAME        as prod-us; its snapshots are one file of that name
 //   rocksdb_host restamp FOLDER                        as after a restore, and ends
 //   rocksdb_host dump FOLDER                           every key and value, by RocksDB alone
+//   rocksdb_host alter FOLDER KEY [VALUE]              puts or deletes a key, behind crosslink's back
 //
 // Orders: facts; end; get KEY; put KEY BYTES; fill COUNT BYTES; operations COUNT; erase KEY; write [LEDGER]; rest;
 // purge; full; space; and of a mirror: promote; pause; resume; resync; bandwidth BYTES_PER_S; verify.
@@ -459,28 +460,51 @@ int serve_hostile(const std::string& folder, const std::string& certificates, st
   return 0;
 }
 
-int dump(const std::string& folder) {
-  std::string name;  // none in a folder that is RocksDB's own
-  std::getline(std::ifstream(folder + "/live"), name);
-  std::vector<std::string> families;
-  const auto path = folder + "/" + name;
-  if (!rocksdb::DB::ListColumnFamilies({}, path, &families).ok()) return 1;
-  std::vector<rocksdb::ColumnFamilyDescriptor> described;
-  for (const auto& family : families)
-    described.emplace_back(family, rocksdb::ColumnFamilyOptions());
-  std::vector<rocksdb::ColumnFamilyHandle*> handles;
-  rocksdb::DB* opened = nullptr;
-  if (!rocksdb::DB::OpenForReadOnly({}, path, described, &handles, &opened).ok()) return 1;
-  const std::unique_ptr<rocksdb::DB> database(opened);
-  {
-    const std::unique_ptr<rocksdb::Iterator> pairs(database->NewIterator({}));
-    for (pairs->SeekToFirst(); pairs->Valid(); pairs->Next())
-      std::cout << pairs->key().ToString() << " " << pairs->value().ToString() << "\n";
-    if (!pairs->status().ok()) return 1;
+/// What stands in a folder, opened by RocksDB alone.
+class Stored {
+ public:
+  Stored(const std::string& folder, bool writable) {
+    std::string name;  // none in a folder that is RocksDB's own
+    std::getline(std::ifstream(folder + "/live"), name);
+    std::vector<std::string> families;
+    const auto path = folder + "/" + name;
+    if (!rocksdb::DB::ListColumnFamilies({}, path, &families).ok()) return;
+    std::vector<rocksdb::ColumnFamilyDescriptor> described;
+    for (const auto& family : families)
+      described.emplace_back(family, rocksdb::ColumnFamilyOptions());
+    rocksdb::DB* opened = nullptr;
+    const auto status = writable ? rocksdb::DB::Open({}, path, described, &families_, &opened)
+                                 : rocksdb::DB::OpenForReadOnly({}, path, described, &families_, &opened);
+    if (status.ok()) database_.reset(opened);
   }
-  for (auto* handle : handles)
-    static_cast<void>(database->DestroyColumnFamilyHandle(handle));
-  return 0;
+  ~Stored() {
+    for (auto* family : families_)
+      static_cast<void>(database_->DestroyColumnFamilyHandle(family));
+  }
+  Stored(const Stored&) = delete;
+  Stored& operator=(const Stored&) = delete;
+
+  rocksdb::DB* get() const { return database_.get(); }
+
+ private:
+  std::unique_ptr<rocksdb::DB> database_;
+  std::vector<rocksdb::ColumnFamilyHandle*> families_;
+};
+
+int dump(const std::string& folder) {
+  const Stored stored(folder, false);
+  if (stored.get() == nullptr) return 1;
+  const std::unique_ptr<rocksdb::Iterator> pairs(stored.get()->NewIterator({}));
+  for (pairs->SeekToFirst(); pairs->Valid(); pairs->Next())
+    std::cout << pairs->key().ToString() << " " << pairs->value().ToString() << "\n";
+  return pairs->status().ok() ? 0 : 1;
+}
+
+int alter(const std::string& folder, const std::string& key, const std::optional<std::string>& value) {
+  const Stored stored(folder, true);
+  if (stored.get() == nullptr) return 1;
+  const auto done = value ? stored.get()->Put({}, key, *value) : stored.get()->Delete({}, key);
+  return done.ok() ? 0 : 1;
 }
 
 }  // namespace
@@ -489,6 +513,8 @@ int main(int argc, char** argv) {
   const std::vector<std::string> words(argv + 1, argv + argc);
   const auto is = [&](const char* word, std::size_t count) { return words.size() == count && words[0] == word; };
   if (is("dump", 2)) return dump(words[1]);
+  if (is("alter", 3)) return alter(words[1], words[2], std::nullopt);
+  if (is("alter", 4)) return alter(words[1], words[2], words[3]);
   if (is("restamp", 2)) {
     must(must(RocksdbDatabase::open_root(options_of(words[1])))->restamp());
     return 0;

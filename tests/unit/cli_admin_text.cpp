@@ -45,6 +45,17 @@ TEST(AdminText, promote_says_what_is_lost_or_that_it_is_not_known) {
             "  lag           0.21s\n"
             "  lost          8 in LSN: 8 LSN the source last told of\n"
             "  incarnation   aa\n  origin        bb");
+  const auto lost = [&](const char* said) {
+    promoted["lost"] = parse(said);
+    const auto page = promote_text(promoted);
+    const auto line = page.substr(page.find("  lost "));
+    return line.substr(0, line.find('\n'));
+  };
+  EXPECT_EQ(lost(R"({"known":true,"entries_lsn":0,"detail":"all is here"})"), "  lost          nothing: all is here");
+  EXPECT_EQ(lost(R"({"known":false,"entries_lsn":0,"detail":"heard long ago"})"),
+            "  lost          not known: heard long ago");
+  EXPECT_EQ(lost(R"({"known":false,"entries_lsn":8,"detail":"heard long ago"})"),
+            "  lost          at least 8 in LSN: heard long ago");
   promoted["lost"] = parse(R"({"known":false,"entries_lsn":null,"detail":"the source was not heard"})");
   promoted["source_lsn"] = nullptr;
   promoted["lag_ms"] = nullptr;

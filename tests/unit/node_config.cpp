@@ -3,6 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <map>
+#include <regex>
+#include <set>
+#include <sstream>
 
 #include "node/quantity.hpp"
 #include "support/temporary_folder.hpp"
@@ -162,6 +166,113 @@ TEST(NodeConfig, mistakes_are_named) {
   EXPECT_EQ(error_of(with("name = \"packages\"", "name = \"p\"\nlog_window_bytes=\"2GiB\"\nlog_budget_bytes=\"1GiB\"")),
             "config: database 1.log_budget_bytes: must be at least log_window_bytes");
   EXPECT_EQ(error_of("cluster_id = ").substr(0, 16), "config: line 1: ");
+}
+
+/// The example with each key that it only mentions, as lines; the path of the key in each ("" where there is none).
+struct ExampleLine {
+  std::string text;
+  std::string path;
+};
+std::vector<ExampleLine> example_lines() {
+  std::vector<ExampleLine> lines;
+  std::istringstream stream{std::string(example_config())};
+  const std::regex key("(# )?([a-z_]+) = .*"), table(R"(\[\[?([a-z_]+)\]?\])");
+  std::string folder;
+  for (std::string line; std::getline(stream, line);) {
+    std::smatch found;
+    if (std::regex_match(line, found, table)) folder = found[1] == "database" ? "database 1." : found[1].str() + ".";
+    if (!std::regex_match(line, found, key)) {
+      lines.push_back({line, ""});
+      continue;
+    }
+    const auto name = found[2].str();
+    if (name == "password_file") continue;  // its file is looked at: a test of its own
+    const auto text = found[1].matched ? line.substr(2) : line;
+    // Sync mode goes with one of the values only.
+    lines.push_back({name == "sync" ? "sync = \"always\"" : text, folder + name});
+  }
+  return lines;
+}
+std::string joined(const std::vector<ExampleLine>& lines, std::size_t changed, const std::string& instead) {
+  std::string text;
+  for (std::size_t i = 0; i < lines.size(); ++i)
+    text += (i == changed ? instead : lines[i].text) + "\n";
+  return text;
+}
+
+TEST(NodeConfig, a_value_of_the_wrong_type_is_an_error_that_names_its_key_whichever_it_is) {
+  const auto lines = example_lines();
+  EXPECT_EQ(error_of(joined(lines, lines.size(), "")), "");
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    const auto& path = lines[i].path;
+    if (path.empty()) continue;
+    const auto key = lines[i].text.substr(0, lines[i].text.find(' '));
+    for (const std::string wrong : {"{}", "[[]]", "-1", "1.5", "true", "\"\""}) {
+      const auto said = error_of(joined(lines, i, key + " = " + wrong));
+      EXPECT_EQ(said.substr(0, 10 + path.size()), "config: " + path + ": ") << wrong;
+    }
+  }
+}
+
+/// The error lists what is known there: nothing that the example does not show.
+TEST(NodeConfig, an_unknown_key_is_an_error_that_names_it_in_every_table_and_the_example_shows_every_known_one) {
+  const auto lines = example_lines();
+  std::map<std::string, std::set<std::string>> shown, known;
+  shown[""] = {"clients", "database", "database_defaults", "listen", "mirror", "tls"};
+  shown["clients."] = {"password_file"};
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    const auto& path = lines[i].path;
+    if (path.empty()) continue;
+    const auto table = path.substr(0, path.rfind('.') + 1);
+    shown[table].insert(path.substr(table.size()));
+    const auto said = error_of(joined(lines, i, lines[i].text + "\ncolour = 1"));
+    const auto expected = "config: " + table + "colour: unknown key; known here: ";
+    ASSERT_EQ(said.substr(0, expected.size()), expected);
+    std::istringstream names(said.substr(expected.size()));
+    for (std::string name; std::getline(names >> std::ws, name, ',');)
+      known[table].insert(name);
+  }
+  shown["database_defaults."] = shown["database 1."];
+  shown["database_defaults."].erase("name");
+  EXPECT_EQ(known, shown);
+}
+
+TEST(NodeConfig, a_key_that_must_be_there_is_missed_by_name) {
+  for (const std::string key : {"cluster_id", "data_dir", "mirrors", "clients", "admin", "ca", "cert", "key", "name"}) {
+    std::string text(least);
+    const auto at = text.find("\n" + key + " = ") + 1;
+    text.erase(at, text.find('\n', at) + 1 - at);
+    EXPECT_NE(error_of(text).find(key + ": is missing"), std::string::npos) << error_of(text);
+  }
+}
+
+TEST(NodeConfig, values_that_cannot_be_meant_are_named) {
+  const auto database = [](const std::string& lines) {
+    return error_of(with("name = \"packages\"", "name = \"p\"\n" + lines));
+  };
+  EXPECT_EQ(error_of(std::string(least) + "[clients]\nconnections_max = 0"),
+            "config: clients.connections_max: must be a number from 1 to 100000");
+  EXPECT_EQ(error_of(std::string(least) + "[mirror]\ndisconnected_after = \"30\""),
+            "config: mirror.disconnected_after: '30' is not a duration such as 500ms, 5s, 10m, 24h or 7d");
+  EXPECT_EQ(error_of(std::string(least) + "[database_defaults]\nname = \"p\"").substr(0, 43),
+            "config: database_defaults.name: unknown key");
+  EXPECT_EQ(database("cache_bytes = \"64MB\"").substr(0, 38), "config: database 1.cache_bytes: '64MB'");
+  EXPECT_EQ(database("compression = \"gzip\""),
+            "config: database 1.compression: must be \"none\", \"lz4\" or \"zstd\"");
+  EXPECT_EQ(database("sync_mirrors = [\"eu 1\"]"),
+            "config: database 1.sync_mirrors: 'eu 1' is not the name of a certificate");
+  EXPECT_EQ(database("allow_mirrors = [\"*\"]"),
+            "config: database 1.allow_mirrors: '*' is not the name of a certificate");
+  EXPECT_EQ(database("on_sync_loss = \"wait\""), "config: database 1.on_sync_loss: must be \"error\" or \"async\"");
+  EXPECT_EQ(database("sync_mirrors = [\"eu-1\"]\nsync = \"never\"").substr(0, 40),
+            "config: database 1.sync: must be \"always");
+  EXPECT_EQ(error_of(with("admin = \"127.0.0.1:7401\"", "admin = \"0.0.0.0:7401\"")),
+            "config: listen.admin: must be one IP address and a port");
+  EXPECT_EQ(error_of(with("127.0.0.1:6380", "127.0.0.1:70000")).substr(0, 24), "config: listen.clients: ");
+  EXPECT_EQ(error_of(with("[[database]]", "[database]")), "config: database: must be tables: [[database]]");
+  EXPECT_EQ(error_of(with("[tls]", "[[tls]]")), "config: tls: must be a table: [tls]");
+  EXPECT_EQ(error_of(with("data_dir = \"data\"", "data_dir = \"data\"\ndata_dir = \"data\"")).substr(0, 16),
+            "config: line 4: ");
 }
 
 TEST(NodeConfig, clients_in_the_open_need_a_password_that_others_cannot_read) {

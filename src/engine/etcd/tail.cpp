@@ -10,8 +10,8 @@
 namespace crosslink::etcd {
 namespace {
 
-/// Entries this far back are read at the start: the last one proves where mirrors stand.
-constexpr std::uint64_t revisions_looked_back = 20'000;
+/// Entries this far back are read at the start: the last one proves where mirrors stand. Each may be of megabytes.
+constexpr std::uint64_t revisions_looked_back = 1000;
 constexpr std::chrono::milliseconds poll_often(40), poll_seldom(1000), retry_min(50), retry_max(2000);
 /// A state that was asked for so long ago is of interest to nobody.
 constexpr std::chrono::seconds interest(5);

@@ -7,8 +7,8 @@
 namespace crosslink::etcd {
 namespace {
 
-/// Of one answer that comes in fragments: more than a revision can hold, as large as requests may be made.
-constexpr std::size_t fragments_bytes_max = std::size_t{256} * 1024 * 1024;
+/// Of one revision that comes in fragments: more than it can hold, as large as requests may be made.
+constexpr std::size_t revision_bytes_max = std::size_t{256} * 1024 * 1024;
 
 }  // namespace
 
@@ -54,20 +54,38 @@ MirrorError WatchStream::end() {
   return meant.error;
 }
 
+/// What was held comes first; of an answer that goes on, the last revision is held: it may go on as well.
+void WatchStream::take_up(wire::WatchResponse& response) {
+  if (!held_.empty()) {
+    auto whole = std::exchange(held_, {});
+    for (auto& event : *response.mutable_events())
+      whole.emplace_back().Swap(&event);
+    response.clear_events();
+    for (auto& event : whole)
+      response.add_events()->Swap(&event);
+  }
+  held_bytes_ = 0;
+  if (!response.fragment() || response.events_size() == 0) return;
+  auto& events = *response.mutable_events();
+  const auto last = events[events.size() - 1].kv().mod_revision();
+  int begin = events.size();
+  while (begin > 0 && events[begin - 1].kv().mod_revision() == last)
+    --begin;
+  for (int i = begin; i < events.size(); ++i) {
+    held_bytes_ += events[i].ByteSizeLong();
+    held_.emplace_back().Swap(&events[i]);
+  }
+  events.DeleteSubrange(begin, events.size() - begin);
+}
+
 Result<wire::WatchResponse> WatchStream::read() {
   if (ended_) return storage_error("a watch has ended");  // only this thread ends it
   wire::WatchResponse response;
-  if (!stream_->Read(&response)) return end();
-  std::size_t bytes = 0;
-  while (response.fragment()) {
-    wire::WatchResponse more;
-    if (!stream_->Read(&more)) return end();
-    bytes += more.ByteSizeLong();
-    if (bytes > fragments_bytes_max) return storage_error("one answer of a watch is larger than may be");
-    response.set_fragment(more.fragment());
-    for (auto& event : *more.mutable_events())
-      response.add_events()->Swap(&event);
-  }
+  do {
+    if (!stream_->Read(&response)) return end();
+    take_up(response);
+    if (held_bytes_ > revision_bytes_max) return storage_error("one revision of a watch is larger than may be");
+  } while (response.fragment() && response.events_size() == 0);
   if (!response.canceled()) return response;
   if (response.compact_revision() > 0) {
     return MirrorError(ErrorKind::LogWindowExceeded, CausedBy::us,

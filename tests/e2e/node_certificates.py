@@ -1,0 +1,204 @@
+"""Whose certificate is let in, node against node. Both sides say what is wrong, nothing crosses, a mirror that may follow is
+served all the while, and what was mended is followed again."""
+
+import datetime
+import json
+import shutil
+import signal
+import unittest
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from cli_support import run
+from node_support import MirroredTest, eventually
+
+
+def issue_until(folder, name, seconds):
+    """In place of the certificate and key of this name: the same by the same CA, but valid for as many seconds from now."""
+    authority = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+    signer = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.datetime.now(datetime.timezone.utc)
+    built = (x509.CertificateBuilder()
+             .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])).issuer_name(authority.subject)
+             .public_key(key.public_key()).serial_number(x509.random_serial_number())
+             .not_valid_before(now - datetime.timedelta(days=2)).not_valid_after(now + datetime.timedelta(seconds=seconds))
+             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False))
+    certificate = built.sign(signer, hashes.SHA256())
+    (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / f"{name}.key").write_bytes(key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    (folder / f"{name}.key").chmod(0o600)
+
+
+class Certificates(MirroredTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.made(run("certs", "issue", "--dir", cls.certificates, "--name", "us-2"))
+        cls.strangers = cls.path / "strangers"
+        cls.made(run("certs", "init", "--dir", cls.strangers))
+        for name in ("prod-us", "us-2"):
+            cls.made(run("certs", "issue", "--dir", cls.strangers, "--name", name))
+
+    def setUp(self):
+        """The mirror at eu-1 follows; it is us-2 that things happen to."""
+        super().setUp()
+        self.fill(self.source)
+        self.follow()
+
+    def files_of(self, ca, own, name):
+        """A folder with the CA of one, and the certificate of the other."""
+        made = self.path / self.id().rsplit(".", 1)[1] / f"files-of-{name}"
+        made.mkdir(parents=True)
+        for file in ("ca.pem", "ca.key"):
+            shutil.copy(ca / file, made)
+        for file in (f"{name}.pem", f"{name}.key"):
+            shutil.copy(own / file, made)
+        return made
+
+    def other(self, certificates):
+        return self.node("us-2", cluster="us-2", databases=(), certificates=certificates)
+
+    def assert_refused(self, node, kind, *words, source=None):
+        """By every command that asks, with the exit codes that they have for it; and the mirror that may, goes on."""
+        source = source or self.source
+        wish = ("mirror", "create", "packages", "--from", f"{source.cluster}/packages", "--addr", source.mirrors)
+        dry = json.loads(node.verb(*wish, "--dry-run", "-o", "json", code=6))
+        self.assertEqual([one["check"] for one in dry["checks"] if not one["ok"]], ["identity"], dry)
+        self.assertEqual(node.call("GET", "/v1/mirrors"), {"mirrors": []})
+        said = node.verb(*wish, "--wait", "--timeout", "60", code=6)
+        self.assertIn("the mirror was made, it is not Following", said)
+        seen = json.loads(node.verb("status", "packages", "-o", "json", code=4))["mirrors"][0]
+        self.assertEqual((seen["status"], seen["last_error"]["error"]), ("Disconnected", kind), seen)
+        self.assertEqual((seen["bootstraps"], seen["applied_lsn"], seen["bytes_done"]), (0, None, None), seen)
+        for word in words:
+            self.assertIn(word, seen["last_error"]["message"])
+            self.assertIn(word, said)
+        self.assertIn("Disconnected", node.verb("status", "packages", "--wait", "following", "--timeout", "1", code=4))
+        self.assert_others_go_on()
+
+    def assert_others_go_on(self):
+        self.fill(self.source, 400, 600)
+        self.assert_equal()
+        self.assertEqual(self.mirror.mirror("packages")["reconnects"], 0)
+        served = self.source.call("GET", "/v1/databases/packages")["mirrors"]
+        self.assertEqual([one["name"] for one in served], ["eu-1"])
+
+    def assert_mended(self, node):
+        node.verb("resume", "packages")
+        self.assert_equal(node)
+
+    def test_a_mirror_with_a_strangers_certificate_is_refused_by_the_source(self):
+        files = self.files_of(self.certificates, self.strangers, "us-2")
+        node = self.other(files)
+        self.assert_refused(node, "TlsRefused")
+        self.assertNotIn("mirror=us-2", self.source.log_text(), "it never said who it is")
+        for file in ("us-2.pem", "us-2.key"):
+            shutil.copy(self.certificates / file, files)
+        self.assert_mended(node)
+
+    def test_a_source_with_a_strangers_certificate_is_refused_by_the_mirror(self):
+        impostor = self.node("impostor", certificates=self.files_of(self.certificates, self.strangers, "prod-us"))
+        self.fill(impostor, 0, 10)
+        node = self.other(self.certificates)
+        self.assert_refused(node, "TlsRefused", source=impostor)
+        self.assertEqual(impostor.call("GET", "/v1/databases/packages")["mirrors"], [])
+
+    def test_a_source_whose_certificate_lacks_the_cluster_id_is_refused_by_the_mirror(self):
+        node = self.other(self.certificates)
+        dry = node.verb("mirror", "create", "packages", "--from", "prod-eu/packages", "--addr", self.source.mirrors,
+                        "--dry-run", code=6)
+        self.assertIn("prod-eu", dry)
+
+    def test_a_name_that_is_not_on_the_list_is_refused_by_the_source(self):
+        self.allow("eu-1")
+        node = self.other(self.certificates)
+        self.assert_refused(node, "NotAuthorized", "packages")
+        self.assertIn("mirror refused mirror=us-2 database=packages", self.source.log_text())
+        self.allow("eu-1", "us-2")
+        self.assert_mended(node)
+
+    def allow(self, *names):
+        """The source's list from now on; its node reads it again while it runs."""
+        config = self.source.config.read_text(encoding="utf-8").split("allow_mirrors")[0]
+        reloads = self.source.log_text().count("reloaded")
+        self.source.config.write_text(config + f"allow_mirrors = {json.dumps(names)}\n", encoding="utf-8")
+        self.source.signal(signal.SIGHUP)
+        self.source.await_log("reloaded", reloads + 1)
+
+    def test_a_name_that_is_taken_off_the_list_is_cut_during_its_session(self):
+        node = self.other(self.certificates)
+        node.create_mirror("packages", self.source)
+        node.await_following("packages", self.source)
+        self.allow("eu-1")
+        node.await_mirror("packages", lambda one: one["status"] == "Disconnected" and one["last_error"]
+                          and one["last_error"]["error"] == "NotAuthorized", "the cut, and why")
+        self.assertIn("NotAuthorized", node.verb("status", "packages", code=4))
+        self.assertIn("mirror cut: its name is no longer allowed database=packages mirror=us-2", self.source.log_text())
+        self.assert_others_go_on()
+        self.assertEqual(len(node.contents("packages")), 500, "what was written after the cut never came")
+        self.allow("eu-1", "us-2")
+        self.assert_mended(node)
+        self.assertEqual(node.mirror("packages")["bootstraps"], 1)
+
+    def test_an_authority_that_is_replaced_ends_the_sessions_it_vouched_for(self):
+        files = self.files_of(self.certificates, self.certificates, "prod-us")
+        source = self.node("replacing", certificates=files)
+        self.fill(source)
+        node = self.other(self.certificates)
+        node.create_mirror("packages", source)
+        node.await_following("packages", source)
+        shutil.copy(self.strangers / "ca.pem", files)
+        source.signal(signal.SIGHUP)
+        node.await_mirror("packages", lambda one: one["status"] == "Disconnected"
+                          and (one["last_error"] or {}).get("error") == "TlsRefused", "the cut, and why")
+        shutil.copy(self.certificates / "ca.pem", files)
+        source.signal(signal.SIGHUP)
+        self.fill(source, 400, 600)
+        node.verb("resume", "packages")
+        self.assert_equal(node, source)
+        self.assertEqual(node.mirror("packages")["bootstraps"], 1)
+        self.assert_others_go_on()
+
+    def test_a_node_does_not_start_with_an_expired_certificate(self):
+        files = self.files_of(self.certificates, self.certificates, "us-2")
+        node = self.other(files)
+        node.stop()
+        issue_until(files, "us-2", -1)
+        refused = run("serve", "--config", node.config)
+        self.assert_sentence(refused, 2, "us-2.pem", "expired on")
+
+    def test_a_source_whose_certificate_expires_while_it_runs_is_refused_from_then_on(self):
+        files = self.files_of(self.certificates, self.certificates, "prod-us")
+        issue_until(files, "prod-us", 10)
+        source = self.node("expiring", certificates=files)
+        self.fill(source, 0, 10)
+        node = self.other(self.certificates)
+        wish = {"name": "packages", "from": "prod-us/packages", "addr": source.mirrors}
+        self.assertTrue(node.call("POST", "/v1/mirrors", {**wish, "dry_run": True})["ok"])
+        eventually(lambda: node.call("POST", "/v1/mirrors", {**wish, "dry_run": True}), lambda dry: not dry["ok"], "the end")
+        self.assert_refused(node, "TlsRefused", source=source)
+
+    def test_a_mirror_whose_certificate_expired_says_so_and_follows_with_a_new_one(self):
+        files = self.files_of(self.certificates, self.certificates, "us-2")
+        node = self.other(files)
+        node.create_mirror("packages", self.source)
+        node.await_following("packages", self.source)
+        issue_until(files, "us-2", -1)
+        self.source.stop()  # a session that stands is not judged anew
+        self.source.start()
+        self.fill(self.source, 500, 600)
+        seen = node.await_mirror("packages", lambda one: "expired on" in (one["last_error"] or {}).get("message", ""), "the refusal")
+        self.assertEqual(seen["status"], "Disconnected", seen)
+        self.assertIn("expired on", node.verb("status", "packages", code=4))
+        for file in ("us-2.pem", "us-2.key"):
+            shutil.copy(self.certificates / file, files)
+        self.assert_mended(node)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

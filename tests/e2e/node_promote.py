@@ -1,0 +1,68 @@
+"""What a promotion says of what is lost: never more than is known; and what it is not asked for."""
+
+import json
+import signal
+import unittest
+
+from node_support import MirroredTest, client
+
+
+class Promote(MirroredTest):
+    def dry_run(self):
+        return self.mirror.call("POST", "/v1/mirrors/packages/promote", {"dry_run": True})
+
+    def test_a_source_that_is_heard_now_loses_nothing_that_is_here(self):
+        self.fill(self.source)
+        self.follow()
+        seen = self.dry_run()
+        self.assertEqual((seen["lost"]["known"], seen["lost"]["entries_lsn"]), (True, 0), seen)
+        self.assertEqual(seen["source_lsn"], seen["lsn"])
+        self.assertIn("lost          nothing:", self.mirror.verb("promote", "packages", "--dry-run"))
+
+    def test_what_a_source_wrote_before_it_died_unheard_is_not_called_nothing(self):
+        self.fill(self.source)
+        self.follow()
+        self.mirror.process.send_signal(signal.SIGSTOP)
+        with client(self.source) as one:
+            for number in range(3000):
+                one.set(f"late-{number}", "x" * 100)
+        self.source.kill()
+        self.mirror.process.send_signal(signal.SIGCONT)
+        self.mirror.await_mirror("packages", lambda one: one["status"] == "Disconnected", "the loss of the source")
+        seen = self.dry_run()
+        self.assertFalse(seen["lost"]["known"], seen)
+        self.assertGreaterEqual(seen["source_lsn"], seen["lsn"])
+        self.assertGreater(seen["lost"]["heard_ms_ago"], 0)
+        said = self.mirror.verb("promote", "packages", "--yes")
+        self.assertNotIn("lost          nothing", said)
+        self.assertIn("what it wrote since is not known", said)
+
+    def test_the_source_is_never_told_to_be_behind_its_mirror(self):
+        self.follow()
+        with client(self.source) as one:
+            for number in range(2000):
+                one.set(f"key-{number}", "x")
+                if number % 20 == 0:
+                    seen = self.mirror.mirror("packages")
+                    self.assertGreaterEqual(seen["source_lsn"], seen["applied_lsn"])
+
+    def test_what_is_not_understood_promotes_nothing_and_makes_nothing(self):
+        self.fill(self.source)
+        self.follow()
+        for path, body in (("/v1/mirrors/packages/promote", {"dry_run": "true"}),
+                           ("/v1/mirrors/packages/promote", {"dryrun": True}),
+                           ("/v1/mirrors/packages/promote", {"accept_inconsistent": 1}),
+                           ("/v1/mirrors/packages/limit", {"bytes_per_s": 1, "bytes": 2}),
+                           ("/v1/mirrors/packages/pause", {"until": "tomorrow"}),
+                           ("/v1/databases", {"name": "other", "allow": []}),
+                           ("/v1/mirrors", {"name": "other", "from": "prod-us/packages", "addr": self.source.mirrors,
+                                            "dryrun": True})):
+            with self.subTest(path=path, body=body):
+                status, answer = self.mirror.request("POST", path, body)
+                self.assertEqual((status, answer["error"]), (400, "Configuration"), json.dumps(answer))
+        self.assertEqual(self.mirror.mirror("packages")["status"], "Following")
+        self.assertEqual([one["name"] for one in self.mirror.call("GET", "/v1/databases")["databases"]], ["packages"])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
