@@ -12,6 +12,13 @@ foreach(library isal prometheus-cpp-core rocksdb xxhash zstd)
   find_library(CROSSLINK_${library}_LIBRARY ${library} REQUIRED)
 endforeach()
 
+# gRPC and Protocol Buffers, for etcd: what protoc makes of src/engine/etcd/*.proto is compiled with ours.
+foreach(library grpc++ protobuf)
+  find_library(CROSSLINK_${library}_LIBRARY ${library} REQUIRED)
+endforeach()
+find_program(CROSSLINK_PROTOC protoc REQUIRED)
+find_program(CROSSLINK_GRPC_PLUGIN grpc_cpp_plugin REQUIRED)
+
 # MessagePack for C++, header only. Debian's package depends on Boost 1.74 and cannot be installed beside 1.81, so
 # tools/setup unpacks it into the dependency folder.
 find_path(CROSSLINK_MSGPACK_INCLUDE msgpack.hpp HINTS "${CROSSLINK_DEPS_DIR}/msgpack/usr/include" REQUIRED)

@@ -55,14 +55,26 @@ struct SourceState {
   std::optional<PromotedFrom> promoted_from;
   /// Of all keys and values as they are stored, about and as of a moment ago; absent: unknown.
   std::optional<std::uint64_t> data_bytes = std::nullopt;
+  /// Head may be missing commits of this long. 0 where the engine is where commits are made; absent: unknown, as when
+  /// the cluster that it reads from cannot be reached.
+  std::optional<std::chrono::microseconds> behind = std::chrono::microseconds(0);
 };
+
+/// What a key may be bound to at the source: it is deleted there when its lease ends, and the deletion is in the log.
+struct LeaseGrant {
+  std::uint64_t lease = 0, ttl_s = 0;
+  friend bool operator==(const LeaseGrant&, const LeaseGrant&) = default;
+};
+/// Leases told and not yet with an engine, at most; a source that tells more breaks the protocol.
+inline constexpr std::size_t leases_waiting_max = 64 * 1024;
 
 /// A stretch of log: the entries in (prev_lsn, last_lsn], and nothing else lies in it.
 struct LogSlice {
   Lsn prev_lsn, last_lsn;
-  std::uint64_t count = 0;  ///< 0: entries is empty and only the LSN moves
-  SharedBytes entries;      ///< encodings one after another; never null
-  Lsn origin_lsn;           ///< the LSN at the root that last_lsn stands for
+  std::uint64_t count = 0;              ///< 0: entries is empty and only the LSN moves
+  SharedBytes entries;                  ///< encodings one after another; never null
+  Lsn origin_lsn;                       ///< the LSN at the root that last_lsn stands for
+  std::vector<LeaseGrant> leases = {};  ///< those that its entries use, as far as they still live
 };
 
 /// Is the last entry at or before an LSN the one that a mirror says it has?
@@ -88,7 +100,8 @@ struct SnapshotFacts {
   Lsn origin_lsn;      ///< the LSN at the root that S0 stands for
   Incarnation origin, incarnation;
   std::optional<std::uint64_t> total_bytes;
-  Lsn consistent_lsn;  ///< from this LSN on a receiver's data is consistent; >= snapshot_lsn
+  Lsn consistent_lsn;           ///< from this LSN on a receiver's data is consistent; >= snapshot_lsn
+  std::string key_prefix = {};  ///< what every key of the database begins with; a mirror may keep another in its place
   friend bool operator==(const SnapshotFacts&, const SnapshotFacts&) = default;
 };
 
@@ -100,6 +113,9 @@ class SnapshotReader {
   struct Piece {
     SharedBytes bytes;  ///< never null; at most what was asked for
     bool done = false;  ///< nothing comes after these bytes
+    /// With done: where the data is consistent, if that came out only while it was read; else the facts say it.
+    std::optional<Lsn> consistent_lsn = {};
+    std::vector<LeaseGrant> leases = {};  ///< those that pairs ending in these bytes use
   };
   /// Bytes from `offset` on; at least one unless done. Errors: Storage; Configuration (us) past the end.
   virtual Result<Piece> read(std::uint64_t offset, std::size_t bytes_max) = 0;
@@ -128,6 +144,8 @@ class SourceEngine {
   virtual std::optional<WindowLeft> window_left(Lsn after) const = 0;
   /// `on_head` is called after each commit, on the committing thread; it must not block or call back. Empty: none.
   virtual void watch_head(std::function<void(Lsn head)> on_head) = 0;
+  /// What people should know of it beside its state, in words; empty: nothing. Quick, from any thread.
+  virtual std::string remark() const { return {}; }
 };
 
 /// What an engine can do; sessions and the operator's commands depend on it.
@@ -159,6 +177,16 @@ struct MirrorState {
   Lsn durable;                       ///< position's LSN that survives a power cut; 0 without one
   std::optional<PartialSnapshot> partial;
   std::optional<PromotedFrom> promoted_from;
+  /// Before this LSN is applied the data is not of one moment; of a snapshot whose pages were of several.
+  Lsn consistent_lsn = {};
+  /// There is data although there is no position: a snapshot is being written over it, and it is of no moment.
+  bool inconsistent = false;
+};
+
+/// Something that an engine counts since it was opened, for whoever watches it.
+struct EngineCount {
+  std::string name;  ///< lower case, with '_'
+  std::uint64_t value = 0;
 };
 
 /// Entries to apply at once. Each element holds whole encodings, one after another, already checked.
@@ -174,7 +202,11 @@ struct SnapshotCheck {
   std::uint32_t total_crc32c = 0;            ///< of all bytes, if nothing was cut
 };
 
-/// One database as a mirror. One caller at a time; mirror_state() from any thread.
+/// One database as a mirror. One caller at a time; mirror_state() and remark() from any thread.
+///
+/// Where several processes can write to the mirror (a cluster of its own keeps it), one of them owns it. Every call
+/// that writes, and sync(), may then answer Busy: another owns it, or did meanwhile and moved the position. Nothing was
+/// changed; the caller drops what it holds and asks again by sync(), after which mirror_state() is true.
 class MirrorEngine {
  public:
   virtual ~MirrorEngine() = default;
@@ -189,6 +221,10 @@ class MirrorEngine {
   virtual Result<void> step_back(Lsn from) = 0;
   /// Makes everything applied durable; returns the durable LSN. Errors: Storage.
   virtual Result<Lsn> sync() = 0;
+  /// Leases that what is applied or stored next may use. Told again, the newer one counts. Errors: Storage.
+  virtual Result<void> note_leases(std::span<const LeaseGrant>) { return {}; }
+  /// Of the snapshot being received, known only at its end: see MirrorState. Said before the switch. Errors: Storage.
+  virtual Result<void> note_consistent(Lsn) { return {}; }
 
   /// Begins to receive a snapshot beside the live data; what was received of another one is dropped. Errors: Storage,
   /// UnsupportedOperation (a format it cannot read), MirrorPromoted.
@@ -205,9 +241,14 @@ class MirrorEngine {
   /// Drops what was received. Errors: Storage.
   virtual Result<void> drop_snapshot() = 0;
 
-  /// Makes everything applied durable, records the promotion durably, opens for writes. Again: the first result.
-  /// Errors: Storage, Configuration (no data yet).
+  /// Makes everything applied durable, records the promotion durably, opens for writes. Again: the first result. Data
+  /// of no moment is promoted as well: that it is wanted is the caller's word. Errors: Storage, Configuration (no data
+  /// yet).
   virtual Result<PromotedFrom> promote(const std::string& source_cluster, const std::string& source_database) = 0;
+  /// What people should know of it beside its status, in words; empty: nothing. Quick.
+  virtual std::string remark() const { return {}; }
+  /// Quick, from any thread.
+  virtual std::vector<EngineCount> counts() const { return {}; }
 };
 
 /// A view of all pairs at one LSN, for verify. Thread safe.

@@ -70,6 +70,8 @@ struct MirrorFacts {
   /// The source no longer knew the last entry that this mirror had when its log went on: a fork would not have been
   /// found. verify() finds it.
   bool unproven = false;
+  /// Why its data is, or is about to be, of no single moment of the source; empty: it is of one, or there is none.
+  std::string inconsistent;
   /// While it is behind: how much more the source may write before the log this mirror needs next is dropped, and how
   /// long that takes at the present rate. What the source last said; absent: it did not.
   std::optional<std::uint64_t> window_left_bytes;
@@ -112,9 +114,9 @@ class Mirror {
   /// Smallest lag that readers accept: probes are as frequent as it needs. Absent: they do not ask.
   void set_max_lag(std::optional<std::chrono::milliseconds> max_lag);
   /// Ends the link, applies what was received whole, opens the database for writes. Again: the first result. Errors:
-  /// Configuration when there is no consistent data to promote; Storage; Cancelled by cancellation, and when run()
-  /// ends first. Needs run() to be running.
-  Task<PromotedFrom> promote();
+  /// Configuration when there is no data to promote, or MirrorFacts::inconsistent and not accepted; Storage; Cancelled
+  /// by cancellation, and when run() ends first. Needs run() to be running.
+  Task<PromotedFrom> promote(bool accept_inconsistent = false);
   /// Compares this mirror with its source at one LSN. Errors: Busy while one runs; Configuration when it is not
   /// following; MirrorPromoted; Cancelled as for promote().
   Task<VerifyResult> verify();

@@ -73,6 +73,7 @@ std::string promote_text(const object& promoted) {
                       text(promoted, "source_database"), lsn_or(promoted, "source_lsn", "unknown"));
   const auto lag = milliseconds_field(promoted, "lag_ms");
   page += fmt::format("\n  lag           {}", lag ? duration_text(*lag) : "unknown");
+  if (const auto why = text(promoted, "inconsistent", 4096); !why.empty()) page += "\n  consistent    NO: " + why;
   if (const auto* lost = object_field(promoted, "lost")) {
     const auto entries = number(*lost, "entries_lsn");
     const auto all = flag(*lost, "known");
@@ -153,7 +154,13 @@ std::string database_table(const boost::json::array& databases) {
                     text(*database, "role"), lsn_or(*database, "head_lsn", "-"), lsn_or(*database, "oldest_lsn", "-"),
                     names_of(database->if_contains("allow_mirrors"), "any"), sync_names, followers_of(*database)});
   }
-  return table_text(rows);
+  auto page = table_text(rows);
+  for (const auto& one : databases) {
+    const auto* database = one.if_object();
+    const auto remark = database == nullptr ? std::string() : text(*database, "remark", 4096);
+    if (!remark.empty()) page += fmt::format("\n{}: {}", text(*database, "name"), remark);
+  }
+  return page;
 }
 
 std::string database_line(const object& database) {

@@ -11,72 +11,24 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/system/error_code.hpp>
 #include <charconv>
-#include <chrono>
-#include <fstream>
 #include <vector>
 
-#include "cli/admin_client.hpp"
+#include "cli/bench_nodes.hpp"
 #include "cli/bench_options.hpp"
-#include "cli/json_fields.hpp"
-#include "cli/mirror_wait.hpp"
 #include "cli/report.hpp"
 
 namespace crosslink::cli {
 namespace {
 
 using boost::json::object;
-using Clock = std::chrono::steady_clock;
 
 constexpr const char* source_id = "bench-source";
 constexpr const char* mirror_id = "bench-mirror";
 constexpr const char* loaded = "loaded";  ///< the database of redis-benchmark
 constexpr const char* idle = "idle";      ///< what a mirror that does nothing is measured with
-constexpr std::chrono::seconds following_timeout{600};
-constexpr std::chrono::seconds drain_timeout{600};
 
-/// {"error", ...} of a node that says no, as an error of the benchmark.
-Result<object> ask_for(const AdminOptions& admin, AdminRequest request) {
-  auto answer = ask_node(admin, request);
-  if (!answer) return answer.error();
-  if (answer->exit_code) return MirrorError::configuration(text(answer->body, "message", 4096));
-  return std::move(answer->body);
-}
-
-class BenchNode {
- public:
-  static Result<BenchNode> start(const std::filesystem::path& folder, const std::string& cluster_id,
-                                 const std::vector<std::string>& databases);
-
-  ChildProcess process;
-  AdminOptions admin;
-  std::string mirrors_address, clients_port;
-};
-
-Result<BenchNode> BenchNode::start(const std::filesystem::path& folder, const std::string& cluster_id,
-                                   const std::vector<std::string>& databases) {
-  const auto config = (folder / (cluster_id + ".toml")).string();
-  {
-    std::ofstream file(config);
-    file << fmt::format(
-        "cluster_id = \"{0}\"\ndata_dir = \"{0}.data\"\n[listen]\nmirrors = \"127.0.0.1:0\"\nclients = "
-        "\"127.0.0.1:0\"\n"
-        "admin = \"127.0.0.1:0\"\n[tls]\nca = \"ca.pem\"\ncert = \"{0}.pem\"\nkey = \"{0}.key\"\n",
-        cluster_id);
-    for (const auto& database : databases)
-      file << fmt::format("[[database]]\nname = \"{}\"\nallow_mirrors = [\"{}\"]\n", database, mirror_id);
-    if (!file.flush()) return MirrorError::configuration(fmt::format("cannot write {}", config));
-  }
-  auto process = ChildProcess::start(own_program, {"serve", "--config", config, "-o", "json", "--log-level", "error"});
-  if (!process) return process.error();
-  boost::system::error_code error;
-  const auto said = boost::json::parse(process->read_line(), error);
-  const auto* at = said.if_object();
-  if (error || at == nullptr) return MirrorError::configuration("a node did not start; its reason is above");
-  const auto clients = text(*at, "clients");
-  AdminOptions admin;
-  admin.admin = text(*at, "admin");
-  admin.token_file = (folder / (cluster_id + ".data") / "admin.token").string();
-  return BenchNode{std::move(*process), admin, text(*at, "mirrors"), clients.substr(clients.rfind(':') + 1)};
+std::string table_of(const char* database) {
+  return fmt::format("[[database]]\nname = \"{}\"\nallow_mirrors = [\"{}\"]\n", database, mirror_id);
 }
 
 /// All that a process writes until it ends.
@@ -117,43 +69,6 @@ Task<double> redis_benchmark(const BenchNode& node, std::string test, std::uint6
   co_return *rate;
 }
 
-/// A mirror of `database` at `mirror`, which is Following at the return.
-Result<void> make_mirror(const BenchNode& source, const BenchNode& mirror, const std::string& database) {
-  object body{
-      {"name", database}, {"from", fmt::format("{}/{}", source_id, database)}, {"addr", source.mirrors_address}};
-  auto made = ask_for(mirror.admin, {AdminMethod::post, "/v1/mirrors", std::move(body), admin_answer_timeout});
-  if (!made) return made.error();
-  auto end = wait_until_following({mirror.admin, database, following_timeout, true, false});
-  if (end.error) return *end.error;
-  return {};
-}
-
-Result<std::uint64_t> head_of(const BenchNode& source, const std::string& database) {
-  auto answer = ask_for(source.admin, {AdminMethod::get, "/v1/databases", {}, admin_answer_timeout});
-  if (!answer) return answer.error();
-  for (const auto& one : array_field(*answer, "databases")) {
-    if (one.is_object() && text(one.get_object(), "name") == database) {
-      if (const auto head = number(one.get_object(), "head_lsn")) return *head;
-    }
-  }
-  return MirrorError::protocol_violation("the source's node does not say how far its database is");
-}
-
-/// Seconds until the mirror has all that is committed now.
-Result<double> drain(const BenchNode& source, const BenchNode& mirror) {
-  const auto begin = Clock::now();
-  const auto head = head_of(source, loaded);
-  if (!head) return head.error();
-  for (;;) {
-    auto status =
-        ask_for(mirror.admin, {AdminMethod::get, fmt::format("/v1/mirrors/{}", loaded), {}, admin_answer_timeout});
-    if (!status) return status.error();
-    const auto took = Clock::now() - begin;
-    if (number(*status, "applied_lsn").value_or(0) >= *head) return std::chrono::duration<double>(took).count();
-    if (took > drain_timeout) return MirrorError::timeout("the mirror does not catch up with its source");
-  }
-}
-
 struct Figures {
   double set_alone_per_s = 0, set_mirrored_per_s = 0, set_ratio = 0, get_per_s = 0, drain_seconds = 0;
   std::uint64_t idle_source_bytes = 0, idle_mirror_bytes = 0;
@@ -171,10 +86,10 @@ struct Figures {
 struct Nodes {
   std::optional<BenchNode> source, mirror;
   Result<void> start(const std::filesystem::path& folder) {
-    auto first = BenchNode::start(folder, source_id, {loaded, idle});
+    auto first = BenchNode::start(folder, source_id, table_of(loaded) + table_of(idle));
     if (!first) return first.error();
     source.emplace(std::move(*first));
-    auto second = BenchNode::start(folder, mirror_id, {});
+    auto second = BenchNode::start(folder, mirror_id, "");
     if (!second) return second.error();
     mirror.emplace(std::move(*second));
     return {};
@@ -205,7 +120,7 @@ Task<Figures> measure_once(Nodes& nodes, std::uint64_t requests) {
   if (auto made = make_mirror(*source, *mirror, loaded); !made) co_return made.error();
   const auto mirrored = co_await redis_benchmark(*source, "set", requests);
   if (!mirrored) co_return mirrored.error();
-  const auto drained = drain(*source, *mirror);
+  const auto drained = drain(*source, *mirror, loaded);
   if (!drained) co_return drained.error();
   const auto read = co_await redis_benchmark(*source, "get", requests);
   if (!read) co_return read.error();

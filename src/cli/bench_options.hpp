@@ -31,6 +31,7 @@ struct BenchOptions {
   std::string dir;  ///< where databases on disk are made
   std::uint64_t bootstrap_bytes = 2'000'000'000;
   std::uint64_t runs = 3;
+  std::uint64_t keys = 200'000;        ///< of etcd
   std::uint64_t requests = 2'000'000;  ///< of redis-benchmark, each time
   quic::CongestionControl congestion = quic::CongestionControl::bbr;
   std::string listen, connect;
@@ -45,6 +46,7 @@ int run_bench_mirror(const Globals& globals, const BenchOptions& options);
 int run_bench_link(const Globals& globals, const BenchOptions& options);
 int run_bench_handshakes(const Globals& globals, const BenchOptions& options);
 int run_bench_node(const Globals& globals, const BenchOptions& options);
+int run_bench_etcd(const Globals& globals, const BenchOptions& options);
 
 /// A folder of this run alone, removed with this.
 class BenchFolder {

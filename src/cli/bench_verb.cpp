@@ -102,6 +102,20 @@ void add_bench_verb(CLI::App& app, Globals& globals) {
   node->callback(
       [&globals, options] { globals.run = [&globals, options] { return run_bench_node(globals, *options); }; });
 
+  auto* etcd = bench->add_subcommand(
+      "etcd", "One etcd mirrored into another by two nodes, beside etcdctl make-mirror and a bare loader");
+  add_number_option(*etcd, "--keys", options->keys, "Keys of 256 bytes to copy", {.min = 1'000, .max = 5'000'000});
+  add_number_option(*etcd, "--large-bytes", options->bootstrap_bytes,
+                    "Of the copy during which memory is measured; 0: none", {.max = 4'000'000'000});
+  etcd->add_option("--dir", options->dir,
+                   "Where the servers keep their data, in a folder that is removed at the end; TMPDIR if not given");
+  etcd->footer(
+      "Two etcd servers and two nodes on loopback; needs etcd and etcdctl. The bare loader writes transactions of "
+      "100.\n"
+      "Example:\n  crosslink bench etcd --large-bytes 1000000000");
+  etcd->callback(
+      [&globals, options] { globals.run = [&globals, options] { return run_bench_etcd(globals, *options); }; });
+
   handshakes->footer("Example:\n  crosslink bench handshakes --count 1000");
 }
 

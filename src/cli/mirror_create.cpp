@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <memory>
+#include <vector>
 
 #include "cli/admin_text.hpp"
 #include "cli/admin_verbs.hpp"
@@ -15,6 +17,7 @@
 #include "cli/mirror_wait.hpp"
 #include "cli/report.hpp"
 #include "cli/status_text.hpp"
+#include "node/etcd_place.hpp"
 
 namespace crosslink::cli {
 namespace {
@@ -28,12 +31,37 @@ struct Options {
   AdminOptions admin;
   std::string name, from, addresses;
   std::string mode = "async", congestion = "bbr", on_source_behind = "halt";
+  std::string into = "rocksdb";
+  std::vector<std::string> endpoints;
+  std::optional<std::string> prefix;
+  std::string ca, cert, key, user, password_file;
   bool replace = false, yes = false, dry_run = false, wait = false;
   std::optional<double> timeout_s;
 };
 
+/// The node may stand in another folder.
+std::filesystem::path whole_path(const std::string& file) {
+  return file.empty() ? std::filesystem::path() : std::filesystem::absolute(file).lexically_normal();
+}
+
+boost::json::value target_of(const Options& options) {
+  if (options.into != "etcd") return nullptr;
+  node::EtcdPlace place;
+  auto& cluster = place.cluster;
+  cluster.endpoints = options.endpoints;
+  cluster.ca_file = whole_path(options.ca);
+  cluster.cert_file = whole_path(options.cert);
+  cluster.key_file = whole_path(options.key);
+  cluster.user = options.user;
+  cluster.password_file = whole_path(options.password_file);
+  place.prefix = options.prefix;
+  return node::write_etcd_place(place);
+}
+
 object request_body(const Options& options) {
   return {{"name", options.name},
+          {"into", options.into},
+          {"etcd", target_of(options)},
           {"from", options.from},
           {"addr", options.addresses},
           {"mode", options.mode},
@@ -105,6 +133,23 @@ void add_choice(CLI::App& verb, const std::string& name, std::string& value, std
   verb.add_option(name, value, description)->check(CLI::IsMember(std::move(choices)))->capture_default_str();
 }
 
+/// As etcdctl names them.
+void add_target_options(CLI::App& verb, Options& options) {
+  add_choice(verb, "--into", options.into, {"rocksdb", "etcd"}, "What keeps it: this node, or an etcd cluster");
+  auto* endpoints = verb.add_option("--endpoints", options.endpoints, "The etcd cluster, http:// or https://")
+                        ->delimiter(',')
+                        ->type_name("URL,...");
+  const auto add = [&](const char* name, auto& value, const char* description, const char* type) {
+    verb.add_option(name, value, description)->type_name(type)->needs(endpoints);
+  };
+  add("--prefix", options.prefix, "What its keys there begin with; as at the source without it", "KEY");
+  add("--cacert", options.ca, "PEM file: who may sign the etcd servers' certificates", "FILE");
+  add("--cert", options.cert, "PEM file: our certificate for etcd", "FILE");
+  add("--key", options.key, "PEM file: our private key for etcd", "FILE");
+  add("--user", options.user, "Who we are for etcd", "NAME");
+  add("--password-file", options.password_file, "Its first line is the password; its owner's only", "FILE");
+}
+
 }  // namespace
 
 void add_mirror_create_verb(CLI::App& mirror, Globals& globals) {
@@ -121,6 +166,7 @@ void add_mirror_create_verb(CLI::App& mirror, Globals& globals) {
   add_choice(*verb, "--congestion", options->congestion, {"bbr", "cubic"}, "Congestion control");
   add_choice(*verb, "--on-source-behind", options->on_source_behind, {"halt", "resync"},
              "When the source has lost what this mirror has: wait for an operator, or copy it anew");
+  add_target_options(*verb, *options);
   auto* replace = verb->add_flag("--replace", options->replace, "Take the place of a database of this name");
   verb->add_flag("--yes", options->yes, "With --replace: agree to what is shown without it")->needs(replace);
   auto* dry = verb->add_flag("--dry-run", options->dry_run,
@@ -131,7 +177,9 @@ void add_mirror_create_verb(CLI::App& mirror, Globals& globals) {
   add_admin_options(*verb, options->admin);
   verb->footer(
       "Example:\n  crosslink mirror create orders --from prod-us/orders --addr source.example:7400 \\\n"
-      "    --config node.toml --wait");
+      "    --config node.toml --wait\n"
+      "  crosslink mirror create registry --from prod-us/registry --addr source.example:7400 --into etcd \\\n"
+      "    --endpoints https://10.1.0.1:2379,https://10.1.0.2:2379 --cacert etcd-ca.pem --config node.toml");
   verb->callback([&globals, options] { globals.run = [&globals, options] { return create(globals, *options); }; });
 }
 

@@ -187,6 +187,7 @@ std::string status_page(const object& mirror) {
   line("source", fmt::format("{} at {}", source_of(mirror), text(mirror, "addresses")));
   const auto& chain = array_field(mirror, "chain");
   if (chain.size() > 1) line("by way of", joined(chain));
+  line("kept at", text(mirror, "kept_at", 1024));
   line("mode", text(mirror, "mode"));
   line("LSN", fmt::format("applied {}, durable {}, source {}", number_or_dash(mirror, "applied_lsn"),
                           number_or_dash(mirror, "durable_lsn"), number_or_dash(mirror, "source_lsn")));

@@ -37,8 +37,15 @@ std::string page_of(const Options& options, const boost::json::object& body) {
 
 /// The exit code is the status's, not the request's.
 int show(const Globals& globals, const Options& options, boost::json::object body) {
-  const auto code = status_exit_code(array_field(body, "mirrors"), options.lag);
-  const auto page = page_of(options, body);
+  auto code = status_exit_code(array_field(body, "mirrors"), options.lag);
+  auto page = page_of(options, body);
+  for (const auto& one : array_field(body, "not_open")) {
+    const auto* const database = one.if_object();
+    if (database == nullptr) continue;
+    page += fmt::format("\n{}  is not open, tried again and again: {}", text(*database, "name"),
+                        text(*database, "reason", 4096));
+    if (code == exit_good) code = exit_disconnected;
+  }
   report_good(globals, std::move(body), page);
   return code;
 }

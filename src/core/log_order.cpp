@@ -112,6 +112,7 @@ std::pair<AcceptedBatch, AcceptedBatch> cut_batch(AcceptedBatch batch, Lsn limit
   before.count = 0;
   before.last_entry.reset();
   before.units = before.fragment_bytes = 0;
+  batch.leases.clear();
   auto rest = batch.entries;
   while (!rest.empty()) {
     auto next = rest;

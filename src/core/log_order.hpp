@@ -16,12 +16,13 @@ namespace crosslink::core {
 struct AcceptedBatch {
   Lsn prev_lsn, last_lsn;
   std::uint64_t count = 0;
-  std::shared_ptr<const void> keep;    ///< keeps `entries` readable
-  std::span<const std::byte> entries;  ///< whole encodings, checked
-  std::optional<EntryId> last_entry;   ///< absent when count is 0
-  std::optional<Lsn> origin_lsn;       ///< absent: last_lsn
-  std::uint64_t units = 0;             ///< throttle units this batch holds until it is applied
-  std::uint64_t fragment_bytes = 0;    ///< memory of an entry that came in fragments, whose units are released already
+  std::shared_ptr<const void> keep;     ///< keeps `entries` readable
+  std::span<const std::byte> entries;   ///< whole encodings, checked
+  std::optional<EntryId> last_entry;    ///< absent when count is 0
+  std::optional<Lsn> origin_lsn;        ///< absent: last_lsn
+  std::uint64_t units = 0;              ///< throttle units this batch holds until it is applied
+  std::uint64_t fragment_bytes = 0;     ///< memory of an entry that came in fragments, whose units are released already
+  std::vector<LeaseGrant> leases = {};  ///< told before it
 };
 
 /// Where the fragments of one entry go until it is whole. One entry at a time.

@@ -45,8 +45,9 @@ bool MirrorMachine::start_apply(Instant) {
   }
   if (applying_.empty()) return false;
   mirror_action::Apply apply;
-  for (const auto& batch : applying_) {
+  for (auto& batch : applying_) {
     if (!batch.entries.empty()) apply.group.entries.push_back(batch.entries);
+    apply.leases.insert(apply.leases.end(), batch.leases.begin(), batch.leases.end());
   }
   apply.batches = applying_;
   apply.group.position = CROSSLINK_BROKEN(position_outside_group) ? *mark_.position : applying_to_;
@@ -57,6 +58,7 @@ bool MirrorMachine::start_apply(Instant) {
 void MirrorMachine::advance_engine(Instant now) {
   if (engine_) return;
   if (!storage_retry_.due(now)) return wake(*storage_retry_.at);
+  if (reread_wanted_) return call(Call::sync, mirror_action::Sync{});
   if (log_ && log_->step_back_to) return call(Call::step_back, mirror_action::StepBack{*log_->step_back_to});
   const bool dirty = mark_.position && mark_.durable < mark_.position->applied_lsn;
   if (!dirty) dirty_since_.reset();
@@ -88,10 +90,11 @@ void MirrorMachine::advance_snapshot(Instant now) {
     chunks_.pop_front();
     storing_ = next.chunk;
     storing_units_ = next.bytes.size();
-    return call(Call::store_chunk, mirror_action::StoreChunk{next.chunk, std::move(next.keep), next.bytes});
+    return call(Call::store_chunk,
+                mirror_action::StoreChunk{next.chunk, std::move(next.keep), next.bytes, std::move(next.leases)});
   }
   if (halted_) return;  // also by this very snapshot: nothing would come of it but work
-  if (switch_wanted_) return call(Call::switch_snapshot, mirror_action::SwitchSnapshot{});
+  if (switch_wanted_) return call(Call::switch_snapshot, mirror_action::SwitchSnapshot{assembler_.consistent_lsn()});
   if (!check_wanted_ && assembler_.complete()) check_wanted_ = true;
   if (check_wanted_) return call(Call::check_snapshot, mirror_action::CheckSnapshot{});
   static_cast<void>(now);
@@ -101,6 +104,13 @@ void MirrorMachine::on_storage_error(const MirrorError& error, Instant now) {
   storage_error_ = error;
   last_error_ = error;
   back_off(storage_retry_, now);
+}
+
+/// Another process owns the mirror, or did: what was received stands on a position that may not be true any more.
+void MirrorMachine::reread_engine() {
+  reread_wanted_ = true;
+  drop_log_stream();
+  lag_.forget();
 }
 
 void MirrorMachine::note_durable() { actions_.push_back(mirror_action::Progress{}); }
@@ -151,6 +161,7 @@ void MirrorMachine::on_switched(Instant) {
   switch_wanted_ = false;
   bootstrap_wanted_ = false;
   just_switched_ = true;
+  consistent_lsn_ = assembler_.consistent_lsn();
   unproven_ = false;
   ++bootstraps_;
   snapshot_retry_.clear();
@@ -188,8 +199,9 @@ void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {
     const bool dropped = drop_snapshot_wanted_ && (which == Call::switch_snapshot || which == Call::check_snapshot);
     if (which == Call::open_view) {
       if (verify_ && verify_->view_asked) break_off_verify(answer.error().message(), true);
-    } else if (answer.error().kind() == ErrorKind::Storage) {
+    } else if (answer.error().kind() == ErrorKind::Storage || answer.error().kind() == ErrorKind::Busy) {
       on_storage_error(answer.error(), now);
+      if (answer.error().kind() == ErrorKind::Busy) reread_engine();
     } else if (!dropped) {
       promoting_ = false;
       halt(answer.error(), now);
@@ -206,7 +218,9 @@ void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {
       if (log_) log_->step_back_to.reset();
       lag_.forget();
       break;
-    case Call::sync: break;
+    case Call::sync:
+      if (std::exchange(reread_wanted_, false) && !mark_.position) want_bootstrap("it has no data yet");
+      break;
     case Call::begin_snapshot: begin_snapshot_wanted_ = false; break;
     case Call::store_chunk:
       assembler_.on_stored(*storing_);

@@ -20,9 +20,10 @@ MirrorMachine::MirrorMachine(MirrorMachineConfig config, MirrorState state, Engi
     : config_(std::move(config)),
       traits_(std::move(traits)),
       fragments_(&fragments),
-      mark_{state.position, state.durable},
+      mark_{state.position, state.durable, state.inconsistent},
       promoted_from_(std::move(state.promoted_from)),
-      assembler_(std::move(state.partial)) {
+      assembler_(std::move(state.partial)),
+      consistent_lsn_(state.consistent_lsn) {
   config_.entry_bytes_max = std::max(config_.entry_bytes_max, entry_bytes_least);
   config_.in_flight_bytes_max = std::max(config_.in_flight_bytes_max, in_flight_bytes_min);
   if (!mark_.position) {
@@ -113,6 +114,7 @@ void MirrorMachine::session_over(Instant) {
   // has nothing to stand on.
   if (!promoting_ || stepping_back) pending_.clear();
   chunks_.clear();
+  leases_.clear();
   check_wanted_ = false;
   fragments_->drop();
   assembler_.on_stream_end();
@@ -157,7 +159,7 @@ void MirrorMachine::advance_link(Instant now) {
 // --- streams -------------------------------------------------------------------------------------------------------
 
 void MirrorMachine::advance_streams(Instant now) {
-  if (link_ != Link::up) return;
+  if (link_ != Link::up || reread_wanted_) return;
   if (limit_changed_ && (features_ & feature_limit) != 0) send(control_stream, Limit{bandwidth_, paused_});
   limit_changed_ = false;
   if (paused_) {
@@ -194,6 +196,7 @@ void MirrorMachine::drop_log_stream() {
 
 void MirrorMachine::forget_pending() {
   pending_.clear();
+  leases_.clear();
   set_held(count_held());
 }
 
@@ -353,19 +356,23 @@ Result<void> MirrorMachine::resync(Instant now) {
   return {};
 }
 
-Result<void> MirrorMachine::promote(Instant now) {
+std::string MirrorMachine::why_inconsistent() const {
   if (promoted_from_) return {};
-  if (!mark_.position) {
+  if (!mark_.position) return mark_.inconsistent ? "a bootstrap is being written over the data" : "";
+  if (mark_.position->applied_lsn < consistent_lsn_) {
+    return fmt::format("the data is consistent from LSN {} on, it is at {}", consistent_lsn_.value,
+                       mark_.position->applied_lsn.value);
+  }
+  if (bootstrap_wanted_ && !traits_.atomic_switch)
+    return "a bootstrap is under way and this engine has no data beside it";
+  return {};
+}
+
+Result<void> MirrorMachine::promote(Instant now, bool accept_inconsistent) {
+  if (promoted_from_) return {};
+  if (!mark_.position && !mark_.inconsistent)
     return MirrorError::configuration("there is nothing to promote: the first bootstrap is not complete");
-  }
-  if (mark_.position->applied_lsn < assembler_.consistent_lsn()) {
-    return MirrorError::configuration(fmt::format("the data is consistent from LSN {} on, it is at {}",
-                                                  assembler_.consistent_lsn().value,
-                                                  mark_.position->applied_lsn.value));
-  }
-  if (bootstrap_wanted_ && !traits_.atomic_switch) {
-    return MirrorError::configuration("a bootstrap is under way and this engine has no data beside it");
-  }
+  if (const auto why = why_inconsistent(); !why.empty() && !accept_inconsistent) return MirrorError::configuration(why);
   promoting_ = true;
   halted_.reset();  // this is what its operator chose; what stops the promotion itself halts it again
   advance(now);

@@ -56,6 +56,7 @@ struct Wake {
 // Engine calls, answered by on_engine. Only one is under way.
 struct Apply {
   std::vector<AcceptedBatch> batches;  ///< keep what `group` points to
+  std::vector<LeaseGrant> leases;      ///< note_leases() first, if there are any
   ApplyGroup group;
 };
 struct StepBack {
@@ -69,9 +70,12 @@ struct StoreChunk {
   StoredChunk chunk;
   std::shared_ptr<const void> keep;
   std::span<const std::byte> bytes;
+  std::vector<LeaseGrant> leases;  ///< note_leases() first, if there are any
 };
 struct CheckSnapshot {};
-struct SwitchSnapshot {};
+struct SwitchSnapshot {
+  Lsn consistent_lsn;  ///< note_consistent() first
+};
 struct DropSnapshot {};
 struct Promote {};
 struct OpenView {};
@@ -99,6 +103,7 @@ using MirrorAction =
 struct EngineMark {
   std::optional<Position> position;
   Lsn durable;
+  bool inconsistent = false;  ///< as in MirrorState
 };
 struct EngineAnswer {
   EngineMark mark;
@@ -157,8 +162,9 @@ class MirrorMachine {
   Result<void> resume(Instant now);
   /// Drops nothing that is readable now: a new snapshot replaces it.
   Result<void> resync(Instant now);
-  /// Begins a promotion: promotion_done() tells. Errors: Configuration when there is no consistent data to promote.
-  Result<void> promote(Instant now);
+  /// Begins a promotion: promotion_done() tells. Errors: Configuration when there is no data to promote, or none that
+  /// is consistent and that is not accepted.
+  Result<void> promote(Instant now, bool accept_inconsistent = false);
   Result<void> set_bandwidth(std::uint64_t bytes_per_s, Instant now);
   /// Errors: Busy while one runs; Configuration when it is not following.
   Result<void> start_verify(Instant now);
@@ -183,6 +189,8 @@ class MirrorMachine {
   bool sync() const { return config_.sync || sync_named_; }
   /// Received, neither applied nor stored yet.
   std::uint64_t held_bytes() const { return held_bytes_ + fragment_bytes_; }
+  /// Why its data is, or is about to be, of no single moment; empty: it is of one, or there is none.
+  std::string why_inconsistent() const;
   bool promoted() const { return promoted_from_.has_value(); }
   const std::optional<PromotedFrom>& promoted_from() const { return promoted_from_; }
   const std::optional<MirrorError>& last_error() const { return last_error_; }
@@ -217,6 +225,7 @@ class MirrorMachine {
     StoredChunk chunk;
     std::shared_ptr<const void> keep;
     std::span<const std::byte> bytes;
+    std::vector<LeaseGrant> leases;
   };
   struct VerifyRun {
     StreamToken token = 0;
@@ -287,6 +296,8 @@ class MirrorMachine {
   void accept(AcceptedBatch batch, std::uint64_t units);
   void drop_log_stream();
   void drop_snapshot_stream();
+  void on_lease(StreamToken stream, const LeaseInfo& info, Instant now);
+  void reread_engine();
   void forget_pending();
   void forget_chunks();
   std::uint64_t count_held();
@@ -330,10 +341,12 @@ class MirrorMachine {
   Retry storage_retry_;
   std::optional<MirrorError> storage_error_;
   std::optional<Instant> dirty_since_;  ///< applied is ahead of durable
+  bool reread_wanted_ = false;          ///< the engine was Busy: where it stands is not known until it says so
 
   // received, waiting for the engine
   std::deque<AcceptedBatch> pending_;
   std::deque<WaitingChunk> chunks_;
+  std::vector<LeaseGrant> leases_;    ///< told, for the batch or chunk that comes next
   std::uint64_t held_bytes_ = 0;      ///< in throttle units
   std::uint64_t fragment_bytes_ = 0;  ///< of whole entries that came in fragments
   bool bulk_allowed_ = true;
@@ -369,6 +382,7 @@ class MirrorMachine {
   std::string bootstrap_reason_;
   bool begin_snapshot_wanted_ = false, drop_snapshot_wanted_ = false, check_wanted_ = false, switch_wanted_ = false;
   bool just_switched_ = false;            ///< no log has begun since
+  Lsn consistent_lsn_;                    ///< of the data switched in
   std::uint32_t bootstrap_failures_ = 0;  ///< windows that passed while a snapshot came, in a row
   std::uint64_t bootstraps_ = 0;
 

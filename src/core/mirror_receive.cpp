@@ -224,7 +224,7 @@ void MirrorMachine::on_log_frame(const Decoded& decoded, std::shared_ptr<const v
   if (const auto* batch = std::get_if<LogBatch>(&decoded.message))
     return on_log_batch(*batch, std::move(keep), data, now);
   if (const auto* fragment = std::get_if<EntryFragment>(&decoded.message)) return on_fragment(*fragment, data, now);
-  if (std::holds_alternative<LeaseInfo>(decoded.message)) return;
+  if (const auto* lease = std::get_if<LeaseInfo>(&decoded.message)) return on_lease(log_->token, *lease, now);
   violation(log_->token, misplaced(kind_of(decoded.message)), now);
 }
 
@@ -247,8 +247,16 @@ void MirrorMachine::on_log_begin(const LogBegin& begin, Instant now) {
   log_retry_.clear();
 }
 
+void MirrorMachine::on_lease(StreamToken stream, const LeaseInfo& info, Instant now) {
+  if (leases_.size() >= leases_waiting_max) {
+    return violation(stream, MirrorError::protocol_violation("more leases are told than anything may use"), now);
+  }
+  leases_.push_back({info.lease, info.ttl_s});
+}
+
 void MirrorMachine::accept(AcceptedBatch batch, std::uint64_t units) {
   batch.units = units;
+  if (batch.count > 0) batch.leases = std::exchange(leases_, {});
   source_head_ = std::max(source_head_.value_or(batch.last_lsn), batch.last_lsn);
   if (batch.count == 0) {
     // However many come, what only moves the LSN is one.
@@ -339,12 +347,13 @@ void MirrorMachine::on_snapshot_frame(const Decoded& decoded, std::shared_ptr<co
     return;
   }
   const auto* chunk = std::get_if<SnapshotChunk>(&decoded.message);
-  if (std::holds_alternative<LeaseInfo>(decoded.message)) return;
+  if (const auto* lease = std::get_if<LeaseInfo>(&decoded.message)) return on_lease(token, *lease, now);
   if (chunk == nullptr || !snapshot_->begun) return violation(token, misplaced(kind_of(decoded.message)), now);
   const auto data = payload.subspan(decoded.data_at);
   const auto stored = assembler_.on_chunk(*chunk, data);
   if (!stored) return give_up(stored.error());
-  if (take_in(token, data.size(), now)) chunks_.push_back({*stored, std::move(keep), data});
+  if (!take_in(token, data.size(), now)) return;
+  chunks_.push_back({*stored, std::move(keep), data, std::exchange(leases_, {})});
 }
 
 }  // namespace crosslink::core

@@ -140,6 +140,7 @@ TreeMap write(const SnapshotBegin& begin) {
       .lsn("origin_lsn", facts.origin_lsn)
       .id("incarnation", facts.incarnation);
   w.id("origin", facts.origin).put("format", facts.format).put("offset", begin.offset);
+  if (!facts.key_prefix.empty()) w.put("key_prefix", Binary{facts.key_prefix});
   return w.optional("total_bytes", facts.total_bytes).take();
 }
 TreeMap write(const SnapshotChunk& chunk) {
@@ -320,6 +321,7 @@ SessionMessage read(const SnapshotBegin*, FieldReader& r) {
   facts.format = r.text("format");
   begin.offset = r.u64("offset");
   facts.total_bytes = r.optional_u64("total_bytes");
+  facts.key_prefix = r.optional_key("key_prefix").value_or("");
   if (facts.last_entry.lsn > facts.snapshot_lsn) r.wrong("its last entry comes after it");
   return begin;
 }

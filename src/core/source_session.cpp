@@ -296,6 +296,7 @@ void SourceSession::on_log(Question question, Result<LogPiece> piece, Instant no
     return pump(now);
   }
   const auto& slice = piece->slice;
+  tell_leases(*log_, slice.leases);
   if (slice.count == 0 && slice.last_lsn == slice.prev_lsn) {
     // A commit may have come between the reading and now: then on_head came after at_head was last cleared.
     log_->at_head = read_now_().state.head <= log_->sent_lsn;
@@ -405,6 +406,7 @@ void SourceSession::on_snapshot_piece(Question question, Result<SnapshotReader::
   snapshot_->asked.reset();
   if (!piece) return fail_stream(snapshot_->token, piece.error());
   const auto bytes = piece->bytes->size();
+  tell_leases(*snapshot_, piece->leases);
   snapshot_->crc32c = crosslink::crc32c(*piece->bytes, snapshot_->crc32c);
   const auto offset = snapshot_->offset;
   snapshot_->offset += bytes;
@@ -413,7 +415,7 @@ void SourceSession::on_snapshot_piece(Question question, Result<SnapshotReader::
   SnapshotChunk chunk{offset, crosslink::crc32c(*piece->bytes), piece->done, 0, {}};
   if (piece->done) {
     chunk.total_crc32c = snapshot_->crc32c;
-    chunk.consistent_lsn = snapshot_->facts->consistent_lsn;
+    chunk.consistent_lsn = piece->consistent_lsn.value_or(snapshot_->facts->consistent_lsn);
   }
   if (offset < snapshot_->begin_offset) {  // the mirror has every byte: only the end is news
     chunk.offset = snapshot_->offset;

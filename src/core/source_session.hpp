@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <variant>
@@ -164,6 +165,7 @@ class SourceSession {
     std::uint64_t charged_bytes = 0, released_bytes = 0;
     bool writing = false;           ///< the transport has not taken the last frame
     std::optional<Question> asked;  ///< an answer of the engine is on its way
+    std::set<std::uint64_t> leases_told;
   };
   struct Log : Bulk {
     Position request;
@@ -193,6 +195,7 @@ class SourceSession {
   };
 
   void send(StreamToken stream, const SessionMessage& message);
+  void tell_leases(Bulk& bulk, const std::vector<LeaseGrant>& leases);
   void send_bulk(Bulk& bulk, const SessionMessage& message, SharedBytes data, std::size_t at, std::size_t bytes,
                  std::uint64_t units, Instant now);
   void fail_stream(StreamToken stream, const MirrorError& error);

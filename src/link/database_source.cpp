@@ -171,9 +171,11 @@ ServedMirror::ServedMirror(Shared shared, AcceptedMirror& mirror, boost::asio::a
       head_timer_(strand_) {}
 
 core::SourceNow ServedMirror::read_now() const {
-  core::SourceNow now{shared_.engine->source_state(), core::Duration(0)};
-  if (now.state.role == DatabaseRole::mirror)
-    now.upstream_lag = shared_.options->upstream_lag ? shared_.options->upstream_lag() : std::nullopt;
+  core::SourceNow now{shared_.engine->source_state(), std::nullopt};
+  now.upstream_lag = now.state.behind;
+  if (now.state.role != DatabaseRole::mirror || !now.upstream_lag) return now;
+  const auto upstream = shared_.options->upstream_lag ? shared_.options->upstream_lag() : std::nullopt;
+  now.upstream_lag = upstream ? std::optional(*upstream + *now.upstream_lag) : std::nullopt;
   return now;
 }
 

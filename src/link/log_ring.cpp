@@ -39,8 +39,12 @@ LogSlice rest_after(const LogSlice& slice, Lsn after) {
     entries = next;
     --count;
   }
-  return {after, slice.last_lsn, count, std::make_shared<const std::vector<std::byte>>(entries.begin(), entries.end()),
-          slice.origin_lsn};
+  return {after,
+          slice.last_lsn,
+          count,
+          std::make_shared<const std::vector<std::byte>>(entries.begin(), entries.end()),
+          slice.origin_lsn,
+          slice.leases};
 }
 
 }  // namespace

@@ -414,7 +414,8 @@ Result<core::EngineAnswer> Mirror::Impl::carry_out_on_engine(const core::MirrorA
   core::EngineAnswer answer;
   Result<void> done;
   if (const auto* apply = std::get_if<action::Apply>(&wish)) {
-    done = engine->apply(apply->group);
+    if (!apply->leases.empty()) done = engine->note_leases(apply->leases);
+    if (done) done = engine->apply(apply->group);
   } else if (const auto* back = std::get_if<action::StepBack>(&wish)) {
     done = engine->step_back(back->from);
   } else if (std::holds_alternative<action::Sync>(wish)) {
@@ -423,14 +424,16 @@ Result<core::EngineAnswer> Mirror::Impl::carry_out_on_engine(const core::MirrorA
   } else if (const auto* begin = std::get_if<action::BeginSnapshot>(&wish)) {
     done = engine->begin_snapshot(begin->facts);
   } else if (const auto* store = std::get_if<action::StoreChunk>(&wish)) {
-    done = engine->store_chunk(store->chunk, store->bytes);
+    if (!store->leases.empty()) done = engine->note_leases(store->leases);
+    if (done) done = engine->store_chunk(store->chunk, store->bytes);
   } else if (std::holds_alternative<action::CheckSnapshot>(wish)) {
     const auto check = engine->check_snapshot();
     if (!check) return check.error();
     answer.check = *check;
-  } else if (std::holds_alternative<action::SwitchSnapshot>(wish)) {
+  } else if (const auto* switching = std::get_if<action::SwitchSnapshot>(&wish)) {
     if (options.before_history_change) options.before_history_change();
-    done = engine->switch_snapshot();
+    done = engine->note_consistent(switching->consistent_lsn);
+    if (done) done = engine->switch_snapshot();
   } else if (std::holds_alternative<action::DropSnapshot>(wish)) {
     done = engine->drop_snapshot();
   } else if (std::holds_alternative<action::Promote>(wish)) {
@@ -444,7 +447,7 @@ Result<core::EngineAnswer> Mirror::Impl::carry_out_on_engine(const core::MirrorA
   }
   if (!done) return done.error();
   const auto state = engine->mirror_state();
-  answer.mark = {state.position, state.durable};
+  answer.mark = {state.position, state.durable, state.inconsistent};
   return answer;
 }
 
@@ -501,8 +504,14 @@ void Mirror::stop() {
 }
 
 MirrorStatus Mirror::status() const {
-  const std::scoped_lock lock(impl_->mutex);
-  return impl_->machine.status(link::session_now());
+  MirrorStatus status;
+  {
+    const std::scoped_lock lock(impl_->mutex);
+    status = impl_->machine.status(link::session_now());
+  }
+  if (const auto remark = impl_->engine->remark(); !remark.empty())
+    status.reason += (status.reason.empty() ? "" : "; ") + remark;
+  return status;
 }
 
 std::optional<std::chrono::microseconds> Mirror::lag() const {
@@ -527,6 +536,7 @@ MirrorFacts Mirror::facts() const {
   facts.last_error = machine.last_error();
   facts.promoted_from = machine.promoted_from();
   facts.unproven = machine.unproven();
+  facts.inconsistent = machine.why_inconsistent();
   const auto& notice = machine.notice();
   facts.window_left_bytes = notice.window_left_bytes;
   if (notice.window_left_ms) facts.window_left_time = std::chrono::milliseconds(*notice.window_left_ms);
@@ -555,9 +565,10 @@ void Mirror::set_max_lag(std::optional<std::chrono::milliseconds> max_lag) {
   impl_->machine.set_max_lag(max_lag);
 }
 
-Task<PromotedFrom> Mirror::promote() {
-  auto work = [](std::shared_ptr<Impl> self) -> Task<PromotedFrom> {
-    const auto begun = self->command([](MirrorMachine& told, core::Instant now) { return told.promote(now); });
+Task<PromotedFrom> Mirror::promote(bool accept_inconsistent) {
+  auto work = [](std::shared_ptr<Impl> self, bool accept) -> Task<PromotedFrom> {
+    const auto begun =
+        self->command([accept](MirrorMachine& told, core::Instant now) { return told.promote(now, accept); });
     if (!begun) co_return begun.error();
     link::Signal::Heard heard = 0;
     for (;;) {
@@ -573,7 +584,7 @@ Task<PromotedFrom> Mirror::promote() {
       if (!woken) co_return MirrorError::cancelled("waiting for the promotion");
     }
   };
-  return work(impl_);
+  return work(impl_, accept_inconsistent);
 }
 
 Task<VerifyResult> Mirror::verify() {

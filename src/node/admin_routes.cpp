@@ -144,9 +144,23 @@ AdminResponse AdminRoutes::node_now() const {
                  {"data_dir", hosting_->context().data_dir.string()}});
 }
 
+json::array AdminRoutes::not_open() const {
+  json::array all;
+  for (const auto& [name, error] : hosting_->waiting())
+    all.push_back(json::object{{"name", name}, {"reason", error.message()}});
+  return all;
+}
+
+AdminResponse AdminRoutes::no_mirror(const std::string& name) const {
+  const auto waiting = hosting_->waiting();
+  if (const auto found = waiting.find(name); found != waiting.end())
+    return failed(found->second.with_context("it is not open yet, and is tried again and again"));
+  return no_such(fmt::format("mirror '{}'", escape(name, 80)));
+}
+
 AdminResponse AdminRoutes::mirror_now(const std::string& name, json::object more) const {
   const auto database = hosting_->databases().find(name);
-  if (!database || database->mirror() == nullptr) return no_such(fmt::format("mirror '{}'", escape(name, 80)));
+  if (!database || database->mirror() == nullptr) return no_mirror(name);
   auto report = report_mirror(*database);
   for (auto& [key, value] : more)
     report[key] = std::move(value);
@@ -161,7 +175,7 @@ awaitable<AdminResponse> AdminRoutes::answer_mirrors(const AdminRequest& request
     for (const auto& database : hosting_->databases().all()) {
       if (database->mirror() != nullptr) mirrors.push_back(report_mirror(*database));
     }
-    co_return object({{"mirrors", std::move(mirrors)}});
+    co_return object({{"mirrors", std::move(mirrors)}, {"not_open", not_open()}});
   }
   if (rest.empty() && request.method == "POST") {
     auto creating = create_mirror(request);
@@ -237,9 +251,11 @@ awaitable<AdminResponse> AdminRoutes::create_mirror(const AdminRequest& request)
     co_return failed(MirrorError::configuration("a database cannot mirror itself"), exit_refused);
   auto present = hosting_->databases().find(wish->name);
   json::object more;
+  std::string where;
   if (wish->dry_run || (wish->replace && present)) {
     auto asking = ask_source(*hosting_, wish->spec);
     const auto asked = co_await std::move(asking);
+    where = present ? present->engine().kept_at : std::string();
     auto listing = [replaced = std::move(present), asked] {
       return list_replaced(replaced, asked ? std::optional(*asked) : std::nullopt);
     };
@@ -247,7 +263,10 @@ awaitable<AdminResponse> AdminRoutes::create_mirror(const AdminRequest& request)
     more["replaced"] = co_await std::move(calling);
     // Nothing here may hold on to the database that is put aside next.
     if (wish->dry_run) {
-      auto report = check_mirror(*hosting_, *wish, asked);
+      auto asking_target = [this, &wish] { return ask_target(*hosting_, *wish); };
+      auto target_asked = link::call_engine(hosting_->context().engine_executor, std::move(asking_target));
+      const auto target = co_await std::move(target_asked);
+      auto report = check_mirror(*hosting_, *wish, asked, target);
       report["replaced"] = std::move(more["replaced"]);
       co_return object(report);
     }
@@ -255,11 +274,11 @@ awaitable<AdminResponse> AdminRoutes::create_mirror(const AdminRequest& request)
     if (!asked) co_return failed(asked.error(), {}, std::move(more));
     if (!wish->yes) {
       const MirrorError refused = MirrorError::configuration(
-          fmt::format("this moves the data of '{}' aside: --yes if that is wanted", wish->name));
+          fmt::format("this takes the place of '{}', kept at {}: --yes if that is wanted", wish->name, where));
       co_return failed(refused, exit_refused, std::move(more));
     }
   }
-  auto creating = hosting_->create_mirror(wish->name, wish->spec, wish->replace);
+  auto creating = hosting_->create_mirror(wish->name, wish->spec, wish->etcd, wish->replace);
   const auto created = co_await std::move(creating);
   if (!created) co_return failed(created.error(), {}, std::move(more));
   if (auto* const replaced = more.if_contains("replaced"); replaced != nullptr && replaced->is_object())
@@ -269,7 +288,7 @@ awaitable<AdminResponse> AdminRoutes::create_mirror(const AdminRequest& request)
 
 awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::string name) {
   const auto database = hosting_->databases().find(name);
-  if (!database || database->mirror() == nullptr) co_return no_such(fmt::format("mirror '{}'", escape(name, 80)));
+  if (!database || database->mirror() == nullptr) co_return no_mirror(name);
   auto& mirror = database->mirror()->mirror();
   const auto spec = database->mirror()->spec();
   if (auto good = only_fields(request.body, {"require_lag_ms", "dry_run", "accept_inconsistent"}); !good)
@@ -293,15 +312,17 @@ awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::
       co_return failed(MirrorError::configuration(fmt::format("{}, over the {:.0f} ms asked for", is, most)), exit_lag);
     }
   }
-  if (!facts.position) {
+  if (!facts.position && facts.inconsistent.empty() && !again) {
     co_return failed(MirrorError::configuration("it has no data yet: its first bootstrap is not done"), exit_refused);
   }
   json::object report{{"name", name},
                       {"dry_run", *dry_run},
                       {"promoted", again},
-                      {"lsn", facts.position->applied_lsn.value},
-                      {"incarnation", to_string(facts.position->incarnation)},
-                      {"origin", to_string(facts.position->origin)},
+                      {"lsn", facts.position ? json::value(facts.position->applied_lsn.value) : nullptr},
+                      {"incarnation", facts.position ? json::value(to_string(facts.position->incarnation)) : nullptr},
+                      {"origin", facts.position ? json::value(to_string(facts.position->origin)) : nullptr},
+                      {"consistent", facts.inconsistent.empty()},
+                      {"inconsistent", facts.inconsistent},
                       {"source_cluster", spec.source_cluster},
                       {"source_database", spec.source_database},
                       {"source_lsn", facts.source_head ? json::value(facts.source_head->value) : nullptr},
@@ -309,7 +330,7 @@ awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::
                       {"lost", known_loss(facts, linked, facts)},
                       {"again", again}};
   if (*dry_run) co_return object(report);
-  auto promoting = hosting_->promote(name);
+  auto promoting = hosting_->promote(name, *accept_inconsistent);
   const auto promoted = co_await std::move(promoting);
   if (!promoted) {
     const bool refused = promoted.error().kind() == ErrorKind::Configuration;
@@ -318,6 +339,8 @@ awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::
   const auto after = mirror.facts();
   report["promoted"] = true;
   report["lsn"] = promoted->position.applied_lsn.value;
+  report["incarnation"] = to_string(promoted->position.incarnation);
+  report["origin"] = to_string(promoted->position.origin);
   report["lost"] = known_loss(facts, linked, after);
   report["source_lsn"] = after.source_head ? json::value(after.source_head->value) : nullptr;
   co_return object(report);
@@ -325,7 +348,7 @@ awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::
 
 awaitable<AdminResponse> AdminRoutes::verify(std::string name) {
   const auto database = hosting_->databases().find(name);
-  if (!database || database->mirror() == nullptr) co_return no_such(fmt::format("mirror '{}'", escape(name, 80)));
+  if (!database || database->mirror() == nullptr) co_return no_mirror(name);
   const auto mirror = database->shared_mirror();
   auto verifying = mirror->mirror().verify();
   const auto result = co_await std::move(verifying);
@@ -349,7 +372,7 @@ awaitable<AdminResponse> AdminRoutes::answer_databases(const AdminRequest& reque
     json::array databases;
     for (const auto& database : hosting_->databases().all())
       databases.push_back(report_database(*database));
-    co_return object({{"databases", std::move(databases)}});
+    co_return object({{"databases", std::move(databases)}, {"not_open", not_open()}});
   }
   if (rest.empty() && request.method == "POST") {
     if (auto good = only_fields(request.body, {"name", "allow_mirrors"}); !good)

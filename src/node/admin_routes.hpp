@@ -43,6 +43,8 @@ class AdminRoutes {
   awaitable<AdminResponse> verify(std::string name);
   AdminResponse mirror_now(const std::string& name, boost::json::object more = {}) const;
   AdminResponse node_now() const;
+  AdminResponse no_mirror(const std::string& name) const;
+  boost::json::array not_open() const;
 
   Hosting* const hosting_;
   const AdminFacts facts_;

@@ -53,8 +53,10 @@ json::object write_entry(const CatalogEntry& entry) {
                        {"change", change_name(entry.change)},
                        {"set_aside", entry.set_aside},
                        {"mirror", nullptr},
+                       {"etcd", nullptr},
                        {"allow_mirrors", nullptr}};
   if (entry.mirror) written["mirror"] = write_spec(*entry.mirror);
+  if (entry.etcd) written["etcd"] = write_etcd_place(*entry.etcd);
   if (entry.allow_mirrors) written["allow_mirrors"] = json::value_from(*entry.allow_mirrors);
   return written;
 }
@@ -97,6 +99,11 @@ CatalogEntry read_entry(const json::object& from) {
   if (entry.set_aside.find('/') != std::string::npos) throw std::invalid_argument("set_aside");
   if (!from.at("mirror").is_null()) entry.mirror = read_spec(from.at("mirror").as_object());
   if (entry.kind == DatabaseKind::mirror && !entry.mirror) throw std::invalid_argument("mirror");
+  if (const auto* const place = from.if_contains("etcd"); place != nullptr && !place->is_null()) {
+    auto read = read_etcd_place(place->as_object());
+    if (!read) throw std::invalid_argument(read.error().message());
+    entry.etcd = *std::move(read);
+  }
   if (!from.at("allow_mirrors").is_null())
     entry.allow_mirrors = json::value_to<std::vector<std::string>>(from.at("allow_mirrors"));
   return entry;

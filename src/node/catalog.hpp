@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "crosslink/result.hpp"
+#include "node/etcd_place.hpp"
 #include "node/mirror_spec.hpp"
 
 namespace crosslink::node {
@@ -37,6 +38,7 @@ struct CatalogEntry {
   DatabaseKind kind = DatabaseKind::root;
   DatabaseChange change = DatabaseChange::none;
   std::optional<MirrorSpec> mirror;  ///< of mirrors, and of detached ones unless the catalog was lost
+  std::optional<EtcdPlace> etcd;     ///< where it is kept; absent: RocksDB, below data_dir
   std::string set_aside;             ///< of `replacing`: a name under data_dir/set-aside
   std::optional<std::vector<std::string>> allow_mirrors;  ///< as given when it was created here; the config goes before
   friend bool operator==(const CatalogEntry&, const CatalogEntry&) = default;

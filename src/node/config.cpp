@@ -152,13 +152,43 @@ void read_sync_mode(Table& table, DatabaseConfig& database) {
   database.sync = RocksdbSync::always;
 }
 
+/// Of engine "etcd": where it is, and nothing of what only RocksDB has.
+std::optional<EtcdPlace> read_place(Table& table, const std::filesystem::path& folder) {
+  const auto path = [&](std::string_view key) {
+    const auto file = table.text(key);
+    return file && !file->empty() ? (folder / *file).lexically_normal() : std::filesystem::path();
+  };
+  EtcdPlace place;
+  place.cluster.endpoints = table.texts("endpoints").value_or(std::vector<std::string>());
+  place.prefix = table.text("prefix").value_or("");
+  place.excludes = table.texts("excludes").value_or(std::vector<std::string>());
+  place.cluster.ca_file = path("cacert");
+  place.cluster.cert_file = path("cert");
+  place.cluster.key_file = path("key");
+  place.cluster.user = table.text("user").value_or("");
+  place.cluster.password_file = path("password_file");
+  if (const auto good = check_etcd_place(place); !good) table.fail("engine", good.error().message());
+  for (const auto* key :
+       {"sync", "compression", "cache_bytes", "log_window_time", "sync_mirrors", "sync_timeout", "on_sync_loss"}) {
+    if (table.has(key)) table.fail(key, "is of engine \"rocksdb\": what is written to etcd does not pass through here");
+  }
+  return place;
+}
+
 /// `defaults`: what is not said.
-Result<DatabaseConfig> read_database(Table table, const DatabaseConfig& defaults, bool named) {
+Result<DatabaseConfig> read_database(Table table, const DatabaseConfig& defaults, const std::filesystem::path& folder,
+                                     bool named) {
   auto database = defaults;
   if (named) {
     database.name = table.required_text("name");
     if (!is_database_name(database.name))
       table.fail("name", "must be 1 to 64 of A-Z a-z 0-9 _ . - and not begin with a dot");
+    const auto engine = table.text("engine").value_or("rocksdb");
+    if (engine == "etcd") {
+      database.etcd = read_place(table, folder);
+    } else if (engine != "rocksdb") {
+      table.fail("engine", "must be \"rocksdb\" or \"etcd\"");
+    }
   }
   if (auto allowed = table.texts("allow_mirrors")) database.allow_mirrors = *std::move(allowed);
   for (const auto& name : database.allow_mirrors.value_or(std::vector<std::string>())) {
@@ -175,14 +205,17 @@ Result<DatabaseConfig> read_database(Table table, const DatabaseConfig& defaults
   if (const auto bytes = table.parsed("log_budget_bytes", parse_size)) window.budget_bytes = *bytes;
   if (window.budget_bytes < window.bytes) table.fail("log_budget_bytes", "must be at least log_window_bytes");
   read_sync_mode(table, database);
+  if (database.etcd) database.sync_mirrors.clear();
   if (auto good = table.finish(); !good) return good.error();
   return database;
 }
 
-Result<std::vector<DatabaseConfig>> read_databases(const toml::array* tables, const DatabaseConfig& defaults) {
+Result<std::vector<DatabaseConfig>> read_databases(const toml::array* tables, const DatabaseConfig& defaults,
+                                                   const std::filesystem::path& folder) {
   std::vector<DatabaseConfig> databases;
   for (std::size_t i = 0; tables != nullptr && i < tables->size(); ++i) {
-    auto database = read_database(Table((*tables)[i].as_table(), fmt::format("database {}", i + 1)), defaults, true);
+    auto database =
+        read_database(Table((*tables)[i].as_table(), fmt::format("database {}", i + 1)), defaults, folder, true);
     if (!database) return database.error();
     if (std::ranges::find(databases, database->name, &DatabaseConfig::name) != databases.end())
       return wrong(fmt::format("database {}.name", i + 1), fmt::format("'{}' is there twice", database->name));
@@ -269,13 +302,13 @@ Result<NodeConfig> parse_config(std::string_view text, const std::filesystem::pa
   auto mirror = root.table("mirror");
   if (const auto time = mirror.parsed("disconnected_after", parse_duration)) config.disconnected_after = *time;
   const auto* databases = root.tables("database");
-  auto defaults = read_database(root.table("database_defaults"), {}, false);
+  auto defaults = read_database(root.table("database_defaults"), {}, folder, false);
   for (auto* table : std::array{&root, &clients, &listen, &tls, &mirror}) {
     if (auto good = table->finish(); !good) return good.error();
   }
   if (!defaults) return defaults.error();
   config.database_defaults = *std::move(defaults);
-  auto read = read_databases(databases, config.database_defaults);
+  auto read = read_databases(databases, config.database_defaults, folder);
   if (!read) return read.error();
   config.databases = *std::move(read);
   return config;
@@ -355,6 +388,24 @@ log_budget_bytes = "4GiB"
 # sync_timeout = "5s"
 # ... "error": it is stored, and its writer is told -NOSYNC; or "async": it is answered OK, and counted.
 # on_sync_loss = "error"
+
+# A database that lives in an etcd cluster: it is read there, and offered to mirrors here. Its clients stay etcd's own.
+# [[database]]
+# name = "registry"
+# engine = "etcd"
+# endpoints = ["https://10.0.0.1:2379", "https://10.0.0.2:2379"]
+# What its keys begin with, and what of them is left out.
+# prefix = "/registry/"
+# excludes = ["/registry/events/"]
+# The authority of the servers' certificates, and our own certificate where they ask for one ...
+# cacert = "certs/etcd-ca.pem"
+# cert = "certs/etcd-client.pem"
+# key = "certs/etcd-client.key"
+# ... or a user, whose password is the first line of a file that only its owner may read.
+# user = "crosslink"
+# password_file = "etcd.password"
+# allow_mirrors = ["eu-standby"]
+# log_window_bytes, log_budget_bytes: log kept here, beside what etcd's own compaction leaves.
 )toml";
 }
 

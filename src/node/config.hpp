@@ -15,11 +15,14 @@
 #include "crosslink/result.hpp"
 #include "crosslink/rocksdb_engine.hpp"
 #include "crosslink/types.hpp"
+#include "node/etcd_place.hpp"
 
 namespace crosslink::node {
 
 struct DatabaseConfig {
   std::string name;
+  /// The etcd cluster that keeps it; absent: RocksDB, below data_dir. Never of database_defaults.
+  std::optional<EtcdPlace> etcd;
   /// Certificate names of clusters that may mirror it; absent: any that our CA signed.
   std::optional<std::vector<std::string>> allow_mirrors;
   RocksdbSync sync = RocksdbSync::every_second;

@@ -4,12 +4,15 @@
 
 #include <utility>
 
+#include "crosslink/etcd_engine.hpp"
+
 namespace crosslink::node {
 namespace {
 
-RocksdbOptions engine_options(const DatabaseConfig& config, const std::filesystem::path& folder) {
+RocksdbOptions rocksdb_options(const EngineWish& wish) {
+  const auto& config = wish.config;
   RocksdbOptions options;
-  options.folder = folder;
+  options.folder = engine_folder(wish.data_dir, wish.entry);
   options.sync = config.sync;
   options.compression = config.compression;
   options.cache_bytes = config.cache_bytes;
@@ -17,28 +20,69 @@ RocksdbOptions engine_options(const DatabaseConfig& config, const std::filesyste
   return options;
 }
 
-Result<std::unique_ptr<RocksdbDatabase>> open_rocksdb(RocksdbOptions options, DatabaseKind kind) {
+Result<DatabaseEngine> open_rocksdb(const EngineWish& wish) {
+  auto options = rocksdb_options(wish);
+  const auto folder = options.folder;
   std::error_code error;
   // `live` is the first thing a database has of its own.
-  if (std::filesystem::exists(options.folder / "live", error)) return RocksdbDatabase::open(std::move(options));
-  return kind == DatabaseKind::root ? RocksdbDatabase::open_root(std::move(options))
-                                    : RocksdbDatabase::open_mirror(std::move(options));
+  auto opened = std::filesystem::exists(folder / "live", error) ? RocksdbDatabase::open(std::move(options))
+                : wish.entry.kind == DatabaseKind::root         ? RocksdbDatabase::open_root(std::move(options))
+                                                                : RocksdbDatabase::open_mirror(std::move(options));
+  if (!opened) return opened.error();
+  auto owner = std::shared_ptr<RocksdbDatabase>(*std::move(opened));
+  if (wish.entry.kind == DatabaseKind::mirror && owner->source_state().role == DatabaseRole::root) {
+    return MirrorError::configuration(
+        fmt::format("it is to be a mirror, but {} holds one that takes writes: move it away, or replace it by command",
+                    folder.string()));
+  }
+  auto* const database = owner.get();
+  return DatabaseEngine{std::move(owner), database, database, database, database, folder.string()};
+}
+
+EtcdOptions etcd_options(const EngineWish& wish) {
+  EtcdOptions options;
+  options.cluster = wish.entry.etcd->cluster;
+  options.prefix = wish.entry.etcd->prefix;
+  options.excludes = wish.entry.etcd->excludes;
+  options.crosslink_cluster = wish.cluster_id;
+  options.folder = engine_folder(wish.data_dir, wish.entry);
+  options.name = wish.entry.name;
+  options.node = wish.node_id;
+  options.log_window_bytes = wish.config.log_window.bytes;
+  options.log_budget_bytes = wish.config.log_window.budget_bytes;
+  return options;
+}
+
+Result<DatabaseEngine> open_etcd(const EngineWish& wish) {
+  auto options = etcd_options(wish);
+  auto opened = wish.entry.kind == DatabaseKind::root ? EtcdDatabase::open_root(std::move(options))
+                                                      : EtcdDatabase::open_mirror(std::move(options));
+  if (!opened) return opened.error();
+  auto owner = std::shared_ptr<EtcdDatabase>(*std::move(opened));
+  auto* const database = owner.get();
+  return DatabaseEngine{std::move(owner), database, database, database, nullptr, to_text(*wish.entry.etcd)};
 }
 
 }  // namespace
 
-Result<DatabaseEngine> open_engine(const DatabaseConfig& config, DatabaseKind kind,
-                                   const std::filesystem::path& folder) {
-  auto opened = open_rocksdb(engine_options(config, folder), kind);
-  if (!opened) return opened.error().with_context(fmt::format("database {}", config.name));
-  auto owner = std::shared_ptr<RocksdbDatabase>(*std::move(opened));
-  if (kind == DatabaseKind::mirror && owner->source_state().role == DatabaseRole::root) {
-    return MirrorError::configuration(fmt::format(
-        "database {} is to be a mirror, but {} holds one that takes writes: move it away, or replace it by command",
-        config.name, folder.string()));
-  }
-  auto* const database = owner.get();
-  return DatabaseEngine{std::move(owner), database, database, database, database};
+bool kept_elsewhere(const CatalogEntry& entry) { return entry.etcd.has_value(); }
+
+std::filesystem::path engine_folder(const std::filesystem::path& data_dir, const CatalogEntry& entry) {
+  // A catalog that was lost is made anew from `databases`: what is no database must not stand there.
+  return data_dir / (kept_elsewhere(entry) ? "beside" : "databases") / entry.name;
+}
+
+Result<DatabaseEngine> open_engine(const EngineWish& wish) {
+  auto opened = wish.entry.etcd ? open_etcd(wish) : open_rocksdb(wish);
+  if (!opened) return opened.error().with_context(fmt::format("database {}", wish.entry.name));
+  return opened;
+}
+
+Result<void> forget_position(const EngineWish& wish) {
+  if (!wish.entry.etcd || wish.entry.kind == DatabaseKind::root) return {};
+  auto opened = EtcdDatabase::open_mirror(etcd_options(wish));
+  if (!opened) return opened.error();
+  return (*opened)->forget();
 }
 
 }  // namespace crosslink::node

@@ -1,7 +1,9 @@
 // Where a node's database keeps its data: an engine behind the interfaces, whichever it is.
 #pragma once
 
+#include <filesystem>
 #include <memory>
+#include <string>
 
 #include "crosslink/engine.hpp"
 #include "crosslink/result.hpp"
@@ -18,11 +20,30 @@ struct DatabaseEngine {
   MirrorEngine* mirror = nullptr;          ///< null: it cannot be a mirror
   VerifiableEngine* verifiable = nullptr;  ///< null: it cannot be verified
   RocksdbDatabase* local = nullptr;        ///< what clients read and write; null: they do so elsewhere
+  std::string kept_at;                     ///< for people
 };
 
-/// Opens what stands in `folder`, or makes it empty: a root, or a database to become a mirror. Blocks. Errors: Storage;
-/// Configuration when the folder is in use, or holds a root where a mirror is wanted.
-Result<DatabaseEngine> open_engine(const DatabaseConfig& config, DatabaseKind kind,
-                                   const std::filesystem::path& folder);
+/// What an engine is opened with.
+struct EngineWish {
+  DatabaseConfig config;
+  CatalogEntry entry;
+  std::filesystem::path data_dir;
+  std::string cluster_id;
+  std::string node_id;  ///< tells this node from others of its cluster
+};
+
+/// What the node keeps of a database: all of it, or what stands beside a cluster that keeps it.
+std::filesystem::path engine_folder(const std::filesystem::path& data_dir, const CatalogEntry& entry);
+
+/// Opens what stands there, or makes it empty: a root, or a database to become a mirror. Blocks. Errors: Storage;
+/// NotAuthorized; Configuration when the folder is in use, or holds a root where a mirror is wanted.
+Result<DatabaseEngine> open_engine(const EngineWish& wish);
+
+/// Is another process in charge of whether it can be opened now? Then it is worth trying again.
+bool kept_elsewhere(const CatalogEntry& entry);
+
+/// Removes what a mirror left of its position elsewhere than in its folder, so that the next one of that name begins
+/// anew; the data stays. Its engine is closed. Blocks. Errors: as open_engine; Busy while another node follows with it.
+Result<void> forget_position(const EngineWish& wish);
 
 }  // namespace crosslink::node

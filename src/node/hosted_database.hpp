@@ -50,6 +50,7 @@ struct HostingContext {
   quic::Endpoint endpoint;
   boost::asio::any_io_executor engine_executor;
   std::chrono::milliseconds disconnected_after{30'000};
+  std::string node_id;  ///< of this node among those of its cluster
 };
 
 class HostedDatabase {

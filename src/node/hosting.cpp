@@ -3,16 +3,12 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <boost/asio/post.hpp>
 #include <chrono>
 #include <utility>
 
-#include "link/engine_call.hpp"
-#include "link/stop_event.hpp"
-#include "link/task_group.hpp"
-#include "node/command_turn.hpp"
+#include "engine/random_id.hpp"
 #include "node/durable_file.hpp"
+#include "node/hosting_impl.hpp"
 #include "node/log.hpp"
 
 namespace crosslink::node {
@@ -30,174 +26,28 @@ MirrorError no_mirror(std::string_view name) {
   return MirrorError::configuration(fmt::format("database '{}' is no mirror", name));
 }
 
+/// Drawn once, for whatever is shared with other nodes of this cluster.
+Result<std::string> node_id(const NodeConfig& config) {
+  constexpr std::uint64_t bytes_max = 256;
+  const auto file = config.data_dir / "node.id";
+  auto known = read_small_file(file, bytes_max);
+  if (!known || !known->empty()) return known;
+  auto drawn = fmt::format("{}-{}", config.cluster_id, to_string(engine::random_id<SnapshotId>()).substr(0, 8));
+  if (auto written = replace_file(file, drawn); !written) return written.error();
+  return drawn;
+}
+
 std::string stamp() {
   return fmt::format("{:%Y%m%dT%H%M%S}",
                      fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
 }
 
-/// Empty when it cannot be read: then nobody can connect either.
+}  // namespace
+
 std::string authorities_in(const quic::TlsFiles& tls) {
   constexpr std::uint64_t bytes_max = 16 * 1024 * 1024;
   const auto read = read_small_file(tls.ca, bytes_max);
   return read ? *read : std::string();
-}
-
-}  // namespace
-
-struct Hosting::Impl : std::enable_shared_from_this<Impl> {
-  Impl(const NodeConfig& chosen, Catalog own, HostingContext shared, StepListener listener)
-      : config(chosen),
-        catalog(std::move(own)),
-        context(std::move(shared)),
-        on_step(std::move(listener)),
-        authorities(authorities_in(config.tls)) {}
-
-  void step(std::string_view name) const {
-    if (on_step) on_step(name);
-  }
-  fs::path folder_of(std::string_view name) const { return config.data_dir / "databases" / name; }
-  fs::path set_aside(const std::string& name) const { return config.data_dir / "set-aside" / name; }
-  DatabaseConfig config_of(const CatalogEntry& entry) const;
-
-  Result<void> adopt_databases();
-  Result<void> open_all();
-  Result<void> finish_replace(CatalogEntry entry);
-  Result<void> finish_delete(const CatalogEntry& entry);
-  Result<DatabasePointer> open_database(const CatalogEntry& entry);
-  Result<DatabasePointer> open_and_list(const CatalogEntry& entry);
-  void start_mirror(const DatabasePointer& database);
-
-  void take_settings(const NodeConfig& fresh);
-  static void judge_source(HostedDatabase& database, bool same_authorities);
-  static std::string_view objection(const HostedDatabase& database, const ServedMirrorFacts& served);
-  static awaitable<void> take_settings_in_turn(std::shared_ptr<Impl> self, NodeConfig fresh);
-
-  static awaitable<void> run_mirror(DatabasePointer database);
-  static awaitable<void> look_at_mirrors(std::shared_ptr<Impl> self);
-  static awaitable<void> retire(std::shared_ptr<Impl> self, std::string name);
-  /// On an engine thread, awaited.
-  template <class Work>
-  auto blocking(Work work) {
-    return link::call_engine(context.engine_executor, std::move(work));
-  }
-
-  NodeConfig config;
-  Catalog catalog;
-  HostingContext context;
-  const StepListener on_step;
-  DatabaseList list;
-  CommandTurn turn;
-  std::string authorities;  ///< what the CA file says
-  link::StopEvent stop;
-  std::optional<link::TaskGroup> group;
-  bool stopping = false;
-};
-
-// --- opening
-
-DatabaseConfig Hosting::Impl::config_of(const CatalogEntry& entry) const {
-  const auto found = std::ranges::find(config.databases, entry.name, &DatabaseConfig::name);
-  if (found != config.databases.end()) return *found;
-  auto chosen = config.database_defaults;
-  chosen.name = entry.name;
-  if (entry.allow_mirrors) chosen.allow_mirrors = entry.allow_mirrors;
-  return chosen;
-}
-
-/// What the config names, and folders that the catalog does not know: it was lost then, and is made anew from them.
-Result<void> Hosting::Impl::adopt_databases() {
-  for (const auto& wanted : config.databases) {
-    if (catalog.find(wanted.name) != nullptr) continue;
-    CatalogEntry entry;
-    entry.name = wanted.name;
-    if (auto put = catalog.put(entry); !put) return put.error();
-  }
-  std::error_code error;
-  std::vector<std::string> names;
-  for (fs::directory_iterator one(config.data_dir / "databases", error), end; !error && one != end;
-       one.increment(error))
-    names.push_back(one->path().filename().string());
-  std::ranges::sort(names);
-  for (const auto& name : names) {
-    if (!is_database_name(name) || catalog.find(name) != nullptr) continue;
-    log(Severity::warning, "a database that the catalog does not know is kept, and follows nobody",
-        {{"database", name}});
-    CatalogEntry entry;
-    entry.name = name;
-    entry.kind = DatabaseKind::detached;
-    if (auto put = catalog.put(entry); !put) return put.error();
-  }
-  return {};
-}
-
-Result<void> Hosting::Impl::open_all() {
-  if (auto adopted = adopt_databases(); !adopted) return adopted;
-  const auto entries = catalog.entries();
-  for (const auto& entry : entries) {
-    if (entry.change == DatabaseChange::deleting) {
-      log(Severity::info, "finishing a delete", {{"database", entry.name}});
-      if (auto finished = finish_delete(entry); !finished) return finished;
-    } else if (entry.change == DatabaseChange::replacing) {
-      log(Severity::info, "finishing a replace", {{"database", entry.name}});
-      if (auto finished = finish_replace(entry); !finished) return finished;
-    }
-  }
-  const auto left = catalog.entries();
-  for (const auto& entry : left) {
-    if (auto opened = open_and_list(entry); !opened) return opened.error();
-  }
-  return {};
-}
-
-Result<void> Hosting::Impl::finish_delete(const CatalogEntry& entry) {
-  if (auto removed = remove_folder(folder_of(entry.name)); !removed) return removed;
-  step("delete.folder_removed");
-  if (auto removed = catalog.remove(entry.name); !removed) return removed;
-  step("delete.done");
-  return {};
-}
-
-Result<void> Hosting::Impl::finish_replace(CatalogEntry entry) {
-  if (auto moved = move_folder(folder_of(entry.name), set_aside(entry.set_aside)); !moved) return moved;
-  step("replace.moved");
-  entry.change = DatabaseChange::none;
-  entry.set_aside.clear();
-  if (auto put = catalog.put(std::move(entry)); !put) return put.error();
-  step("replace.done");
-  return {};
-}
-
-Result<DatabasePointer> Hosting::Impl::open_database(const CatalogEntry& entry) {
-  auto chosen = config_of(entry);
-  auto engine = open_engine(chosen, entry.kind, folder_of(entry.name));
-  if (!engine) return engine.error();
-  auto database = std::make_unique<HostedDatabase>(context, std::move(chosen), entry, *std::move(engine));
-  // The last to let go may be a network thread; closing blocks.
-  auto close = [executor = context.engine_executor](HostedDatabase* closed) {
-    boost::asio::post(executor, [closed] {
-      const auto event = closed->closed();
-      delete closed;  // NOLINT(cppcoreguidelines-owning-memory)
-      event->set();
-    });
-  };
-  return DatabasePointer(database.release(), std::move(close));
-}
-
-Result<DatabasePointer> Hosting::Impl::open_and_list(const CatalogEntry& entry) {
-  auto opened = open_database(entry);
-  if (!opened) return opened.error();
-  const auto state = (*opened)->state();
-  std::vector<LogField> fields{{"database", entry.name},
-                               {"role", std::string(to_string(state.role))},
-                               {"head_lsn", fmt::format("{}", state.head.value)}};
-  if (entry.mirror) fields.emplace_back("source", entry.mirror->source_name());
-  log(Severity::info, "database open", fields);
-  if ((*opened)->open_to_any_name()) {
-    log(Severity::warning, "any name that the CA signed may mirror this database: set allow_mirrors",
-        {{"database", entry.name}});
-  }
-  list.add(*opened);
-  return opened;
 }
 
 // --- running
@@ -248,8 +98,10 @@ Result<std::unique_ptr<Hosting>> Hosting::open(const NodeConfig& config, quic::E
   if (auto made = make_private_folder(config.data_dir); !made) return made.error();
   auto catalog = Catalog::load(config.data_dir / "catalog.json");
   if (!catalog) return catalog.error();
-  HostingContext context{config.cluster_id,          config.data_dir,          config.tls, std::move(endpoint),
-                         std::move(engine_executor), config.disconnected_after};
+  auto id = node_id(config);
+  if (!id) return id.error();
+  HostingContext context{config.cluster_id,          config.data_dir,           config.tls,    std::move(endpoint),
+                         std::move(engine_executor), config.disconnected_after, *std::move(id)};
   auto impl = std::make_shared<Impl>(config, *std::move(catalog), std::move(context), std::move(on_step));
   std::unique_ptr<Hosting> hosting(new Hosting(impl));
   if (auto opened = impl->open_all(); !opened) return opened.error();
@@ -257,6 +109,10 @@ Result<std::unique_ptr<Hosting>> Hosting::open(const NodeConfig& config, quic::E
 }
 
 DatabaseList& Hosting::databases() { return impl_->list; }
+std::map<std::string, MirrorError> Hosting::waiting() const {
+  const std::scoped_lock lock(impl_->waiting_mutex);
+  return impl_->waiting;
+}
 const HostingContext& Hosting::context() const { return impl_->context; }
 std::filesystem::path Hosting::set_aside_folder() const { return impl_->config.data_dir / "set-aside"; }
 
@@ -268,6 +124,7 @@ Task<void> Hosting::run() {
       self->start_mirror(database);
     link::TaskGroup looking(executor);
     looking.spawn(Impl::look_at_mirrors(self));
+    looking.spawn(Impl::open_waiting(self));
     const bool stopped = co_await self->stop.wait();
     self->stopping = true;
     looking.cancel();
@@ -323,14 +180,15 @@ std::string free_name(const fs::path& folder, const std::string& wanted) {
 
 /// What is to be written for `create_mirror`; absent: the very mirror is there already.
 Result<std::optional<CatalogEntry>> plan_mirror(const CatalogEntry* present, const std::string& name,
-                                                const MirrorSpec& spec, bool replace,
-                                                const fs::path& set_aside_folder) {
+                                                const MirrorSpec& spec, const std::optional<EtcdPlace>& etcd,
+                                                bool replace, const fs::path& set_aside_folder) {
   CatalogEntry entry;
   entry.name = name;
   entry.kind = DatabaseKind::mirror;
   entry.mirror = spec;
+  entry.etcd = etcd;
   if (present == nullptr) return std::optional(std::move(entry));
-  if (present->kind == DatabaseKind::mirror && present->mirror == spec && !replace)
+  if (present->kind == DatabaseKind::mirror && present->mirror == spec && present->etcd == etcd && !replace)
     return std::optional<CatalogEntry>();
   if (!replace) {
     return MirrorError::configuration(fmt::format(
@@ -344,11 +202,12 @@ Result<std::optional<CatalogEntry>> plan_mirror(const CatalogEntry* present, con
 
 }  // namespace
 
-Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, bool replace) {
-  auto work = [](std::shared_ptr<Impl> self, std::string wanted, MirrorSpec chosen, bool replacing) -> Task<void> {
+Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, std::optional<EtcdPlace> etcd, bool replace) {
+  auto work = [](std::shared_ptr<Impl> self, std::string wanted, MirrorSpec chosen, std::optional<EtcdPlace> place,
+                 bool replacing) -> Task<void> {
     const auto turn = co_await self->turn.take();
     auto planned =
-        plan_mirror(self->catalog.find(wanted), wanted, chosen, replacing, self->config.data_dir / "set-aside");
+        plan_mirror(self->catalog.find(wanted), wanted, chosen, place, replacing, self->config.data_dir / "set-aside");
     if (!planned) co_return planned.error();
     if (!*planned) co_return Result<void>{};
     auto put = self->catalog.put(**std::move(planned));
@@ -376,7 +235,7 @@ Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, bool replac
     log(Severity::info, "mirror created", {{"mirror", wanted}, {"source", chosen.source_name()}});
     co_return Result<void>{};
   };
-  return work(impl_, std::move(name), std::move(spec), replace);
+  return work(impl_, std::move(name), std::move(spec), std::move(etcd), replace);
 }
 
 Task<void> Hosting::delete_mirror(std::string name, bool keep_data) {
@@ -449,14 +308,14 @@ Task<void> Hosting::restamp(std::string name) {
   return work(impl_, std::move(name));
 }
 
-Task<PromotedFrom> Hosting::promote(std::string name) {
-  auto work = [](std::shared_ptr<Impl> self, std::string wanted) -> Task<PromotedFrom> {
+Task<PromotedFrom> Hosting::promote(std::string name, bool accept_inconsistent) {
+  auto work = [](std::shared_ptr<Impl> self, std::string wanted, bool accept) -> Task<PromotedFrom> {
     const auto turn = co_await self->turn.take();
     const auto database = self->list.find(wanted);
     if (!database) co_return unknown_database(wanted);
     if (database->mirror() == nullptr) co_return no_mirror(wanted);
     self->step("promote.begun");
-    auto promoting = database->mirror()->mirror().promote();
+    auto promoting = database->mirror()->mirror().promote(accept);
     const auto promoted = co_await std::move(promoting);
     if (!promoted) co_return promoted.error();
     self->step("promote.recorded");
@@ -464,7 +323,7 @@ Task<PromotedFrom> Hosting::promote(std::string name) {
         {{"mirror", wanted}, {"lsn", fmt::format("{}", promoted->position.applied_lsn.value)}});
     co_return *promoted;
   };
-  return work(impl_, std::move(name));
+  return work(impl_, std::move(name), accept_inconsistent);
 }
 
 /// The link of a mirror here, when what vouched for its source does so no more: it dials anew, and sees.

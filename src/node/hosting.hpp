@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,7 +25,8 @@ using StepListener = std::function<void(std::string_view step)>;
 
 class Hosting {
  public:
-  /// Finishes what was under way, then opens every database. Blocks. Errors: Configuration, Storage.
+  /// Finishes what was under way, then opens every database; one that is kept elsewhere may be opened later, when what
+  /// keeps it answers. Blocks. Errors: Configuration, Storage.
   static Result<std::unique_ptr<Hosting>> open(const NodeConfig& config, quic::Endpoint endpoint,
                                                boost::asio::any_io_executor engine_executor, StepListener on_step);
   ~Hosting();
@@ -32,6 +34,8 @@ class Hosting {
   Hosting& operator=(const Hosting&) = delete;
 
   DatabaseList& databases();
+  /// Those that are kept elsewhere and could not be opened yet, and why; tried again and again. Any thread.
+  std::map<std::string, MirrorError> waiting() const;
   const HostingContext& context() const;
   /// Runs the mirrors until stop() or cancellation, then awaits their ends and what commands are doing. Call once, on a
   /// single thread. Errors: Cancelled, by cancellation only.
@@ -44,10 +48,10 @@ class Hosting {
 
   /// A new root. Errors: Configuration (a name that is taken or no name).
   Task<void> create_database(std::string name, std::optional<std::vector<std::string>> allow_mirrors);
-  /// A new mirror, durable when it returns; it dials by itself from then on. With `replace` what has the name now is
-  /// moved to data_dir/set-aside first; without it a name that is taken is an error, unless the mirror that has it is
-  /// the same. Errors: Configuration.
-  Task<void> create_mirror(std::string name, MirrorSpec spec, bool replace);
+  /// A new mirror, kept in `etcd` or, without one, in RocksDB here; durable when it returns; it dials by itself from
+  /// then on. With `replace` what has the name now is moved to data_dir/set-aside first; without it a name that is
+  /// taken is an error, unless the mirror that has it is the same. Errors: Configuration.
+  Task<void> create_mirror(std::string name, MirrorSpec spec, std::optional<EtcdPlace> etcd, bool replace);
   /// Its data goes with it, unless it is kept: then it stays as a read-only database that follows nobody. Errors:
   /// Configuration for what is no mirror and was none.
   Task<void> delete_mirror(std::string name, bool keep_data);
@@ -57,7 +61,7 @@ class Hosting {
   /// A new incarnation, after restoring a backup. Errors: Configuration for a mirror.
   Task<void> restamp(std::string name);
   /// Promotes a mirror; what it was is in the result. Errors: as Mirror::promote.
-  Task<PromotedFrom> promote(std::string name);
+  Task<PromotedFrom> promote(std::string name, bool accept_inconsistent);
 
   /// Certificates and lists of names anew: sessions of mirrors that no longer pass are cut. Done once it is its turn
   /// among the commands.

@@ -54,6 +54,8 @@ struct MirrorFamilies {
   MetricFamily window =
       family("crosslink_mirror_window_left_bytes",
              "Log that the source may still write before it drops what this mirror needs", MetricType::Gauge);
+  MetricFamily counted = family("crosslink_mirror_engine_total", "What the engine counts, by name, since it was opened",
+                                MetricType::Counter);
 };
 
 void put_mirror(MirrorFamilies& into, HostedDatabase& database) {
@@ -80,6 +82,8 @@ void put_mirror(MirrorFamilies& into, HostedDatabase& database) {
     put(into.round_trip, labels, seconds(transport.round_trip));
     put(into.lost, labels, static_cast<double>(transport.packets_lost));
   }
+  for (const auto& one : database.engine().mirror->counts())
+    put(into.counted, {{"mirror", database.name()}, {"counter", one.name}}, static_cast<double>(one.value));
   if (facts.window_left_bytes) put(into.window, labels, static_cast<double>(*facts.window_left_bytes));
 }
 
@@ -105,9 +109,9 @@ std::string metrics_text(std::span<const DatabasePointer> databases) {
     if (database->mirror() != nullptr) put_mirror(mirrors, *database);
   }
   std::vector<MetricFamily> all{std::move(head), std::move(served), std::move(their_lag)};
-  for (auto* const one :
-       {&mirrors.status, &mirrors.lag, &mirrors.applied, &mirrors.durable, &mirrors.head, &mirrors.received,
-        &mirrors.bootstraps, &mirrors.reconnects, &mirrors.round_trip, &mirrors.lost, &mirrors.window})
+  for (auto* const one : {&mirrors.status, &mirrors.lag, &mirrors.applied, &mirrors.durable, &mirrors.head,
+                          &mirrors.received, &mirrors.bootstraps, &mirrors.reconnects, &mirrors.round_trip,
+                          &mirrors.lost, &mirrors.window, &mirrors.counted})
     all.push_back(std::move(*one));
   std::erase_if(all, [](const MetricFamily& one) { return one.metric.empty(); });
   return prometheus::TextSerializer().Serialize(all);

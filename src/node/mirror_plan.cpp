@@ -9,6 +9,8 @@
 
 #include "link/dial.hpp"
 #include "node/body_fields.hpp"
+#include "node/database_engine.hpp"
+#include "node/durable_file.hpp"
 #include "node/reports.hpp"
 
 namespace crosslink::node {
@@ -24,6 +26,23 @@ Result<std::string> text_field(const json::object& body, std::string_view field,
   if (value == nullptr || value->is_null()) return std::string(otherwise);
   if (!value->is_string()) return wrong_field(field, "must be a text");
   return std::string(value->as_string());
+}
+
+/// "into", and what belongs to it.
+Result<std::optional<EtcdPlace>> read_target(const json::object& body) {
+  const auto into = text_field(body, "into", "rocksdb");
+  if (!into) return into.error();
+  const auto* const etcd = body.if_contains("etcd");
+  const bool said = etcd != nullptr && !etcd->is_null();
+  if (*into == "rocksdb" && !said) return std::optional<EtcdPlace>();
+  if (*into != "etcd")
+    return wrong_field("into", said ? "must be etcd, of which more is said" : "must be rocksdb or etcd");
+  if (!said || !etcd->is_object()) return wrong_field("etcd", "must be an object that names the endpoints");
+  auto place = read_etcd_place(etcd->get_object());
+  if (!place) return place.error();
+  if (!place->excludes.empty()) return wrong_field("excludes", "are named at the source");
+  if (auto good = check_etcd_place(*place); !good) return good.error();
+  return std::optional(*std::move(place));
 }
 
 struct Lost {
@@ -110,8 +129,8 @@ json::object check_space(const Hosting& hosting, const MirrorHelloAck& ack) {
 }  // namespace
 
 Result<MirrorWish> read_mirror_wish(const json::object& body) {
-  if (auto good = only_fields(
-          body, {"name", "from", "addr", "mode", "congestion", "on_source_behind", "replace", "yes", "dry_run"});
+  if (auto good = only_fields(body, {"name", "from", "addr", "mode", "congestion", "on_source_behind", "replace", "yes",
+                                     "dry_run", "into", "etcd"});
       !good)
     return good.error();
   MirrorWish wish;
@@ -153,6 +172,9 @@ Result<MirrorWish> read_mirror_wish(const json::object& body) {
   if (wish.spec.sync && wish.spec.resync_when_source_behind)
     return wrong_field("on_source_behind",
                        "a mirror in sync mode must not follow a source that lost what it confirmed");
+  auto target = read_target(body);
+  if (!target) return target.error();
+  wish.etcd = *std::move(target);
   wish.replace = *replace;
   wish.yes = *yes;
   wish.dry_run = *dry_run;
@@ -171,7 +193,27 @@ Task<link::SourceFacts> ask_source(const Hosting& hosting, MirrorSpec spec) {
   co_return answer;
 }
 
-json::object check_mirror(Hosting& hosting, const MirrorWish& wish, const Result<link::SourceFacts>& asked) {
+Result<std::string> ask_target(const Hosting& hosting, const MirrorWish& wish) {
+  const auto& context = hosting.context();
+  EngineWish engine;
+  engine.entry.name = wish.name;
+  engine.entry.kind = DatabaseKind::mirror;
+  engine.entry.etcd = wish.etcd;
+  if (!kept_elsewhere(engine.entry)) return std::string("RocksDB, in data_dir");
+  engine.data_dir = context.data_dir / "asked";
+  engine.cluster_id = context.cluster_id;
+  engine.node_id = context.node_id;
+  Result<std::string> said = std::string();
+  {
+    const auto opened = open_engine(engine);
+    said = opened ? Result<std::string>(opened->kept_at) : opened.error();
+  }
+  if (auto removed = remove_folder(engine.data_dir); !removed) return removed.error();
+  return said;
+}
+
+json::object check_mirror(Hosting& hosting, const MirrorWish& wish, const Result<link::SourceFacts>& asked,
+                          const Result<std::string>& target) {
   json::array checks;
   const auto present = hosting.databases().find(wish.name);
   const bool free = !present || wish.replace;
@@ -196,6 +238,8 @@ json::object check_mirror(Hosting& hosting, const MirrorWish& wish, const Result
       checks.push_back(check("sync", asked->sync_named, "the source names this mirror in sync_mirrors"));
     if (loop) code = exit_code(MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us, ""));
   }
+  checks.push_back(check("target", target.ok(), target ? *target : target.error().message()));
+  if (!target && !code) code = exit_code(target.error());
   const bool good = std::ranges::all_of(checks, [](const auto& one) { return one.at("ok").as_bool(); });
   json::object report{{"dry_run", true}, {"checks", std::move(checks)}, {"ok", good}};
   if (!good) report["exit_code"] = code.value_or(1);

@@ -15,6 +15,7 @@ namespace crosslink::node {
 struct MirrorWish {
   std::string name;
   MirrorSpec spec;
+  std::optional<EtcdPlace> etcd;  ///< absent: RocksDB, here
   bool replace = false, yes = false, dry_run = false;
 };
 /// From a request's body. Errors: Configuration that names the field.
@@ -23,8 +24,12 @@ Result<MirrorWish> read_mirror_wish(const boost::json::object& body);
 /// Asks the source. Errors: those of link::probe_source.
 Task<link::SourceFacts> ask_source(const Hosting& hosting, MirrorSpec spec);
 
-/// The checks of a dry run, each with what came of it. `asked` is what ask_source() said.
-boost::json::object check_mirror(Hosting& hosting, const MirrorWish& wish, const Result<link::SourceFacts>& asked);
+/// Asks what is to keep the mirror, and changes nothing; what it said, in words. Blocks. Errors: as open_engine.
+Result<std::string> ask_target(const Hosting& hosting, const MirrorWish& wish);
+
+/// The checks of a dry run, each with what came of it. `asked` is what ask_source() said, `target` what ask_target().
+boost::json::object check_mirror(Hosting& hosting, const MirrorWish& wish, const Result<link::SourceFacts>& asked,
+                                 const Result<std::string>& target);
 
 /// What the present database of that name has that the source has not: entries after where the source, when it was a
 /// mirror of it, stood. Blocks: reads the log. Null when there is no database of that name.

@@ -116,6 +116,11 @@ json::object report_mirror(HostedDatabase& database) {
   report["chain"] = chain_of(facts.chain);
   put_spec(report, hosted.spec());
   put_link(report, mirror.link(), facts);
+  report["kept_at"] = database.engine().kept_at;
+  json::object counts;
+  for (const auto& one : database.engine().mirror->counts())
+    counts[one.name] = one.value;
+  report["counts"] = std::move(counts);
   report["last_verify"] = last_verify_of(hosted.last_verify());
   report["promoted_from"] = nullptr;
   if (facts.promoted_from) {
@@ -140,6 +145,8 @@ json::object report_database(HostedDatabase& database) {
       {"index", database.index()},
       {"kind", to_string(database.kind())},
       {"role", to_string(state.role)},
+      {"kept_at", database.engine().kept_at},
+      {"remark", database.engine().source->remark()},
       {"head_lsn", state.head.value},
       {"oldest_lsn", state.oldest.value},
       {"incarnation",

@@ -19,7 +19,7 @@ class MirrorDriver {
   static constexpr core::StreamToken control = 1, first_bulk = 2;
 
   /// A session that stands. With data: applied up to LSN 8, the last entry at 5.
-  explicit MirrorDriver(bool with_data, bool named_in_sync_mirrors = false) {
+  explicit MirrorDriver(bool with_data, bool named_in_sync_mirrors = false, bool atomic_switch = true) {
     incarnation_.bytes.fill(std::byte{1});
     MirrorState state;
     if (with_data) {
@@ -31,7 +31,7 @@ class MirrorDriver {
     core::MirrorMachineConfig config;
     config.self = "eu-1/orders";
     config.in_flight_bytes_max = 2 * 1024 * 1024;
-    const EngineTraits traits{"memory", true, true, {std::string(kv_format)}};
+    const EngineTraits traits{"memory", atomic_switch, true, {std::string(kv_format)}};
     machine = std::make_unique<core::MirrorMachine>(config, std::move(state), traits, fragments_, now_);
     machine->on_time(now_);
     machine->on_connected(now_);
@@ -64,6 +64,7 @@ class MirrorDriver {
     machine->on_engine(std::move(answer), now_);
   }
   void engine_fails() { machine->on_engine(MirrorError(ErrorKind::Storage, CausedBy::us, "the disk is full"), now_); }
+  void engine_is_busy() { machine->on_engine(MirrorError(ErrorKind::Busy, CausedBy::us, "another owns it"), now_); }
   void pass(core::Duration time) {
     now_ += time;
     machine->on_time(now_);

@@ -84,6 +84,63 @@ log_budget_bytes = "9GiB")"),
   EXPECT_EQ(database.log_window.budget_bytes, 9ull << 30);
 }
 
+std::string etcd_error(const std::string& more) {
+  return error_of(with("name = \"packages\"", "name = \"registry\"\nengine = \"etcd\"\n" + more));
+}
+
+TEST(NodeConfig, each_key_of_a_database_in_etcd_is_read) {
+  test::TemporaryFolder folder;
+  for (const auto* name : {"ca.pem", "own.pem", "own.key", "word"}) {
+    std::ofstream(folder.path() / name) << "x\n";
+    std::filesystem::permissions(folder.path() / name, std::filesystem::perms::owner_read);
+  }
+  const auto config = parse_config(with("name = \"packages\"", R"(name = "registry"
+engine = "etcd"
+endpoints = ["https://a:1", "https://b:2"]
+prefix = "/registry/"
+excludes = ["/registry/events/"]
+cacert = "ca.pem"
+cert = "own.pem"
+key = "own.key"
+user = "crosslink"
+password_file = "word"
+log_window_bytes = "1GiB")"),
+                                   folder.path());
+  ASSERT_TRUE(config) << config.error().message();
+  const auto& database = config->databases.at(0);
+  EtcdPlace expected;
+  expected.cluster.endpoints = {"https://a:1", "https://b:2"};
+  expected.prefix = "/registry/";
+  expected.excludes = {"/registry/events/"};
+  expected.cluster.ca_file = folder.path() / "ca.pem";
+  expected.cluster.cert_file = folder.path() / "own.pem";
+  expected.cluster.key_file = folder.path() / "own.key";
+  expected.cluster.user = "crosslink";
+  expected.cluster.password_file = folder.path() / "word";
+  EXPECT_EQ(database.etcd, expected);
+  EXPECT_EQ(database.log_window.bytes, 1ull << 30);
+  const auto again = read_etcd_place(write_etcd_place(expected));
+  ASSERT_TRUE(again) << again.error().message();
+  EXPECT_EQ(*again, expected);
+}
+
+TEST(NodeConfig, mistakes_of_a_database_in_etcd_are_named) {
+  const auto expect = [](const std::string& more, std::string_view part) {
+    EXPECT_NE(etcd_error(more).find(part), std::string::npos) << etcd_error(more);
+  };
+  expect("", "endpoints: at least one");
+  expect("endpoints = [\"10.0.0.1:2379\"]", "is not http://HOST:PORT");
+  expect("endpoints = [\"http://a:1\", \"https://b:1\"]", "all of one kind");
+  expect("endpoints = [\"http://a:1\"]\ncacert = \"x\"", "https://");
+  expect("endpoints = [\"https://a:1\"]\ncert = \"x\"", "one needs the other");
+  expect("endpoints = [\"https://a:1\"]\ncacert = \"x\"", "cacert: there is no file");
+  expect("endpoints = [\"http://a:1\"]\nuser = \"x\"", "password_file");
+  expect("endpoints = [\"http://a:1\"]\nsync = \"always\"", "sync: is of engine");
+  expect("endpoints = [\"http://a:1\"]\nsync_mirrors = [\"eu-1\"]", "sync_mirrors: is of engine");
+  EXPECT_EQ(error_of(with("name = \"packages\"", "name = \"p\"\nengine = \"lmdb\"")),
+            "config: database 1.engine: must be \"rocksdb\" or \"etcd\"");
+}
+
 TEST(NodeConfig, mistakes_are_named) {
   EXPECT_EQ(error_of(with("cluster_id", "cluster")), "config: cluster_id: is missing");
   EXPECT_EQ(error_of(with("\"prod-us\"\ndata", "\"prod us\"\ndata")),

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "engine/rocksdb/random_id.hpp"
+#include "engine/random_id.hpp"
 #include "engine/rocksdb/rocksdb_impl.hpp"
 #include "engine/rocksdb/snapshot_view.hpp"
 
@@ -75,7 +75,7 @@ Result<void> RocksdbDatabase::Impl::write_record(const rocks::DatabaseRecord& ne
 
 Result<void> RocksdbDatabase::Impl::begin_incarnation(HistoryCause cause) {
   auto next = written_record;
-  next.history.append({rocks::random_id<Incarnation>(), Lsn{live->head().value + 1}, cause});
+  next.history.append({engine::random_id<Incarnation>(), Lsn{live->head().value + 1}, cause});
   return write_record(next);
 }
 

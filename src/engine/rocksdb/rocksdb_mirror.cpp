@@ -6,7 +6,7 @@
 #include <numeric>
 #include <utility>
 
-#include "engine/rocksdb/random_id.hpp"
+#include "engine/random_id.hpp"
 #include "engine/rocksdb/rocksdb_impl.hpp"
 
 namespace crosslink {
@@ -311,7 +311,7 @@ Result<void> RocksdbDatabase::Impl::switch_received() {
   fresh.role = DatabaseRole::mirror;
   fresh.origin = facts.origin;
   const auto first = std::max(live->head().value, (*received)->head().value) + 1;
-  fresh.history = History::beginning({rocks::random_id<Incarnation>(), Lsn{first}, HistoryCause::bootstrap});
+  fresh.history = History::beginning({engine::random_id<Incarnation>(), Lsn{first}, HistoryCause::bootstrap});
   fresh.position = Position{facts.origin, facts.incarnation, facts.last_entry, facts.snapshot_lsn, facts.origin_lsn};
   rocksdb::WriteBatch batch;
   (*received)->put_record(batch, fresh);

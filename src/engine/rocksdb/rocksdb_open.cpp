@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "engine/rocksdb/random_id.hpp"
+#include "engine/random_id.hpp"
 #include "engine/rocksdb/rocksdb_impl.hpp"
 
 namespace crosslink {
@@ -100,14 +100,14 @@ Result<void> RocksdbDatabase::Impl::start(Wanted wanted) {
 Result<std::string> RocksdbDatabase::Impl::make_new(Wanted wanted) {
   if (wanted == Wanted::whatever)
     return MirrorError::configuration(fmt::format("there is no database in {}", options.folder.string()));
-  auto name = data_prefix + to_string(rocks::random_id<SnapshotId>());
+  auto name = data_prefix + to_string(engine::random_id<SnapshotId>());
   auto made = Live::open(options.folder / name, options, true);
   if (!made) return made.error();
   DatabaseRecord first;
   first.role = DatabaseRole::mirror;
   if (wanted == Wanted::root) {
     first.role = DatabaseRole::root;
-    first.origin = rocks::random_id<Incarnation>();
+    first.origin = engine::random_id<Incarnation>();
     first.history = History::beginning({first.origin, Lsn{1}, HistoryCause::created});
   }
   rocksdb::WriteBatch batch;

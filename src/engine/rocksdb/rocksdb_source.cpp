@@ -13,10 +13,10 @@
 #include <thread>
 #include <utility>
 
+#include "engine/random_id.hpp"
 #include "engine/rocksdb/files.hpp"
 #include "engine/rocksdb/live.hpp"
 #include "engine/rocksdb/log_window.hpp"
-#include "engine/rocksdb/random_id.hpp"
 #include "engine/rocksdb/rocksdb_impl.hpp"
 #include "engine/rocksdb/shelf.hpp"
 #include "engine/rocksdb/snapshot_view.hpp"
@@ -214,7 +214,7 @@ Result<void> RocksdbSource::Impl::take_up_history() {
   const auto state = disk.read(options.folder / state_name, file_bytes_max);
   if (!state) return state.error();
   if (!*saved) {
-    record.origin = rocks::random_id<Incarnation>();
+    record.origin = engine::random_id<Incarnation>();
     record.history = History::beginning({record.origin, Lsn{live->head().value + 1}, HistoryCause::created});
     return save_history();
   }
@@ -238,7 +238,7 @@ Result<void> RocksdbSource::Impl::note_lost_tail() {
   std::vector<HistoryRecord> records;
   for (const auto& known : record.history.records())
     if (known.first_lsn <= first) records.push_back(known);
-  const HistoryRecord next{rocks::random_id<Incarnation>(), first, HistoryCause::unclean_stop};
+  const HistoryRecord next{engine::random_id<Incarnation>(), first, HistoryCause::unclean_stop};
   if (records.empty()) {
     record.history = History::beginning(next);
     return save_history();
@@ -260,7 +260,7 @@ Result<void> RocksdbSource::Impl::replace_history(HistoryCause cause) {
   {
     const std::scoped_lock lock(mutex);
     const auto head = live->head();
-    record.history = History::beginning({rocks::random_id<Incarnation>(), Lsn{head.value + 1}, cause});
+    record.history = History::beginning({engine::random_id<Incarnation>(), Lsn{head.value + 1}, cause});
     window.raise_oldest(head);
     saved = save_history();
     reason_lost = saved ? std::string() : saved.error().message();

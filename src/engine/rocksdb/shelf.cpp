@@ -9,8 +9,8 @@
 #include <set>
 #include <utility>
 
+#include "engine/random_id.hpp"
 #include "engine/rocksdb/files.hpp"
-#include "engine/rocksdb/random_id.hpp"
 
 namespace crosslink::rocks {
 namespace {
@@ -268,7 +268,7 @@ Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::read(Kept& kept) {
 }
 
 Result<SnapshotShelf::Kept> SnapshotShelf::make(const Source& source, const std::string& format) {
-  const auto id = random_id<SnapshotId>();
+  const auto id = engine::random_id<SnapshotId>();
   const auto folder = folder_ / to_string(id);
   rocksdb::Checkpoint* made = nullptr;
   auto status = rocksdb::Checkpoint::Create(&source.live.db(), &made);

@@ -1,0 +1,148 @@
+// A database that lives in an existing etcd cluster, behind both engine interfaces: as a source, the keys below a
+// prefix with etcd's revisions as LSNs; as a mirror, the keys below a prefix of another cluster.
+//
+//   auto registry = EtcdDatabase::open_root({.cluster = {.endpoints = {"http://10.0.0.1:2379"}}, .prefix =
+//   "/registry/",
+//                                            .crosslink_cluster = "prod-us", .folder = "data/registry"});
+//   auto copy = EtcdDatabase::open_mirror({.cluster = ..., .folder = "data/copy", .name = "registry", .node =
+//   "eu-1-a"});
+//
+// Users go on reading and writing etcd itself; this class writes only to a mirror's prefix and below `/crosslink/`,
+// which is no part of any database. What a mirror is worth, which rights are needed, and what becomes of revisions,
+// versions and leases: docs/etcd.md.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "crosslink/engine.hpp"
+
+namespace crosslink {
+
+/// How to reach an etcd cluster.
+struct EtcdCluster {
+  /// `http://HOST:PORT` or `https://HOST:PORT`, all of one kind; the next one is taken when one fails.
+  std::vector<std::string> endpoints;
+  /// PEM files, for https: the authority that the servers' certificates are of (empty: the system's), and the
+  /// certificate and key that they ask for (both or neither).
+  std::filesystem::path ca_file, cert_file, key_file;
+  /// Empty: no authentication, or by certificate. The password is the file's first line; it is read again when a token
+  /// has expired.
+  std::string user;
+  std::filesystem::path password_file;
+  /// How long one call may take. Reads are then asked of the next endpoint, twice around.
+  std::chrono::milliseconds call_deadline = std::chrono::seconds(5);
+  friend bool operator==(const EtcdCluster&, const EtcdCluster&) = default;
+};
+
+struct EtcdOptions {
+  EtcdCluster cluster;
+  /// What the database's keys begin with in this etcd; may be empty: all keys but `/crosslink/`. Of a mirror: absent
+  /// takes the source's prefix; one that differs replaces it.
+  std::optional<std::string> prefix;
+  /// Keys that begin with one of these are no part of the database. Of a root only.
+  std::vector<std::string> excludes;
+  /// crosslink's own name of the cluster. Several nodes before one etcd name the same, and agree on the incarnation.
+  std::string crosslink_cluster;
+  /// For what is kept on disk: log, snapshots, a snapshot being received. Made with mode 0700; one process at a time.
+  std::filesystem::path folder;
+  /// A mirror's name, of letters, digits, '_', '-' and '.': its record is the key `/crosslink/NAME`.
+  std::string name;
+  /// Names this process among those that may own the mirror: of two with other names one is refused, one that comes
+  /// back under its name goes on at once.
+  std::string node;
+  /// Log kept for mirrors beside etcd's own history, so that a compaction does not cut them off; on disk beyond
+  /// log_memory_bytes. Pins keep more of it, up to the budget.
+  std::uint64_t log_memory_bytes = 32ull * 1024 * 1024;
+  std::uint64_t log_window_bytes = 256ull * 1024 * 1024, log_budget_bytes = 1024ull * 1024 * 1024;
+  /// Snapshots that mirrors read at once, and what all together may take on disk. Others are answered Busy.
+  std::size_t snapshots_max = 2;
+  std::uint64_t snapshot_budget_bytes = 16ull * 1024 * 1024 * 1024;
+  std::chrono::seconds snapshot_kept = std::chrono::minutes(10);
+  /// A mirror's target is compacted to about so many revisions, for all who use that etcd; 0: never by us.
+  std::uint64_t target_revisions_kept = 100'000;
+  /// How long an owner of a mirror that was killed keeps others out.
+  std::chrono::seconds owner_lease = std::chrono::seconds(10);
+  /// Connections that write at once during a bootstrap.
+  std::size_t bootstrap_writers = 4;
+};
+
+/// Thread safe. Everything but the constructors, and what engine.hpp calls quick, asks the cluster and may take as long
+/// as EtcdCluster::call_deadline a few times over; then it answers Storage.
+class EtcdDatabase final : public SourceEngine, public MirrorEngine, public VerifiableEngine {
+ public:
+  /// A root: users write to it, crosslink only reads. Errors: Configuration; NotAuthorized; Storage when no endpoint
+  /// answers.
+  static Result<std::unique_ptr<EtcdDatabase>> open_root(EtcdOptions options);
+  /// The mirror (or promoted database) of that name, or an empty one to become it. Opening it owns nothing yet: a call
+  /// that writes, or own(), does. Errors: as open_root, Configuration also when its keys lie below another prefix;
+  /// UnsupportedOperation when the record was written by a newer crosslink.
+  static Result<std::unique_ptr<EtcdDatabase>> open_mirror(EtcdOptions options);
+  /// Gives up ownership, so that another may take over at once.
+  ~EtcdDatabase() override;
+
+  /// Takes the mirror over now. Errors: Busy while another owns it; NotAuthorized; Storage.
+  Result<void> own();
+  /// Removes the mirror's record, and what belongs to it, from the target: the next one of its name begins anew. The
+  /// mirrored keys stay. This object is of no use then. Errors: Busy while another owns it; NotAuthorized; Storage.
+  Result<void> forget();
+  /// Waits until the head is at `lsn` or above. Errors: Storage after `patience`.
+  Result<void> wait_for(Lsn lsn, std::chrono::milliseconds patience = std::chrono::seconds(10));
+  /// Compacts etcd's history up to the head, for all who use it, and drops the log kept here. Errors: Storage.
+  Result<void> compact();
+
+  struct Counters {
+    std::uint64_t split_revisions = 0;  ///< entries that were too large for one transaction of the target
+    std::uint64_t foreign_writes = 0;   ///< revisions of the target that changed the mirror's keys and were not ours
+    std::uint64_t transactions = 0;     ///< that this process committed at the target
+    std::string server_version;         ///< of the member asked when it was opened
+  };
+  Counters counters() const;
+
+  // SourceEngine
+  SourceState source_state() const override;
+  Result<LogSlice> read_log(Lsn after, std::size_t bytes_max) override;
+  Result<PositionProof> prove(const EntryId& last_entry, Lsn at) override;
+  Result<std::shared_ptr<SnapshotReader>> open_snapshot(std::span<const std::string> formats,
+                                                        const std::optional<SnapshotId>& wanted) override;
+  void pin(const std::string& holder, Lsn from) override;
+  void unpin(const std::string& holder) override;
+  std::optional<WindowLeft> window_left(Lsn after) const override;
+  void watch_head(std::function<void(Lsn head)> on_head) override;
+
+  // MirrorEngine
+  EngineTraits traits() const override;
+  MirrorState mirror_state() const override;
+  Result<void> apply(const ApplyGroup& group) override;
+  Result<void> step_back(Lsn from) override;
+  Result<Lsn> sync() override;
+  Result<void> note_leases(std::span<const LeaseGrant> leases) override;
+  Result<void> note_consistent(Lsn lsn) override;
+  Result<void> begin_snapshot(const SnapshotFacts& facts) override;
+  Result<void> store_chunk(const StoredChunk& chunk, std::span<const std::byte> bytes) override;
+  Result<SnapshotCheck> check_snapshot() override;
+  Result<void> switch_snapshot() override;
+  Result<void> drop_snapshot() override;
+  Result<PromotedFrom> promote(const std::string& source_cluster, const std::string& source_database) override;
+  std::string remark() const override;
+  std::vector<EngineCount> counts() const override;
+
+  // VerifiableEngine
+  Result<std::shared_ptr<const DataView>> view() override;
+
+  struct Impl;
+
+ private:
+  explicit EtcdDatabase(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace crosslink

@@ -1,0 +1,37 @@
+// Nodes that a benchmark starts: this program itself.
+#pragma once
+
+#include <boost/json.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "cli/admin_client.hpp"
+#include "cli/child_process.hpp"
+#include "crosslink/result.hpp"
+
+namespace crosslink::cli {
+
+/// {"error", ...} of a node that says no, as an error of the benchmark.
+Result<boost::json::object> ask_for(const AdminOptions& admin, AdminRequest request);
+
+struct BenchNode {
+  /// `folder` has its certificates; `tables` is what its config says of databases. Errors: Configuration.
+  static Result<BenchNode> start(const std::filesystem::path& folder, const std::string& cluster_id,
+                                 const std::string& tables);
+
+  ChildProcess process;
+  AdminOptions admin;
+  std::string cluster_id, mirrors_address, clients_port;
+};
+
+/// A mirror of `database` at `mirror`, which is Following at the return; `more` goes into the command. Errors: what the
+/// node says; Timeout.
+Result<void> make_mirror(const BenchNode& source, const BenchNode& mirror, const std::string& database,
+                         boost::json::object more = {});
+Result<std::uint64_t> head_of(const BenchNode& node, const std::string& database);
+Result<std::uint64_t> applied_at(const BenchNode& mirror, const std::string& database);
+/// Seconds until the mirror has all that is committed now.
+Result<double> drain(const BenchNode& source, const BenchNode& mirror, const std::string& database);
+
+}  // namespace crosslink::cli

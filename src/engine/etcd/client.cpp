@@ -1,0 +1,342 @@
+#include "engine/etcd/client.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <fstream>
+#include <sstream>
+#include <thread>
+#include <utility>
+
+#include "crosslink/types.hpp"
+
+namespace crosslink::etcd {
+namespace {
+
+constexpr std::string_view plain = "http://", encrypted = "https://";
+
+Result<std::string> read_file(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (!file.good()) return MirrorError::configuration(fmt::format("{} cannot be read", path.string()));
+  return text.str();
+}
+
+grpc::ChannelArguments channel_arguments() {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(response_bytes_max);
+  arguments.SetMaxSendMessageSize(-1);
+  // etcd refuses pings that come more often than every five seconds.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 6000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 3000);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  // This is how long an attempt may take, too: the handshakes of a busy server, far away.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2000);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  return arguments;
+}
+
+Result<std::shared_ptr<grpc::ChannelCredentials>> credentials_of(const EtcdCluster& cluster, bool tls) {
+  if (!tls) {
+    if (!cluster.ca_file.empty() || !cluster.cert_file.empty())
+      return MirrorError::configuration("certificates are given for endpoints that are http://, without TLS");
+    return grpc::InsecureChannelCredentials();
+  }
+  grpc::SslCredentialsOptions options;
+  const auto take = [](const std::filesystem::path& path, std::string& into) -> Result<void> {
+    if (path.empty()) return {};
+    auto text = read_file(path);
+    if (!text) return text.error();
+    into = *std::move(text);
+    return {};
+  };
+  if (cluster.cert_file.empty() != cluster.key_file.empty())
+    return MirrorError::configuration("a certificate for etcd needs its key, and a key its certificate");
+  if (auto taken = take(cluster.ca_file, options.pem_root_certs); !taken) return taken.error();
+  if (auto taken = take(cluster.cert_file, options.pem_cert_chain); !taken) return taken.error();
+  if (auto taken = take(cluster.key_file, options.pem_private_key); !taken) return taken.error();
+  return grpc::SslCredentials(options);
+}
+
+bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+MirrorError storage_error(std::string message) {
+  return {ErrorKind::Storage, CausedBy::us, "etcd: " + std::move(message)};
+}
+
+Version Version::parse(std::string_view text) {
+  Version version;
+  for (auto* part : {&version.major, &version.minor, &version.patch}) {
+    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), *part);
+    text.remove_prefix(static_cast<std::size_t>(parsed.ptr - text.data()));
+    if (!text.starts_with('.')) break;
+    text.remove_prefix(1);
+  }
+  return version;
+}
+
+bool Version::progress_is_ordered() const {
+  // First mended in 3.4.25 and 3.5.8; the last gap in it was closed in 3.4.32 and 3.5.13.
+  if (major != 3) return major > 3;
+  if (minor == 4) return patch >= 32;
+  if (minor == 5) return patch >= 13;
+  return minor >= 6;
+}
+
+// --- endpoints
+// -------------------------------------------------------------------------------------------------
+
+Result<std::shared_ptr<Client>> Client::open(const EtcdCluster& cluster) {
+  std::shared_ptr<Client> client(new Client(cluster));
+  if (auto connected = client->connect(); !connected) return connected.error();
+  const auto answered = client->status();
+  if (!answered) return answered.error();
+  client->version_text_ = answered->version();
+  client->version_ = Version::parse(answered->version());
+  client->cluster_id_ = answered->header().cluster_id();
+  return client;
+}
+
+Result<void> Client::connect() {
+  if (cluster_.endpoints.empty()) return MirrorError::configuration("etcd needs at least one endpoint");
+  const bool tls = cluster_.endpoints.front().starts_with(encrypted);
+  if (!cluster_.user.empty() && cluster_.password_file.empty())
+    return MirrorError::configuration("an etcd user needs a file with its password");
+  const auto credentials = credentials_of(cluster_, tls);
+  if (!credentials) return credentials.error();
+  for (const auto& endpoint : cluster_.endpoints) {
+    const auto scheme = tls ? encrypted : plain;
+    auto address = endpoint.starts_with(scheme) ? endpoint.substr(scheme.size()) : std::string();
+    while (address.ends_with('/'))
+      address.pop_back();
+    if (address.empty() || address.find(':') == std::string::npos) {
+      return MirrorError::configuration(
+          fmt::format("an etcd endpoint is {}HOST:PORT, all of one kind; {} is not", scheme, escape(endpoint)));
+    }
+    channels_.push_back(grpc::CreateCustomChannel(address, *credentials, channel_arguments()));
+  }
+  return {};
+}
+
+Client::Place Client::place() const {
+  const std::scoped_lock lock(mutex_);
+  return {current_, channels_[current_]};
+}
+
+void Client::failed(const Place& place) {
+  const std::scoped_lock lock(mutex_);
+  if (current_ == place.endpoint) current_ = (current_ + 1) % channels_.size();
+}
+
+// --- authentication
+// -------------------------------------------------------------------------------------------------
+
+Result<std::string> Client::token() {
+  std::shared_ptr<grpc::Channel> channel;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (cluster_.user.empty() || no_authentication_ || !token_.empty()) return token_;
+    channel = channels_[current_];
+  }
+  auto password = read_file(cluster_.password_file);
+  if (!password) return password.error();
+  password->resize(std::min(password->size(), password->find_first_of("\r\n")));
+  wire::AuthenticateRequest request;
+  request.set_name(cluster_.user);
+  request.set_password(*password);
+  wire::AuthenticateResponse response;
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + cluster_.call_deadline);
+  const auto status = etcdserverpb::Auth::NewStub(channel)->Authenticate(&context, request, &response);
+  const std::scoped_lock lock(mutex_);
+  if (status.ok()) {
+    token_ = response.token();
+  } else if (contains(status.error_message(), "authentication is not enabled")) {
+    no_authentication_ = true;
+  } else if (contains(status.error_message(), "authentication failed")) {
+    return MirrorError(ErrorKind::NotAuthorized, CausedBy::us,
+                       fmt::format("etcd does not take the password of user {}", escape(cluster_.user)));
+  } else {
+    return storage_error(fmt::format("asking for a token failed: {}", printable(status.error_message())));
+  }
+  return token_;
+}
+
+Result<void> Client::prepare(grpc::ClientContext& context) {
+  auto ours = token();
+  if (!ours) return ours.error();
+  if (!ours->empty()) context.AddMetadata("token", *ours);
+  return {};
+}
+
+// --- what answers mean
+// -------------------------------------------------------------------------------------------------
+
+std::string Client::hint(const std::string& detail) const {
+  const bool tls = cluster_.endpoints.front().starts_with(encrypted);
+  const bool cut = contains(detail, "Socket closed") || contains(detail, "reset by peer") ||
+                   contains(detail, "GOAWAY") || contains(detail, "connection attempt timed out") ||
+                   contains(detail, "Broken pipe");
+  const bool no_handshake = contains(detail, "failed to connect") && cut;
+  if (tls && (contains(detail, "SSL_ERROR_SSL") || no_handshake))
+    return "; does this endpoint speak TLS, and is its certificate of the authority given?";
+  if (!tls && cut) return "; somebody listens there: does it want TLS, https://?";
+  return "";
+}
+
+Client::Meaning Client::meaning(const grpc::Status& status, std::string_view what) {
+  const auto& detail = status.error_message();
+  const auto said = fmt::format("{}: {}", what, printable(detail));
+  const auto refuse = [&](ErrorKind kind) {
+    return Meaning{MirrorError(kind, CausedBy::us, "etcd: " + said), false, false};
+  };
+  const auto old_token = [&] {
+    const std::scoped_lock lock(mutex_);
+    token_.clear();
+    return Meaning{storage_error(said), true, false};
+  };
+  switch (status.error_code()) {
+    case grpc::StatusCode::UNAUTHENTICATED: return old_token();
+    case grpc::StatusCode::PERMISSION_DENIED: {
+      auto meant = refuse(ErrorKind::NotAuthorized);
+      const auto who = cluster_.user.empty() ? std::string("who gives no user") : "user " + escape(cluster_.user);
+      meant.error = meant.error.with_context(fmt::format("{} has not the right", who));
+      return meant;
+    }
+    case grpc::StatusCode::INVALID_ARGUMENT:
+      if (contains(detail, "revision of auth store is old")) return old_token();
+      if (contains(detail, "user name is empty")) return refuse(ErrorKind::NotAuthorized);
+      return refuse(ErrorKind::UnsupportedOperation);
+    case grpc::StatusCode::OUT_OF_RANGE:
+      if (contains(detail, "compacted")) return refuse(ErrorKind::LogWindowExceeded);
+      return {storage_error(said), false, true};
+    case grpc::StatusCode::RESOURCE_EXHAUSTED:
+      if (contains(detail, "larger than max")) return refuse(ErrorKind::UnsupportedOperation);
+      return {storage_error(said), false, false};
+    case grpc::StatusCode::FAILED_PRECONDITION:
+    case grpc::StatusCode::NOT_FOUND:
+    case grpc::StatusCode::ALREADY_EXISTS: return {storage_error(said), false, false};
+    default: return {storage_error(said + hint(detail)), false, true};
+  }
+}
+
+// --- calls
+// -------------------------------------------------------------------------------------------------
+
+template <class Response, class Call>
+Result<Response> Client::call(std::string_view what, Repeat repeat, Call&& make) {
+  const auto attempts = repeat == Repeat::never ? 1 : 2 * channels_.size() + 1;
+  bool fresh_token = false;
+  std::optional<MirrorError> last;
+  for (std::size_t attempt = 0; attempt < attempts; ++attempt) {
+    const auto where = place();
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + cluster_.call_deadline);
+    Response response;
+    if (auto prepared = prepare(context); !prepared) {
+      if (prepared.error().kind() != ErrorKind::Storage) return prepared.error();
+      last = prepared.error();
+      failed(where);
+      continue;
+    }
+    const grpc::Status status = make(where.channel, context, response);
+    if (status.ok()) return response;
+    auto meant = meaning(status, what);
+    last = meant.error;
+    if (meant.token && !std::exchange(fresh_token, true)) {
+      --attempt;  // it was refused before it was looked at
+      continue;
+    }
+    if (!meant.elsewhere) break;
+    failed(where);
+    // A new leader is there within a second or two.
+    if ((attempt + 1) % channels_.size() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  return *last;
+}
+
+Result<wire::RangeResponse> Client::range(const wire::RangeRequest& request) {
+  return call<wire::RangeResponse>("reading", Repeat::elsewhere, [&](auto& channel, auto& context, auto& response) {
+    return etcdserverpb::KV::NewStub(channel)->Range(&context, request, &response);
+  });
+}
+
+Result<wire::TxnResponse> Client::txn(const wire::TxnRequest& request) {
+  return call<wire::TxnResponse>("a transaction", Repeat::never, [&](auto& channel, auto& context, auto& response) {
+    return etcdserverpb::KV::NewStub(channel)->Txn(&context, request, &response);
+  });
+}
+
+Result<wire::TxnResponse> Client::read_together(const wire::TxnRequest& request) {
+  return call<wire::TxnResponse>("reading", Repeat::elsewhere, [&](auto& channel, auto& context, auto& response) {
+    return etcdserverpb::KV::NewStub(channel)->Txn(&context, request, &response);
+  });
+}
+
+Result<void> Client::compact(std::int64_t revision) {
+  wire::CompactionRequest request;
+  request.set_revision(revision);
+  auto done =
+      call<wire::CompactionResponse>("compacting", Repeat::elsewhere, [&](auto& channel, auto& context, auto& r) {
+        return etcdserverpb::KV::NewStub(channel)->Compact(&context, request, &r);
+      });
+  // Somebody else went further already: that is as good.
+  if (!done && done.error().kind() != ErrorKind::LogWindowExceeded) return done.error();
+  return {};
+}
+
+Result<wire::LeaseGrantResponse> Client::grant(const wire::LeaseGrantRequest& request) {
+  return call<wire::LeaseGrantResponse>("granting a lease", Repeat::never, [&](auto& channel, auto& context, auto& r) {
+    return etcdserverpb::Lease::NewStub(channel)->LeaseGrant(&context, request, &r);
+  });
+}
+
+Result<void> Client::revoke(std::int64_t lease) {
+  wire::LeaseRevokeRequest request;
+  request.set_id(lease);
+  auto done =
+      call<wire::LeaseRevokeResponse>("ending a lease", Repeat::never, [&](auto& channel, auto& context, auto& r) {
+        return etcdserverpb::Lease::NewStub(channel)->LeaseRevoke(&context, request, &r);
+      });
+  return done ? Result<void>{} : done.error();
+}
+
+Result<std::int64_t> Client::keep_alive(std::int64_t lease) {
+  auto done = call<wire::LeaseKeepAliveResponse>(
+      "keeping a lease", Repeat::elsewhere, [&](auto& channel, auto& context, auto& response) {
+        const auto stream = etcdserverpb::Lease::NewStub(channel)->LeaseKeepAlive(&context);
+        wire::LeaseKeepAliveRequest request;
+        request.set_id(lease);
+        const bool answered = stream->Write(request) && stream->Read(&response);
+        if (!answered) return stream->Finish();
+        context.TryCancel();
+        static_cast<void>(stream->Finish());  // cancelled, by us
+        return grpc::Status::OK;
+      });
+  if (!done) return done.error();
+  return std::max<std::int64_t>(done->ttl_s(), 0);
+}
+
+Result<wire::LeaseTimeToLiveResponse> Client::time_to_live(std::int64_t lease) {
+  wire::LeaseTimeToLiveRequest request;
+  request.set_id(lease);
+  return call<wire::LeaseTimeToLiveResponse>(
+      "asking for a lease", Repeat::elsewhere, [&](auto& channel, auto& context, auto& response) {
+        return etcdserverpb::Lease::NewStub(channel)->LeaseTimeToLive(&context, request, &response);
+      });
+}
+
+Result<wire::StatusResponse> Client::status() {
+  return call<wire::StatusResponse>(
+      "asking for its status", Repeat::elsewhere, [&](auto& channel, auto& context, auto& response) {
+        return etcdserverpb::Maintenance::NewStub(channel)->Status(&context, wire::StatusRequest(), &response);
+      });
+}
+
+}  // namespace crosslink::etcd

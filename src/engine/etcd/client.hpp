@@ -1,0 +1,91 @@
+// Calls of etcd's API: one cluster, several endpoints, authentication. Thread safe.
+#pragma once
+
+#include <etcd_messages.pb.h>
+#include <etcd_services.grpc.pb.h>
+#include <grpcpp/grpcpp.h>
+
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "crosslink/etcd_engine.hpp"
+#include "crosslink/result.hpp"
+
+namespace crosslink::etcd {
+
+/// A server's answer may be as long as this.
+inline constexpr int response_bytes_max = 64 * 1024 * 1024;
+
+MirrorError storage_error(std::string message);
+
+struct Version {
+  unsigned major = 0, minor = 0, patch = 0;
+  friend auto operator<=>(const Version&, const Version&) = default;
+  static Version parse(std::string_view text);
+  /// Does a progress notification that was asked for come after all events before it? Design section 6.
+  bool progress_is_ordered() const;
+};
+
+class Client {
+ public:
+  /// Asks an endpoint for its status. Errors: Configuration, NotAuthorized, Storage.
+  static Result<std::shared_ptr<Client>> open(const EtcdCluster& cluster);
+
+  // Reads, and what may be done twice: asked of one endpoint after another. Errors of all: NotAuthorized;
+  // LogWindowExceeded for a revision that was compacted; UnsupportedOperation for what is too large; Storage.
+  Result<wire::RangeResponse> range(const wire::RangeRequest& request);
+  Result<wire::LeaseGrantResponse> grant(const wire::LeaseGrantRequest& request);
+  Result<void> revoke(std::int64_t lease);
+  /// How long it lives from now on; 0: it is gone.
+  Result<std::int64_t> keep_alive(std::int64_t lease);
+  Result<wire::LeaseTimeToLiveResponse> time_to_live(std::int64_t lease);
+  Result<void> compact(std::int64_t revision);
+  Result<wire::StatusResponse> status();
+  /// A transaction that only reads.
+  Result<wire::TxnResponse> read_together(const wire::TxnRequest& request);
+  /// Sent once: after Storage it is not known whether it was done.
+  Result<wire::TxnResponse> txn(const wire::TxnRequest& request);
+
+  const Version& version() const { return version_; }
+  const std::string& version_text() const { return version_text_; }
+  std::uint64_t cluster_id() const { return cluster_id_; }
+
+  /// For streams: the endpoint in use, its channel, and a context with the token. When it fails: `failed`.
+  struct Place {
+    std::size_t endpoint = 0;
+    std::shared_ptr<grpc::Channel> channel;
+  };
+  Place place() const;
+  void failed(const Place& place);
+  Result<void> prepare(grpc::ClientContext& context);
+  /// What a stream's or a call's end means. `token`: it has expired and was forgotten: try again.
+  struct Meaning {
+    MirrorError error;
+    bool token = false, elsewhere = false;
+  };
+  Meaning meaning(const grpc::Status& status, std::string_view what);
+
+ private:
+  explicit Client(EtcdCluster cluster) : cluster_(std::move(cluster)) {}
+  Result<void> connect();
+  Result<std::string> token();
+  std::string hint(const std::string& detail) const;
+  enum class Repeat : std::uint8_t { never, elsewhere };
+  template <class Response, class Call>
+  Result<Response> call(std::string_view what, Repeat repeat, Call&& make);
+
+  EtcdCluster cluster_;
+  std::vector<std::shared_ptr<grpc::Channel>> channels_;
+  mutable std::mutex mutex_;
+  std::size_t current_ = 0;
+  std::string token_;
+  bool no_authentication_ = false;  ///< the cluster has it switched off
+  Version version_;
+  std::string version_text_;
+  std::uint64_t cluster_id_ = 0;
+};
+
+}  // namespace crosslink::etcd

@@ -1,0 +1,157 @@
+// What the parts of EtcdDatabase share: etcd_open.cpp, etcd_source.cpp, etcd_mirror.cpp, owner.cpp, bootstrap.cpp,
+// promotion.cpp, foreign.cpp.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "crosslink/etcd_engine.hpp"
+#include "engine/etcd/client.hpp"
+#include "engine/etcd/files.hpp"
+#include "engine/etcd/history.hpp"
+#include "engine/etcd/keys.hpp"
+#include "engine/etcd/log_store.hpp"
+#include "engine/etcd/partial.hpp"
+#include "engine/etcd/record.hpp"
+#include "engine/etcd/snapshot.hpp"
+#include "engine/etcd/tail.hpp"
+#include "engine/etcd/txn.hpp"
+
+namespace crosslink {
+
+// Lock order: write_mutex, then mutex. No call of the cluster is made with `mutex` held.
+struct EtcdDatabase::Impl {
+  explicit Impl(EtcdOptions chosen);
+  ~Impl();
+
+  // etcd_open.cpp
+  Result<void> open(bool as_root);
+  Result<void> open_root();
+  Result<void> open_mirror();
+  Result<void> start_tail();
+  etcd::LogOrigin log_origin(bool mirror) const;
+  void use_keys(std::string prefix, std::string source_prefix);
+
+  // etcd_source.cpp
+  bool is_mirror() const;
+  Lsn mirror_oldest() const;
+  Result<std::optional<EntryId>> last_entry_in(Lsn after, Lsn up_to, std::size_t* count, EntryId* first);
+  Result<EntryId> last_own_entry(Lsn head);
+  Result<LogSlice> read(Lsn after, std::size_t bytes_max);
+  SourceState state() const;
+
+  // owner.cpp: with write_mutex held
+  struct Found {
+    std::optional<etcd::Record> record;
+    std::int64_t record_revision = 0;
+    std::string owner_node;  ///< empty: nobody
+    std::uint64_t owner_epoch = 0;
+    std::int64_t owner_revision = 0, revision = 0;
+  };
+  Result<Found> look();
+  /// `rereading`: a position that has moved is no error.
+  Result<void> ensure_owned(bool rereading);
+  Result<void> acquire(const Found& found, bool rereading);
+  Result<void> load_leases();
+  /// The operations of `builder` and the record `next`, in one transaction that only an unchanged record lets through.
+  Result<void> commit(etcd::TxnBuilder builder, etcd::Record next,
+                      std::vector<etcd::wire::RequestOperation> beside = {});
+  Result<void> settle(const etcd::Record& attempted);
+  void adopt(etcd::Record next, std::int64_t revision, bool own);
+  void lose(const Found& found);
+  Result<void> forget();
+  void keep_ownership();
+  void release();
+
+  // etcd_mirror.cpp: with write_mutex held
+  Result<void> check_follows() const;
+  Result<void> apply(const ApplyGroup& group);
+  Result<void> flush(std::vector<etcd::Change> changes, const Position& position);
+  Result<void> write_split(const EntryView& entry, std::vector<etcd::Change> changes, const Position& position);
+  Result<void> write_parts(const etcd::Record::Split& split, const std::vector<etcd::Change>& changes,
+                           const Position& position);
+  Result<std::optional<std::vector<etcd::Change>>> load_split(const etcd::Record::Split& split);
+  etcd::Path split_file() const { return options.folder / "split"; }
+  Result<std::vector<std::string>> keys_in(const etcd::KeySpace::OwnRange& range);
+  /// What a transaction does to the side table of leases; ours once it was made.
+  struct SideTable {
+    std::vector<std::pair<std::string, std::uint64_t>> leased;  ///< 0: no longer
+    std::map<std::uint64_t, std::uint64_t> granted;
+  };
+  /// Adds what a change means for the side table.
+  void add_lease(etcd::TxnBuilder& builder, const std::string& key, std::uint64_t lease, SideTable& side) const;
+  void add_change(etcd::TxnBuilder& builder, const etcd::Change& change, SideTable& side) const;
+  void take_over(SideTable side);
+  MirrorError too_large(const MirrorError& error, std::span<const etcd::Change> changes, Lsn lsn) const;
+
+  // bootstrap.cpp: with write_mutex held
+  Result<void> switch_received();
+  Result<void> check_pairs();
+  class Difference;
+
+  // promotion.cpp: with write_mutex held
+  Result<PromotedFrom> promote(const std::string& source_cluster, const std::string& source_database);
+  Result<void> finish_split();
+  Result<void> grant_leases();
+
+  // foreign.cpp
+  void maintain();
+  void find_foreign();
+  Result<void> scan_foreign(Lsn from, Lsn to);
+  void compact_target();
+  std::string remark() const;
+
+  EtcdOptions options;
+  bool root = false;
+  etcd::FolderLock lock;
+  std::shared_ptr<etcd::Client> client;
+  std::shared_ptr<etcd::LeaseBook> lease_book;
+  Incarnation root_incarnation;
+  etcd::LogStore store;
+  etcd::SnapshotShelf shelf;
+  etcd::PartialStore partial;
+
+  std::mutex write_mutex;                            ///< one call that writes at a time
+  bool uncertain = false;                            ///< a write's outcome is not known
+  std::map<std::string, std::uint64_t> leased;       ///< the target's keys that have a lease at the source
+  std::map<std::uint64_t, std::uint64_t> granted;    ///< TTL of leases, as the target has them
+  std::map<std::uint64_t, std::uint64_t> announced;  ///< told by the source
+  Lsn received_consistent_lsn;
+
+  mutable std::mutex mutex;
+  etcd::KeySpace keys;
+  std::shared_ptr<etcd::Tail> tail;        ///< of a root and of a promoted database
+  std::shared_ptr<etcd::PastLog> history;  ///< of a mirror
+  etcd::Record record;
+  std::int64_t record_revision = 0;
+  std::optional<PartialSnapshot> shown_partial;
+  std::function<void(Lsn)> on_head;
+  std::int64_t accounted_revision = 0;  ///< every revision of the target up to it is ours or a gap
+  struct Gap {
+    Lsn from, to;
+  };
+  std::optional<Gap> unexplained;
+  Counters counted;
+  std::string foreign_note, open_note;
+  Lsn compacted_to, found_compacted;
+
+  struct Ownership {
+    bool owned = false;
+    bool stepped_down = false;  ///< another process of the same name took over: it is not taken back
+    std::int64_t lease = 0;
+    std::chrono::steady_clock::time_point until, kept_at;
+    std::string refused_by;
+  };
+  Ownership ownership;
+
+  std::condition_variable stop_signal;
+  bool stopping = false;
+  std::thread maintainer;
+};
+
+}  // namespace crosslink

@@ -1,0 +1,360 @@
+// A database in etcd as a mirror: groups in transactions that move the position with the data.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/etcd/etcd_impl.hpp"
+
+namespace crosslink {
+
+using namespace etcd;
+
+namespace {
+
+/// Of a group; one entry alone may be as large as a transaction can be.
+constexpr std::size_t group_changes_max = 1300;
+constexpr std::size_t split_file_bytes_max = std::size_t{1} << 30;
+constexpr std::size_t announced_max = 1'000'000;
+
+MirrorError promoted_error() {
+  return {ErrorKind::MirrorPromoted, CausedBy::us, "this database was promoted: it follows nobody"};
+}
+
+std::string lease_key(const std::string& name, std::uint64_t lease) {
+  return leases_prefix(name) + fmt::format("{:016x}", lease);
+}
+
+}  // namespace
+
+EngineTraits EtcdDatabase::traits() const { return {"etcd", false, false, {std::string(kv_format)}}; }
+
+MirrorState EtcdDatabase::mirror_state() const {
+  const std::scoped_lock holding(impl_->mutex);
+  const auto& record = impl_->record;
+  MirrorState state;
+  state.role = record.role;
+  if (!record.bootstrapping) state.position = record.position;
+  if (state.position) state.durable = state.position->applied_lsn;
+  state.partial = impl_->shown_partial;
+  if (record.role == DatabaseRole::promoted) state.promoted_from = record.promoted_from;
+  state.consistent_lsn = record.consistent_lsn;
+  state.inconsistent = record.bootstrapping && record.position.has_value();
+  return state;
+}
+
+Result<void> EtcdDatabase::Impl::check_follows() const {
+  if (root) return MirrorError::configuration("a root follows nobody");
+  if (record.role != DatabaseRole::mirror || record.promoting) return promoted_error();
+  return {};
+}
+
+Result<void> EtcdDatabase::apply(const ApplyGroup& group) {
+  const std::scoped_lock writing(impl_->write_mutex);
+  return impl_->apply(group);
+}
+
+Result<std::vector<std::string>> EtcdDatabase::Impl::keys_in(const KeySpace::OwnRange& range) {
+  std::vector<std::string> all;
+  Pages pages(*client, range, 0, true);
+  for (;;) {
+    auto page = pages.next();
+    if (!page) return page.error();
+    if (!*page) return all;
+    for (const auto& kv : (*page)->kvs())
+      all.push_back(kv.key());
+  }
+}
+
+Result<void> EtcdDatabase::Impl::apply(const ApplyGroup& group) {
+  if (auto follows = check_follows(); !follows) return follows;
+  if (auto owned = ensure_owned(false); !owned) return owned;
+  if (!record.position || record.bootstrapping)
+    return MirrorError::configuration("there is no data yet to apply entries to");
+  const auto list = [this](const KeySpace::OwnRange& range) { return keys_in(range); };
+  const bool direct =
+      group.position.origin == group.position.incarnation || group.position.origin_lsn == group.position.applied_lsn;
+  Fold fold;
+  auto reached = *record.position;
+  const auto flush_fold = [&](const Position& position) -> Result<void> {
+    if (fold.empty() && position == *record.position) return {};
+    return flush(fold.take(), position);
+  };
+  for (auto entries : group.entries) {
+    while (!entries.empty()) {
+      const auto entry = read_entry(entries);
+      if (!entry) return entry.error();
+      if (entry->lsn() <= record.position->applied_lsn) continue;  // done by an attempt that seemed to fail
+      auto here = group.position;
+      if (entry->lsn() != group.position.last_entry.lsn) {
+        here.applied_lsn = entry->lsn();
+        here.last_entry = entry->id();
+        here.origin_lsn = direct ? entry->lsn() : record.position->origin_lsn;
+      }
+      bool ranges = false;
+      entry->for_each([&](const Operation& one) { ranges |= one.kind == OperationKind::erase_range; });
+      const bool fits = fold.size() + entry->operation_count() <= group_changes_max &&
+                        fold.bytes() + entry->encoding().size() <= txn_bytes_max;
+      // A range is expanded by what the target holds: everything before it must be there.
+      if (!fits || ranges) {
+        if (auto flushed = flush_fold(reached); !flushed) return flushed;
+      }
+      Fold one;
+      Fold& into = fits && !ranges ? fold : one;
+      Result<void> added;
+      entry->for_each([&](const Operation& operation) {
+        if (added) added = into.add(operation, keys, list);
+      });
+      if (!added) return added;
+      if (&into == &one && (one.size() > group_changes_max || one.bytes() > txn_bytes_max)) {
+        if (auto split = write_split(*entry, one.take(), here); !split) return split;
+      } else if (&into == &one) {
+        fold.merge(std::move(one));
+      }
+      reached = here;
+    }
+  }
+  if (group.position.applied_lsn < record.position->applied_lsn) return {};
+  return flush_fold(group.position);
+}
+
+void EtcdDatabase::Impl::add_lease(TxnBuilder& builder, const std::string& key, std::uint64_t lease,
+                                   SideTable& side) const {
+  const auto held = leased.find(key);
+  const auto holds = held == leased.end() ? 0 : held->second;
+  if (lease != 0) {
+    const auto told = announced.find(lease);
+    const bool fresh = told != announced.end() && !granted.contains(lease) && !side.granted.contains(lease);
+    if (fresh) {
+      builder.put(lease_key(options.name, lease), std::to_string(told->second));
+      side.granted[lease] = told->second;
+    }
+  }
+  if (lease == holds) return;
+  if (lease != 0) {
+    builder.put(leased_prefix(options.name) + key, std::to_string(lease));
+  } else {
+    builder.erase(leased_prefix(options.name) + key);
+  }
+  side.leased.emplace_back(key, lease);
+}
+
+void EtcdDatabase::Impl::add_change(TxnBuilder& builder, const Change& change, SideTable& side) const {
+  if (change.value) {
+    builder.put(change.key, *change.value);
+  } else {
+    builder.erase(change.key);
+  }
+  add_lease(builder, change.key, change.value ? change.lease : 0, side);
+}
+
+void EtcdDatabase::Impl::take_over(SideTable side) {
+  granted.merge(side.granted);
+  for (auto& [key, lease] : side.leased) {
+    if (lease == 0) {
+      leased.erase(key);
+    } else {
+      leased.insert_or_assign(std::move(key), lease);
+    }
+  }
+}
+
+MirrorError EtcdDatabase::Impl::too_large(const MirrorError& error, std::span<const Change> changes, Lsn lsn) const {
+  if (error.kind() != ErrorKind::UnsupportedOperation || changes.empty()) return error;
+  const auto largest = std::ranges::max_element(changes, {}, change_bytes);
+  return error.with_context(
+      fmt::format("the target does not take what comes with LSN {}, whose largest value is of {} bytes, at \"{}\"; its "
+                  "--max-request-bytes may have to be raised",
+                  lsn.value, largest->value ? largest->value->size() : 0, escape(largest->key, 200)));
+}
+
+Result<void> EtcdDatabase::Impl::flush(std::vector<Change> changes, const Position& position) {
+  SideTable side;
+  TxnBuilder builder;
+  for (const auto& change : changes)
+    add_change(builder, change, side);
+  auto next = record;
+  next.position = position;
+  next.split.reset();
+  auto done = commit(std::move(builder), std::move(next));
+  if (done) {
+    take_over(std::move(side));
+    return done;
+  }
+  return too_large(done.error(), changes, position.applied_lsn);
+}
+
+// --- entries too large for one transaction
+// -------------------------------------------------------------------------------------------------
+
+Result<void> EtcdDatabase::Impl::write_split(const EntryView& entry, std::vector<Change> changes,
+                                             const Position& position) {
+  {
+    // Side keys of leases come on top: it may fit all the same.
+    SideTable side;
+    TxnBuilder whole;
+    for (const auto& change : changes)
+      add_change(whole, change, side);
+    // A single one cannot be cut: the target takes it as it is, or it does not.
+    const bool fits = whole.size() <= txn_operations_max && whole.bytes() <= txn_bytes_max;
+    if (fits || changes.size() == 1) return flush(std::move(changes), position);
+  }
+  Record::Split split{entry.lsn(), entry.hash(), 0};
+  if (record.split && record.split->lsn == split.lsn && record.split->hash == split.hash) {
+    // Begun before: what a range was expanded to then stands in the file.
+    auto kept = load_split(*record.split);
+    if (!kept) return kept.error();
+    if (*kept) {
+      changes = **std::move(kept);
+      split.done = record.split->done;
+    }
+  }
+  if (split.done == 0) {
+    std::vector<Operation> operations;
+    for (const auto& change : changes) {
+      const auto lease = change.lease != 0 ? std::optional(change.lease) : std::nullopt;
+      operations.push_back(change.value ? Operation::put(change.key, *change.value, lease)
+                                        : Operation::erase(change.key));
+    }
+    std::vector<std::byte> bytes(split.hash.bytes.begin(), split.hash.bytes.end());
+    encode_entry(bytes, split.lsn, 0, operations);
+    if (auto written = replace_file(split_file(), bytes); !written) return written;
+  }
+  return write_parts(split, changes, position);
+}
+
+Result<void> EtcdDatabase::Impl::write_parts(const Record::Split& split, const std::vector<Change>& changes,
+                                             const Position& position) {
+  auto done = split.done;
+  while (done < changes.size()) {
+    SideTable side;
+    TxnBuilder builder;
+    const auto first = done;
+    while (done < changes.size() && !builder.full() &&
+           (builder.size() == 0 || builder.bytes() + change_bytes(changes[done]) <= txn_bytes_max)) {
+      add_change(builder, changes[done++], side);
+    }
+    auto next = record;
+    next.split = Record::Split{split.lsn, split.hash, done};
+    if (done == changes.size()) {
+      next.split.reset();
+      next.position = position;
+    }
+    if (auto written = commit(std::move(builder), std::move(next)); !written) {
+      return too_large(written.error(), std::span(changes).subspan(first, done - first), split.lsn);
+    }
+    take_over(std::move(side));
+    if (first == 0 && done < changes.size()) {
+      const std::scoped_lock holding(mutex);
+      ++counted.split_revisions;
+    }
+  }
+  return remove_tree(split_file());
+}
+
+Result<std::optional<std::vector<Change>>> EtcdDatabase::Impl::load_split(const Record::Split& split) {
+  const auto bytes = read_whole(split_file(), split_file_bytes_max);
+  if (!bytes) return bytes.error();
+  if (!*bytes || (*bytes)->size() < split.hash.bytes.size()) return std::optional<std::vector<Change>>();
+  auto rest = std::span<const std::byte>(**bytes);
+  const bool same = std::ranges::equal(rest.first(split.hash.bytes.size()), split.hash.bytes);
+  rest = rest.subspan(split.hash.bytes.size());
+  const auto entry = read_entry(rest);
+  if (!same || !entry || entry->lsn() != split.lsn) return std::optional<std::vector<Change>>();
+  std::vector<Change> changes;
+  entry->for_each([&](const Operation& one) {
+    Change change{std::string(one.key), std::nullopt, one.lease.value_or(0)};
+    if (one.kind == OperationKind::put) change.value = std::string(one.value);
+    changes.push_back(std::move(change));
+  });
+  return std::optional(std::move(changes));
+}
+
+// --- position, leases, what is received
+// -------------------------------------------------------------------------------------------------
+
+Result<void> EtcdDatabase::step_back(Lsn from) {
+  const std::scoped_lock writing(impl_->write_mutex);
+  if (auto follows = impl_->check_follows(); !follows) return follows;
+  if (auto owned = impl_->ensure_owned(false); !owned) return owned;
+  if (!impl_->record.position) return MirrorError::configuration("there is no position to step back from");
+  auto next = impl_->record;
+  if (next.position->origin_lsn == next.position->applied_lsn) next.position->origin_lsn = from;  // a direct mirror
+  next.position->applied_lsn = from;
+  return impl_->commit({}, std::move(next));
+}
+
+Result<Lsn> EtcdDatabase::sync() {
+  const std::scoped_lock writing(impl_->write_mutex);
+  if (impl_->root) return impl_->state().head;
+  if (impl_->record.role == DatabaseRole::mirror) {
+    if (auto owned = impl_->ensure_owned(true); !owned) return owned.error();
+  }
+  return impl_->record.position ? impl_->record.position->applied_lsn : Lsn{};
+}
+
+Result<void> EtcdDatabase::note_leases(std::span<const LeaseGrant> leases) {
+  const std::scoped_lock writing(impl_->write_mutex);
+  if (impl_->announced.size() + leases.size() > announced_max) impl_->announced.clear();
+  for (const auto& grant : leases)
+    impl_->announced.insert_or_assign(grant.lease, grant.ttl_s);
+  if (!impl_->partial.partial()) return {};
+  return impl_->partial.note_leases(leases);
+}
+
+Result<void> EtcdDatabase::note_consistent(Lsn lsn) {
+  const std::scoped_lock writing(impl_->write_mutex);
+  impl_->received_consistent_lsn = lsn;
+  return {};
+}
+
+Result<void> EtcdDatabase::begin_snapshot(const SnapshotFacts& facts) {
+  const std::scoped_lock writing(impl_->write_mutex);
+  if (auto follows = impl_->check_follows(); !follows) return follows;
+  if (facts.format != kv_format)
+    return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::peer, "a mirror in etcd reads kv snapshots only");
+  if (!impl_->options.prefix && facts.key_prefix.empty()) {
+    return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us,
+                       "the source's keys have no prefix in common: say under which prefix this etcd keeps them");
+  }
+  auto begun = impl_->partial.begin(facts);
+  const std::scoped_lock holding(impl_->mutex);
+  impl_->shown_partial = impl_->partial.partial();
+  return begun;
+}
+
+Result<void> EtcdDatabase::store_chunk(const StoredChunk& chunk, std::span<const std::byte> bytes) {
+  const std::scoped_lock writing(impl_->write_mutex);
+  if (auto stored = impl_->partial.store(chunk, bytes); !stored) return stored;
+  const std::scoped_lock holding(impl_->mutex);
+  impl_->shown_partial->chunks.push_back(chunk);
+  return {};
+}
+
+Result<SnapshotCheck> EtcdDatabase::check_snapshot() {
+  const std::scoped_lock writing(impl_->write_mutex);
+  auto checked = impl_->partial.check();
+  const std::scoped_lock holding(impl_->mutex);
+  impl_->shown_partial = impl_->partial.partial();
+  return checked;
+}
+
+Result<void> EtcdDatabase::drop_snapshot() {
+  const std::scoped_lock writing(impl_->write_mutex);
+  auto dropped = impl_->partial.drop();
+  const std::scoped_lock holding(impl_->mutex);
+  impl_->shown_partial = impl_->partial.partial();
+  return dropped;
+}
+
+Result<void> EtcdDatabase::switch_snapshot() {
+  const std::scoped_lock writing(impl_->write_mutex);
+  return impl_->switch_received();
+}
+
+Result<PromotedFrom> EtcdDatabase::promote(const std::string& source_cluster, const std::string& source_database) {
+  const std::scoped_lock writing(impl_->write_mutex);
+  return impl_->promote(source_cluster, source_database);
+}
+
+}  // namespace crosslink

@@ -1,0 +1,207 @@
+// Opening and closing a database in etcd.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/etcd/etcd_impl.hpp"
+
+namespace crosslink {
+
+using namespace etcd;
+
+namespace {
+
+constexpr std::size_t name_bytes_max = 64;
+
+bool is_name(std::string_view text) {
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ||
+           c == '.';
+  };
+  return !text.empty() && text.size() <= name_bytes_max && std::ranges::all_of(text, allowed);
+}
+
+Incarnation incarnation_of(const EtcdOptions& options, std::uint64_t cluster_id) {
+  PairDigest digest;
+  digest.add("crosslink cluster", options.crosslink_cluster);
+  digest.add("etcd cluster", std::to_string(cluster_id));
+  digest.add("prefix", options.prefix.value_or(""));
+  auto excludes = options.excludes;
+  std::ranges::sort(excludes);
+  for (const auto& one : excludes)
+    digest.add("exclude", one);
+  return {digest.digest().bytes};
+}
+
+}  // namespace
+
+EtcdDatabase::Impl::Impl(EtcdOptions chosen)
+    : options(std::move(chosen)),
+      store(options.folder / "log", {options.log_memory_bytes, options.log_window_bytes, options.log_budget_bytes}),
+      shelf(options.folder / "snapshots",
+            {options.snapshots_max, options.snapshot_budget_bytes, options.snapshot_kept}),
+      partial(options.folder / "partial") {}
+
+EtcdDatabase::Impl::~Impl() {
+  {
+    const std::scoped_lock holding(mutex);
+    stopping = true;
+  }
+  stop_signal.notify_all();
+  if (maintainer.joinable()) maintainer.join();
+  if (client && !root) release();
+}
+
+EtcdDatabase::EtcdDatabase(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+EtcdDatabase::~EtcdDatabase() = default;
+
+Result<std::unique_ptr<EtcdDatabase>> EtcdDatabase::open_root(EtcdOptions options) {
+  auto impl = std::make_unique<Impl>(std::move(options));
+  if (auto opened = impl->open(true); !opened) return opened.error();
+  return std::unique_ptr<EtcdDatabase>(new EtcdDatabase(std::move(impl)));
+}
+
+Result<std::unique_ptr<EtcdDatabase>> EtcdDatabase::open_mirror(EtcdOptions options) {
+  auto impl = std::make_unique<Impl>(std::move(options));
+  if (auto opened = impl->open(false); !opened) return opened.error();
+  return std::unique_ptr<EtcdDatabase>(new EtcdDatabase(std::move(impl)));
+}
+
+Result<void> EtcdDatabase::Impl::open(bool as_root) {
+  root = as_root;
+  if (options.folder.empty()) return MirrorError::configuration("a database in etcd needs a folder for what it keeps");
+  if (!root && !is_name(options.name)) {
+    return MirrorError::configuration(
+        fmt::format("a mirror's name is 1 to {} letters, digits, '_', '-' and '.'", name_bytes_max));
+  }
+  if (!root && options.node.empty()) return MirrorError::configuration("a mirror in etcd needs the name of its node");
+  if (options.prefix && options.prefix->starts_with(reserved_prefix))
+    return MirrorError::configuration("the prefix /crosslink/ is crosslink's own in every etcd");
+  if (auto made = make_folder(options.folder); !made) return made;
+  auto taken = FolderLock::take(options.folder);
+  if (!taken) return taken.error();
+  lock = *std::move(taken);
+  for (const auto* name : {"log", "snapshots"}) {
+    if (auto removed = remove_tree(options.folder / name); !removed) return removed;
+    if (auto made = make_folder(options.folder / name); !made) return made;
+  }
+  auto connected = Client::open(options.cluster);
+  if (!connected) return connected.error();
+  client = *std::move(connected);
+  lease_book = std::make_shared<LeaseBook>(client);
+  counted.server_version = client->version_text();
+  return root ? open_root() : open_mirror();
+}
+
+LogOrigin EtcdDatabase::Impl::log_origin(bool mirror) const {
+  LogOrigin origin{client, keys, mirror ? record_key(options.name) : std::string(), lease_book};
+  // A mirror's revisions are told apart by its record, which is not below its prefix.
+  if (!mirror && client->version().progress_is_ordered()) origin.scope = LogOrigin::Scope::asked_progress;
+  return origin;
+}
+
+Result<void> EtcdDatabase::Impl::start_tail() {
+  auto started = std::make_shared<Tail>(log_origin(false), store);
+  if (auto done = started->start(); !done) return done;
+  std::function<void(Lsn)> told;
+  {
+    const std::scoped_lock holding(mutex);
+    tail = started;
+    told = on_head;
+  }
+  started->watch_head(std::move(told));
+  return {};
+}
+
+Result<void> EtcdDatabase::Impl::open_root() {
+  keys = {options.prefix.value_or(""), options.prefix.value_or(""), options.excludes};
+  root_incarnation = incarnation_of(options, client->cluster_id());
+  wire::RangeRequest any;
+  const auto all = keys.all();
+  any.set_key(all.key);
+  any.set_range_end(all.range_end);
+  any.set_limit(1);
+  any.set_keys_only(true);
+  const auto found = client->range(any);
+  if (!found) return found.error();
+  if (found->kvs_size() == 0) open_note = fmt::format("no key begins with \"{}\" in this etcd", escape(keys.prefix));
+  return start_tail();
+}
+
+void EtcdDatabase::Impl::use_keys(std::string prefix, std::string source_prefix) {
+  const std::scoped_lock holding(mutex);
+  keys = {std::move(prefix), std::move(source_prefix), {}};
+  history = std::make_shared<PastLog>(log_origin(true));
+}
+
+Result<void> EtcdDatabase::Impl::open_mirror() {
+  if (auto loaded = partial.load(); !loaded) return loaded;
+  auto found = look();
+  if (!found) return found.error();
+  if (found->record) {
+    record = *found->record;
+    record_revision = found->record_revision;
+  }
+  if (record.position && options.prefix && *options.prefix != record.prefix) {
+    return MirrorError::configuration(
+        fmt::format("the mirror {} keeps its keys below \"{}\" in this etcd, not below \"{}\": delete it first",
+                    options.name, escape(record.prefix, 200), escape(*options.prefix, 200)));
+  }
+  use_keys(record.prefix, record.source_prefix);
+  // What was received and is switched in already, when the process ended before it could say so.
+  const auto& kept = partial.partial();
+  const bool switched = kept && record.snapshot == kept->facts.id && !record.bootstrapping;
+  if (switched || record.role == DatabaseRole::promoted) {
+    if (auto dropped = partial.drop(); !dropped) return dropped;
+  }
+  shown_partial = partial.partial();
+  if (record.role == DatabaseRole::promoted) return start_tail();
+  maintainer = std::thread([this] { maintain(); });
+  return {};
+}
+
+Result<void> EtcdDatabase::own() {
+  const std::scoped_lock writing(impl_->write_mutex);
+  return impl_->ensure_owned(true);
+}
+
+Result<void> EtcdDatabase::wait_for(Lsn lsn, std::chrono::milliseconds patience) {
+  std::shared_ptr<Tail> tail;
+  {
+    const std::scoped_lock holding(impl_->mutex);
+    tail = impl_->tail;
+  }
+  if (tail) return tail->wait_for(lsn, patience);
+  if (impl_->state().head >= lsn) return {};
+  return storage_error("a mirror's head is what it wrote itself");
+}
+
+Result<void> EtcdDatabase::compact() {
+  const auto head = impl_->state().head;
+  if (auto compacted = impl_->client->compact(static_cast<std::int64_t>(head.value)); !compacted) return compacted;
+  std::shared_ptr<Tail> tail;
+  {
+    const std::scoped_lock holding(impl_->mutex);
+    tail = impl_->tail;
+    impl_->found_compacted = std::max(impl_->found_compacted, head);
+  }
+  return tail ? tail->look_at_window(true) : Result<void>{};
+}
+
+EtcdDatabase::Counters EtcdDatabase::counters() const {
+  const std::scoped_lock holding(impl_->mutex);
+  return impl_->counted;
+}
+
+std::vector<EngineCount> EtcdDatabase::counts() const {
+  if (impl_->root) return {};
+  const auto now = counters();
+  return {{"transactions", now.transactions},
+          {"split_revisions", now.split_revisions},
+          {"foreign_writes", now.foreign_writes}};
+}
+
+std::string EtcdDatabase::remark() const { return impl_->remark(); }
+
+}  // namespace crosslink

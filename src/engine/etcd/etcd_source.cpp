@@ -1,0 +1,233 @@
+// A database in etcd as a source: etcd's revisions are its LSNs.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/etcd/etcd_impl.hpp"
+#include "engine/etcd/view.hpp"
+
+namespace crosslink {
+
+using namespace etcd;
+
+namespace {
+
+constexpr std::size_t scan_bytes = std::size_t{1024} * 1024;
+constexpr std::uint64_t own_revisions_looked_back = 1000;
+
+Lsn lsn_of(std::int64_t revision) { return {static_cast<std::uint64_t>(revision)}; }
+
+}  // namespace
+
+bool EtcdDatabase::Impl::is_mirror() const { return !root && record.role == DatabaseRole::mirror; }
+
+/// With `mutex` held. Precondition: there is a history.
+Lsn EtcdDatabase::Impl::mirror_oldest() const {
+  return std::min(std::max(record.history.newest().first_lsn, found_compacted), lsn_of(record_revision));
+}
+
+SourceState EtcdDatabase::Impl::state() const {
+  std::unique_lock holding(mutex);
+  SourceState state;
+  if (is_mirror()) {
+    state.role = DatabaseRole::mirror;
+    if (!record.position || record.bootstrapping || record.history.empty()) return state;
+    state.origin = record.position->origin;
+    state.history = record.history;
+    state.head = lsn_of(record_revision);
+    state.oldest = mirror_oldest();
+    state.origin_lsn = record.position->origin_lsn;
+    return state;
+  }
+  const auto following = tail;
+  Lsn first;
+  if (root) {
+    state.origin = root_incarnation;
+    state.history = crosslink::History::beginning({root_incarnation, Lsn{1}, HistoryCause::created});
+  } else {
+    state.role = DatabaseRole::promoted;
+    state.origin = record.position->origin;
+    state.history = record.history;
+    state.promoted_from = record.promoted_from;
+    first = record.history.newest().first_lsn;
+  }
+  holding.unlock();
+  state.head = state.origin_lsn = store.head();
+  state.oldest = following ? std::min(std::max(following->oldest(), first), state.head) : state.head;
+  state.behind = following ? following->behind() : std::nullopt;
+  return state;
+}
+
+SourceState EtcdDatabase::source_state() const { return impl_->state(); }
+
+Result<LogSlice> EtcdDatabase::Impl::read(Lsn after, std::size_t bytes_max) {
+  const auto now = state();
+  const auto passed = [&](const SourceState& at) {
+    return MirrorError(ErrorKind::LogWindowExceeded, CausedBy::us, "the log after this LSN is no longer held",
+                       LogWindow{at.oldest, at.head});
+  };
+  if (after < now.oldest || after > now.head || now.history.empty()) return passed(now);
+  static const auto nothing = std::make_shared<const std::vector<std::byte>>();
+  if (after == now.head) return LogSlice{after, after, 0, nothing, now.origin_lsn};
+  std::shared_ptr<Tail> following;
+  std::shared_ptr<etcd::PastLog> past;
+  {
+    const std::scoped_lock holding(mutex);
+    following = tail;
+    past = history;
+  }
+  Result<LogSlice> slice = storage_error("it is being opened");
+  if (following) {
+    auto kept = store.read(after, bytes_max);
+    if (!kept) return kept.error();
+    if (*kept) return **std::move(kept);
+    slice = following->history().read(after, store.oldest(), bytes_max, after);
+  } else {
+    slice = past->read(after, now.head, bytes_max, now.origin_lsn);
+  }
+  if (slice || slice.error().kind() != ErrorKind::LogWindowExceeded) return slice;
+  // Compacted since it was last looked at.
+  if (following) {
+    if (auto looked = following->look_at_window(false); !looked) return looked.error();
+  } else {
+    const auto found = past->oldest(Lsn{0}, now.head);
+    if (!found) return found.error();
+    const std::scoped_lock holding(mutex);
+    found_compacted = std::max(found_compacted, *found);
+  }
+  return passed(state());
+}
+
+Result<LogSlice> EtcdDatabase::read_log(Lsn after, std::size_t bytes_max) { return impl_->read(after, bytes_max); }
+
+Result<std::optional<EntryId>> EtcdDatabase::Impl::last_entry_in(Lsn after, Lsn up_to, std::size_t* count,
+                                                                 EntryId* first) {
+  std::optional<EntryId> last;
+  while (after < up_to) {
+    const auto slice = read(after, scan_bytes);
+    if (!slice) return slice.error();
+    if (slice->last_lsn <= after) break;
+    after = slice->last_lsn;
+    std::span<const std::byte> rest = *slice->entries;
+    while (!rest.empty()) {
+      const auto entry = read_entry(rest);
+      if (!entry) return entry.error();
+      if (entry->lsn() > up_to) return last;
+      if (count != nullptr && ++*count == 1) *first = entry->id();
+      last = entry->id();
+    }
+  }
+  return last;
+}
+
+Result<PositionProof> EtcdDatabase::prove(const EntryId& last_entry, Lsn at) {
+  const auto now = impl_->state();
+  if (now.history.empty() || at < now.oldest) return PositionProof::unproven;
+  // What is known of the last entry before the window.
+  std::optional<EntryId> before;
+  {
+    const std::scoped_lock holding(impl_->mutex);
+    if (impl_->tail && impl_->store.oldest() == now.oldest) before = impl_->store.entry_before();
+    if (impl_->root && now.oldest == Lsn{0}) before.emplace();
+    if (!impl_->root && now.oldest == now.history.newest().first_lsn) before.emplace();
+  }
+  const bool inside = last_entry.lsn > now.oldest;
+  if (!inside && !before && last_entry.lsn == Lsn{0}) return PositionProof::unproven;
+  std::size_t count = 0;
+  EntryId first;
+  const auto from = inside ? Lsn{last_entry.lsn.value - 1} : now.oldest;
+  const auto scanned = impl_->last_entry_in(from, at, &count, &first);
+  if (!scanned) return scanned.error();
+  if (inside) return count == 1 && first == last_entry ? PositionProof::same : PositionProof::parted;
+  if (count > 0) return PositionProof::parted;
+  if (!before) return PositionProof::unproven;
+  return *before == last_entry ? PositionProof::same : PositionProof::parted;
+}
+
+/// Of a mirror's own log: looked for from its end.
+Result<EntryId> EtcdDatabase::Impl::last_own_entry(Lsn head) {
+  const auto oldest = state().oldest;
+  auto window = own_revisions_looked_back;
+  for (auto from = head;;) {
+    from = Lsn{std::max(oldest.value, head.value - std::min(head.value, window))};
+    const auto last = last_entry_in(from, head, nullptr, nullptr);
+    if (!last) return last.error();
+    if (*last) return **last;
+    if (from == oldest) return EntryId{};
+    window *= 16;
+  }
+}
+
+Result<std::shared_ptr<SnapshotReader>> EtcdDatabase::open_snapshot(std::span<const std::string> formats,
+                                                                    const std::optional<SnapshotId>& wanted) {
+  const auto now = impl_->state();
+  if (now.history.empty())
+    return MirrorError(ErrorKind::Busy, CausedBy::us, "this database has no data yet; retry later");
+  SnapshotShelf::Source source;
+  const bool mirror = now.role == DatabaseRole::mirror;
+  EntryId last;
+  if (mirror) {
+    auto own = impl_->last_own_entry(now.head);
+    if (!own) return own.error();
+    last = *own;
+  } else {
+    last = impl_->store.last_entry().value_or(EntryId{});
+    if (last.lsn > now.head) {
+      auto found = impl_->last_entry_in(now.oldest, now.head, nullptr, nullptr);
+      if (!found) return found.error();
+      last = found->value_or(EntryId{});
+    }
+  }
+  {
+    const std::scoped_lock holding(impl_->mutex);
+    source.origin = impl_->log_origin(mirror);
+    source.facts.key_prefix = impl_->keys.offered_prefix;
+  }
+  source.facts.snapshot_lsn = source.facts.consistent_lsn = now.head;
+  source.facts.last_entry = last;
+  source.facts.origin_lsn = now.origin_lsn;
+  source.facts.origin = now.origin;
+  source.facts.incarnation = now.history.incarnation_at(now.head);
+  impl_->shelf.prune(source.facts.incarnation);
+  return impl_->shelf.open(source, formats, wanted);
+}
+
+void EtcdDatabase::pin(const std::string& holder, Lsn from) { impl_->store.pin(holder, from); }
+void EtcdDatabase::unpin(const std::string& holder) { impl_->store.unpin(holder); }
+
+std::optional<WindowLeft> EtcdDatabase::window_left(Lsn after) const {
+  const auto now = impl_->state();
+  if (after < now.oldest) return std::nullopt;
+  if (now.role != DatabaseRole::mirror) {
+    if (const auto left = impl_->store.window_left(after)) return left;
+  }
+  return WindowLeft{0, {}};  // etcd's own history: whoever compacts it does so at any moment
+}
+
+void EtcdDatabase::watch_head(std::function<void(Lsn head)> on_head) {
+  std::shared_ptr<Tail> tail;
+  {
+    const std::scoped_lock holding(impl_->mutex);
+    impl_->on_head = on_head;
+    tail = impl_->tail;
+  }
+  if (tail) tail->watch_head(std::move(on_head));
+}
+
+Result<std::shared_ptr<const DataView>> EtcdDatabase::view() {
+  const auto now = impl_->state();
+  auto shown = now.head;
+  auto head = now.head;
+  if (now.role == DatabaseRole::mirror && head > Lsn{0}) {
+    // With what others wrote over it since: that is what a comparison is to find.
+    const auto found = impl_->look();
+    if (!found) return found.error();
+    shown = lsn_of(found->revision);
+    head = lsn_of(found->record_revision);
+  }
+  const std::scoped_lock holding(impl_->mutex);
+  return make_view(impl_->client, impl_->keys, head, shown);
+}
+
+}  // namespace crosslink

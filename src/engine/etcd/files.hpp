@@ -1,0 +1,67 @@
+// Small things about files. Errors of all: Storage.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "crosslink/result.hpp"
+
+namespace crosslink::etcd {
+
+using Path = std::filesystem::path;
+
+/// Closed with the object.
+class File {
+ public:
+  File() = default;
+  static Result<File> open_to_read(const Path& path);
+  /// Opened, or made, and cut to `bytes`.
+  static Result<File> open_at(const Path& path, std::uint64_t bytes);
+  File(File&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+  File& operator=(File&& other) noexcept;
+  ~File();
+  explicit operator bool() const { return descriptor_ >= 0; }
+  Result<void> write(std::uint64_t offset, std::span<const std::byte> bytes) const;
+  /// Exactly so many bytes.
+  Result<std::vector<std::byte>> read(std::uint64_t offset, std::size_t bytes) const;
+  Result<std::uint64_t> size() const;
+  Result<void> sync() const;
+
+ private:
+  explicit File(int descriptor) : descriptor_(descriptor) {}
+  int descriptor_ = -1;
+};
+
+/// With those it stands in, of mode 0700.
+Result<void> make_folder(const Path& path);
+Result<void> remove_tree(const Path& path);
+/// Either the old content or the new, durable when it returns.
+Result<void> replace_file(const Path& path, std::span<const std::byte> bytes);
+/// The whole file; absent when there is none. Storage also above bytes_max.
+Result<std::optional<std::vector<std::byte>>> read_whole(const Path& path, std::size_t bytes_max);
+
+/// Keeps other processes out of a folder; given back with the object.
+class FolderLock {
+ public:
+  FolderLock() = default;
+  /// Errors: Configuration when another holds it; Storage.
+  static Result<FolderLock> take(const Path& folder);
+  FolderLock(FolderLock&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+  FolderLock& operator=(FolderLock&& other) noexcept;
+  ~FolderLock();
+
+ private:
+  int descriptor_ = -1;
+};
+
+inline std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
+inline std::string_view text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+}  // namespace crosslink::etcd

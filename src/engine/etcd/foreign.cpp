@@ -1,0 +1,135 @@
+// What a mirror does beside applying: it stays its owner, looks for writes that were not its own, compacts the target.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/etcd/etcd_impl.hpp"
+
+namespace crosslink {
+
+using namespace etcd;
+
+namespace {
+
+constexpr std::chrono::milliseconds round(1000);
+
+}  // namespace
+
+void EtcdDatabase::Impl::maintain() {
+  std::unique_lock holding(mutex);
+  while (!stop_signal.wait_for(holding, round, [this] { return stopping; })) {
+    const bool follows = is_mirror();
+    holding.unlock();
+    if (follows) {
+      keep_ownership();
+      find_foreign();
+      compact_target();
+    }
+    holding.lock();
+  }
+}
+
+/// A mirror's own transactions follow one another: what lies between two of them was written by others.
+void EtcdDatabase::Impl::find_foreign() {
+  {
+    const std::unique_lock writing(write_mutex, std::try_to_lock);
+    if (writing) {
+      const std::unique_lock holding(mutex);
+      if (!ownership.owned || record.bootstrapping || accounted_revision == 0) return;
+    }
+    const auto found = writing ? look() : Result<Found>(storage_error("it is being written to"));
+    if (found && found->record_revision == record_revision) {
+      const std::scoped_lock holding(mutex);
+      if (found->revision > accounted_revision) {
+        const Lsn from{static_cast<std::uint64_t>(accounted_revision)}, to{static_cast<std::uint64_t>(found->revision)};
+        unexplained = Gap{unexplained ? unexplained->from : from, to};
+        accounted_revision = found->revision;
+      }
+    }
+  }
+  std::optional<Gap> gap;
+  {
+    const std::scoped_lock holding(mutex);
+    gap = std::exchange(unexplained, std::nullopt);
+  }
+  if (!gap) return;
+  const auto scanned = scan_foreign(gap->from, gap->to);
+  if (scanned) return;
+  const std::scoped_lock holding(mutex);
+  if (scanned.error().kind() == ErrorKind::NotAuthorized) {
+    foreign_note =
+        "writes of others to the mirror are not noticed: that takes the right to read all keys of the target";
+  } else if (scanned.error().kind() == ErrorKind::LogWindowExceeded) {
+    foreign_note = "some writes of others may have gone unnoticed: the target was compacted before they were looked at";
+  } else {
+    unexplained = Gap{gap->from, unexplained ? unexplained->to : gap->to};  // another time
+  }
+}
+
+Result<void> EtcdDatabase::Impl::scan_foreign(Lsn from, Lsn to) {
+  auto watch = WatchStream::open(client, first_key, no_end, static_cast<std::int64_t>(from.value) + 1);
+  if (!watch) return watch.error();
+  const auto own = record_key(options.name);
+  for (auto at = from; at < to;) {
+    const auto response = (*watch)->read();
+    if (!response) return response.error();
+    const auto& events = response->events();
+    for (int begin = 0, end = 0; begin < events.size() && at < to; begin = end) {
+      const auto revision = events[begin].kv().mod_revision();
+      bool ours = false;
+      const std::string* touched = nullptr;
+      for (end = begin; end < events.size() && events[end].kv().mod_revision() == revision; ++end) {
+        const auto& key = events[end].kv().key();
+        ours |= key == own;
+        if (keys.contains(key)) touched = &key;
+      }
+      at = Lsn{static_cast<std::uint64_t>(revision)};
+      if (ours || touched == nullptr || at > to) continue;
+      const std::scoped_lock holding(mutex);
+      ++counted.foreign_writes;
+      foreign_note = fmt::format(
+          "{} writes that were not crosslink's changed this mirror, the last one \"{}\" at the target's revision {}: "
+          "verify shows what differs, resync mends it",
+          counted.foreign_writes, escape(*touched, 200), revision);
+    }
+    at = std::max(at, come_to(*response));
+  }
+  return {};
+}
+
+void EtcdDatabase::Impl::compact_target() {
+  const auto keep = options.target_revisions_kept;
+  std::uint64_t newest = 0;
+  {
+    const std::scoped_lock holding(mutex);
+    if (!ownership.owned || record.bootstrapping) return;
+    newest = static_cast<std::uint64_t>(record_revision);
+    // Not for every few revisions: each compaction costs the target a walk over its keys.
+    if (keep == 0 || newest <= keep || newest - keep < compacted_to.value + keep / 10 + 1) return;
+  }
+  const auto to = newest - keep;
+  if (!client->compact(static_cast<std::int64_t>(to))) return;  // again in a second
+  const std::scoped_lock holding(mutex);
+  compacted_to = Lsn{to};
+  found_compacted = std::max(found_compacted, compacted_to);
+}
+
+std::string EtcdDatabase::Impl::remark() const {
+  std::shared_ptr<Tail> following;
+  std::vector<std::string> all;
+  {
+    const std::scoped_lock holding(mutex);
+    following = tail;
+    if (!foreign_note.empty()) all.push_back(foreign_note);
+    if (!open_note.empty() && store.last_entry().value_or(EntryId{}).lsn == Lsn{0}) all.push_back(open_note);
+    if (!ownership.owned && !ownership.refused_by.empty() && is_mirror())
+      all.push_back(fmt::format("node {} owns this mirror", escape(ownership.refused_by)));
+  }
+  if (following) {
+    if (auto watched = following->remark(); !watched.empty()) all.push_back(std::move(watched));
+  }
+  return fmt::format("{}", fmt::join(all, "; "));
+}
+
+}  // namespace crosslink

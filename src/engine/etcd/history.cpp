@@ -1,0 +1,276 @@
+#include "engine/etcd/history.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <thread>
+#include <utility>
+
+#include "engine/etcd/record.hpp"
+
+namespace crosslink::etcd {
+namespace {
+
+constexpr std::size_t cursors_max = 4;
+constexpr std::chrono::milliseconds ask_every(50);
+constexpr std::size_t leases_known_max = 100'000;
+
+Lsn lsn_of(std::int64_t revision) { return {static_cast<std::uint64_t>(std::max<std::int64_t>(revision, 0))}; }
+
+/// A server drops a request for progress while the watch is behind, and answers with what the member has, which may be
+/// less than what is waited for.
+std::jthread ask_often(WatchStream& watch) {
+  return std::jthread([&watch](const std::stop_token& stop) {
+    std::mutex mutex;
+    std::condition_variable_any woken;
+    std::unique_lock lock(mutex);
+    while (!stop.stop_requested()) {
+      if (!watch.ask_progress()) return;
+      woken.wait_for(lock, stop, ask_every, [] { return false; });
+    }
+  });
+}
+
+/// Takes the events of one revision after another.
+class BlockMaker {
+ public:
+  BlockMaker(const LogOrigin& origin, Lsn prev, Lsn origin_lsn, bool by_revision)
+      : origin_(&origin), by_revision_(by_revision) {
+    begin(prev, origin_lsn);
+  }
+  void add(std::span<const wire::Event* const> events, Lsn lsn) {
+    const bool mirror = !origin_->position_key.empty();
+    names_.clear();
+    operations_.clear();
+    names_.reserve(events.size());
+    if (!mirror) slice_.origin_lsn = lsn;
+    for (const auto* event : events) {
+      const auto& kv = event->kv();
+      if (mirror && kv.key() == origin_->position_key) {
+        const auto record = decode_record(kv.value());
+        if (record && record->position) slice_.origin_lsn = record->position->origin_lsn;
+      }
+      if (origin_->keys.contains(kv.key())) add(*event);
+    }
+    slice_.last_lsn = lsn;
+    if (!operations_.empty()) {
+      const auto begin = bytes_.size();
+      encode_entry(bytes_, lsn, 0, operations_);
+      ++slice_.count;
+      last_begin_ = begin;
+    }
+    if (by_revision_) end_block();
+  }
+  std::vector<Block> take() {
+    if (slice_.last_lsn > slice_.prev_lsn) end_block();
+    return std::move(blocks_);
+  }
+
+ private:
+  void add(const wire::Event& event) {
+    const auto& kv = event.kv();
+    std::string_view key = kv.key();
+    if (origin_->keys.prefix != origin_->keys.offered_prefix) key = names_.emplace_back(origin_->keys.offered(key));
+    if (event.type() == wire::Event::DELETE) {
+      operations_.push_back(Operation::erase(key));
+      return;
+    }
+    std::optional<std::uint64_t> lease;
+    if (kv.lease() != 0) {
+      lease = static_cast<std::uint64_t>(kv.lease());
+      if (const auto grant = origin_->leases->grant_of(kv.lease())) slice_.leases.push_back(*grant);
+    }
+    operations_.push_back(Operation::put(key, kv.value(), lease));
+  }
+  void begin(Lsn prev, Lsn origin_lsn) {
+    slice_ = LogSlice{prev, prev, 0, nullptr, origin_lsn};
+    bytes_.clear();
+    last_begin_.reset();
+  }
+  void end_block() {
+    Block block{slice_, {}};
+    if (last_begin_) {
+      auto rest = std::span<const std::byte>(bytes_).subspan(*last_begin_);
+      block.last_entry = read_entry(rest)->id();
+    }
+    block.slice.entries = std::make_shared<const std::vector<std::byte>>(std::move(bytes_));
+    blocks_.push_back(std::move(block));
+    begin(slice_.last_lsn, slice_.origin_lsn);
+  }
+  const LogOrigin* origin_;
+  bool by_revision_;
+  LogSlice slice_;
+  std::vector<std::byte> bytes_;
+  std::optional<std::size_t> last_begin_;
+  std::vector<std::string> names_;
+  std::vector<Operation> operations_;
+  std::vector<Block> blocks_;
+};
+
+}  // namespace
+
+std::optional<LeaseGrant> LeaseBook::grant_of(std::int64_t lease) {
+  const std::scoped_lock lock(mutex_);
+  const auto known = ttl_s_.find(lease);
+  if (known != ttl_s_.end()) return LeaseGrant{static_cast<std::uint64_t>(lease), known->second};
+  const auto asked = client_->time_to_live(lease);
+  if (!asked || asked->ttl_s() < 0 || asked->granted_ttl_s() <= 0) return std::nullopt;
+  if (ttl_s_.size() >= leases_known_max) ttl_s_.clear();
+  const auto ttl_s = static_cast<std::uint64_t>(asked->granted_ttl_s());
+  ttl_s_.emplace(lease, ttl_s);
+  return LeaseGrant{static_cast<std::uint64_t>(lease), ttl_s};
+}
+
+Result<std::unique_ptr<WatchStream>> LogOrigin::watch(std::int64_t from) const {
+  if (scope == Scope::everything) return WatchStream::open(client, first_key, no_end, from);
+  const auto own = keys.all();
+  return WatchStream::open(client, own.key, own.range_end, from);
+}
+
+std::vector<Block> blocks_of(const LogOrigin& origin, const wire::WatchResponse& response, Lsn prev, Lsn origin_lsn,
+                             bool by_revision) {
+  BlockMaker maker(origin, prev, origin_lsn, by_revision);
+  std::vector<const wire::Event*> events;
+  for (int i = 0; i < response.events_size(); ++i) {
+    const auto& event = response.events(i);
+    events.push_back(&event);
+    const bool revision_ends =
+        i + 1 == response.events_size() || response.events(i + 1).kv().mod_revision() != event.kv().mod_revision();
+    if (!revision_ends) continue;
+    const auto lsn = lsn_of(event.kv().mod_revision());
+    if (lsn > prev) maker.add(events, lsn);
+    events.clear();
+  }
+  return maker.take();
+}
+
+Lsn come_to(const wire::WatchResponse& response) {
+  if (response.events_size() > 0) return lsn_of(response.events(response.events_size() - 1).kv().mod_revision());
+  // Without events it is a notification: one of the server's own accord, or one that was asked for where that is right.
+  return response.created() ? Lsn{} : lsn_of(response.header().revision());
+}
+
+// --- etcd's own history
+// -------------------------------------------------------------------------------------------------
+
+Result<PastLog::Cursor> PastLog::take(Lsn after, Lsn origin_lsn) {
+  {
+    const std::scoped_lock lock(mutex_);
+    const auto found = std::ranges::find(cursors_, after, &Cursor::at);
+    if (found != cursors_.end()) {
+      auto cursor = std::move(*found);
+      cursors_.erase(found);
+      return cursor;
+    }
+  }
+  return open(after, origin_lsn);
+}
+
+Result<PastLog::Cursor> PastLog::open(Lsn after, Lsn origin_lsn) {
+  if (!origin_.position_key.empty() && after > Lsn{0}) {
+    wire::RangeRequest request;
+    request.set_key(origin_.position_key);
+    request.set_revision(static_cast<std::int64_t>(after.value));
+    const auto read = origin_.client->range(request);
+    if (!read) return read.error();
+    const auto record = read->kvs_size() > 0 ? decode_record(read->kvs(0).value()) : Result<Record>(Record{});
+    if (record && record->position) origin_lsn = record->position->origin_lsn;
+  }
+  auto watch = origin_.watch(static_cast<std::int64_t>(after.value) + 1);
+  if (!watch) return watch.error();
+  return Cursor{after, after, origin_lsn, *std::move(watch), {}};
+}
+
+Result<void> PastLog::fill(Cursor& cursor, Lsn target) {
+  std::jthread asking;
+  if (origin_.scope == LogOrigin::Scope::asked_progress) asking = ask_often(*cursor.watch);
+  const auto has_entry = [&] {
+    return std::ranges::any_of(cursor.blocks, [](const Block& block) { return block.slice.count > 0; });
+  };
+  while (cursor.read_to < target && !has_entry()) {
+    const auto response = cursor.watch->read();
+    if (!response) return response.error();
+    auto blocks = blocks_of(origin_, *response, cursor.read_to, cursor.origin_lsn, true);
+    for (auto& block : blocks) {
+      cursor.origin_lsn = block.slice.origin_lsn;
+      cursor.read_to = block.slice.last_lsn;
+      auto* const last = cursor.blocks.empty() ? nullptr : &cursor.blocks.back();
+      if (last != nullptr && last->slice.count == 0 && block.slice.count == 0 && block.slice.last_lsn <= target) {
+        last->slice.last_lsn = block.slice.last_lsn;
+        last->slice.origin_lsn = block.slice.origin_lsn;
+        continue;
+      }
+      cursor.blocks.push_back(std::move(block));
+    }
+    if (const auto come = come_to(*response); come > cursor.read_to && origin_.position_key.empty()) {
+      cursor.blocks.push_back({{cursor.read_to, come, 0, std::make_shared<const std::vector<std::byte>>(), come}, {}});
+      cursor.read_to = come;
+    }
+  }
+  return {};
+}
+
+Result<LogSlice> PastLog::read(Lsn after, Lsn target, std::size_t bytes_max, Lsn origin_lsn) {
+  auto taken = take(after, origin_lsn);
+  if (!taken) return taken.error();
+  auto cursor = *std::move(taken);
+  if (auto filled = fill(cursor, target); !filled) {
+    // A watch that was kept open may have ended long ago.
+    auto again = open(after, origin_lsn);
+    if (!again) return again.error();
+    cursor = *std::move(again);
+    if (filled = fill(cursor, target); !filled) return filled.error();
+  }
+  LogSlice slice{after, after, 0, nullptr, cursor.origin_lsn};
+  std::vector<std::byte> joined;
+  while (!cursor.blocks.empty() && slice.last_lsn < target) {
+    auto& front = cursor.blocks.front().slice;
+    const bool fits = slice.count == 0 || joined.size() + front.entries->size() <= bytes_max;
+    if (!fits || (slice.count > 0 && joined.size() > bytes_max)) break;
+    if (front.last_lsn > target && front.count > 0) break;
+    if (front.count > 0 && front.entries->size() > bytes_max && slice.count == 0 && slice.last_lsn > after) break;
+    joined.insert(joined.end(), front.entries->begin(), front.entries->end());
+    slice.count += front.count;
+    slice.leases.insert(slice.leases.end(), front.leases.begin(), front.leases.end());
+    slice.last_lsn = std::min(front.last_lsn, target);
+    slice.origin_lsn = front.last_lsn > target && origin_.position_key.empty() ? target : front.origin_lsn;
+    if (front.last_lsn > target) {
+      front.prev_lsn = target;
+      break;
+    }
+    cursor.blocks.pop_front();
+  }
+  slice.entries = std::make_shared<const std::vector<std::byte>>(std::move(joined));
+  cursor.at = slice.last_lsn;
+  const std::scoped_lock lock(mutex_);
+  cursors_.push_front(std::move(cursor));
+  if (cursors_.size() > cursors_max) cursors_.pop_back();
+  return slice;
+}
+
+Result<bool> PastLog::holds(Lsn after) {
+  wire::RangeRequest request;
+  request.set_key(origin_.keys.prefix.empty() ? first_key : origin_.keys.prefix);
+  request.set_revision(static_cast<std::int64_t>(std::max<std::uint64_t>(after.value, 1)));
+  request.set_count_only(true);
+  const auto read = origin_.client->range(request);
+  if (read) return true;
+  if (read.error().kind() == ErrorKind::LogWindowExceeded) return false;
+  return read.error();
+}
+
+Result<Lsn> PastLog::oldest(Lsn known_gone, Lsn known_held) {
+  const auto from_start = holds(Lsn{0});
+  if (!from_start) return from_start.error();
+  if (*from_start) return Lsn{0};
+  auto gone = std::max<std::uint64_t>(known_gone.value, 1), held = known_held.value;
+  while (gone + 1 < held) {
+    const auto middle = gone + (held - gone) / 2;
+    const auto there = holds(Lsn{middle});
+    if (!there) return there.error();
+    (*there ? held : gone) = middle;
+  }
+  return Lsn{held};
+}
+
+}  // namespace crosslink::etcd

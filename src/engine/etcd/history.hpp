@@ -1,0 +1,79 @@
+// Entries out of watches, and etcd's own history read as a log: one revision, one entry.
+#pragma once
+
+#include <deque>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
+#include "engine/etcd/keys.hpp"
+#include "engine/etcd/log_store.hpp"
+#include "engine/etcd/watch.hpp"
+
+namespace crosslink::etcd {
+
+/// What leases were granted, asked once for each. Thread safe.
+class LeaseBook {
+ public:
+  explicit LeaseBook(std::shared_ptr<Client> client) : client_(std::move(client)) {}
+  /// Absent when it is gone, or could not be asked: then its keys are deleted soon, or it is told later.
+  std::optional<LeaseGrant> grant_of(std::int64_t lease);
+
+ private:
+  std::shared_ptr<Client> client_;
+  std::mutex mutex_;
+  std::unordered_map<std::int64_t, std::uint64_t> ttl_s_;
+};
+
+/// What a database's log is made of.
+struct LogOrigin {
+  std::shared_ptr<Client> client;
+  KeySpace keys;
+  /// Of a mirror: each own revision writes it, and it says what the revision stands for at the root. Else empty.
+  std::string position_key;
+  std::shared_ptr<LeaseBook> leases;
+  /// Which keys a watch is set on, and whether it can be asked how far it has come.
+  enum class Scope : std::uint8_t {
+    everything,       ///< every revision of the cluster is seen: the last one seen is how far it has come
+    asked_progress,   ///< the database's keys; the server says how far it has come, in order
+    own_events_only,  ///< the database's keys; between them nothing is known
+  } scope = Scope::everything;
+
+  Result<std::unique_ptr<WatchStream>> watch(std::int64_t from) const;
+};
+
+/// What an answer of a watch holds: events of the database as blocks, one for all, or one for each revision.
+std::vector<Block> blocks_of(const LogOrigin& origin, const wire::WatchResponse& response, Lsn prev, Lsn origin_lsn,
+                             bool by_revision);
+/// The newest revision that an answer proves to have come to.
+Lsn come_to(const wire::WatchResponse& response);
+
+/// etcd's history after any revision that is not compacted. Thread safe; a few readers keep their watch open.
+class PastLog {
+ public:
+  explicit PastLog(LogOrigin origin) : origin_(std::move(origin)) {}
+  /// The log after `after`, at least one entry or up to `target`, and never beyond `target`. Precondition: after <
+  /// target, a revision that exists. `origin_lsn`: what `after` stands for at the root, unless a record says it.
+  /// Errors: LogWindowExceeded; NotAuthorized; Storage.
+  Result<LogSlice> read(Lsn after, Lsn target, std::size_t bytes_max, Lsn origin_lsn);
+  /// Is the log after `after` there? Errors: Storage.
+  Result<bool> holds(Lsn after);
+  /// The oldest LSN after which the log is there. Precondition: holds(known_held).
+  Result<Lsn> oldest(Lsn known_gone, Lsn known_held);
+
+ private:
+  struct Cursor {
+    Lsn at, read_to, origin_lsn;
+    std::unique_ptr<WatchStream> watch;
+    std::deque<Block> blocks;
+  };
+  Result<Cursor> take(Lsn after, Lsn origin_lsn);
+  Result<Cursor> open(Lsn after, Lsn origin_lsn);
+  Result<void> fill(Cursor& cursor, Lsn target);
+  const LogOrigin origin_;
+  std::mutex mutex_;
+  std::list<Cursor> cursors_;
+};
+
+}  // namespace crosslink::etcd

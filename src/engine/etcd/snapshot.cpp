@@ -1,0 +1,217 @@
+#include "engine/etcd/snapshot.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/random_id.hpp"
+
+namespace crosslink::etcd {
+
+/// One snapshot: a thread reads pages and appends pairs; readers wait for what they want.
+class SnapshotShelf::Writing {
+ public:
+  Writing(const Source& source, Path path, std::uint64_t budget_bytes,
+          std::shared_ptr<std::atomic<std::uint64_t>> disk_bytes)
+      : origin_(source.origin),
+        facts_(source.facts),
+        path_(std::move(path)),
+        budget_bytes_(budget_bytes),
+        disk_bytes_(std::move(disk_bytes)) {}
+  ~Writing() {
+    {
+      const std::scoped_lock lock(mutex_);
+      stopping_ = true;
+    }
+    if (writer_.joinable()) writer_.join();
+    *disk_bytes_ -= bytes_;
+    file_ = File();
+    static_cast<void>(remove_tree(path_));  // emptied at the start, else
+  }
+  Result<void> start() {
+    auto file = File::open_at(path_, 0);
+    if (!file) return file.error();
+    file_ = *std::move(file);
+    writer_ = std::thread([this] {
+      auto written = write();
+      const std::scoped_lock lock(mutex_);
+      if (!written) error_ = written.error();
+      done_ = written.ok();
+      grew_.notify_all();
+    });
+    return {};
+  }
+  const SnapshotFacts& facts() const { return facts_; }
+  bool failed() const {
+    const std::scoped_lock lock(mutex_);
+    return error_.has_value();
+  }
+
+  Result<SnapshotReader::Piece> read(std::uint64_t offset, std::size_t bytes_max) {
+    std::unique_lock lock(mutex_);
+    // The last byte comes with the word that it is the last.
+    grew_.wait(lock, [&] { return error_ || done_ || bytes_ > offset + bytes_max; });
+    if (error_) return *error_;
+    if (offset > bytes_) return MirrorError::configuration("a snapshot was read past its end");
+    const auto bytes = std::min<std::uint64_t>(bytes_max, bytes_ - offset);
+    SnapshotReader::Piece piece;
+    piece.done = done_ && offset + bytes == bytes_;
+    if (piece.done) piece.consistent_lsn = consistent_lsn_;
+    const auto first = std::ranges::lower_bound(leases_, offset, {}, &Leased::at);
+    for (auto one = first; one != leases_.end() && one->at <= offset + bytes; ++one)
+      piece.leases.push_back(one->grant);
+    lock.unlock();
+    auto read = file_.read(offset, static_cast<std::size_t>(bytes));
+    if (!read) return read.error();
+    piece.bytes = std::make_shared<const std::vector<std::byte>>(*std::move(read));
+    return piece;
+  }
+
+ private:
+  Result<void> write() {
+    Pages pages(*origin_.client, origin_.keys.all(), static_cast<std::int64_t>(facts_.snapshot_lsn.value));
+    auto consistent = facts_.consistent_lsn;
+    bool newest = false;
+    for (;;) {
+      {
+        const std::scoped_lock lock(mutex_);
+        if (stopping_) return storage_error("the snapshot is no longer wanted");
+      }
+      auto page = pages.next();
+      if (!page && page.error().kind() == ErrorKind::LogWindowExceeded) {
+        pages.go_on_at(0);
+        newest = true;
+        continue;
+      }
+      if (!page) return page.error();
+      if (!*page) break;
+      if (newest) consistent = std::max(consistent, Lsn{static_cast<std::uint64_t>((*page)->header().revision())});
+      if (auto appended = append(**page); !appended) return appended;
+    }
+    const std::scoped_lock lock(mutex_);
+    consistent_lsn_ = consistent;
+    return {};
+  }
+  Result<void> append(const wire::RangeResponse& page) {
+    std::vector<std::byte> bytes;
+    std::vector<Leased> leases;
+    for (const auto& kv : page.kvs()) {
+      if (!origin_.keys.contains(kv.key())) continue;
+      KeyValue pair{kv.key(), kv.value(), std::nullopt};
+      std::string renamed;
+      if (origin_.keys.prefix != origin_.keys.offered_prefix) pair.key = renamed = origin_.keys.offered(kv.key());
+      if (kv.lease() != 0) {
+        pair.lease = static_cast<std::uint64_t>(kv.lease());
+        // Before the pair's last byte: a piece that ends in the middle of the pair may as well tell it.
+        if (const auto grant = origin_.leases->grant_of(kv.lease())) leases.push_back({bytes_ + bytes.size(), *grant});
+      }
+      encode_pair(bytes, pair);
+    }
+    if ((*disk_bytes_ += bytes.size()) > budget_bytes_) {
+      *disk_bytes_ -= bytes.size();
+      return MirrorError(ErrorKind::Storage, CausedBy::us,
+                         fmt::format("snapshots take more than the {} bytes allowed on disk", budget_bytes_));
+    }
+    if (auto written = file_.write(bytes_, bytes); !written) {
+      *disk_bytes_ -= bytes.size();
+      return written;
+    }
+    const std::scoped_lock lock(mutex_);
+    bytes_ += bytes.size();
+    leases_.insert(leases_.end(), leases.begin(), leases.end());
+    grew_.notify_all();
+    return {};
+  }
+
+  struct Leased {
+    std::uint64_t at;
+    LeaseGrant grant;
+  };
+  const LogOrigin origin_;
+  const SnapshotFacts facts_;
+  const Path path_;
+  const std::uint64_t budget_bytes_;
+  const std::shared_ptr<std::atomic<std::uint64_t>> disk_bytes_;
+  File file_;
+  mutable std::mutex mutex_;
+  std::condition_variable grew_;
+  std::uint64_t bytes_ = 0;  ///< written by the writer only
+  std::vector<Leased> leases_;
+  Lsn consistent_lsn_;
+  bool done_ = false, stopping_ = false;
+  std::optional<MirrorError> error_;
+  std::thread writer_;
+};
+
+namespace {
+
+template <class Writing>
+class Reader final : public SnapshotReader {
+ public:
+  explicit Reader(std::shared_ptr<Writing> writing) : writing_(std::move(writing)) {}
+  const SnapshotFacts& facts() const override { return writing_->facts(); }
+  Result<Piece> read(std::uint64_t offset, std::size_t bytes_max) override { return writing_->read(offset, bytes_max); }
+
+ private:
+  std::shared_ptr<Writing> writing_;
+};
+
+}  // namespace
+
+SnapshotShelf::~SnapshotShelf() = default;
+
+std::shared_ptr<SnapshotReader> SnapshotShelf::read(Kept& kept) {
+  kept.used = std::chrono::steady_clock::now();
+  if (auto reader = kept.reader.lock()) return reader;
+  const auto reader = std::make_shared<Reader<Writing>>(kept.writing);
+  kept.reader = reader;
+  return reader;
+}
+
+Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::open(const Source& source, std::span<const std::string> formats,
+                                                            const std::optional<SnapshotId>& wanted) {
+  if (std::ranges::find(formats, kv_format) == formats.end())
+    return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::peer, "etcd's databases write kv snapshots only");
+  const std::scoped_lock lock(mutex_);
+  std::erase_if(kept_, [](const Kept& kept) { return kept.writing->failed() && kept.reader.expired(); });
+  for (auto& kept : kept_) {
+    const auto& facts = kept.writing->facts();
+    if (facts.incarnation != source.facts.incarnation || kept.writing->failed()) continue;
+    const bool current = !wanted && facts.snapshot_lsn == source.facts.snapshot_lsn;
+    if ((wanted && facts.id == *wanted) || current) return read(kept);
+  }
+  const auto is_open = [](const Kept& kept) { return !kept.reader.expired(); };
+  if (static_cast<std::size_t>(std::ranges::count_if(kept_, is_open)) >= options_.snapshots_max)
+    return MirrorError(ErrorKind::Busy, CausedBy::us, "as many snapshots as may be are being read; retry later");
+  while (kept_.size() >= options_.snapshots_max) {
+    auto oldest = kept_.end();
+    for (auto kept = kept_.begin(); kept != kept_.end(); ++kept) {
+      if (!is_open(*kept) && (oldest == kept_.end() || kept->used < oldest->used)) oldest = kept;
+    }
+    if (oldest == kept_.end()) break;
+    kept_.erase(oldest);
+  }
+  auto described = source;
+  described.facts.id = engine::random_id<SnapshotId>();
+  described.facts.format = std::string(kv_format);
+  const auto path = folder_ / to_string(described.facts.id);
+  Kept fresh{std::make_shared<Writing>(described, path, options_.budget_bytes, disk_bytes_), {}, {}};
+  if (auto started = fresh.writing->start(); !started) return started.error();
+  kept_.push_back(std::move(fresh));
+  return read(kept_.back());
+}
+
+void SnapshotShelf::prune(const Incarnation& incarnation) {
+  const std::scoped_lock lock(mutex_);
+  const auto now = std::chrono::steady_clock::now();
+  std::erase_if(kept_, [&](Kept& kept) {
+    if (!kept.reader.expired()) {
+      kept.used = now;
+      return false;
+    }
+    return now - kept.used >= options_.kept || kept.writing->facts().incarnation != incarnation;
+  });
+}
+
+}  // namespace crosslink::etcd

@@ -1,0 +1,54 @@
+// Snapshots of a database as sorted pairs: pages of one revision, written to a file while mirrors read it. When a
+// compaction passes the pages, those that follow are newer; the log from the first revision on makes up for it.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "engine/etcd/files.hpp"
+#include "engine/etcd/history.hpp"
+
+namespace crosslink::etcd {
+
+class SnapshotShelf {
+ public:
+  struct Options {
+    std::size_t snapshots_max;
+    std::uint64_t budget_bytes;
+    std::chrono::seconds kept;
+  };
+  /// Everything in `folder` is removed: what another process wrote is of no use without its log.
+  SnapshotShelf(Path folder, Options options) : folder_(std::move(folder)), options_(options) {}
+  ~SnapshotShelf();
+
+  struct Source {
+    LogOrigin origin;
+    SnapshotFacts facts;  ///< all but the id and the format
+  };
+  /// Errors: Busy; UnsupportedOperation; Storage.
+  Result<std::shared_ptr<SnapshotReader>> open(const Source& source, std::span<const std::string> formats,
+                                               const std::optional<SnapshotId>& wanted);
+  /// Those of another incarnation, or that nobody took up again in time.
+  void prune(const Incarnation& incarnation);
+
+ private:
+  class Writing;
+  struct Kept {
+    std::shared_ptr<Writing> writing;
+    std::weak_ptr<SnapshotReader> reader;
+    std::chrono::steady_clock::time_point used;
+  };
+  std::shared_ptr<SnapshotReader> read(Kept& kept);
+  const Path folder_;
+  const Options options_;
+  std::mutex mutex_;
+  std::list<Kept> kept_;
+  std::shared_ptr<std::atomic<std::uint64_t>> disk_bytes_ = std::make_shared<std::atomic<std::uint64_t>>(0);
+};
+
+}  // namespace crosslink::etcd

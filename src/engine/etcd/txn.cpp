@@ -1,0 +1,126 @@
+#include "engine/etcd/txn.hpp"
+
+#include <utility>
+
+namespace crosslink::etcd {
+namespace {
+
+/// Of an operation in a request, beside key and value.
+constexpr std::size_t operation_bytes = 24;
+
+}  // namespace
+
+std::size_t change_bytes(const Change& change) {
+  return change.key.size() + (change.value ? change.value->size() : 0) + operation_bytes;
+}
+
+void Fold::set(std::string key, Last last) {
+  bytes_ += key.size() + (last.value ? last.value->size() : 0) + operation_bytes;
+  const auto [place, fresh] = changes_.try_emplace(std::move(key));
+  if (!fresh) bytes_ -= place->first.size() + (place->second.value ? place->second.value->size() : 0) + operation_bytes;
+  place->second = std::move(last);
+}
+
+Result<void> Fold::add(const Operation& operation, const KeySpace& keys, const KeysIn& keys_in) {
+  if (operation.kind != OperationKind::erase_range) {
+    auto key = keys.own(operation.key);
+    if (!key) return key.error();
+    Last last;
+    if (operation.kind == OperationKind::put) last = {std::string(operation.value), operation.lease.value_or(0)};
+    set(*std::move(key), std::move(last));
+    return {};
+  }
+  const auto range = keys.own_range(operation.key, operation.end);
+  if (!range) return {};
+  const auto there = keys_in(*range);
+  if (!there) return there.error();
+  for (auto at = changes_.lower_bound(range->key); at != changes_.end(); ++at) {
+    if (range->range_end != no_end && at->first >= range->range_end) break;
+    bytes_ -= at->second.value ? at->second.value->size() : 0;
+    at->second = {};
+  }
+  for (const auto& key : *there) {
+    if (keys.contains(key)) set(key, {});
+  }
+  return {};
+}
+
+void Fold::merge(Fold&& later) {
+  if (changes_.empty()) {
+    *this = std::move(later);
+    return;
+  }
+  while (!later.changes_.empty()) {
+    auto node = later.changes_.extract(later.changes_.begin());
+    set(std::move(node.key()), std::move(node.mapped()));
+  }
+}
+
+std::vector<Change> Fold::take() {
+  std::vector<Change> all;
+  all.reserve(changes_.size());
+  while (!changes_.empty()) {
+    auto node = changes_.extract(changes_.begin());
+    all.push_back({std::move(node.key()), std::move(node.mapped().value), node.mapped().lease});
+  }
+  bytes_ = 0;
+  return all;
+}
+
+wire::RequestOperation put_operation(std::string key, std::string value, std::int64_t lease) {
+  wire::RequestOperation operation;
+  auto& put = *operation.mutable_put();
+  put.set_key(std::move(key));
+  put.set_value(std::move(value));
+  put.set_lease(lease);
+  return operation;
+}
+
+wire::RequestOperation erase_operation(std::string key) {
+  wire::RequestOperation operation;
+  operation.mutable_delete_range()->set_key(std::move(key));
+  return operation;
+}
+
+wire::RequestOperation erase_below(const std::string& prefix) {
+  wire::RequestOperation operation;
+  operation.mutable_delete_range()->set_key(prefix);
+  operation.mutable_delete_range()->set_range_end(prefix_end(prefix));
+  return operation;
+}
+
+void TxnBuilder::compare_mod_revision(const std::string& key, std::int64_t revision) {
+  auto& compare = *request_.add_compare();
+  compare.set_relation(wire::Compare::EQUAL);
+  compare.set_target(wire::Compare::MOD);
+  compare.set_key(key);
+  compare.set_mod_revision(revision);
+}
+
+void TxnBuilder::put(std::string key, std::string value, std::int64_t lease) {
+  bytes_ += key.size() + value.size() + operation_bytes;
+  operations_.push_back(put_operation(std::move(key), std::move(value), lease));
+}
+
+void TxnBuilder::erase(std::string key) {
+  bytes_ += key.size() + operation_bytes;
+  operations_.push_back(erase_operation(std::move(key)));
+}
+
+wire::TxnRequest TxnBuilder::build(std::vector<wire::RequestOperation> beside) {
+  const bool flat = operations_.size() + beside.size() <= level_operations_max;
+  wire::TxnRequest* level = nullptr;
+  for (auto& operation : operations_) {
+    if (!flat && (level == nullptr || level->success_size() == static_cast<int>(level_operations_max)))
+      level = request_.add_success()->mutable_txn();
+    auto* const into = flat ? request_.add_success() : level->add_success();
+    into->Swap(&operation);
+  }
+  for (auto& operation : beside)
+    request_.add_success()->Swap(&operation);
+  operations_.clear();
+  bytes_ = 0;
+  return std::move(request_);
+}
+
+}  // namespace crosslink::etcd

@@ -1,0 +1,112 @@
+#include "engine/etcd/watch.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace crosslink::etcd {
+namespace {
+
+/// Of one revision that comes in fragments: more than it can hold, as large as requests may be made.
+constexpr std::size_t revision_bytes_max = std::size_t{256} * 1024 * 1024;
+
+}  // namespace
+
+Result<std::unique_ptr<WatchStream>> WatchStream::open(std::shared_ptr<Client> client, const std::string& key,
+                                                       const std::string& range_end, std::int64_t from) {
+  std::unique_ptr<WatchStream> watch(new WatchStream(std::move(client)));
+  watch->place_ = watch->client_->place();
+  // A member that lost its leader ends the watch instead of leaving it alive and silent.
+  watch->context_.AddMetadata("hasleader", "true");
+  if (auto prepared = watch->client_->prepare(watch->context_); !prepared) {
+    watch->client_->failed(watch->place_);
+    return prepared.error();
+  }
+  watch->stub_ = etcdserverpb::Watch::NewStub(watch->place_.channel);
+  watch->stream_ = watch->stub_->Watch(&watch->context_);
+  wire::WatchRequest request;
+  auto& create = *request.mutable_create();
+  create.set_key(key);
+  create.set_range_end(range_end);
+  create.set_start_revision(from);
+  create.set_progress_notify(true);
+  create.set_fragment(true);
+  if (!watch->stream_->Write(request)) return watch->end();
+  auto created = watch->read();
+  if (!created) return created.error();
+  if (!created->created()) return storage_error("a watch began with something else than its beginning");
+  return watch;
+}
+
+WatchStream::~WatchStream() {
+  if (!stream_ || ended_) return;
+  context_.TryCancel();
+  static_cast<void>(stream_->Finish());  // cancelled, by us
+}
+
+MirrorError WatchStream::end() {
+  const std::scoped_lock lock(ending_);
+  if (std::exchange(ended_, true)) return storage_error("a watch has ended");
+  const auto status = stream_->Finish();
+  if (status.ok()) return storage_error("a watch was ended by the server");
+  auto meant = client_->meaning(status, "watching");
+  if (meant.elsewhere) client_->failed(place_);
+  return meant.error;
+}
+
+/// What was held comes first; of an answer that goes on, the last revision is held: it may go on as well.
+void WatchStream::take_up(wire::WatchResponse& response) {
+  if (!held_.empty()) {
+    auto whole = std::exchange(held_, {});
+    for (auto& event : *response.mutable_events())
+      whole.emplace_back().Swap(&event);
+    response.clear_events();
+    for (auto& event : whole)
+      response.add_events()->Swap(&event);
+  }
+  held_bytes_ = 0;
+  if (!response.fragment() || response.events_size() == 0) return;
+  auto& events = *response.mutable_events();
+  const auto last = events[events.size() - 1].kv().mod_revision();
+  int begin = events.size();
+  while (begin > 0 && events[begin - 1].kv().mod_revision() == last)
+    --begin;
+  for (int i = begin; i < events.size(); ++i) {
+    held_bytes_ += events[i].ByteSizeLong();
+    held_.emplace_back().Swap(&events[i]);
+  }
+  events.DeleteSubrange(begin, events.size() - begin);
+}
+
+Result<wire::WatchResponse> WatchStream::read() {
+  if (ended_) return storage_error("a watch has ended");  // only this thread ends it
+  wire::WatchResponse response;
+  do {
+    if (!stream_->Read(&response)) return end();
+    take_up(response);
+    if (held_bytes_ > revision_bytes_max) return storage_error("one revision of a watch is larger than may be");
+  } while (response.fragment() && response.events_size() == 0);
+  if (!response.canceled()) return response;
+  if (response.compact_revision() > 0) {
+    return MirrorError(ErrorKind::LogWindowExceeded, CausedBy::us,
+                       fmt::format("etcd: the history up to revision {} was compacted", response.compact_revision()));
+  }
+  const auto& reason = response.cancel_reason();
+  if (reason.find("permission denied") != std::string::npos)
+    return client_->meaning({grpc::StatusCode::PERMISSION_DENIED, reason}, "watching").error;
+  if (reason.find("auth token") != std::string::npos)
+    return client_->meaning({grpc::StatusCode::UNAUTHENTICATED, reason}, "watching").error;
+  client_->failed(place_);
+  return storage_error(fmt::format("a watch was cancelled: {}", printable(reason)));
+}
+
+Result<void> WatchStream::ask_progress() {
+  wire::WatchRequest request;
+  request.mutable_progress();
+  const std::scoped_lock lock(ending_);
+  if (ended_) return storage_error("a watch has ended");
+  if (!stream_->Write(request)) return storage_error("a watch has ended");
+  return {};
+}
+
+}  // namespace crosslink::etcd

@@ -1,0 +1,45 @@
+// One watch on a stream of its own, and what comes out of it: the entries of a database.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/etcd/client.hpp"
+
+namespace crosslink::etcd {
+
+class WatchStream {
+ public:
+  /// Events from `from` on of the keys in [key, range_end). Errors: NotAuthorized, Storage.
+  static Result<std::unique_ptr<WatchStream>> open(std::shared_ptr<Client> client, const std::string& key,
+                                                   const std::string& range_end, std::int64_t from);
+  ~WatchStream();
+  /// The next answer, or as much of one in fragments as holds whole revisions: none is cut. Errors: LogWindowExceeded
+  /// when what it would come from was compacted; NotAuthorized; Storage when the stream ended, cancel() included.
+  Result<wire::WatchResponse> read();
+  /// Asks for a notification of how far it has come, also while another thread reads. The server may drop it: ask
+  /// again. Only where Version::progress_is_ordered().
+  Result<void> ask_progress();
+  /// Ends a read() that waits, from any thread.
+  void cancel() { context_.TryCancel(); }
+
+ private:
+  explicit WatchStream(std::shared_ptr<Client> client) : client_(std::move(client)) {}
+  MirrorError end();
+  void take_up(wire::WatchResponse& response);
+  std::shared_ptr<Client> client_;
+  Client::Place place_;
+  std::unique_ptr<etcdserverpb::Watch::Stub> stub_;
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReaderWriter<wire::WatchRequest, wire::WatchResponse>> stream_;
+  std::vector<wire::Event> held_;  ///< of the revision in which a fragment ended
+  std::size_t held_bytes_ = 0;
+  std::mutex ending_;  ///< the stream is not finished under a writer
+  bool ended_ = false;
+};
+
+}  // namespace crosslink::etcd

@@ -1,0 +1,32 @@
+// Where in an existing etcd cluster a database is kept, as an operator says it: in the config, or in a command.
+#pragma once
+
+#include <boost/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "crosslink/etcd_engine.hpp"
+#include "crosslink/result.hpp"
+
+namespace crosslink::node {
+
+struct EtcdPlace {
+  EtcdCluster cluster;
+  std::optional<std::string> prefix;  ///< of a mirror: absent takes the source's
+  std::vector<std::string> excludes;  ///< of a root only
+  friend bool operator==(const EtcdPlace&, const EtcdPlace&) = default;
+};
+
+/// "etcd http://10.0.0.1:2379, keys /registry/": for people.
+std::string to_text(const EtcdPlace& place);
+
+/// Its fields are named as etcdctl's flags. The catalog's and a command's spelling of it; a command's may lack what has
+/// a default, and may have nothing unknown. Errors: Configuration that names the field.
+boost::json::object write_etcd_place(const EtcdPlace& place);
+Result<EtcdPlace> read_etcd_place(const boost::json::object& from);
+
+/// What can be known without asking the cluster: endpoints, files. Errors: Configuration that names the field.
+Result<void> check_etcd_place(const EtcdPlace& place);
+
+}  // namespace crosslink::node

@@ -1,0 +1,86 @@
+// What hosting.cpp and hosting_open.cpp share.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "link/engine_call.hpp"
+#include "link/stop_event.hpp"
+#include "link/task_group.hpp"
+#include "node/command_turn.hpp"
+#include "node/database_engine.hpp"
+#include "node/hosting.hpp"
+
+namespace crosslink::node {
+
+/// What the CA file says; empty when it cannot be read: then nobody can connect either.
+std::string authorities_in(const quic::TlsFiles& tls);
+
+struct Hosting::Impl : std::enable_shared_from_this<Impl> {
+  Impl(const NodeConfig& chosen, Catalog own, HostingContext shared, StepListener listener)
+      : config(chosen),
+        catalog(std::move(own)),
+        context(std::move(shared)),
+        on_step(std::move(listener)),
+        authorities(authorities_in(config.tls)) {}
+
+  void step(std::string_view name) const {
+    if (on_step) on_step(name);
+  }
+  std::filesystem::path folder_of(const CatalogEntry& entry) const { return engine_folder(config.data_dir, entry); }
+  std::filesystem::path set_aside(const std::string& name) const { return config.data_dir / "set-aside" / name; }
+  DatabaseConfig config_of(const CatalogEntry& entry) const;
+  EngineWish engine_wish(const CatalogEntry& entry) const {
+    return {config_of(entry), entry, config.data_dir, context.cluster_id, context.node_id};
+  }
+
+  Result<void> adopt_databases();
+  Result<void> adopt_configured(const DatabaseConfig& wanted);
+  Result<void> open_all();
+  Result<void> finish_replace(CatalogEntry entry);
+  Result<void> finish_delete(const CatalogEntry& entry);
+  Result<DatabasePointer> open_database(const CatalogEntry& entry);
+  Result<DatabasePointer> open_and_list(const CatalogEntry& entry);
+  void list_database(const DatabasePointer& database, const CatalogEntry& entry);
+  void start_mirror(const DatabasePointer& database);
+  static void forget(const EngineWish& wish);
+
+  void take_settings(const NodeConfig& fresh);
+  static void judge_source(HostedDatabase& database, bool same_authorities);
+  static std::string_view objection(const HostedDatabase& database, const ServedMirrorFacts& served);
+  static awaitable<void> take_settings_in_turn(std::shared_ptr<Impl> self, NodeConfig fresh);
+
+  static awaitable<void> run_mirror(DatabasePointer database);
+  static awaitable<void> look_at_mirrors(std::shared_ptr<Impl> self);
+  static awaitable<void> open_waiting(std::shared_ptr<Impl> self);
+  static awaitable<void> open_one_waiting(std::shared_ptr<Impl> self, CatalogEntry entry);
+  void note_waiting(const std::string& name, const MirrorError& error);
+  void note_open(const std::string& name);
+  static awaitable<void> retire(std::shared_ptr<Impl> self, std::string name);
+  /// On an engine thread, awaited.
+  template <class Work>
+  auto blocking(Work work) {
+    return link::call_engine(context.engine_executor, std::move(work));
+  }
+
+  NodeConfig config;
+  Catalog catalog;
+  HostingContext context;
+  const StepListener on_step;
+  DatabaseList list;
+  CommandTurn turn;
+  std::string authorities;  ///< what the CA file says
+  link::StopEvent stop;
+  std::optional<link::TaskGroup> group;
+  bool stopping = false;
+  mutable std::mutex waiting_mutex;
+  std::map<std::string, MirrorError> waiting;  ///< kept elsewhere, and could not be opened; why
+};
+
+}  // namespace crosslink::node

@@ -1,0 +1,357 @@
+"""What happens to people who mirror etcd, in real processes against real servers."""
+
+import os
+import random
+import threading
+import time
+import unittest
+
+from cli_support import unused_port
+from etcd_support import EtcdTest, Host, text64
+
+ROUNDS = int(os.environ.get("ETCD_ROUNDS", "3"))
+
+
+class EtcdScenarios(EtcdTest):
+    def pair(self, members=1, **names):
+        source, target = self.cluster("from", members), self.cluster("to", members)
+        self.start_source(source)
+        self.start_mirror(target, **names)
+        return source, target
+
+    def assert_equal_now(self, source, target, target_prefix=None):
+        self.wait_following(source.now())
+        self.assert_verified()
+        self.assert_same(source, target, target_prefix)
+
+    def test_killed_at_random_moments_it_ends_equal(self):
+        source, target = self.pair()
+        load = self.load(source)
+        for _ in range(ROUNDS):
+            time.sleep(random.uniform(0.2, 2))  # a random moment is what is tested
+            name = random.choice(["source", "mirror"])
+            self.hosts[name].kill()
+            if name == "source":
+                self.start_source(source)
+            else:
+                self.start_mirror(target)
+        load.rest()
+        self.assertGreater(load.commits, 50)
+        self.assert_equal_now(source, target)
+
+    def test_renamed_and_without_what_is_excluded(self):
+        source, target = self.cluster("from"), self.cluster("to")
+        source.put("/registry/a", "1")
+        source.put("/registry/events/1", "not this one")
+        source.put("/other", "nor this")
+        target.put("/other", "of somebody else")
+        self.start_source(source, exclude="/registry/events/")
+        self.start_mirror(target, prefix="/eu/copy/")
+        self.wait_following(source.put("/registry/b", "2"))
+        self.assertEqual(target.pairs("/eu/copy/"), {"/eu/copy/a": "1", "/eu/copy/b": "2"})
+        self.assertEqual(target.get("/other"), "of somebody else")
+        self.assertIsNone(target.get("/registry/a"))
+        self.assert_verified()
+
+    def test_a_mirror_away_through_a_compaction_goes_on_where_it_was(self):
+        source, target = self.pair()
+        self.wait_following(source.put("/registry/a", "1"))
+        self.hosts["mirror"].kill()
+        for i in range(200):
+            source.put(f"/registry/k{i}", str(i))
+        source.compact()
+        self.start_mirror(target)
+        self.wait_following(source.now())
+        self.assertEqual(self.hosts["mirror"].ask("facts")["bootstraps"], 0)
+        self.assert_equal_now(source, target)
+
+    def test_when_the_log_is_gone_it_bootstraps_anew_and_deletes_what_was_deleted(self):
+        source, target = self.pair()
+        for i in range(200):
+            source.put(f"/registry/k{i}", str(i))
+        self.wait_following(source.now())
+        self.hosts["mirror"].kill()
+        self.hosts["source"].kill()
+        for i in range(0, 200, 2):
+            source.delete(f"/registry/k{i}")
+        source.compact()
+        self.start_source(source)
+        self.start_mirror(target)
+        self.wait("mirror", lambda facts: facts["bootstraps"] == 1)
+        self.assert_equal_now(source, target)
+        self.assertEqual(len(target.pairs("/registry/")), 100)
+
+    def test_deletes_while_it_was_down_are_not_lost(self):
+        source, target = self.pair()
+        source.txn([(f"/registry/k{i}", str(i)) for i in range(100)])
+        self.wait_following(source.now())
+        self.hosts["mirror"].kill()
+        for i in range(50):
+            source.delete(f"/registry/k{i}")
+        self.start_mirror(target)
+        self.wait_following(source.now())
+        self.assertEqual(len(target.pairs("/registry/")), 50)
+        self.assertEqual(self.hosts["mirror"].ask("facts")["bootstraps"], 0)
+
+    def test_leaders_of_both_clusters_are_killed(self):
+        source, target = self.pair(members=3)
+        load = self.load(source)
+        self.wait("mirror", lambda facts: facts["status"] == "Following" and facts["applied"] > 50)
+        for etcd in (source, target):
+            leader = etcd.leader()
+            etcd.kill(leader)
+            etcd.leader()
+            before = self.hosts["mirror"].ask("facts")["applied"]
+            self.wait("mirror", lambda facts, before=before: facts["applied"] > before + 20)
+            etcd.start(leader)
+        load.rest()
+        self.assert_equal_now(source, target)
+        self.assertEqual(self.hosts["mirror"].ask("facts")["bootstraps"], 1)
+
+    def test_a_transaction_of_128_stays_whole_for_a_reader(self):
+        source, target = self.pair()
+        keys = [f"/registry/whole{i:03}" for i in range(128)]
+        self.wait_following(source.txn([(key, "0") for key in keys]))
+        stop, torn, seen = threading.Event(), [], set()
+
+        def read():
+            while not stop.is_set():
+                values = set(target.pairs("/registry/whole").values())
+                seen.update(values)
+                if len(values) != 1:
+                    torn.append(values)
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            for round_ in range(1, 200):
+                last = source.txn([(key, str(round_)) for key in keys])
+            self.wait_following(last)
+        finally:
+            stop.set()
+            reader.join()
+        self.assertEqual(torn, [])
+        self.assertGreater(len(seen), 3)
+        self.assertEqual(self.hosts["mirror"].ask("facts")["split"], 0)
+
+    def test_a_lease_that_ends_during_a_cut_is_gone_and_one_that_lives_is_alive_after_promotion(self):
+        source, target = self.pair()
+        short, long = source.grant(2), source.grant(600)
+        source.put("/registry/short", "1", lease=short)
+        self.wait_following(source.put("/registry/long", "2", lease=long))
+        self.assertEqual(target.lease_of("/registry/long"), 0)
+        self.hosts["mirror"].kill()
+        deadline = time.monotonic() + 30
+        while source.get("/registry/short") is not None:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)  # until the lease ends
+        self.start_mirror(target)
+        self.wait_following(source.now())
+        self.assertIsNone(target.get("/registry/short"))
+        self.hosts["mirror"].must("promote")
+        self.assertEqual(target.lease_of("/registry/long"), long)
+        ttl = target.call("/v3/lease/timetolive", {"ID": long})
+        self.assertEqual(int(ttl["grantedTTL"]), 600)
+        self.assertEqual(target.get("/registry/long"), "2")
+
+    def test_two_crosslinks_on_one_target_one_is_refused_and_takes_over_later(self):
+        source, target = self.pair()
+        self.wait_following(source.put("/registry/a", "1"))
+        other = self.start_mirror(target, name="other", node="eu-1-b")
+        self.assertEqual(other.ask("own")["error"], "Busy")
+        self.wait_following(source.put("/registry/b", "2"))
+        self.wait("other", lambda facts: facts["status"] == "Degraded" and "eu-1-a" in facts["reason"])
+        self.hosts["mirror"].kill()
+        last = source.put("/registry/c", "3")
+        self.wait_following(last, "other")
+        self.assertEqual(target.get("/registry/c"), "3")
+        self.assert_verified("other")
+
+    def test_the_same_node_comes_back_at_once(self):
+        source, target = self.pair(owner_s=60)
+        self.wait_following(source.put("/registry/a", "1"))
+        self.hosts["mirror"].kill()
+        began = time.monotonic()
+        self.start_mirror(target, owner_s=60)
+        self.wait_following(source.put("/registry/b", "2"))
+        self.assertLess(time.monotonic() - began, 20)
+
+    def test_a_foreign_write_is_shown_and_mended_by_a_resync(self):
+        source, target = self.pair()
+        self.wait_following(source.put("/registry/a", "1"))
+        target.put("/registry/a", "forged")
+        facts = self.wait("mirror", lambda facts: facts["foreign"] == 1)
+        self.assertIn("/registry/a", facts["reason"])
+        self.assertEqual(self.hosts["mirror"].must("verify")["outcome"], "different")
+        self.hosts["mirror"].must("resync")
+        self.wait("mirror", lambda facts: facts["bootstraps"] == 2)
+        self.assert_equal_now(source, target)
+
+    def test_writes_to_other_keys_of_the_target_are_not_foreign(self):
+        source, target = self.pair()
+        self.wait_following(source.put("/registry/a", "1"))
+        for i in range(50):
+            target.put(f"/other{i}", "1")
+        target.put("/registry/zz", "now it is one")
+        self.wait("mirror", lambda facts: facts["foreign"] == 1)
+
+    def test_an_idle_prefix_among_others_that_are_busy_is_following(self):
+        source, target = self.pair()
+        self.wait_following(source.put("/registry/a", "1"))
+        load = self.load(source, prefix="/busy/")
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline:
+            self.assertEqual(self.hosts["mirror"].ask("facts")["status"], "Following")
+            time.sleep(0.05)  # looked at for three seconds
+        self.assertGreater(load.commits, 100)
+        self.assert_verified()
+
+    def test_compactions_during_the_snapshot_do_not_stop_it(self):
+        source, target = self.cluster("from"), self.cluster("to")
+        for i in range(0, 20000, 100):
+            source.txn([(f"/registry/big{k:05}", "x" * 2000) for k in range(i, i + 100)])
+        load = self.load(source)
+        stop = threading.Event()
+
+        def compact():
+            while not stop.is_set():
+                try:
+                    source.compact()
+                except RuntimeError:
+                    pass  # compacted already
+                time.sleep(0.02)  # often, not always
+
+        compacting = threading.Thread(target=compact)
+        compacting.start()
+        try:
+            self.start_source(source)
+            self.start_mirror(target)
+            self.wait("mirror", lambda facts: facts["status"] == "Following")
+        finally:
+            stop.set()
+            compacting.join()
+            load.rest()
+        self.assert_equal_now(source, target)
+
+    # --- other engines
+
+    def test_into_rocksdb_and_out_of_it(self):
+        source, target = self.cluster("from"), self.cluster("to")
+        self.start_source(source)
+        self.start("mirror", "mirror", "rocksdb")
+        source.put("/registry/leased", "1", lease=source.grant(600))
+        self.wait_following(source.put("/registry/a", "value"))
+        self.assertEqual(self.hosts["mirror"].must("get", "/registry/a")["value"], "value")
+        self.assert_verified()
+        self.hosts["mirror"].close()
+        self.hosts["source"].close()
+        self.port = unused_port()
+        rocksdb = self.start("rocksdb", "source", "rocksdb")
+        for i in range(50):
+            rocksdb.must("put", f"k{i}", 300)
+        self.start_mirror(target, name="out", prefix="/from-rocksdb/")
+        self.wait_following(rocksdb.must("put", "last", 10)["lsn"], "out")
+        self.assertEqual(len(target.pairs("/from-rocksdb/")), 51)
+        self.assert_verified("out")
+
+    # --- refusals
+
+    def refused(self, side="source", **names):
+        host = Host(side, "etcd", self.certificates, self.port, self.data / "refused",
+                    *(f"{key}={value}" for key, value in names.items()))
+        self.addCleanup(host.close)
+        return Host.parse(host.first)
+
+    def enable_users(self, etcd, **permissions):
+        etcd.call("/v3/auth/user/add", {"name": "root", "password": "secret"})
+        etcd.call("/v3/auth/user/grant", {"user": "root", "role": "root"})
+        for name, (kind, begin, end) in permissions.items():
+            etcd.call("/v3/auth/user/add", {"name": name, "password": "word"})
+            etcd.call("/v3/auth/role/add", {"name": name})
+            etcd.call("/v3/auth/role/grant", {"name": name, "perm": {
+                "permType": kind, "key": text64(begin), "range_end": text64(end)}})
+            etcd.call("/v3/auth/user/grant", {"user": name, "role": name})
+        etcd.call("/v3/auth/enable", {})
+        password = self.data / "password"
+        password.write_text("word\n")
+        return password
+
+    def test_a_wrong_password_is_refused_by_name(self):
+        etcd = self.cluster("from")
+        self.enable_users(etcd, reader=("READ", "\0", "\0"))
+        wrong = self.data / "wrong"
+        wrong.write_text("guess\n")
+        answer = self.refused(endpoints=etcd.endpoints, prefix=self.prefix, user="reader", password_file=wrong)
+        self.assertEqual(answer["error"], "NotAuthorized")
+        self.assertIn("password of user reader", answer["message"])
+
+    def test_a_role_that_may_only_read_halts_the_mirror_with_the_reason(self):
+        source, target = self.cluster("from"), self.cluster("to")
+        source.put("/registry/a", "1")
+        password = self.enable_users(target, reader=("READ", "\0", "\0"))
+        self.start_source(source)
+        self.start_mirror(target, user="reader", password_file=password)
+        facts = self.wait("mirror", lambda facts: facts["status"] == "Halted")
+        self.assertIn("NotAuthorized", facts["reason"])
+        self.assertIn("user reader", facts["reason"])
+
+    def test_users_with_rights_on_the_prefixes_only(self):
+        source, target = self.cluster("from"), self.cluster("to")
+        source.put("/registry/a", "1")
+        password = self.enable_users(source, reader=("READ", "/registry/", "/registry0"))
+        self.start_source(source, user="reader", password_file=password)
+        self.start_mirror(target)
+        self.wait("mirror", lambda facts: target.get("/registry/a") == "1")
+        self.assertIn("may read all keys", self.hosts["source"].ask("facts")["reason"])
+
+    def test_plain_text_against_tls_and_the_other_way_round_are_told(self):
+        tls = self.cluster_with_tls()
+        answer = self.refused(endpoints=tls.replace("https", "http"), prefix=self.prefix, deadline_ms=2000)
+        self.assertEqual(answer["error"], "Storage")
+        self.assertIn("https://", answer["message"])
+        plain = self.cluster("plain")
+        answer = self.refused(endpoints=plain.endpoints.replace("http", "https"), prefix=self.prefix,
+                              ca=f"{self.certificates}/ca.pem", deadline_ms=2000)
+        self.assertEqual(answer["error"], "Storage")
+        self.assertIn("TLS", answer["message"])
+
+    def cluster_with_tls(self):
+        etcd = self.cluster("plain-first", 1)
+        etcd.kill(0)
+        etcd.flags = ["--cert-file", f"{self.certificates}/prod-us.pem", "--key-file", f"{self.certificates}/prod-us.key",
+                      "--listen-client-urls", etcd.endpoints.replace("http", "https"),
+                      "--advertise-client-urls", etcd.endpoints.replace("http", "https")]
+        etcd.start(0)
+        return etcd.endpoints.replace("http", "https")
+
+    def test_a_prefix_that_nothing_begins_with_is_told(self):
+        etcd = self.cluster("from")
+        etcd.put("/registry/a", "1")
+        self.start("source", "source", "etcd", endpoints=etcd.endpoints, prefix="/regsitry/")
+        self.assertIn('no key begins with "/regsitry/"', self.hosts["source"].ask("facts")["reason"])
+
+    def test_a_value_over_the_targets_limit_halts_with_its_key_and_goes_on_once_it_is_raised(self):
+        source = self.cluster("from", flags=["--max-request-bytes", "8000000"])
+        target = self.cluster("to")
+        self.start_source(source)
+        self.start_mirror(target)
+        self.wait_following(source.put("/registry/a", "1"))
+        last = source.put("/registry/large", "x" * 3_000_000)
+        facts = self.wait("mirror", lambda facts: facts["status"] == "Halted")
+        self.assertIn("/registry/large", facts["reason"])
+        self.assertIn("max-request-bytes", facts["reason"])
+        target.kill(0)
+        target.flags = ["--max-request-bytes", "8000000"]
+        target.start(0)
+        target.wait_ready()
+        self.hosts["mirror"].must("resume")
+        self.wait_following(last)
+        self.assertEqual(len(target.get("/registry/large")), 3_000_000)
+
+    def test_no_endpoint_answers(self):
+        answer = self.refused(endpoints=f"http://127.0.0.1:{unused_port()}", prefix=self.prefix, deadline_ms=500)
+        self.assertEqual(answer["error"], "Storage")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,299 @@
+"""What the tests with etcd in real processes share: clusters, an independent client of them, hosts, waiting.
+
+The client speaks etcd's JSON gateway, so that nothing of crosslink is believed of what is in a cluster."""
+
+import base64
+import http.client
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+import time
+
+from cli_support import CommandLineTest, run, unused_port
+
+HOST = os.environ.get("ETCD_HOST")  # only the scenarios have one
+DEADLINE_S = 60
+
+
+def text64(text):
+    return base64.b64encode(text.encode() if isinstance(text, str) else text).decode()
+
+
+def bytes_of(value):
+    return base64.b64decode(value).decode()
+
+
+def prefix_end(prefix):
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
+
+class Etcd:
+    """A cluster of real servers on free ports, with the calls that tests make."""
+
+    def __init__(self, folder, members=1, flags=()):
+        self.folder, self.flags = folder, list(flags)
+        folder.mkdir(parents=True)
+        self.ports = [(unused_port(), unused_port()) for _ in range(members)]
+        self.processes = [None] * members
+        self.token = f"test-{os.getpid()}-{random.random()}"
+        for member in range(members):
+            self.start(member)
+        self.wait_ready()
+
+    def start(self, member):
+        cluster = ",".join(f"m{i}=http://127.0.0.1:{peer}" for i, (_, peer) in enumerate(self.ports))
+        client, peer = (f"http://127.0.0.1:{port}" for port in self.ports[member])
+        log = open(self.folder / f"m{member}.log", "ab")
+        self.processes[member] = subprocess.Popen(
+            ["etcd", "--name", f"m{member}", "--data-dir", str(self.folder / f"m{member}"), "--listen-peer-urls", peer,
+             "--initial-advertise-peer-urls", peer, "--listen-client-urls", client, "--advertise-client-urls", client,
+             "--initial-cluster", cluster, "--initial-cluster-token", self.token, "--heartbeat-interval", "50",
+             "--election-timeout", "500", "--logger", "zap", "--log-level", "error", *self.flags],
+            stdout=log, stderr=log)
+        log.close()
+
+    def wait_ready(self):
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                for member in range(len(self.ports)):
+                    self.call("/v3/kv/range", {"key": text64("a")}, member=member)
+                return
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)  # between two attempts
+
+    def kill(self, member):
+        self.processes[member].kill()
+        self.processes[member].wait()
+
+    def close(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+    @property
+    def endpoints(self):
+        return ",".join(f"http://127.0.0.1:{client}" for client, _ in self.ports)
+
+    def call(self, path, body, member=None, token=None, timeout=5):
+        """Asks one member after another, unless one is named; a refusal of etcd is a RuntimeError."""
+        last = None
+        for port, _ in self.ports if member is None else [self.ports[member]]:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+            try:
+                connection.request("POST", path, json.dumps(body), {"Authorization": token} if token else {})
+                response = connection.getresponse()
+                answer = json.loads(response.read())
+            except (OSError, http.client.HTTPException, json.JSONDecodeError) as error:
+                last = OSError(str(error))
+                continue
+            finally:
+                connection.close()
+            if response.status == 200:
+                return answer
+            if answer.get("code") == 14:  # unavailable: no leader yet
+                last = OSError(answer)
+                continue
+            raise RuntimeError(answer)
+        raise last
+
+    def leader(self):
+        deadline = time.monotonic() + DEADLINE_S
+        while time.monotonic() < deadline:
+            for member, process in enumerate(self.processes):
+                if process.poll() is not None:
+                    continue
+                try:
+                    status = self.call("/v3/maintenance/status", {}, member=member)
+                except OSError:
+                    continue
+                if status.get("leader") == status["header"]["member_id"]:
+                    return member
+            time.sleep(0.05)  # between two looks
+        raise AssertionError("no leader")
+
+    def revision(self, answer):
+        return int(answer["header"]["revision"])
+
+    def put(self, key, value, lease=0, token=None):
+        return self.revision(self.call("/v3/kv/put", {"key": text64(key), "value": text64(value), "lease": lease},
+                                       token=token))
+
+    def delete(self, key):
+        return self.revision(self.call("/v3/kv/deleterange", {"key": text64(key)}))
+
+    def txn(self, puts, deletes=()):
+        operations = [{"requestPut": {"key": text64(key), "value": text64(value)}} for key, value in puts]
+        operations += [{"requestDeleteRange": {"key": text64(key)}} for key in deletes]
+        return self.revision(self.call("/v3/kv/txn", {"success": operations}))
+
+    def get_bytes(self, key):
+        kvs = self.call("/v3/kv/range", {"key": text64(key)}).get("kvs")
+        return base64.b64decode(kvs[0].get("value", "")) if kvs else None
+
+    def get(self, key):
+        value = self.get_bytes(key)
+        return None if value is None else value.decode()
+
+    def now(self):
+        return self.revision(self.call("/v3/kv/range", {"key": text64("a")}))
+
+    def pairs(self, prefix, revision=0):
+        """Every key and value below the prefix, at one revision."""
+        found, begin = {}, prefix
+        while True:
+            page = self.call("/v3/kv/range", {"key": text64(begin), "range_end": text64(prefix_end(prefix)),
+                                              "limit": 10000, "revision": revision})
+            revision = revision or self.revision(page)
+            kvs = page.get("kvs", [])
+            for kv in kvs:
+                found[bytes_of(kv["key"])] = bytes_of(kv.get("value", ""))
+            if not page.get("more"):
+                return found
+            begin = bytes_of(kvs[-1]["key"]) + "\0"
+
+    def lease_of(self, key):
+        return int(self.call("/v3/kv/range", {"key": text64(key)})["kvs"][0].get("lease", 0))
+
+    def grant(self, ttl_s):
+        return int(self.call("/v3/lease/grant", {"TTL": ttl_s})["ID"])
+
+    def compact(self, revision=None):
+        self.call("/v3/kv/compaction", {"revision": revision or self.now(), "physical": True})
+
+
+class Load:
+    """Transactions of one to twenty operations on few keys, one after another, until it rests."""
+
+    def __init__(self, etcd, prefix, keys=2000):
+        self.etcd, self.prefix, self.keys = etcd, prefix, keys
+        self.random = random.Random()
+        self.commits, self.stopping = 0, threading.Event()
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        while not self.stopping.is_set():
+            names = self.random.sample(range(self.keys), self.random.randrange(1, 20))
+            puts = [(f"{self.prefix}key{name}", f"{self.commits}-{self.random.random()}" + "x" * (name % 300))
+                    for name in names[1:]]
+            try:
+                self.etcd.txn(puts, [f"{self.prefix}key{names[0]}"])
+                self.commits += 1
+            except (OSError, RuntimeError):
+                time.sleep(0.05)  # a member is gone: another attempt
+
+    def rest(self):
+        self.stopping.set()
+        self.thread.join()
+
+
+class Host:
+    """One process; its answers are lines of NAME=VALUE words, the last of which may hold spaces."""
+
+    def __init__(self, *words):
+        self.process = subprocess.Popen([HOST, *map(str, words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        text=True, bufsize=1)
+        self.first = self.process.stdout.readline().rstrip("\n")
+
+    def ask(self, *order):
+        self.process.stdin.write(" ".join(map(str, order)) + "\n")
+        line = self.process.stdout.readline()
+        if not line.endswith("\n"):
+            raise AssertionError(f"{self.process.args} ended at {order}: {line!r}, exit {self.process.poll()}")
+        return self.parse(line)
+
+    @staticmethod
+    def parse(line):
+        answer, last = {}, None
+        for word in line.rstrip("\n").split(" "):
+            name, equals, value = word.partition("=")
+            if equals and last not in ("reason", "message"):
+                answer[last := name] = value
+            elif last:
+                answer[last] += " " + word
+        return {name: int(value) if value.isdigit() else value for name, value in answer.items()}
+
+    def must(self, *order):
+        answer = self.ask(*order)
+        if answer.get("error"):
+            raise AssertionError(f"{order}: {answer}")
+        return answer
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.close()
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(DEADLINE_S)
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+class EtcdTest(CommandLineTest):
+    """A source cluster, a target cluster, and hosts by name, each with a folder of that name below `data`."""
+
+    prefix = "/registry/"
+
+    def setUp(self):
+        self.data = self.path / self.id().rsplit(".", 1)[-1]
+        self.data.mkdir()
+        self.port = unused_port()
+        self.hosts, self.loads = {}, []
+        self.addCleanup(lambda: shutil.rmtree(self.data, ignore_errors=True))
+
+    def cluster(self, name, members=1, flags=()):
+        etcd = Etcd(self.data / name, members, flags)
+        self.addCleanup(etcd.close)
+        return etcd
+
+    def load(self, etcd, prefix=None):
+        load = Load(etcd, prefix or self.prefix)
+        self.addCleanup(load.rest)
+        return load
+
+    def start(self, name, side, engine, **names):
+        host = Host(side, engine, self.certificates, self.port, self.data / name,
+                    *(f"{key}={value}" for key, value in names.items()))
+        self.addCleanup(host.close)
+        self.assertEqual(host.first, "ready")
+        self.hosts[name] = host
+        return host
+
+    def start_source(self, etcd, **names):
+        return self.start("source", "source", "etcd", endpoints=etcd.endpoints, prefix=self.prefix, **names)
+
+    def start_mirror(self, etcd, name="mirror", **names):
+        return self.start(name, "mirror", "etcd", endpoints=etcd.endpoints, **names)
+
+    def wait(self, name, condition):
+        deadline = time.monotonic() + DEADLINE_S
+        while not condition(facts := self.hosts[name].ask("facts")):
+            self.assertLess(time.monotonic(), deadline, f"{name}: {facts}")
+            time.sleep(0.01)  # between two looks
+        return facts
+
+    def wait_following(self, revision, name="mirror"):
+        return self.wait(name, lambda facts: facts["status"] == "Following" and facts["applied"] >= revision)
+
+    def assert_verified(self, name="mirror"):
+        verified = self.hosts[name].must("verify")
+        self.assertEqual(verified["outcome"], "equal", verified)
+        return verified
+
+    def assert_same(self, source, target, target_prefix=None):
+        expected = source.pairs(self.prefix)
+        found = target.pairs(target_prefix or self.prefix)
+        if target_prefix:
+            found = {self.prefix + key[len(target_prefix):]: value for key, value in found.items()}
+        self.assertTrue(expected)
+        self.assertEqual(len(found), len(expected))
+        self.assertTrue(found == expected, "the mirror has other contents than its source")

@@ -1,0 +1,265 @@
+"""Nodes that mirror etcd into etcd, etcd into RocksDB and RocksDB into etcd, by config and command."""
+
+import json
+import unittest
+
+import redis
+
+from cli_support import run, unused_port
+from etcd_support import Etcd
+from node_support import NodeTest, eventually
+
+PREFIX = "/registry/"
+
+
+def place(etcd, prefix=PREFIX, **more):
+    keys = {"endpoints": etcd.endpoints.split(","), "prefix": prefix, **more}
+    return "\n".join(f"{key} = {json.dumps(value)}" for key, value in keys.items())
+
+
+class NodeEtcd(NodeTest):
+    def cluster(self, name, members=1, flags=()):
+        etcd = Etcd(self.path / self.id().rsplit(".", 1)[-1] / f"etcd-{name}", members, flags)
+        self.addCleanup(etcd.close)
+        return etcd
+
+
+    @staticmethod
+    def admin(node):
+        return ["--admin", node.admin, "--token-file", node.folder / "data" / "admin.token"]
+
+    def etcd_node(self, etcd, **more):
+        return self.node("prod-us", databases=("registry",), per_database='engine = "etcd"\n' + place(etcd, **more))
+
+    def follow(self, mirror, source, target=None, name="registry", **more):
+        if target is not None:
+            more |= {"into": "etcd", "etcd": {"endpoints": target.endpoints.split(","), **more.pop("etcd", {})}}
+        mirror.create_mirror(name, source, "registry", **more)
+        return mirror.await_following(name)
+
+    def await_applied(self, mirror, revision, name="registry"):
+        return mirror.await_mirror(name, lambda one: one["status"] == "Following" and one["applied_lsn"] >= revision,
+                                   f"{name} to follow up to {revision}")
+
+    def assert_verified(self, mirror, name="registry"):
+        verified = mirror.call("POST", f"/v1/mirrors/{name}/verify", {})
+        self.assertEqual(verified["outcome"], "equal", verified)
+
+    def test_etcd_into_etcd_over_restarts_of_both_nodes(self):
+        source, target = self.cluster("from"), self.cluster("to")
+        for i in range(300):
+            source.put(f"{PREFIX}k{i}", str(i))
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        first = self.follow(standby, prod, target)
+        self.assertEqual(first["bootstraps"], 1)
+        self.assertIn(target.endpoints, first["kept_at"])
+        prod.config.write_text(prod.config.read_text().replace('mirrors = "127.0.0.1:0"', f'mirrors = "{prod.mirrors}"'))
+        for node, end in ((standby, "stop"), (standby, "kill"), (prod, "stop"), (prod, "kill")):
+            getattr(node, end)()
+            last = source.put(f"{PREFIX}while-{node.cluster}-{end}", "away")
+            source.delete(f"{PREFIX}k{last % 300}")
+            node.start()
+            self.await_applied(standby, source.now())
+            self.assert_verified(standby)
+        self.assertEqual(target.pairs(PREFIX), source.pairs(PREFIX))
+        self.assertEqual(standby.mirror("registry")["bootstraps"], 0)
+
+    def test_deleted_and_made_again_it_begins_anew_and_the_keys_stay(self):
+        source, target = self.cluster("from"), self.cluster("to")
+        source.put(f"{PREFIX}a", "1")
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        self.follow(standby, prod, target)
+        standby.call("DELETE", "/v1/mirrors/registry?keep_data=true")
+        self.assertIsNotNone(target.get_bytes("/crosslink/registry"))
+        standby.call("DELETE", "/v1/mirrors/registry?keep_data=false")
+        self.assertIsNone(target.get_bytes("/crosslink/registry"))
+        self.assertEqual(target.pairs(PREFIX), {f"{PREFIX}a": "1"})
+        source.delete(f"{PREFIX}a")
+        last = source.put(f"{PREFIX}b", "2")
+        self.follow(standby, prod, target)
+        self.await_applied(standby, last)
+        self.assertEqual(target.pairs(PREFIX), {f"{PREFIX}b": "2"})
+        self.assertEqual(standby.mirror("registry")["bootstraps"], 1)
+
+    def test_etcd_into_rocksdb_is_read_by_clients_of_redis(self):
+        source = self.cluster("from")
+        prod = self.etcd_node(source, excludes=[f"{PREFIX}events/"])
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        source.put(f"{PREFIX}events/1", "left out")
+        source.put(f"{PREFIX}b", "2")
+        self.follow(standby, prod)
+        self.await_applied(standby, source.put(f"{PREFIX}a", "1"))
+        self.assert_verified(standby)
+        self.assertEqual(standby.contents("registry"), {f"{PREFIX}a".encode(): b"1", f"{PREFIX}b".encode(): b"2"})
+        client = redis.Redis(port=prod.port)
+        client.execute_command("SELECT", "registry")
+        with self.assertRaisesRegex(redis.ResponseError, "not kept here"):
+            client.get(f"{PREFIX}a")
+        client.close()
+
+    def test_rocksdb_into_etcd_below_a_prefix(self):
+        target = self.cluster("to")
+        prod = self.node("prod-us")
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        client = redis.Redis(port=prod.port)
+        for i in range(100):
+            client.set(f"k{i}", i)
+        wish = {"into": "etcd", "etcd": {"endpoints": target.endpoints.split(","), "prefix": "/from-rocksdb/"}}
+        standby.create_mirror("packages", prod, **wish)
+        standby.await_following("packages", prod)
+        client.delete("k7")
+        client.close()
+        standby.await_following("packages", prod)
+        self.assert_verified(standby, "packages")
+        expected = {f"/from-rocksdb/k{i}": str(i) for i in range(100) if i != 7}
+        self.assertEqual(target.pairs("/from-rocksdb/"), expected)
+
+    def test_the_command_line_creates_with_the_flags_of_etcdctl_and_says_what_a_dry_run_found(self):
+        source, target = self.cluster("from"), self.cluster("to")
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        last = source.put(f"{PREFIX}a", "1")
+        words = ["mirror", "create", "registry", "--from", "prod-us/registry", "--addr", prod.mirrors,
+                 *self.admin(standby), "--into", "etcd", "--endpoints", target.endpoints, "--prefix", "/copy/"]
+        dry = run(*words, "--dry-run", "-o", "json")
+        self.assertEqual(dry.returncode, 0, dry)
+        checks = {one["check"]: one for one in json.loads(dry.stdout)["checks"]}
+        self.assertTrue(checks["target"]["ok"])
+        self.assertIn("/copy/", checks["target"]["detail"])
+        self.assertIsNone(target.get_bytes("/crosslink/registry"))
+        nobody = f"http://127.0.0.1:{unused_port()}"
+        words[words.index(target.endpoints)] = nobody
+        dry = run(*words, "--dry-run", "-o", "json")
+        self.assertNotEqual(dry.returncode, 0)
+        self.assertFalse({one["check"]: one["ok"] for one in json.loads(dry.stdout)["checks"]}["target"])
+        words[words.index(nobody)] = target.endpoints
+        made = run(*words, "--wait", "--timeout", "60")
+        self.assertEqual(made.returncode, 0, made)
+        self.await_applied(standby, last)
+        self.assertEqual(target.pairs("/copy/"), {"/copy/a": "1"})
+        self.assertIn("/copy/", run("status", "registry", *self.admin(standby)).stdout)
+        refused = run(*words[:words.index("--prefix")], "--user", "somebody")
+        self.assertEqual(refused.returncode, 2, refused)
+
+    def test_a_cluster_that_is_away_at_the_start_keeps_nobody_else_from_being_served(self):
+        source = self.cluster("from")
+        last = source.put(f"{PREFIX}a", "1")
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=("own",))
+        self.follow(standby, prod)
+        prod.stop()
+        source.kill(0)
+        prod.start()
+        answer = prod.call("GET", "/v1/databases")
+        self.assertEqual([one["name"] for one in answer["not_open"]], ["registry"])
+        self.assertIn("etcd", answer["not_open"][0]["reason"])
+        source.start(0)
+        eventually(lambda: prod.call("GET", "/v1/databases"), lambda now: not now["not_open"], "the database to open")
+        self.assertGreaterEqual(prod.head("registry"), last)
+
+    def test_a_mirror_whose_cluster_is_away_at_the_start_goes_on_when_it_answers(self):
+        source, target = self.cluster("from"), self.cluster("to")
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=("own",))
+        source.put(f"{PREFIX}a", "1")
+        self.follow(standby, prod, target)
+        standby.kill()
+        target.kill(0)
+        standby.start()
+        status, answer = standby.request("GET", "/v1/mirrors/registry")
+        self.assertIn("not open yet", answer["message"])
+        shown = run("status", *self.admin(standby))
+        self.assertEqual(shown.returncode, 4, shown)
+        self.assertIn("registry  is not open", shown.stdout)
+        target.start(0)
+        last = source.put(f"{PREFIX}b", "2")
+        eventually(lambda: standby.request("GET", "/v1/mirrors/registry")[0], lambda code: code == 200, "it to open")
+        self.await_applied(standby, last)
+        self.assertEqual(standby.mirror("registry")["bootstraps"], 0)
+        self.assert_verified(standby)
+
+    def test_promoted_it_takes_writes_and_the_old_source_follows_back(self):
+        source, target = self.cluster("from"), self.cluster("to")
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        source.put(f"{PREFIX}leased", "1", lease=source.grant(600))
+        self.follow(standby, prod, target)
+        self.await_applied(standby, source.put(f"{PREFIX}a", "1"))
+        promoted = standby.call("POST", "/v1/mirrors/registry/promote", {})
+        self.assertTrue(promoted["promoted"])
+        self.assertNotEqual(target.lease_of(f"{PREFIX}leased"), 0)
+        standby.stop()
+        standby.start()
+        self.assertEqual(standby.mirror("registry")["status"], "Promoted")
+        lost = source.put(f"{PREFIX}lost", "never mirrored")
+        eventually(lambda: prod.head("registry"), lambda head: head >= lost, "the last write at the old source")
+        last = target.put(f"{PREFIX}new", "2")
+        eventually(lambda: standby.head("registry"), lambda head: head >= last, "the new write")
+        wish = {"name": "registry", "from": "eu-1/registry", "addr": standby.mirrors, "replace": True, "into": "etcd",
+                "etcd": {"endpoints": source.endpoints.split(",")}}
+        status, answer = prod.request("POST", "/v1/mirrors", wish)
+        self.assertEqual(answer["exit_code"], 6, answer)
+        self.assertIn(source.endpoints, answer["message"])
+        self.assertEqual(answer["replaced"]["keys"], [f"{PREFIX}lost"])
+        prod.call("POST", "/v1/mirrors", {**wish, "yes": True})
+        self.await_applied(prod, last)
+        self.assert_verified(prod)
+        self.assertEqual(source.pairs(PREFIX), target.pairs(PREFIX))
+        self.assertIsNone(source.get(f"{PREFIX}lost"))
+        # The role that a command gave goes before the config.
+        prod.stop()
+        prod.start()
+        self.await_applied(prod, target.put(f"{PREFIX}more", "3"))
+
+    def test_promoting_half_a_bootstrap_is_refused_unless_that_is_accepted(self):
+        source, target = self.cluster("from"), self.cluster("to")
+        for i in range(0, 2000, 100):
+            source.txn([(f"{PREFIX}k{k:04}", "x" * 500) for k in range(i, i + 100)])
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        self.follow(standby, prod, target)
+        # The target takes no more writes, so that the next bootstrap stops in the middle.
+        for i in range(0, 2000, 100):
+            source.txn([(f"{PREFIX}k{k:04}", "y" * 500) for k in range(i, i + 100)])
+        self.await_applied(standby, source.now())
+        standby.call("POST", "/v1/mirrors/registry/pause", {})
+        for i in range(0, 2000, 100):
+            source.txn([(f"{PREFIX}k{k:04}", "z" * 500) for k in range(i, i + 100)])
+        standby.kill()
+        self.mark_as_bootstrapping(target)
+        standby.start()
+        status, answer = standby.request("POST", "/v1/mirrors/registry/promote", {})
+        self.assertEqual(answer["exit_code"], 6, answer)
+        promoted = standby.call("POST", "/v1/mirrors/registry/promote", {"accept_inconsistent": True})
+        self.assertTrue(promoted["promoted"])
+        self.assertFalse(promoted["consistent"])
+        self.assertEqual(standby.mirror("registry")["status"], "Promoted")
+
+    @staticmethod
+    def mark_as_bootstrapping(target):
+        """What a kill in the middle of a second bootstrap leaves."""
+        value = target.get_bytes("/crosslink/registry")
+        name = b"bootstrapping"
+        at = value.index(name) + len(name)
+        if value[at:at + 1] != b"\xc2":  # MessagePack's false
+            raise AssertionError(value)
+        target.put("/crosslink/registry", value[:at] + b"\xc3" + value[at + 1:])
+
+    def test_a_wrong_place_in_the_config_is_told_by_its_key(self):
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        for extra, expected in (('engine = "etcd"\nendpoints = []', "endpoints"),
+                                ('engine = "etcd"\nendpoints = ["http://a:1", "https://b:1"]', "all of one kind"),
+                                ('engine = "etcd"\nendpoints = ["http://a:1"]\nsync = "always"', "sync"),
+                                ('engine = "etcd"\nendpoints = ["http://a:1"]\nuser = "u"', "password_file"),
+                                ('engine = "lmdb"', "engine"), ('endpoints = ["http://a:1"]', "endpoints")):
+            config = standby.folder / "wrong.toml"
+            config.write_text(standby.config.read_text() + f'[[database]]\nname = "registry"\n{extra}\n')
+            checked = run("config", "check", "--config", config)
+            self.assertNotEqual(checked.returncode, 0, extra)
+            self.assertIn(expected, checked.stdout + checked.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,132 @@
+// Databases in real etcd servers through the suite that every engine passes: the mirror once with the source's keys,
+// once with another prefix.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "crosslink/etcd_engine.hpp"
+#include "engine/etcd/txn.hpp"
+#include "support/engine_conformance.hpp"
+#include "support/etcd_server.hpp"
+
+namespace crosslink::test {
+namespace {
+
+/// Writes and reads as etcd's users do.
+class EtcdUser {
+ public:
+  EtcdUser(const EtcdServers& servers, std::string prefix) : prefix_(std::move(prefix)) {
+    EtcdCluster cluster;
+    cluster.endpoints = servers.endpoints();
+    client_ = must(etcd::Client::open(cluster));
+  }
+  Result<Lsn> commit(std::span<const Operation> operations) {
+    // etcd takes each key once in a transaction.
+    const etcd::KeySpace keys{prefix_, "", {}};
+    etcd::Fold fold;
+    for (const auto& operation : operations) {
+      auto added = fold.add(operation, keys, [this](const auto& range) { return keys_in(range); });
+      if (!added) return added.error();
+    }
+    etcd::TxnBuilder builder;
+    for (auto& change : fold.take()) {
+      if (change.value) {
+        builder.put(change.key, *change.value);
+      } else {
+        builder.erase(change.key);
+      }
+    }
+    const auto done = client_->txn(builder.build());
+    if (!done) return done.error();
+    return Lsn{static_cast<std::uint64_t>(done->header().revision())};
+  }
+  Contents read_all() {
+    Contents contents;
+    const etcd::KeySpace keys{prefix_, "", {}};
+    etcd::Pages pages(*client_, keys.all(), 0);
+    for (;;) {
+      const auto page = must(pages.next());
+      if (!page) return contents;
+      for (const auto& kv : page->kvs()) {
+        if (keys.contains(kv.key())) contents.emplace(keys.offered(kv.key()), kv.value());
+      }
+    }
+  }
+
+ private:
+  Result<std::vector<std::string>> keys_in(const etcd::KeySpace::OwnRange& range) {
+    std::vector<std::string> all;
+    etcd::Pages pages(*client_, range, 0, true);
+    for (;;) {
+      const auto page = must(pages.next());
+      if (!page) return all;
+      for (const auto& kv : page->kvs())
+        all.push_back(kv.key());
+    }
+  }
+  std::string prefix_;
+  std::shared_ptr<etcd::Client> client_;
+};
+
+class TestedEtcd final : public TestedDatabase {
+ public:
+  TestedEtcd(bool root, const std::string& prefix) : root_(root), user_(servers_, prefix) {
+    options_.cluster.endpoints = servers_.endpoints();
+    options_.prefix = prefix;
+    options_.crosslink_cluster = "prod-us";
+    options_.folder = folder_.path() / "database";
+    options_.name = "copy";
+    options_.node = "node";
+    open();
+  }
+  SourceEngine& source() override { return *database_; }
+  MirrorEngine& mirror() override { return *database_; }
+  VerifiableEngine& verifiable() override { return *database_; }
+  Result<Lsn> commit(std::span<const Operation> operations) override {
+    const auto lsn = user_.commit(operations);
+    if (lsn) must(database_->wait_for(*lsn));
+    return lsn;
+  }
+  Contents read_all() override { return user_.read_all(); }
+  bool reopen() override {
+    database_.reset();
+    open();
+    return true;
+  }
+  bool trim_log() override {
+    must(database_->compact());
+    return true;
+  }
+  bool damage_stored_byte(std::uint64_t offset) override {
+    std::fstream file(options_.folder / "partial" / "stream", std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(static_cast<std::streamoff>(offset));
+    const auto byte = file.get();
+    file.seekp(static_cast<std::streamoff>(offset));
+    file.put(static_cast<char>(byte ^ 1));
+    return byte != EOF && file.good();
+  }
+
+ private:
+  void open() { database_ = must(root_ ? EtcdDatabase::open_root(options_) : EtcdDatabase::open_mirror(options_)); }
+  bool root_;
+  EtcdServers servers_;
+  TemporaryFolder folder_;
+  EtcdUser user_;
+  EtcdOptions options_;
+  std::unique_ptr<EtcdDatabase> database_;
+};
+
+EngineUnderTest etcd_with(std::string name, const std::string& mirror_prefix) {
+  return {.name = std::move(name),
+          .make_root = [] { return std::make_unique<TestedEtcd>(true, ""); },
+          .make_empty_mirror = [=] { return std::make_unique<TestedEtcd>(false, mirror_prefix); },
+          .snapshots_max = EtcdOptions{}.snapshots_max};
+}
+
+INSTANTIATE_TEST_SUITE_P(Etcd, EngineConformance,
+                         testing::Values(etcd_with("as_it_is", ""), etcd_with("renamed", "/copy/")),
+                         [](const auto& engine) { return engine.param.name; });
+
+}  // namespace
+}  // namespace crosslink::test

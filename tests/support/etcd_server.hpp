@@ -1,0 +1,51 @@
+// Real etcd servers for tests: on free ports of loopback, with their data in a temporary folder, ended with the object.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "support/temporary_folder.hpp"
+
+namespace crosslink::test {
+
+struct EtcdServerOptions {
+  std::vector<std::string> flags;  ///< more of etcd's own
+  /// PEM files: clients must use TLS then.
+  std::string ca, cert, key;
+};
+
+/// A cluster of one member or several.
+class EtcdServers {
+ public:
+  explicit EtcdServers(std::size_t members = 1, EtcdServerOptions options = {});
+  ~EtcdServers();
+  EtcdServers(const EtcdServers&) = delete;
+  EtcdServers& operator=(const EtcdServers&) = delete;
+
+  std::vector<std::string> endpoints() const;
+  /// SIGKILL, and start again with what it had.
+  void kill(std::size_t member);
+  void start(std::size_t member);
+  /// SIGSTOP and SIGCONT: it hangs, and what was sent to it is not lost.
+  void freeze(std::size_t member);
+  void thaw(std::size_t member);
+  /// The one that leads, once there is one.
+  std::size_t leader() const;
+
+ private:
+  struct Member {
+    std::uint16_t client_port = 0, peer_port = 0;
+    int process = -1;
+  };
+  void wait_until_ready() const;
+  std::string scheme() const { return options_.cert.empty() ? "http" : "https"; }
+  EtcdServerOptions options_;
+  TemporaryFolder folder_;
+  std::string token_;
+  std::vector<Member> members_;
+};
+
+}  // namespace crosslink::test

@@ -1,0 +1,97 @@
+// A mirror that several processes can write to: MirrorMachine over an engine that answers Busy, and one without an
+// atomic switch, whose data may be of no moment.
+#include "regress/mirror_driver.hpp"
+
+namespace crosslink::test {
+namespace {
+
+constexpr auto after_a_retry = std::chrono::seconds(3);
+
+/// The log of a session goes on from LSN 8, and an entry after it waits for the engine.
+void apply_an_entry(MirrorDriver& mirror) {
+  mirror.hear(MirrorDriver::first_bulk, core::LogBegin{Lsn{20}, {}, Lsn{8}});
+  const auto entry = an_entry(Lsn{9}, 3);
+  mirror.hear(MirrorDriver::first_bulk, a_batch(Lsn{8}, Lsn{9}, entry), entry);
+  ASSERT_EQ(count<action::Apply>(mirror.take()), 1u);
+}
+
+TEST(SharedMirror, a_busy_engine_is_asked_where_it_stands_before_the_log_is_asked_for_from_there) {
+  MirrorDriver mirror(true);
+  apply_an_entry(mirror);
+  mirror.engine_is_busy();
+  EXPECT_EQ(mirror.machine->status(mirror.now()).kind, StatusKind::Degraded);
+  EXPECT_NE(mirror.machine->status(mirror.now()).reason.find("another owns it"), std::string::npos);
+  const auto dropped = mirror.take();
+  EXPECT_EQ(count<action::DropStream>(dropped), 1u);
+  EXPECT_EQ(sent<core::LogRequest>(dropped), 0u);
+  mirror.pass(after_a_retry);
+  const auto asked = mirror.take();
+  EXPECT_EQ(count<action::Sync>(asked), 1u);
+  EXPECT_EQ(count<action::Apply>(asked), 0u);
+  EXPECT_EQ(sent<core::LogRequest>(asked), 0u);
+  // The other one came further.
+  mirror.mark.position->applied_lsn = mirror.mark.position->origin_lsn = mirror.mark.durable = Lsn{15};
+  mirror.engine_answers();
+  const auto again = mirror.take();
+  EXPECT_EQ(sent<core::LogRequest>(again), 1u);
+  EXPECT_EQ(count<action::Apply>(again), 0u);
+  EXPECT_EQ(mirror.machine->position()->applied_lsn, Lsn{15});
+}
+
+TEST(SharedMirror, it_stays_busy_as_long_as_another_owns_it) {
+  MirrorDriver mirror(true);
+  apply_an_entry(mirror);
+  mirror.engine_is_busy();
+  for (int round = 0; round < 5; ++round) {
+    mirror.pass(std::chrono::seconds(60));
+    const auto asked = mirror.take();
+    ASSERT_EQ(count<action::Sync>(asked), 1u);
+    EXPECT_EQ(sent<core::LogRequest>(asked), 0u);
+    mirror.engine_is_busy();
+  }
+}
+
+TEST(SharedMirror, one_that_another_left_in_the_middle_of_a_bootstrap_bootstraps) {
+  MirrorDriver mirror(true, false, false);
+  apply_an_entry(mirror);
+  mirror.engine_is_busy();
+  mirror.pass(after_a_retry);
+  mirror.take();
+  mirror.mark = {std::nullopt, Lsn{}, true};
+  mirror.engine_answers();
+  EXPECT_EQ(mirror.machine->status(mirror.now()).kind, StatusKind::Bootstrapping);
+  EXPECT_EQ(sent<core::SnapshotRequest>(mirror.take()), 1u);
+}
+
+TEST(SharedMirror, data_that_a_bootstrap_is_written_over_is_promoted_only_when_that_is_accepted) {
+  MirrorDriver mirror(true, false, false);
+  EXPECT_EQ(mirror.machine->why_inconsistent(), "");
+  ASSERT_TRUE(mirror.machine->resync(mirror.now()).ok());
+  EXPECT_NE(mirror.machine->why_inconsistent(), "");
+  const auto refused = mirror.machine->promote(mirror.now());
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().kind(), ErrorKind::Configuration);
+  mirror.take();
+  ASSERT_TRUE(mirror.machine->promote(mirror.now(), true).ok());
+  mirror.engine_answers();  // to what was under way: dropping the snapshot
+  mirror.disconnect();
+  EXPECT_EQ(count<action::Promote>(mirror.take()), 1u);
+  mirror.engine_answers();
+  EXPECT_TRUE(mirror.machine->promoted());
+  EXPECT_EQ(mirror.machine->why_inconsistent(), "");
+}
+
+TEST(SharedMirror, an_engine_with_an_atomic_switch_promotes_the_old_data_during_a_bootstrap) {
+  MirrorDriver mirror(true);
+  ASSERT_TRUE(mirror.machine->resync(mirror.now()).ok());
+  EXPECT_EQ(mirror.machine->why_inconsistent(), "");
+  EXPECT_TRUE(mirror.machine->promote(mirror.now()).ok());
+}
+
+TEST(SharedMirror, without_any_data_nothing_is_promoted_whatever_is_accepted) {
+  MirrorDriver mirror(false, false, false);
+  EXPECT_FALSE(mirror.machine->promote(mirror.now(), true).ok());
+}
+
+}  // namespace
+}  // namespace crosslink::test
