@@ -49,6 +49,7 @@ struct ServedMirrorFacts {
   std::vector<std::string> peer_names;  ///< of its certificate
   quic::Address address;
   Lsn applied, durable;  ///< as it last said of the log; 0: it did not yet
+  std::chrono::system_clock::time_point certificate_not_after;
 };
 
 /// Thread safe.

@@ -101,6 +101,7 @@ class ServedMirror : public std::enable_shared_from_this<ServedMirror> {
   AcceptedMirror* const mirror_;
   const std::vector<std::string> peer_names_;
   const quic::Address address_;
+  const std::chrono::system_clock::time_point certificate_not_after_;
   const std::string mirror_name_;  ///< in this session and in others
   const std::string holder_;       ///< of pins
   const boost::asio::any_io_executor strand_;
@@ -160,6 +161,7 @@ ServedMirror::ServedMirror(Shared shared, AcceptedMirror& mirror, boost::asio::a
       mirror_(&mirror),
       peer_names_(mirror.peer_names),
       address_(mirror.connection.remote_address()),
+      certificate_not_after_(mirror.connection.peer_certificate_not_after()),
       mirror_name_(mirror_name(mirror)),
       holder_(holder_of(mirror_name_)),
       strand_(std::move(strand)),
@@ -338,7 +340,7 @@ void ServedMirror::end() {
 
 ServedMirrorFacts ServedMirror::facts() const {
   const std::scoped_lock lock(at_mutex_);
-  return {peer_names_, address_, at_.applied, at_.durable};
+  return {peer_names_, address_, at_.applied, at_.durable, certificate_not_after_};
 }
 
 // --- streams

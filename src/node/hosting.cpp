@@ -326,11 +326,20 @@ Task<PromotedFrom> Hosting::promote(std::string name, bool accept_inconsistent) 
   return work(impl_, std::move(name), accept_inconsistent);
 }
 
-/// An authority was added or taken away: who comes again is judged by what there is now.
-void Hosting::Impl::dial_anew(HostedDatabase& database) {
+/// The link of a mirror here, when what vouched for its source does so no more: it dials anew, and sees.
+void Hosting::Impl::judge_source(HostedDatabase& database, bool same_authorities) {
   const auto mirror = database.shared_mirror();
-  if (!mirror) return;
-  if (auto connection = mirror->mirror().link().connection()) connection->close(normal_close_code);
+  auto connection = mirror ? mirror->mirror().link().connection() : std::nullopt;
+  if (!connection) return;
+  if (!same_authorities || connection->peer_certificate_not_after() < std::chrono::system_clock::now())
+    connection->close(normal_close_code);
+}
+
+/// Why a session of a mirror may not go on; empty: it may, as far as this can be told here.
+std::string_view Hosting::Impl::objection(const HostedDatabase& database, const ServedMirrorFacts& served) {
+  if (!database.allows(served.peer_names)) return "its name is no longer allowed";
+  if (served.certificate_not_after < std::chrono::system_clock::now()) return "its certificate has expired";
+  return {};
 }
 
 void Hosting::Impl::take_settings(const NodeConfig& fresh) {
@@ -347,14 +356,14 @@ void Hosting::Impl::take_settings(const NodeConfig& fresh) {
     if (entry == nullptr) continue;
     database->set_allow_mirrors(config_of(*entry).allow_mirrors);
     database->source().end_sessions_unless([&](const ServedMirrorFacts& served) {
-      const bool allowed = database->allows(served.peer_names);
-      if (!allowed) {
-        log(Severity::warning, "mirror cut: its name is no longer allowed",
+      const auto why = objection(*database, served);
+      if (!why.empty()) {
+        log(Severity::warning, fmt::format("mirror cut: {}", why),
             {{"database", database->name()}, {"mirror", served.peer_names.front()}});
       }
-      return allowed && same_authorities;
+      return why.empty() && same_authorities;
     });
-    if (!same_authorities) dial_anew(*database);
+    judge_source(*database, same_authorities);
   }
 }
 

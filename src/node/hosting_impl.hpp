@@ -52,7 +52,8 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   static void forget(const EngineWish& wish);
 
   void take_settings(const NodeConfig& fresh);
-  static void dial_anew(HostedDatabase& database);
+  static void judge_source(HostedDatabase& database, bool same_authorities);
+  static std::string_view objection(const HostedDatabase& database, const ServedMirrorFacts& served);
   static awaitable<void> take_settings_in_turn(std::shared_ptr<Impl> self, NodeConfig fresh);
 
   static awaitable<void> run_mirror(DatabasePointer database);

@@ -64,6 +64,9 @@ Task<void> Connection::closed() { return ended(handle_->state); }
 std::optional<MirrorError> Connection::end_reason() const { return handle_->state->end_reason(); }
 std::optional<std::uint64_t> Connection::close_code() const { return handle_->state->close_code(); }
 const std::vector<std::string>& Connection::peer_names() const { return handle_->state->peer_names(); }
+std::chrono::system_clock::time_point Connection::peer_certificate_not_after() const {
+  return handle_->state->peer_not_after();
+}
 Address Connection::remote_address() const { return handle_->state->remote_address(); }
 Address Connection::local_address() const { return handle_->state->local_address(); }
 std::string Connection::alpn() const { return handle_->state->alpn(); }

@@ -230,14 +230,16 @@ QUIC_STATUS ConnectionState::on_certificate(const QUIC_CONNECTION_EVENT& event) 
   };
   const auto* certificate = static_cast<const QUIC_BUFFER*>(event.PEER_CERTIFICATE_RECEIVED.Certificate);
   if (certificate == nullptr || certificate->Length == 0) return refuse("it sent none");
-  const auto names = tls::dns_names_of_der(std::as_bytes(std::span(certificate->Buffer, certificate->Length)));
-  if (!names) return refuse(names.error().message());
-  if (names->empty()) return refuse("it has no DNS name (wildcards and common names do not count)");
-  if (client_ && std::none_of(names->begin(), names->end(),
+  const auto read = tls::peer_certificate_of_der(std::as_bytes(std::span(certificate->Buffer, certificate->Length)));
+  if (!read) return refuse(read.error().message());
+  const auto& names = read->names;
+  if (names.empty()) return refuse("it has no DNS name (wildcards and common names do not count)");
+  if (client_ && std::none_of(names.begin(), names.end(),
                               [this](const std::string& name) { return equal_ignoring_case(name, server_name_); })) {
-    return refuse(fmt::format("it is for {}, not for {}", fmt::join(*names, ", "), server_name_));
+    return refuse(fmt::format("it is for {}, not for {}", fmt::join(names, ", "), server_name_));
   }
-  peer_names_ = *names;
+  peer_names_ = names;
+  peer_not_after_ = read->not_after;
   return QUIC_STATUS_SUCCESS;
 }
 

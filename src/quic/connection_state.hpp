@@ -46,6 +46,7 @@ class ConnectionState : public std::enable_shared_from_this<ConnectionState> {
   std::optional<MirrorError> end_reason() const;
   std::optional<std::uint64_t> close_code() const;
   std::vector<std::string> const& peer_names() const { return peer_names_; }
+  std::chrono::system_clock::time_point peer_not_after() const { return peer_not_after_; }
   Address remote_address() const;
   Address local_address() const;
   std::string alpn() const;
@@ -84,7 +85,9 @@ class ConnectionState : public std::enable_shared_from_this<ConnectionState> {
   bool client_ = false;
   std::string server_name_;
   Address remote_;
-  std::vector<std::string> peer_names_;  ///< written in the certificate event, before anybody can see the connection
+  // Written in the certificate event, before anybody can see the connection.
+  std::vector<std::string> peer_names_;
+  std::chrono::system_clock::time_point peer_not_after_;
   std::string refusal_;
   std::string alpn_;
   std::chrono::steady_clock::time_point established_at_;

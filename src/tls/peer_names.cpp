@@ -3,6 +3,7 @@
 #include <openssl/err.h>
 
 #include <algorithm>
+#include <ctime>
 
 #include "tls/pem_files.hpp"
 
@@ -46,13 +47,26 @@ Result<std::vector<std::string>> dns_names_of(const X509* certificate) {
 }
 
 Result<std::vector<std::string>> dns_names_of_der(std::span<const std::byte> der) {
+  auto certificate = peer_certificate_of_der(der);
+  if (!certificate) return certificate.error();
+  return std::move(certificate->names);
+}
+
+Result<PeerCertificate> peer_certificate_of_der(std::span<const std::byte> der) {
   if (der.size() > certificate_bytes_max) return refuse("the certificate is larger than 64 KiB");
   const auto* position = reinterpret_cast<const unsigned char*>(der.data());
   const auto* const end = position + der.size();
   const X509Pointer certificate(d2i_X509(nullptr, &position, static_cast<long>(der.size())));
   ERR_clear_error();
   if (!certificate || position != end) return refuse("the certificate is not one complete X.509 certificate");
-  return dns_names_of(certificate.get());
+  auto names = dns_names_of(certificate.get());
+  if (!names) return names.error();
+  std::tm last{};
+  if (ASN1_TIME_to_tm(X509_get0_notAfter(certificate.get()), &last) != 1) {
+    ERR_clear_error();
+    return refuse("the certificate's end is no time");
+  }
+  return PeerCertificate{*std::move(names), std::chrono::system_clock::from_time_t(::timegm(&last))};
 }
 
 }  // namespace crosslink::tls

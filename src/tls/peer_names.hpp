@@ -1,6 +1,7 @@
 // Who a certificate says its owner is.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -21,5 +22,12 @@ inline constexpr std::size_t certificate_bytes_max = 64 * 1024;
 /// one complete DER certificate, an unreadable or doubled subjectAltName, a name with a NUL in it, more than
 /// peer_names_max names.
 Result<std::vector<std::string>> dns_names_of_der(std::span<const std::byte> der);
+
+struct PeerCertificate {
+  std::vector<std::string> names;                   ///< as dns_names_of_der
+  std::chrono::system_clock::time_point not_after;  ///< the last second in which it is valid
+};
+/// As dns_names_of_der; TlsRefused also for an end that is no time.
+Result<PeerCertificate> peer_certificate_of_der(std::span<const std::byte> der);
 
 }  // namespace crosslink::tls

@@ -130,6 +130,28 @@ class Certificates(MirroredTest):
         self.source.signal(signal.SIGHUP)
         self.source.await_log("reloaded", reloads + 1)
 
+    def test_a_certificate_that_expired_during_its_session_is_cut_at_the_next_sighup(self):
+        files = self.files_of(self.certificates, self.certificates, "us-2")
+        issue_until(files, "us-2", 10)
+        node = self.other(files)
+        node.create_mirror("packages", self.source)
+        node.await_following("packages", self.source)
+        reloads = 0
+
+        def cut():
+            nonlocal reloads
+            reloads += 1
+            self.source.signal(signal.SIGHUP)
+            self.source.await_log("reloaded", reloads)
+            return "mirror cut: its certificate has expired database=packages mirror=us-2" in self.source.log_text()
+
+        eventually(cut, lambda done: done, "the cut")
+        node.await_mirror("packages", lambda one: one["status"] == "Disconnected", "the cut at the mirror")
+        self.assert_others_go_on()
+        for file in ("us-2.pem", "us-2.key"):
+            shutil.copy(self.certificates / file, files)
+        self.assert_mended(node)
+
     def test_a_name_that_is_taken_off_the_list_is_cut_during_its_session(self):
         node = self.other(self.certificates)
         node.create_mirror("packages", self.source)

@@ -70,6 +70,8 @@ class Connection {
   /// DNS names of the peer's certificate (subjectAltName only; wildcards left out), lower-case, in its order. Never
   /// empty.
   const std::vector<std::string>& peer_names() const;
+  /// The last second in which the peer's certificate is valid. A connection that stands is not ended by it.
+  std::chrono::system_clock::time_point peer_certificate_not_after() const;
   Address remote_address() const;
   Address local_address() const;
   std::string alpn() const;
