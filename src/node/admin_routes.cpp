@@ -144,11 +144,13 @@ AdminResponse AdminRoutes::node_now() const {
                  {"data_dir", hosting_->context().data_dir.string()}});
 }
 
-json::array AdminRoutes::not_open() const {
+/// Those that are kept elsewhere and could not be opened, if there are any.
+json::object AdminRoutes::with_not_open(json::object listed) const {
   json::array all;
   for (const auto& [name, error] : hosting_->waiting())
     all.push_back(json::object{{"name", name}, {"reason", error.message()}});
-  return all;
+  if (!all.empty()) listed["not_open"] = std::move(all);
+  return listed;
 }
 
 AdminResponse AdminRoutes::no_mirror(const std::string& name) const {
@@ -175,7 +177,7 @@ awaitable<AdminResponse> AdminRoutes::answer_mirrors(const AdminRequest& request
     for (const auto& database : hosting_->databases().all()) {
       if (database->mirror() != nullptr) mirrors.push_back(report_mirror(*database));
     }
-    co_return object({{"mirrors", std::move(mirrors)}, {"not_open", not_open()}});
+    co_return object(with_not_open({{"mirrors", std::move(mirrors)}}));
   }
   if (rest.empty() && request.method == "POST") {
     auto creating = create_mirror(request);
@@ -372,7 +374,7 @@ awaitable<AdminResponse> AdminRoutes::answer_databases(const AdminRequest& reque
     json::array databases;
     for (const auto& database : hosting_->databases().all())
       databases.push_back(report_database(*database));
-    co_return object({{"databases", std::move(databases)}, {"not_open", not_open()}});
+    co_return object(with_not_open({{"databases", std::move(databases)}}));
   }
   if (rest.empty() && request.method == "POST") {
     if (auto good = only_fields(request.body, {"name", "allow_mirrors"}); !good)

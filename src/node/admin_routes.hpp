@@ -44,7 +44,7 @@ class AdminRoutes {
   AdminResponse mirror_now(const std::string& name, boost::json::object more = {}) const;
   AdminResponse node_now() const;
   AdminResponse no_mirror(const std::string& name) const;
-  boost::json::array not_open() const;
+  boost::json::object with_not_open(boost::json::object listed) const;
 
   Hosting* const hosting_;
   const AdminFacts facts_;

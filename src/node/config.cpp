@@ -369,6 +369,8 @@ cache_bytes = "64MiB"
 # One of these for each database that takes writes here. SELECT 0 is the first, SELECT 1 the second, or SELECT NAME.
 [[database]]
 name = "packages"
+# What keeps it: "rocksdb", below data_dir, or "etcd" (at the end).
+# engine = "rocksdb"
 # Certificate names of the clusters that may mirror it; without this line any that our CA signed.
 allow_mirrors = ["eu-standby"]
 # When a write is on disk: "always" before it is answered, "1s" within a second, "never" when the system likes.
@@ -390,22 +392,21 @@ log_budget_bytes = "4GiB"
 # on_sync_loss = "error"
 
 # A database that lives in an etcd cluster: it is read there, and offered to mirrors here. Its clients stay etcd's own.
-# [[database]]
-# name = "registry"
-# engine = "etcd"
-# endpoints = ["https://10.0.0.1:2379", "https://10.0.0.2:2379"]
+#   [[database]]
+#   name = "registry"
+#   engine = "etcd"
+#   endpoints = ["https://10.0.0.1:2379", "https://10.0.0.2:2379"]
 # What its keys begin with, and what of them is left out.
-# prefix = "/registry/"
-# excludes = ["/registry/events/"]
+#   prefix = "/registry/"
+#   excludes = ["/registry/events/"]
 # The authority of the servers' certificates, and our own certificate where they ask for one ...
-# cacert = "certs/etcd-ca.pem"
-# cert = "certs/etcd-client.pem"
-# key = "certs/etcd-client.key"
+#   cacert = "certs/etcd-ca.pem"
+#   cert = "certs/etcd-client.pem"
+#   key = "certs/etcd-client.key"
 # ... or a user, whose password is the first line of a file that only its owner may read.
-# user = "crosslink"
-# password_file = "etcd.password"
-# allow_mirrors = ["eu-standby"]
-# log_window_bytes, log_budget_bytes: log kept here, beside what etcd's own compaction leaves.
+#   user = "crosslink"
+#   password_file = "etcd.password"
+# allow_mirrors, log_window_bytes and log_budget_bytes as above: of the log kept here beside etcd's own history.
 )toml";
 }
 

@@ -234,6 +234,7 @@ TEST(NodeConfig, an_unknown_key_is_an_error_that_names_it_in_every_table_and_the
   }
   shown["database_defaults."] = shown["database 1."];
   shown["database_defaults."].erase("name");
+  shown["database_defaults."].erase("engine");
   EXPECT_EQ(known, shown);
 }
 
