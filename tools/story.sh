@@ -3,7 +3,7 @@ folder=$(mktemp -d)
 declare -A process port admin mirrors tables
 clean_up() {
   local one
-  for one in "${process[@]}"; do kill -KILL "$one" 2> /dev/null || true; done
+  for one in "${process[@]}"; do { kill -KILL "$one"; wait "$one"; } 2> /dev/null || true; done
   rm -rf "$folder"
 }
 trap clean_up EXIT
