@@ -14,6 +14,9 @@ install(TARGETS crosslink_all crosslink_engine_memory crosslink_engine_rocksdb c
 install(TARGETS crosslink RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY "${CMAKE_SOURCE_DIR}/include/crosslink" DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp")
 install(FILES "${CMAKE_SOURCE_DIR}/LICENSE" DESTINATION ${CMAKE_INSTALL_DOCDIR})
+file(GLOB documents "${CMAKE_SOURCE_DIR}/docs/*.md")
+install(FILES ${documents} DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES "${CMAKE_SOURCE_DIR}/docs/crosslink.service" DESTINATION lib/systemd/system)
 
 set(package_folder ${CMAKE_INSTALL_LIBDIR}/cmake/crosslink)
 install(EXPORT crosslink NAMESPACE crosslink:: FILE crosslinkTargets.cmake DESTINATION ${package_folder})

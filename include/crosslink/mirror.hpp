@@ -63,6 +63,7 @@ struct MirrorFacts {
   std::uint64_t received_bytes = 0;       ///< of log and snapshots, uncompressed, since it was made
   std::uint64_t snapshot_resumed_at = 0;  ///< offset at which the snapshot was last taken up; 0: its beginning
   std::uint64_t bootstraps = 0;           ///< snapshots switched in, the first one included
+  std::uint64_t last_snapshot_bytes = 0;  ///< of the last one switched in; 0 before
   std::uint64_t held_bytes = 0;           ///< received, neither applied nor stored yet
   std::vector<std::string> chain;         ///< the source's, up to the root; empty before the first session
   std::optional<MirrorError> last_error;  ///< of the link or the session

@@ -121,6 +121,8 @@ class RocksdbDatabase final : public SourceEngine, public MirrorEngine, public V
   /// A new incarnation because the data was restored from a backup: mirrors that went further than it are not taken for
   /// followers of it. End the sessions of the database first. Errors: Configuration while it is a mirror; Storage.
   Result<void> restamp();
+  /// Of log on disk; what was dropped since the last look, a second ago, still counts. Quick.
+  std::uint64_t log_bytes() const;
   /// Drops the log up to the head, pinned or not. Errors: Storage.
   Result<void> purge_log();
 

@@ -113,4 +113,9 @@ void LiveLine::show(std::string_view text) {
   std::fflush(stderr);
 }
 
+void LiveLine::keep(std::string_view text) {
+  show(text);
+  if (shown_) fmt::print(stderr, "\n");
+}
+
 }  // namespace crosslink::cli

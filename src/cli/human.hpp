@@ -36,6 +36,8 @@ class LiveLine {
   LiveLine& operator=(const LiveLine&) = delete;
   /// At most as much as fits in a row of the terminal.
   void show(std::string_view text);
+  /// As show(), and it stays: what comes next is below it.
+  void keep(std::string_view text);
   bool shown() const { return shown_; }
 
  private:

@@ -100,6 +100,8 @@ int follow(const Globals& globals, const Options& options, object created) {
     return report_unasked(globals, end.error->with_context("the mirror was made, it is not Following"), std::move(now));
   }
   if (end.last.exit_code) return report_denied(globals, end.last, std::move(now));
+  // A quick bootstrap is over before anybody looked: the bar's end is shown in any case.
+  if (const auto done = bootstrapped_line(now)) LiveLine(!globals.json()).keep(*done);
   const auto took = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
   const auto applied = number(now, "applied_lsn");
   const auto said = fmt::format("{}  Following after {}, at LSN {}", options.name, duration_text(took),

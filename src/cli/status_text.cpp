@@ -16,6 +16,8 @@ using boost::json::array;
 using boost::json::object;
 using Parts = std::vector<std::string>;
 
+constexpr std::size_t bar_width = 30;
+
 std::string number_or_dash(const object& mirror, std::string_view field) {
   const auto value = number(mirror, field);
   return value ? grouped(*value) : "-";
@@ -231,7 +233,13 @@ std::string progress_line(const object& mirror) {
   Parts parts;
   append_bootstrap(mirror, parts);
   const auto line = fmt::format("{}  {}  {}", text(mirror, "name"), fmt::join(parts, ", "), rate_or_dash(mirror));
-  return total && *total > 0 ? bar(*done, *total, 30) + " " + line : line;
+  return total && *total > 0 ? bar(*done, *total, bar_width) + " " + line : line;
+}
+
+std::optional<std::string> bootstrapped_line(const object& mirror) {
+  const auto bytes = number(mirror, "last_bootstrap_bytes");
+  if (!bytes || *bytes == 0) return std::nullopt;
+  return fmt::format("{} {}  100% {}", bar(*bytes, *bytes, bar_width), text(mirror, "name"), part_text(*bytes, *bytes));
 }
 
 std::string mirror_list(const array& mirrors) {

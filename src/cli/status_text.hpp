@@ -20,6 +20,8 @@ std::string status_page(const boost::json::object& mirror);
 std::string status_line(const boost::json::object& mirror);
 /// A bootstrap with its bar, or the status while there is none: what a person sees who waits.
 std::string progress_line(const boost::json::object& mirror);
+/// The bar of the last bootstrap that is done; absent: there was none since the node's start.
+std::optional<std::string> bootstrapped_line(const boost::json::object& mirror);
 /// Name, source, addresses, mode, status.
 std::string mirror_list(const boost::json::array& mirrors);
 

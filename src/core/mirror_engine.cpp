@@ -165,6 +165,7 @@ void MirrorMachine::on_switched(Instant) {
   unproven_ = false;
   ++bootstraps_;
   snapshot_retry_.clear();
+  last_snapshot_bytes_ = assembler_.stored_bytes();
   drop_snapshot_stream();
   assembler_.on_dropped();
   forget_pending();

@@ -177,6 +177,7 @@ class MirrorMachine {
   const std::optional<Position>& position() const { return mark_.position; }
   Lsn durable() const { return mark_.durable; }
   std::uint64_t bootstraps() const { return bootstraps_; }  ///< snapshots switched in, the first one included
+  std::uint64_t last_snapshot_bytes() const { return last_snapshot_bytes_; }  ///< of the last one switched in
   /// The head that the source last named; absent before the first session.
   const std::optional<Lsn>& source_head() const { return source_head_; }
   /// When a control frame came last; absent: none did since the start.
@@ -384,7 +385,7 @@ class MirrorMachine {
   bool just_switched_ = false;            ///< no log has begun since
   Lsn consistent_lsn_;                    ///< of the data switched in
   std::uint32_t bootstrap_failures_ = 0;  ///< windows that passed while a snapshot came, in a row
-  std::uint64_t bootstraps_ = 0;
+  std::uint64_t bootstraps_ = 0, last_snapshot_bytes_ = 0;
 
   // the operator
   bool paused_ = false, stopped_ = false, promoting_ = false;

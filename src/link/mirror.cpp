@@ -531,6 +531,7 @@ MirrorFacts Mirror::facts() const {
   facts.received_bytes = machine.received_bytes();
   facts.snapshot_resumed_at = machine.snapshot_resumed_at();
   facts.bootstraps = machine.bootstraps();
+  facts.last_snapshot_bytes = machine.last_snapshot_bytes();
   facts.held_bytes = machine.held_bytes();
   if (machine.source()) facts.chain = machine.source()->chain;
   facts.last_error = machine.last_error();

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <boost/json.hpp>
+#include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -24,6 +26,7 @@ struct AdminResponse {
 /// What a node says of itself.
 struct AdminFacts {
   std::string cluster_id, version, mirrors, clients, admin;
+  std::function<std::uint64_t()> clients_connected;
 };
 
 class AdminRoutes {

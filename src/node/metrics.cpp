@@ -1,9 +1,14 @@
 #include "node/metrics.hpp"
 
+#include <fmt/format.h>
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
+#include <chrono>
+#include <map>
 #include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,104 +22,172 @@ using prometheus::MetricFamily;
 using prometheus::MetricType;
 using Labels = std::vector<ClientMetric::Label>;
 
-MetricFamily family(std::string name, std::string help, MetricType type) {
-  MetricFamily made;
-  made.name = std::move(name);
-  made.help = std::move(help);
-  made.type = type;
-  return made;
-}
-
-void put(MetricFamily& into, const Labels& labels, double value) {
-  ClientMetric metric;
-  metric.label = labels;
-  if (into.type == MetricType::Counter) {
-    metric.counter.value = value;
-  } else {
-    metric.gauge.value = value;
+/// Families by name, in the order of their first sample; one without a sample is not served.
+class Page {
+ public:
+  void gauge(std::string_view name, std::string_view help, const Labels& labels, double value) {
+    put(family(name, help, MetricType::Gauge), labels, value);
   }
-  into.metric.push_back(std::move(metric));
-}
+  void counter(std::string_view name, std::string_view help, const Labels& labels, std::uint64_t value) {
+    put(family(name, help, MetricType::Counter), labels, static_cast<double>(value));
+  }
+  std::string text() const { return prometheus::TextSerializer().Serialize(families_); }
 
-double seconds(std::chrono::microseconds time) { return static_cast<double>(time.count()) / 1e6; }
-
-struct MirrorFamilies {
-  MetricFamily status = family("crosslink_mirror_status", "1 for the status that the mirror has", MetricType::Gauge);
-  MetricFamily lag =
-      family("crosslink_mirror_lag_seconds", "Upper bound of how old the data is; absent: unknown", MetricType::Gauge);
-  MetricFamily applied = family("crosslink_mirror_applied_lsn", "Last LSN applied", MetricType::Gauge);
-  MetricFamily durable =
-      family("crosslink_mirror_durable_lsn", "Last LSN that survives a power cut", MetricType::Gauge);
-  MetricFamily head = family("crosslink_mirror_source_lsn", "The source's head, as it last said", MetricType::Gauge);
-  MetricFamily received = family("crosslink_mirror_received_bytes_total", "Of log and snapshots", MetricType::Counter);
-  MetricFamily bootstraps = family("crosslink_mirror_bootstraps_total", "Snapshots switched in", MetricType::Counter);
-  MetricFamily reconnects = family("crosslink_mirror_reconnects_total", "Links after the first", MetricType::Counter);
-  MetricFamily round_trip = family("crosslink_mirror_round_trip_seconds", "Of the link", MetricType::Gauge);
-  MetricFamily lost = family("crosslink_mirror_packets_lost_total", "By the present connection", MetricType::Gauge);
-  MetricFamily window =
-      family("crosslink_mirror_window_left_bytes",
-             "Log that the source may still write before it drops what this mirror needs", MetricType::Gauge);
-  MetricFamily counted = family("crosslink_mirror_engine_total", "What the engine counts, by name, since it was opened",
-                                MetricType::Counter);
+ private:
+  MetricFamily& family(std::string_view name, std::string_view help, MetricType type) {
+    const auto [found, made] = places_.try_emplace(fmt::format("crosslink_{}", name), families_.size());
+    if (made) families_.push_back({found->first, std::string(help), type, {}});
+    return families_[found->second];
+  }
+  static void put(MetricFamily& into, const Labels& labels, double value) {
+    ClientMetric metric;
+    metric.label = labels;
+    if (into.type == MetricType::Counter) {
+      metric.counter.value = value;
+    } else {
+      metric.gauge.value = value;
+    }
+    into.metric.push_back(std::move(metric));
+  }
+  std::map<std::string, std::size_t> places_;
+  std::vector<MetricFamily> families_;
 };
 
-void put_mirror(MirrorFamilies& into, HostedDatabase& database) {
-  const auto& mirror = database.mirror()->mirror();
-  const Labels labels{{"mirror", database.name()}};
-  const auto status = mirror.status();
-  const auto facts = mirror.facts();
+template <class Number>
+double real(Number number) {
+  return static_cast<double>(number);
+}
+
+template <class Rep, class Period>
+double seconds(std::chrono::duration<Rep, Period> time) {
+  return std::chrono::duration<double>(time).count();
+}
+
+Labels with(Labels labels, std::string name, std::string_view value) {
+  labels.push_back({std::move(name), std::string(value)});
+  return labels;
+}
+
+void put_status(Page& page, const Labels& labels, const MirrorStatus& status) {
   for (const auto kind : {StatusKind::Bootstrapping, StatusKind::Following, StatusKind::Degraded,
                           StatusKind::Disconnected, StatusKind::Paused, StatusKind::Halted, StatusKind::Promoted}) {
-    put(into.status, {{"mirror", database.name()}, {"status", std::string(to_string(kind))}},
-        status.kind == kind ? 1 : 0);
+    page.gauge("mirror_status", "1 for the status that the mirror has", with(labels, "status", to_string(kind)),
+               status.kind == kind ? 1 : 0);
   }
-  if (status.lag) put(into.lag, labels, seconds(*status.lag));
+  if (status.lag && status.kind != StatusKind::Promoted)
+    page.gauge("mirror_lag_seconds", "Upper bound of how old the data is; absent: unknown", labels,
+               seconds(*status.lag));
+  if (status.kind != StatusKind::Bootstrapping) return;
+  page.gauge("mirror_bootstrap_done_bytes", "Of the snapshot that is on its way; absent: there is none", labels,
+             real(status.bytes_done));
+  if (status.bytes_total)
+    page.gauge("mirror_bootstrap_size_bytes", "Of the snapshot that is on its way, whole; absent: unknown", labels,
+               real(*status.bytes_total));
+}
+
+void put_progress(Page& page, const Labels& labels, const MirrorFacts& facts) {
   if (facts.position) {
-    put(into.applied, labels, static_cast<double>(facts.position->applied_lsn.value));
-    put(into.durable, labels, static_cast<double>(facts.durable.value));
+    page.gauge("mirror_applied_lsn", "Last LSN applied", labels, real(facts.position->applied_lsn.value));
+    page.gauge("mirror_durable_lsn", "Last LSN that survives a power cut", labels, real(facts.durable.value));
   }
-  if (facts.source_head) put(into.head, labels, static_cast<double>(facts.source_head->value));
-  put(into.received, labels, static_cast<double>(facts.received_bytes));
-  put(into.bootstraps, labels, static_cast<double>(facts.bootstraps));
-  put(into.reconnects, labels, static_cast<double>(mirror.link().retry_facts().reconnects));
-  if (const auto connection = mirror.link().connection()) {
-    const auto transport = connection->facts();
-    put(into.round_trip, labels, seconds(transport.round_trip));
-    put(into.lost, labels, static_cast<double>(transport.packets_lost));
+  if (facts.source_head)
+    page.gauge("mirror_source_lsn", "The source's head, as it last said", labels, real(facts.source_head->value));
+  page.counter("mirror_received_bytes_total", "Of log and snapshots", labels, facts.received_bytes);
+  page.counter("mirror_bootstraps_total", "Snapshots switched in", labels, facts.bootstraps);
+  if (facts.window_left_bytes)
+    page.gauge("mirror_window_left_bytes",
+               "Log that the source may still write before it drops what this mirror needs; absent: not behind", labels,
+               real(*facts.window_left_bytes));
+  if (facts.window_left_time)
+    page.gauge("mirror_window_left_seconds",
+               "Until the source drops the log that this mirror needs; absent: not behind", labels,
+               seconds(*facts.window_left_time));
+}
+
+void put_link(Page& page, const Labels& labels, const CrossClusterLink& link) {
+  const auto retry = link.retry_facts();
+  page.counter("mirror_reconnects_total", "Links after the first", labels, retry.reconnects);
+  if (retry.next_attempt) {
+    const auto left = *retry.next_attempt - std::chrono::steady_clock::now();
+    page.gauge("mirror_next_retry_seconds", "Until the source is dialed again; absent: nobody waits for that", labels,
+               std::max(0.0, seconds(left)));
   }
-  for (const auto& one : database.engine().mirror->counts())
-    put(into.counted, {{"mirror", database.name()}, {"counter", one.name}}, static_cast<double>(one.value));
-  if (facts.window_left_bytes) put(into.window, labels, static_cast<double>(*facts.window_left_bytes));
+  page.gauge("mirror_throttle_bytes", "Received and neither applied nor stored yet", labels,
+             real(link.throttle.in_flight()));
+  page.gauge("mirror_throttle_limit_bytes", "At this much reading stops", labels, real(link.throttle.cap()));
+  const auto connection = link.connection();
+  page.gauge("mirror_connected", "1 while there is a link", labels, connection ? 1 : 0);
+  if (!connection) return;
+  const auto transport = connection->facts();
+  page.gauge("mirror_round_trip_seconds", "Of the link", labels, seconds(transport.round_trip));
+  page.gauge("mirror_connection_packets", "Sent by the present connection", labels, real(transport.packets_sent));
+  page.gauge("mirror_connection_lost_packets", "Of these", labels, real(transport.packets_lost));
+}
+
+void put_verify(Page& page, const Labels& labels, const std::optional<LastVerify>& last) {
+  using Outcome = VerifyResult::Outcome;
+  if (!last) return;
+  for (const auto outcome : {Outcome::equal, Outcome::different, Outcome::unknown})
+    page.gauge("mirror_verify_outcome", "1 for how the last verify ended; absent: none since the node's start",
+               with(labels, "outcome", to_string(outcome)), last->result.outcome == outcome ? 1 : 0);
+  page.gauge("mirror_verify_different_keys", "Found by the last verify", labels, real(last->result.difference_count));
+  page.gauge("mirror_verify_age_seconds", "Since the last verify ended; absent: none since the node's start", labels,
+             std::max(0.0, seconds(std::chrono::system_clock::now() - last->at)));
+}
+
+void put_mirror(Page& page, const std::string& name, const HostedMirror& hosted) {
+  const Labels labels{{"mirror", name}};
+  const auto& mirror = hosted.mirror();
+  put_status(page, labels, mirror.status());
+  put_progress(page, labels, mirror.facts());
+  put_link(page, labels, mirror.link());
+  page.gauge("mirror_bandwidth_limit_bytes_per_second", "As set by an operator; 0: none", labels,
+             real(hosted.spec().bandwidth_bytes_per_s));
+  put_verify(page, labels, hosted.last_verify());
+}
+
+void put_sync(Page& page, const Labels& labels, const SyncFacts& sync) {
+  page.gauge("database_sync_suspended", "1 while a mirror in sync mode is lost and not waited for", labels,
+             sync.suspended ? 1 : 0);
+  page.gauge("database_sync_waiting", "Connections whose writes wait to be confirmed", labels, real(sync.waiting));
+  page.counter("database_sync_unconfirmed_total", "Writes answered NOSYNC", labels, sync.unconfirmed);
+  page.counter("database_sync_async_total", "Writes answered OK without being confirmed", labels, sync.async);
+}
+
+void put_database(Page& page, HostedDatabase& database) {
+  const Labels labels{{"database", database.name()}};
+  const auto followers = database.source().mirrors();
+  page.gauge("database_head_lsn", "Newest committed LSN", labels, real(database.state().head.value));
+  if (const auto* const local = database.local()) {
+    page.gauge("database_log_bytes", "Of log on disk", labels, real(local->log_bytes()));
+    page.gauge("database_log_budget_bytes", "Of log on disk at the very most, as configured", labels,
+               real(database.config().log_window.budget_bytes));
+  }
+  page.gauge("database_mirrors", "Mirrors that follow it now", labels, real(followers.size()));
+  for (const auto& one : followers) {
+    const auto theirs =
+        with(with(labels, "mirror", escape(one.peer_names.front())), "address", quic::to_text(one.address));
+    page.gauge("database_mirror_applied_lsn", "What a mirror of it applied", theirs, real(one.applied.value));
+    page.gauge("database_mirror_durable_lsn", "What a mirror of it has on disk", theirs, real(one.durable.value));
+  }
+  if (const auto sync = database.sync_facts()) put_sync(page, labels, *sync);
 }
 
 }  // namespace
 
-std::string metrics_text(std::span<const DatabasePointer> databases) {
-  MirrorFamilies mirrors;
-  auto head = family("crosslink_database_head_lsn", "Newest committed LSN", MetricType::Gauge);
-  auto served = family("crosslink_database_mirrors", "Mirrors that follow it now", MetricType::Gauge);
-  auto their_lag = family("crosslink_database_mirror_applied_lsn", "What a mirror of it applied", MetricType::Gauge);
+std::string metrics_text(std::span<const DatabasePointer> databases, std::uint64_t clients) {
+  Page page;
+  page.gauge("clients_connected", "Connections of clients", {}, real(clients));
   for (const auto& database : databases) {
-    const Labels labels{{"database", database->name()}};
-    const auto followers = database->source().mirrors();
-    put(head, labels, static_cast<double>(database->state().head.value));
-    put(served, labels, static_cast<double>(followers.size()));
-    for (const auto& one : followers) {
-      put(their_lag,
-          {{"database", database->name()},
-           {"mirror", escape(one.peer_names.front())},
-           {"address", quic::to_text(one.address)}},
-          static_cast<double>(one.applied.value));
-    }
-    if (database->mirror() != nullptr) put_mirror(mirrors, *database);
+    put_database(page, *database);
+    const auto* const mirror = database->mirror();
+    if (mirror == nullptr) continue;
+    put_mirror(page, database->name(), *mirror);
+    for (const auto& one : database->engine().mirror->counts())
+      page.counter("mirror_engine_total", "What the engine counts, by name, since it was opened",
+                   {{"mirror", database->name()}, {"counter", one.name}}, one.value);
   }
-  std::vector<MetricFamily> all{std::move(head), std::move(served), std::move(their_lag)};
-  for (auto* const one : {&mirrors.status, &mirrors.lag, &mirrors.applied, &mirrors.durable, &mirrors.head,
-                          &mirrors.received, &mirrors.bootstraps, &mirrors.reconnects, &mirrors.round_trip,
-                          &mirrors.lost, &mirrors.window, &mirrors.counted})
-    all.push_back(std::move(*one));
-  std::erase_if(all, [](const MetricFamily& one) { return one.metric.empty(); });
-  return prometheus::TextSerializer().Serialize(all);
+  return page.text();
 }
 
 }  // namespace crosslink::node

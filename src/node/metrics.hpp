@@ -1,6 +1,7 @@
 // What Prometheus reads.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 
@@ -8,7 +9,8 @@
 
 namespace crosslink::node {
 
-/// The text format, version 0.0.4: names begin with crosslink_, base units.
-std::string metrics_text(std::span<const DatabasePointer> databases);
+/// The text format, version 0.0.4: names begin with crosslink_, base units. docs/admin.md lists them. `clients`:
+/// connected to the client port.
+std::string metrics_text(std::span<const DatabasePointer> databases, std::uint64_t clients);
 
 }  // namespace crosslink::node

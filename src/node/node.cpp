@@ -142,8 +142,9 @@ Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoin
   std::unique_ptr<Node> node(new Node(std::move(impl)));
   auto& own = *node->impl_;
   own.routes = std::make_unique<AdminRoutes>(
-      *own.hosting, AdminFacts{config.cluster_id, CROSSLINK_VERSION, quic::to_text(node->mirrors_address()),
-                               node->clients_address(), node->admin_address()});
+      *own.hosting,
+      AdminFacts{config.cluster_id, CROSSLINK_VERSION, quic::to_text(node->mirrors_address()), node->clients_address(),
+                 node->admin_address(), [clients = own.clients.get()] { return clients->connections(); }});
   return node;
 }
 

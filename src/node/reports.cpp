@@ -61,6 +61,7 @@ void put_bootstrap(json::object& into, const MirrorFacts& facts, const MirrorSta
   if (going && status.bytes_total && rate && *rate > 0 && *status.bytes_total >= status.bytes_done)
     into["eta_ms"] = (*status.bytes_total - status.bytes_done) * 1000 / *rate;
   into["bootstraps"] = facts.bootstraps;
+  into["last_bootstrap_bytes"] = facts.bootstraps > 0 ? json::value(facts.last_snapshot_bytes) : nullptr;
   into["rate_bytes_per_s"] = or_null(rate);
 }
 

@@ -86,6 +86,28 @@ class NodeMirrors(MirroredTest):
         self.source.start()
         self.source.await_following("packages", self.mirror)
         self.assertIn("READONLY", self.source.redis_cli("set", "key", "value", code=0))
+        self.go_home()
+
+    def go_home(self):
+        """docs/operating.md, "To go home": prod-us, which follows eu-1 now, is promoted, and eu-1 follows it as at first."""
+        with client(self.mirror, "packages") as one:
+            one.set("written-abroad", "1")
+        self.assert_equal(self.source, self.mirror)
+        self.assertIn("promoted", self.source.verb("promote", "packages", "--yes"))
+        self.source.redis_cli("set", "written-at-home", "1")
+        create = ("mirror", "create", "packages", "--from", "prod-us/packages", "--addr", self.source.mirrors, "--replace")
+        self.assertIn("nothing here is missing", self.mirror.verb(*create, code=6))
+        self.mirror.verb(*create, "--yes", "--wait")
+        self.assert_equal()
+        with client(self.mirror, "packages") as one:
+            self.assertEqual((one.get("written-abroad"), one.get("written-at-home")), (b"1", b"1"))
+            with self.assertRaises(redis.ReadOnlyError):
+                one.set("key", "value")
+        for node in (self.source, self.mirror):
+            node.stop()
+            node.start()
+        self.source.redis_cli("set", "after-a-restart-of-both", "1")
+        self.assert_equal()
 
     def test_a_deleted_mirror_is_gone_and_a_kept_one_stays_readable(self):
         self.fill(self.source)

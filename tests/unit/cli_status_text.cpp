@@ -111,6 +111,15 @@ TEST(StatusText, progress_is_a_bar_while_there_is_a_snapshot_and_the_status_else
             "users  4.1 GiB of an unknown total, ETA 2m48s, resumed at 2.1 GiB  18.4 MiB/s");
 }
 
+TEST(StatusText, a_bootstrap_that_is_done_has_a_full_bar_and_without_one_there_is_none) {
+  auto mirror = following();
+  EXPECT_EQ(bootstrapped_line(mirror), std::nullopt);
+  mirror["last_bootstrap_bytes"] = nullptr;
+  EXPECT_EQ(bootstrapped_line(mirror), std::nullopt);
+  mirror["last_bootstrap_bytes"] = 4402341478ull;
+  EXPECT_EQ(bootstrapped_line(mirror), "[##############################] orders  100% 4.1/4.1 GiB");
+}
+
 TEST(StatusExit, lag_is_judged_only_when_asked_and_unknown_is_over) {
   EXPECT_EQ(status_exit_code({following(), bootstrapping()}, std::nullopt), 0);
   EXPECT_EQ(status_exit_code({following()}, milliseconds(211)), 0);

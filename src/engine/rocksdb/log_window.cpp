@@ -34,6 +34,13 @@ void LogWindow::note(std::vector<WalFile> files, Lsn head) {
   bytes_since_ = 0;
 }
 
+std::uint64_t LogWindow::bytes() const {
+  auto sum = bytes_since_;
+  for (const auto& file : files_)
+    sum += file.bytes;
+  return sum;
+}
+
 std::uint64_t LogWindow::limit_for(Lsn after) const {
   const bool pinned = std::ranges::any_of(pins_, [after](const auto& pin) { return pin.second <= after; });
   return pinned ? std::max(limits_.budget_bytes, limits_.bytes) : limits_.bytes;

@@ -40,6 +40,8 @@ class LogWindow {
   void wrote(std::uint64_t bytes) { bytes_since_ += bytes; }
   void pin(const std::string& holder, Lsn from) { pins_[holder] = from; }
   void unpin(const std::string& holder) { pins_.erase(holder); }
+  /// On disk, as far as was noted, and what was written since.
+  std::uint64_t bytes() const;
   std::optional<WindowLeft> left(Lsn after, Lsn head) const;
   /// Removes what is beyond window and budget of `of`, as long as `still` (called with `mutex` held) says that it is
   /// the database of this window. `head`: its newest LSN, with `mutex` held.

@@ -113,6 +113,11 @@ std::optional<WindowLeft> RocksdbDatabase::window_left(Lsn after) const {
   return impl_->window.left(after, impl_->head);
 }
 
+std::uint64_t RocksdbDatabase::log_bytes() const {
+  const std::scoped_lock lock(impl_->mutex);
+  return impl_->window.bytes();
+}
+
 void RocksdbDatabase::pin(const std::string& holder, Lsn from) {
   const std::scoped_lock lock(impl_->mutex);
   impl_->window.pin(holder, from);
