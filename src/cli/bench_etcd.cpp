@@ -89,6 +89,7 @@ Result<Latency> time_puts(const BenchEtcd& source, const BenchEtcd& target, cons
 class Load {
  public:
   Load(const BenchEtcd& source, const std::string& prefix) : begin_(Clock::now()) {
+    clients_.reserve(load_clients);
     for (std::size_t i = 0; i < load_clients; ++i)
       clients_.emplace_back([this, &source, prefix, i] { work(source, prefix, i); });
   }

@@ -109,6 +109,7 @@ Result<double> BenchEtcd::load(const std::string& prefix, std::uint64_t count, s
   const auto begin = std::chrono::steady_clock::now();
   {
     std::vector<std::jthread> clients;
+    clients.reserve(load_clients);
     for (std::size_t i = 0; i < load_clients; ++i)
       clients.emplace_back(work);
   }

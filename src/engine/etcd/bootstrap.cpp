@@ -28,6 +28,7 @@ constexpr std::size_t bootstrap_bytes_max = std::size_t{512} * 1024;
 class Writers {
  public:
   Writers(Client& client, std::size_t threads) : client_(&client), waiting_max_(2 * threads) {
+    threads_.reserve(threads);
     for (std::size_t i = 0; i < threads; ++i)
       threads_.emplace_back([this] { work(); });
   }
