@@ -108,7 +108,8 @@ class SnapshotShelf::Writing {
       }
       encode_pair(bytes, pair);
     }
-    if ((*disk_bytes_ += bytes.size()) > budget_bytes_) {
+    *disk_bytes_ += bytes.size();
+    if (*disk_bytes_ > budget_bytes_) {
       *disk_bytes_ -= bytes.size();
       return MirrorError(ErrorKind::Storage, CausedBy::us,
                          fmt::format("snapshots take more than the {} bytes allowed on disk", budget_bytes_));
