@@ -5,14 +5,12 @@
     etcd_client.py write ENDPOINTS PREFIX END_FILE   changes keys until the file is there; prints how many changes
     etcd_client.py leader ENDPOINTS                  the place of the leader in the list, once there is one
     etcd_client.py compare ENDPOINTS ENDPOINTS PREFIX
-    etcd_client.py relay PORT HOST:PORT              datagrams both ways until it is ended: a line that can be cut
 """
 
 import base64
 import http.client
 import json
 import os
-import select
 import socket
 import sys
 import time
@@ -110,30 +108,6 @@ def compare(first, second, prefix):
     return 5 if differ or not one else 0
 
 
-def relay(port, target):
-    host, target_port = target.rsplit(":", 1)
-    near = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    near.bind(("127.0.0.1", int(port)))
-    far = {}  # a socket for each address that sends
-    while True:
-        ready, _, _ = select.select([near, *far.values()], [], [])
-        for one in ready:
-            try:
-                data, address = one.recvfrom(65536)
-            except OSError:
-                continue  # what it was sent to is not there now
-            if one is not near:
-                near.sendto(data, next(from_ for from_, sock in far.items() if sock is one))
-                continue
-            if address not in far:
-                far[address] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-                far[address].connect((host, int(target_port)))
-            try:
-                far[address].send(data)
-            except OSError:
-                continue
-
-
 def ports(count):
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(int(count))]
     print(" ".join(str(one.getsockname()[1]) for one in sockets))
@@ -142,8 +116,6 @@ def ports(count):
 def main(verb, *words):
     if verb == "ports":
         return ports(*words)
-    if verb == "relay":
-        return relay(*words)
     endpoints = words[0].split(",")
     if verb == "compare":
         return compare(endpoints, words[1].split(","), words[2])

@@ -56,14 +56,11 @@ say "This machine's package list, a key for each package below /registry/package
 $client load "${endpoints[prod-us]}" /registry/packages/
 
 say "eu-standby mirrors it into its own etcd. The line between the nodes goes through a relay, which can be cut."
-relay_port=$($client ports 1)
-start_relay() {
-  $client relay "$relay_port" "${mirrors[prod-us]}" &
-  process[relay]=$!
-}
-start_relay
+python3 "$story/relay.py" "${mirrors[prod-us]}" > relay.out &
+process[relay]=$!
+await 10 "the relay" grep -q : relay.out
 began=$(date +%s.%N)
-show mirror create registry --from prod-us/registry --addr "127.0.0.1:$relay_port" --into etcd \
+show mirror create registry --from prod-us/registry --addr "$(cat relay.out)" --into etcd \
   --endpoints "${endpoints[eu-standby]}" --config eu-standby/node.toml --wait
 echo "Following $(seconds_since "$began") s after the command"
 $client compare "${endpoints[prod-us]}" "${endpoints[eu-standby]}" /registry/
@@ -83,11 +80,11 @@ await 60 "changes after it" applied_above $((before + 20))
 echo "member m$leader is gone; changes of the new leader's time are at eu-standby $(seconds_since "$began") s later"
 
 say "The line between the nodes is cut, and the killed member comes back meanwhile."
-end_process relay KILL
+kill -USR1 "${process[relay]}"
 start_member prod-us "$leader"
 await 60 "eu-standby to notice" sh -c "crosslink status registry --config eu-standby/node.toml | grep -q Disconnected"
 show status --config eu-standby/node.toml || echo "(exit code $?: disconnected)"
-start_relay
+kill -USR2 "${process[relay]}"
 began=$(date +%s.%N)
 following eu-standby registry
 snapshots=$(crosslink status -o json --config eu-standby/node.toml | python3 -c 'import json,sys; print(json.load(sys.stdin)["mirrors"][0]["bootstraps"])')

@@ -2,63 +2,20 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import time
 
 from cli_support import CommandLineTest, run, unused_port
+from host_process import DEADLINE_S, HostProcess
 
 HOST = os.environ["ROCKSDB_HOST"]
-DEADLINE_S = 60
 
 
-class Host:
-    """One process; its answers are lines of NAME=VALUE words, the last of which may hold spaces."""
-
+class Host(HostProcess):
     def __init__(self, *words):
-        self.process = subprocess.Popen([HOST, *map(str, words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        text=True, bufsize=1)
-        line = self.process.stdout.readline()
-        if line != "ready\n":
-            raise AssertionError(f"{self.process.args}: {line!r}, exit {self.process.poll()}")
-
-    def ask(self, *order):
-        self.process.stdin.write(" ".join(map(str, order)) + "\n")
-        line = self.process.stdout.readline()
-        if not line.endswith("\n"):
-            raise AssertionError(f"{self.process.args} ended at {order}: {line!r}, exit {self.process.poll()}")
-        answer, last = {}, None
-        for word in line.rstrip("\n").split(" "):
-            name, equals, value = word.partition("=")
-            if equals and last not in ("reason", "message"):
-                answer[last := name] = value
-            elif last:
-                answer[last] += " " + word
-        return {name: int(value) if value.isdigit() else value for name, value in answer.items()}
-
-    def must(self, *order):
-        answer = self.ask(*order)
-        if answer.get("error"):
-            raise AssertionError(f"{order}: {answer}")
-        return answer
-
-    def kill(self):
-        self.process.send_signal(signal.SIGKILL)
-        self.close()
-
-    def end(self):
-        self.process.stdin.write("end\n")
-        code = self.process.wait(DEADLINE_S)
-        self.close()
-        if code != 0:
-            raise AssertionError(f"{self.process.args} ended with {code}")
-
-    def close(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(DEADLINE_S)
-        self.process.stdin.close()
-        self.process.stdout.close()
+        super().__init__(HOST, *words)
+        if self.first != "ready":
+            raise AssertionError(f"{self.process.args}: {self.first!r}, exit {self.process.poll()}")
 
 
 def dump(folder):

@@ -345,8 +345,9 @@ std::uint64_t SnapshotShelf::held_alone(const Kept& kept) const {
   if (!names) return 0;  // it cannot be read either: the reader is told
   for (const auto& name : *names) {
     const auto links = disk_.names(kept.folder / name);
+    if (!links || *links != 1) continue;
     const auto size = disk_.size(kept.folder / name);
-    if (links && size && *links == 1) bytes += *size;
+    if (size) bytes += *size;
   }
   return bytes;
 }
@@ -363,13 +364,14 @@ void SnapshotShelf::prune(const History& history, Lsn oldest) {
     static_cast<void>(disk_.remove_tree(kept.folder));
     return true;
   });
-  const auto held = [this] {
+  const auto over_budget = [this] {
+    if (std::ranges::none_of(kept_, [](const Kept& kept) { return kept.reader.expired(); })) return false;
     std::uint64_t bytes = 0;
     for (const auto& kept : kept_)
       bytes += held_alone(kept);
-    return bytes;
+    return bytes > options_.budget_bytes;
   };
-  while (held() > options_.budget_bytes && drop_longest_unread()) {
+  while (over_budget() && drop_longest_unread()) {
   }
 }
 
