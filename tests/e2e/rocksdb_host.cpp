@@ -374,7 +374,6 @@ int serve_own(const std::string& folder, const std::string& certificates, std::u
   DatabaseSourceOptions named;
   named.name = "prod-us/orders";
   DatabaseSource source(*engine, engine.get(), engine_threads.get_executor(), named);
-  engine->watch_history([&] { source.end_sessions(); });
   const auto acceptor = accept(context, endpoint, source, "prod-us", certificates, port);
   std::jthread network([&] { context.run(); });
   std::cout << "ready" << std::endl;
@@ -388,7 +387,6 @@ int serve_own(const std::string& folder, const std::string& certificates, std::u
   }
   acceptor->stop();
   network.join();
-  engine->watch_history({});
   return 0;
 }
 

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <random>
 #include <sstream>
@@ -22,6 +23,7 @@ namespace crosslink::test {
 namespace {
 
 constexpr std::chrono::seconds ready_after(60);
+constexpr auto whole = std::filesystem::copy_options::recursive;
 
 /// A port that nobody has now. Somebody may take it before etcd does: then etcd ends, and the test says so.
 std::uint16_t free_port() {
@@ -53,20 +55,40 @@ EtcdServers::~EtcdServers() {
     kill(i);
 }
 
+std::string EtcdServers::endpoint_at(std::uint16_t client_port) const {
+  return fmt::format("{}://127.0.0.1:{}", scheme(), client_port);
+}
+
 std::vector<std::string> EtcdServers::endpoints() const {
   std::vector<std::string> all;
   for (const auto& member : members_)
-    all.push_back(fmt::format("{}://127.0.0.1:{}", scheme(), member.client_port));
+    all.push_back(endpoint_at(member.client_port));
   return all;
 }
 
-void EtcdServers::start(std::size_t index) {
+void EtcdServers::start(std::size_t index) { start_at(index, members_[index].client_port); }
+
+std::string EtcdServers::start_aside(std::size_t index) {
+  const auto port = free_port();
+  start_at(index, port);
+  wait_until_ready({endpoint_at(port)});
+  return endpoint_at(port);
+}
+
+void EtcdServers::back_up() { std::filesystem::copy(folder_.path() / "m0", folder_.path() / "kept", whole); }
+
+void EtcdServers::restore() {
+  std::filesystem::remove_all(folder_.path() / "m0");
+  std::filesystem::copy(folder_.path() / "kept", folder_.path() / "m0", whole);
+}
+
+void EtcdServers::start_at(std::size_t index, std::uint16_t client_port) {
   auto& member = members_[index];
   std::string cluster;
   for (std::size_t i = 0; i < members_.size(); ++i)
     cluster += fmt::format("{}m{}=http://127.0.0.1:{}", i > 0 ? "," : "", i, members_[i].peer_port);
   const auto peer = fmt::format("http://127.0.0.1:{}", member.peer_port);
-  const auto client = fmt::format("{}://127.0.0.1:{}", scheme(), member.client_port);
+  const auto client = endpoint_at(client_port);
   const auto data = folder_.path() / fmt::format("m{}", index);
   std::vector<std::string> arguments{"etcd",
                                      "--name",
@@ -117,7 +139,9 @@ void EtcdServers::start(std::size_t index) {
   ::_exit(127);
 }
 
-void EtcdServers::wait_until_ready() const {
+void EtcdServers::wait_until_ready() const { wait_until_ready(endpoints()); }
+
+void EtcdServers::wait_until_ready(const std::vector<std::string>& endpoints) const {
   EtcdCluster cluster;
   cluster.ca_file = options_.ca;
   if (!options_.ca.empty()) {
@@ -126,8 +150,8 @@ void EtcdServers::wait_until_ready() const {
   }
   cluster.call_deadline = std::chrono::seconds(1);
   const auto deadline = std::chrono::steady_clock::now() + ready_after;
-  for (std::size_t i = 0; i < members_.size(); ++i) {
-    cluster.endpoints = {endpoints()[i]};
+  for (std::size_t i = 0; i < endpoints.size(); ++i) {
+    cluster.endpoints = {endpoints[i]};
     for (;;) {
       const auto opened = etcd::Client::open(cluster);
       if (opened) {

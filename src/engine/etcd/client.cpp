@@ -168,6 +168,12 @@ Result<std::string> Client::token() {
   return token_;
 }
 
+Result<void> Client::check_cluster(const wire::Header& header) const {
+  if (cluster_id_ == 0 || header.cluster_id() == 0 || header.cluster_id() == cluster_id_) return {};
+  return storage_error(fmt::format("another cluster answers, of the id {:x}: this database is in {:x}",
+                                   header.cluster_id(), cluster_id_));
+}
+
 Result<void> Client::prepare(grpc::ClientContext& context) {
   auto ours = token();
   if (!ours) return ours.error();
@@ -199,6 +205,7 @@ Client::Meaning Client::meaning(const grpc::Status& status, std::string_view wha
   const auto old_token = [&] {
     const std::scoped_lock lock(mutex_);
     token_.clear();
+    no_authentication_ = false;  // it may have been switched on since
     return Meaning{storage_error(said), true, false};
   };
   switch (status.error_code()) {
@@ -211,7 +218,7 @@ Client::Meaning Client::meaning(const grpc::Status& status, std::string_view wha
     }
     case grpc::StatusCode::INVALID_ARGUMENT:
       if (contains(detail, "revision of auth store is old")) return old_token();
-      if (contains(detail, "user name is empty")) return refuse(ErrorKind::NotAuthorized);
+      if (contains(detail, "user name is empty")) return cluster_.user.empty() ? refuse(ErrorKind::NotAuthorized) : old_token();
       return refuse(ErrorKind::UnsupportedOperation);
     case grpc::StatusCode::OUT_OF_RANGE:
       if (contains(detail, "compacted")) return refuse(ErrorKind::LogWindowExceeded);
@@ -246,7 +253,13 @@ Result<Response> Client::call(std::string_view what, Repeat repeat, Call&& make)
       continue;
     }
     const grpc::Status status = make(where.channel, context, response);
-    if (status.ok()) return response;
+    if (status.ok()) {
+      auto ours = check_cluster(response.header());
+      if (ours) return response;
+      last = ours.error();
+      failed(where);
+      continue;
+    }
     auto meant = meaning(status, what);
     last = meant.error;
     if (meant.token && !std::exchange(fresh_token, true)) {
@@ -337,6 +350,19 @@ Result<wire::StatusResponse> Client::status() {
       "asking for its status", Repeat::elsewhere, [&](auto& channel, auto& context, auto& response) {
         return etcdserverpb::Maintenance::NewStub(channel)->Status(&context, wire::StatusRequest(), &response);
       });
+}
+
+Result<Version> Client::version_at(const Place& place) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + cluster_.call_deadline);
+  if (auto prepared = prepare(context); !prepared) return prepared.error();
+  wire::StatusResponse response;
+  const auto status =
+      etcdserverpb::Maintenance::NewStub(place.channel)->Status(&context, wire::StatusRequest(), &response);
+  if (status.ok()) return Version::parse(response.version());
+  auto meant = meaning(status, "asking for its version");
+  if (meant.elsewhere) failed(place);
+  return meant.error;
 }
 
 }  // namespace crosslink::etcd

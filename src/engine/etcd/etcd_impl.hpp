@@ -34,6 +34,7 @@ struct EtcdDatabase::Impl {
   Result<void> open_root();
   Result<void> open_mirror();
   Result<void> start_tail();
+  void history_changed();
   etcd::LogOrigin log_origin(bool mirror) const;
   void use_keys(std::string prefix, std::string source_prefix);
 
@@ -41,7 +42,7 @@ struct EtcdDatabase::Impl {
   bool is_mirror() const;
   Lsn mirror_oldest() const;
   Result<std::optional<EntryId>> last_entry_in(Lsn after, Lsn up_to, std::size_t* count, EntryId* first);
-  Result<EntryId> last_own_entry(Lsn head);
+  Result<EntryId> last_entry(Lsn head);
   Result<LogSlice> read(Lsn after, std::size_t bytes_max);
   SourceState state() const;
 
@@ -131,6 +132,8 @@ struct EtcdDatabase::Impl {
   std::int64_t record_revision = 0;
   std::optional<PartialSnapshot> shown_partial;
   std::function<void(Lsn)> on_head;
+  std::mutex history_mutex;  ///< beside the others: nothing is called with it held but on_history
+  std::function<void()> on_history;
   std::int64_t accounted_revision = 0;  ///< every revision of the target up to it is ours or a gap
   struct Gap {
     Lsn from, to;

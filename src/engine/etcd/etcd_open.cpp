@@ -101,6 +101,13 @@ LogOrigin EtcdDatabase::Impl::log_origin(bool mirror) const {
   return origin;
 }
 
+/// What was offered before is no longer true.
+void EtcdDatabase::Impl::history_changed() {
+  shelf.clear();
+  const std::scoped_lock telling(history_mutex);
+  if (on_history) on_history();
+}
+
 Result<void> EtcdDatabase::Impl::start_tail() {
   auto started = std::make_shared<Tail>(log_origin(false), store);
   if (auto done = started->start(); !done) return done;
@@ -111,6 +118,7 @@ Result<void> EtcdDatabase::Impl::start_tail() {
     told = on_head;
   }
   started->watch_head(std::move(told));
+  started->watch_gone_back([this] { history_changed(); });
   return {};
 }
 

@@ -121,10 +121,23 @@ std::optional<LeaseGrant> LeaseBook::grant_of(std::int64_t lease) {
   return LeaseGrant{static_cast<std::uint64_t>(lease), ttl_s};
 }
 
-Result<std::unique_ptr<WatchStream>> LogOrigin::watch(std::int64_t from) const {
-  if (scope == Scope::everything) return WatchStream::open(client, first_key, no_end, from);
-  const auto own = keys.all();
-  return WatchStream::open(client, own.key, own.range_end, from);
+Result<LogOrigin::Watch> LogOrigin::watch(const Client::Place& place, Scope of, std::int64_t from) const {
+  const auto range = of == Scope::everything ? KeySpace::OwnRange{first_key, no_end} : keys.all();
+  auto opened = WatchStream::open_at(place, client, range.key, range.range_end, from);
+  if (!opened) return opened.error();
+  return Watch{*std::move(opened), of};
+}
+
+Result<LogOrigin::Watch> LogOrigin::watch(std::int64_t from) const {
+  const auto place = client->place();
+  if (scope != Scope::asked_progress) return watch(place, scope, from);
+  // Members are of several versions while a cluster is upgraded.
+  const auto version = client->version_at(place);
+  if (!version) return version.error();
+  if (version->progress_is_ordered()) return watch(place, scope, from);
+  auto all = watch(place, Scope::everything, from);
+  if (all || all.error().kind() != ErrorKind::NotAuthorized) return all;
+  return watch(place, Scope::own_events_only, from);
 }
 
 std::vector<Block> blocks_of(const LogOrigin& origin, const wire::WatchResponse& response, Lsn prev, Lsn origin_lsn,
@@ -178,17 +191,19 @@ Result<PastLog::Cursor> PastLog::open(Lsn after, Lsn origin_lsn) {
   }
   auto watch = origin_.watch(static_cast<std::int64_t>(after.value) + 1);
   if (!watch) return watch.error();
+  if (watch->scope == LogOrigin::Scope::own_events_only && origin_.scope != watch->scope)
+    return storage_error("this member, of an older version, cannot say how far a watch has come");
   return Cursor{after, after, origin_lsn, *std::move(watch), {}};
 }
 
 Result<void> PastLog::fill(Cursor& cursor, Lsn target) {
   std::jthread asking;
-  if (origin_.scope == LogOrigin::Scope::asked_progress) asking = ask_often(*cursor.watch);
+  if (cursor.watch.scope == LogOrigin::Scope::asked_progress) asking = ask_often(*cursor.watch.stream);
   const auto has_entry = [&] {
     return std::ranges::any_of(cursor.blocks, [](const Block& block) { return block.slice.count > 0; });
   };
   while (cursor.read_to < target && !has_entry()) {
-    const auto response = cursor.watch->read();
+    const auto response = cursor.watch.stream->read();
     if (!response) return response.error();
     auto blocks = blocks_of(origin_, *response, cursor.read_to, cursor.origin_lsn, true);
     for (auto& block : blocks) {
@@ -211,6 +226,10 @@ Result<void> PastLog::fill(Cursor& cursor, Lsn target) {
 }
 
 Result<LogSlice> PastLog::read(Lsn after, Lsn target, std::size_t bytes_max, Lsn origin_lsn) {
+  const auto forgotten = [this] {
+    const std::scoped_lock lock(mutex_);
+    return forgotten_;
+  }();
   auto taken = take(after, origin_lsn);
   if (!taken) return taken.error();
   auto cursor = *std::move(taken);
@@ -243,9 +262,16 @@ Result<LogSlice> PastLog::read(Lsn after, Lsn target, std::size_t bytes_max, Lsn
   slice.entries = std::make_shared<const std::vector<std::byte>>(std::move(joined));
   cursor.at = slice.last_lsn;
   const std::scoped_lock lock(mutex_);
+  if (forgotten_ != forgotten) return slice;
   cursors_.push_front(std::move(cursor));
   if (cursors_.size() > cursors_max) cursors_.pop_back();
   return slice;
+}
+
+void PastLog::forget() {
+  const std::scoped_lock lock(mutex_);
+  cursors_.clear();
+  ++forgotten_;
 }
 
 Result<bool> PastLog::holds(Lsn after) {

@@ -40,7 +40,15 @@ struct LogOrigin {
     own_events_only,  ///< the database's keys; between them nothing is known
   } scope = Scope::everything;
 
-  Result<std::unique_ptr<WatchStream>> watch(std::int64_t from) const;
+  struct Watch {
+    std::unique_ptr<WatchStream> stream;
+    Scope scope;  ///< of this one: the member that it is set at may be of another version
+  };
+  /// Errors: NotAuthorized; Storage.
+  Result<Watch> watch(std::int64_t from) const;
+
+ private:
+  Result<Watch> watch(const Client::Place& place, Scope scope, std::int64_t from) const;
 };
 
 /// What an answer of a watch holds: events of the database as blocks, one for all, or one for each revision.
@@ -61,11 +69,13 @@ class PastLog {
   Result<bool> holds(Lsn after);
   /// The oldest LSN after which the log is there. Precondition: holds(known_held).
   Result<Lsn> oldest(Lsn known_gone, Lsn known_held);
+  /// Nothing that was read so far counts.
+  void forget();
 
  private:
   struct Cursor {
     Lsn at, read_to, origin_lsn;
-    std::unique_ptr<WatchStream> watch;
+    LogOrigin::Watch watch;
     std::deque<Block> blocks;
   };
   Result<Cursor> take(Lsn after, Lsn origin_lsn);
@@ -74,6 +84,7 @@ class PastLog {
   const LogOrigin origin_;
   std::mutex mutex_;
   std::list<Cursor> cursors_;
+  std::uint64_t forgotten_ = 0;  ///< how often: what was taken before is not given back
 };
 
 }  // namespace crosslink::etcd

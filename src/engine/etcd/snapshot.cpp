@@ -203,6 +203,11 @@ Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::open(const Source& source
   return read(kept_.back());
 }
 
+void SnapshotShelf::clear() {
+  const std::scoped_lock lock(mutex_);
+  kept_.clear();
+}
+
 void SnapshotShelf::prune(const Incarnation& incarnation) {
   const std::scoped_lock lock(mutex_);
   const auto now = std::chrono::steady_clock::now();
