@@ -35,11 +35,11 @@ Lsn put(etcd::Client& client, const std::string& key, const std::string& value) 
 }
 
 template <class Condition>
-bool eventually(const Condition& condition) {
+bool eventually(const Condition& condition, std::chrono::milliseconds between = std::chrono::milliseconds(5)) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
   while (!condition()) {
     if (std::chrono::steady_clock::now() > deadline) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));  // between two looks
+    std::this_thread::sleep_for(between);
   }
   return true;
 }
@@ -164,6 +164,18 @@ TEST_F(EtcdSource, an_endpoint_of_another_cluster_is_not_followed) {
   EXPECT_EQ(source->source_state().head, head);
   start();
   must(source->wait_for(put("/registry/a", "2"), patience));
+}
+
+TEST_F(EtcdSource, its_only_endpoint_is_reached_again_after_an_outage) {
+  etcd::wire::RangeRequest any;
+  any.set_key("a");
+  for (int outage = 0; outage < 3; ++outage) {
+    servers.kill(0);
+    EXPECT_EQ(refusal(user->range(any)), "Storage");
+    servers.start(0);
+    // No other client here: in one process they all drive each other's connections.
+    EXPECT_TRUE(eventually([&] { return user->range(any).ok(); }, std::chrono::milliseconds(500))) << "outage " << outage;
+  }
 }
 
 // --- members of several versions

@@ -5,6 +5,7 @@
 #include <etcd_services.grpc.pb.h>
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <mutex>
@@ -13,6 +14,7 @@
 
 #include "crosslink/etcd_engine.hpp"
 #include "crosslink/result.hpp"
+#include "engine/etcd/connector.hpp"
 
 namespace crosslink::etcd {
 
@@ -59,14 +61,15 @@ class Client {
   /// Of the member that was asked at the opening.
   const Version& version() const { return version_; }
   const std::string& version_text() const { return version_text_; }
+  /// 0: nothing has been answered yet but a status that is kept from us.
   std::uint64_t cluster_id() const { return cluster_id_; }
 
   /// The endpoint in use, and a context with the token. When it fails: `failed`.
   Place place() const;
   void failed(const Place& place);
   Result<void> prepare(grpc::ClientContext& context);
-  /// Errors: Storage when it is another cluster that answers, as behind endpoints that were given to one.
-  Result<void> check_cluster(const wire::Header& header) const;
+  /// Errors: Storage when it is not the cluster that answered first, as behind endpoints that were given to another.
+  Result<void> check_cluster(const wire::Header& header);
   /// What a stream's or a call's end means. `token`: it has expired and was forgotten: try again.
   struct Meaning {
     MirrorError error;
@@ -85,13 +88,14 @@ class Client {
 
   EtcdCluster cluster_;
   std::vector<std::shared_ptr<grpc::Channel>> channels_;
+  Connector connector_;
   mutable std::mutex mutex_;
   std::size_t current_ = 0;
   std::string token_;
   bool no_authentication_ = false;  ///< the cluster has it switched off
   Version version_;
   std::string version_text_;
-  std::uint64_t cluster_id_ = 0;
+  std::atomic<std::uint64_t> cluster_id_ = 0;
 };
 
 }  // namespace crosslink::etcd

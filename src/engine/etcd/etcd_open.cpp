@@ -124,7 +124,6 @@ Result<void> EtcdDatabase::Impl::start_tail() {
 
 Result<void> EtcdDatabase::Impl::open_root() {
   keys = {options.prefix.value_or(""), options.prefix.value_or(""), options.excludes};
-  root_incarnation = incarnation_of(options, client->cluster_id());
   wire::RangeRequest any;
   const auto all = keys.all();
   any.set_key(all.key);
@@ -133,6 +132,7 @@ Result<void> EtcdDatabase::Impl::open_root() {
   any.set_keys_only(true);
   const auto found = client->range(any);
   if (!found) return found.error();
+  root_incarnation = incarnation_of(options, client->cluster_id());
   if (found->kvs_size() == 0) open_note = fmt::format("no key begins with \"{}\" in this etcd", escape(keys.prefix));
   return start_tail();
 }

@@ -61,7 +61,8 @@ class BlockMaker {
     }
     if (by_revision_) end_block();
   }
-  std::vector<Block> take() {
+  Result<std::vector<Block>> take() {
+    if (failed_) return *failed_;
     if (slice_.last_lsn > slice_.prev_lsn) end_block();
     return std::move(blocks_);
   }
@@ -78,7 +79,12 @@ class BlockMaker {
     std::optional<std::uint64_t> lease;
     if (kv.lease() != 0) {
       lease = static_cast<std::uint64_t>(kv.lease());
-      if (const auto grant = origin_->leases->grant_of(kv.lease())) slice_.leases.push_back(*grant);
+      const auto grant = origin_->leases->grant_of(kv.lease());
+      if (!grant) {
+        failed_ = grant.error();
+      } else if (*grant) {
+        slice_.leases.push_back(**grant);
+      }
     }
     operations_.push_back(Operation::put(key, kv.value(), lease));
   }
@@ -105,20 +111,22 @@ class BlockMaker {
   std::vector<std::string> names_;
   std::vector<Operation> operations_;
   std::vector<Block> blocks_;
+  std::optional<MirrorError> failed_;
 };
 
 }  // namespace
 
-std::optional<LeaseGrant> LeaseBook::grant_of(std::int64_t lease) {
+Result<std::optional<LeaseGrant>> LeaseBook::grant_of(std::int64_t lease) {
   const std::scoped_lock lock(mutex_);
-  const auto known = ttl_s_.find(lease);
-  if (known != ttl_s_.end()) return LeaseGrant{static_cast<std::uint64_t>(lease), known->second};
-  const auto asked = client_->time_to_live(lease);
-  if (!asked || asked->ttl_s() < 0 || asked->granted_ttl_s() <= 0) return std::nullopt;
-  if (ttl_s_.size() >= leases_known_max) ttl_s_.clear();
-  const auto ttl_s = static_cast<std::uint64_t>(asked->granted_ttl_s());
-  ttl_s_.emplace(lease, ttl_s);
-  return LeaseGrant{static_cast<std::uint64_t>(lease), ttl_s};
+  auto known = ttl_s_.find(lease);
+  if (known == ttl_s_.end()) {
+    const auto asked = client_->time_to_live(lease);
+    if (!asked && asked.error().kind() == ErrorKind::Storage) return asked.error();
+    if (!asked || asked->ttl_s() < 0 || asked->granted_ttl_s() <= 0) return std::optional<LeaseGrant>();
+    if (ttl_s_.size() >= leases_known_max) ttl_s_.clear();
+    known = ttl_s_.emplace(lease, static_cast<std::uint64_t>(asked->granted_ttl_s())).first;
+  }
+  return std::optional(LeaseGrant{static_cast<std::uint64_t>(lease), known->second});
 }
 
 Result<LogOrigin::Watch> LogOrigin::watch(const Client::Place& place, Scope of, std::int64_t from) const {
@@ -140,8 +148,8 @@ Result<LogOrigin::Watch> LogOrigin::watch(std::int64_t from) const {
   return watch(place, Scope::own_events_only, from);
 }
 
-std::vector<Block> blocks_of(const LogOrigin& origin, const wire::WatchResponse& response, Lsn prev, Lsn origin_lsn,
-                             bool by_revision) {
+Result<std::vector<Block>> blocks_of(const LogOrigin& origin, const wire::WatchResponse& response, Lsn prev,
+                                     Lsn origin_lsn, bool by_revision) {
   BlockMaker maker(origin, prev, origin_lsn, by_revision);
   std::vector<const wire::Event*> events;
   for (int i = 0; i < response.events_size(); ++i) {
@@ -206,7 +214,8 @@ Result<void> PastLog::fill(Cursor& cursor, Lsn target) {
     const auto response = cursor.watch.stream->read();
     if (!response) return response.error();
     auto blocks = blocks_of(origin_, *response, cursor.read_to, cursor.origin_lsn, true);
-    for (auto& block : blocks) {
+    if (!blocks) return blocks.error();
+    for (auto& block : *blocks) {
       cursor.origin_lsn = block.slice.origin_lsn;
       cursor.read_to = block.slice.last_lsn;
       auto* const last = cursor.blocks.empty() ? nullptr : &cursor.blocks.back();

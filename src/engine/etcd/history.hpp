@@ -17,8 +17,8 @@ namespace crosslink::etcd {
 class LeaseBook {
  public:
   explicit LeaseBook(std::shared_ptr<Client> client) : client_(std::move(client)) {}
-  /// Absent when it is gone, or could not be asked: then its keys are deleted soon, or it is told later.
-  std::optional<LeaseGrant> grant_of(std::int64_t lease);
+  /// Absent when it is gone, and its keys are deleted soon, or when we may not ask. Errors: Storage.
+  Result<std::optional<LeaseGrant>> grant_of(std::int64_t lease);
 
  private:
   std::shared_ptr<Client> client_;
@@ -51,9 +51,10 @@ struct LogOrigin {
   Result<Watch> watch(const Client::Place& place, Scope scope, std::int64_t from) const;
 };
 
-/// What an answer of a watch holds: events of the database as blocks, one for all, or one for each revision.
-std::vector<Block> blocks_of(const LogOrigin& origin, const wire::WatchResponse& response, Lsn prev, Lsn origin_lsn,
-                             bool by_revision);
+/// What an answer of a watch holds: events of the database as blocks, one for all, or one for each revision. Errors:
+/// Storage when a lease could not be asked for.
+Result<std::vector<Block>> blocks_of(const LogOrigin& origin, const wire::WatchResponse& response, Lsn prev,
+                                     Lsn origin_lsn, bool by_revision);
 /// The newest revision that an answer proves to have come to.
 Lsn come_to(const wire::WatchResponse& response);
 

@@ -104,7 +104,9 @@ class SnapshotShelf::Writing {
       if (kv.lease() != 0) {
         pair.lease = static_cast<std::uint64_t>(kv.lease());
         // Before the pair's last byte: a piece that ends in the middle of the pair may as well tell it.
-        if (const auto grant = origin_.leases->grant_of(kv.lease())) leases.push_back({bytes_ + bytes.size(), *grant});
+        const auto grant = origin_.leases->grant_of(kv.lease());
+        if (!grant) return grant.error();
+        if (*grant) leases.push_back({bytes_ + bytes.size(), **grant});
       }
       encode_pair(bytes, pair);
     }

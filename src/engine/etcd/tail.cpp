@@ -131,7 +131,7 @@ Result<void> Tail::read_watch(bool proving) {
       if (found && !*found) return note_gone_back();
       proving = !found;
     }
-    take(*response);
+    if (auto taken = take(*response); !taken) return taken;
   }
 }
 
@@ -159,7 +159,14 @@ std::optional<bool> Tail::finds(const Witness& witness, const wire::WatchRespons
   return witness_of(std::span(events.data(), count)) == witness;
 }
 
-void Tail::take(const wire::WatchResponse& response) {
+Result<void> Tail::take(const wire::WatchResponse& response) {
+  auto head = store_->head();
+  auto blocks = blocks_of(origin_, response, head, head, false);
+  if (!blocks) return blocks.error();
+  for (auto& block : *blocks) {
+    head = block.slice.last_lsn;
+    store_->append(std::move(block));
+  }
   const auto& events = response.events();
   if (!events.empty()) {
     const auto last = events.rbegin()->kv().mod_revision();
@@ -168,18 +175,14 @@ void Tail::take(const wire::WatchResponse& response) {
     const auto count = static_cast<std::size_t>(other - events.rbegin());
     witness_ = witness_of(std::span(events.data(), static_cast<std::size_t>(events.size())).last(count));
   }
-  auto head = store_->head();
-  for (auto& block : blocks_of(origin_, response, head, head, false)) {
-    head = block.slice.last_lsn;
-    store_->append(std::move(block));
-  }
   if (const auto come = come_to(response); come > head) {
     store_->append({{head, come, 0, std::make_shared<const std::vector<std::byte>>(), come}, {}});
     head = come;
-  } else if (response.events_size() == 0) {
-    return;
+  } else if (events.empty()) {
+    return {};
   }
   head_moved(head);
+  return {};
 }
 
 void Tail::head_moved(Lsn head) {

@@ -53,7 +53,7 @@ class Tail {
   void follow();
   Result<void> read_watch(bool proving);
   MirrorError note_gone_back();
-  void take(const wire::WatchResponse& response);
+  Result<void> take(const wire::WatchResponse& response);
   void lost_window();
   bool gone_back();
   void poll();
