@@ -1,11 +1,9 @@
 #include "support/etcd_server.hpp"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,26 +21,11 @@ namespace {
 
 constexpr std::chrono::seconds ready_after(60);
 
-/// A port that nobody has now. Somebody may take it before etcd does: then etcd ends, and the test says so.
-std::uint16_t free_port() {
-  const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  const bool bound = ::bind(socket, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
-                     ::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-  ::close(socket);
-  if (!bound) throw std::runtime_error("no free port");
-  return ntohs(address.sin_port);
-}
-
 }  // namespace
 
 EtcdServers::EtcdServers(std::size_t members, EtcdServerOptions options) : options_(std::move(options)) {
   token_ = fmt::format("test-{}-{}", ::getpid(), std::random_device{}());
-  for (std::size_t i = 0; i < members; ++i)
-    members_.push_back({free_port(), free_port(), -1});
+  members_.resize(members);
   for (std::size_t i = 0; i < members; ++i)
     start(i);
   wait_until_ready();
@@ -56,7 +39,7 @@ EtcdServers::~EtcdServers() {
 std::vector<std::string> EtcdServers::endpoints() const {
   std::vector<std::string> all;
   for (const auto& member : members_)
-    all.push_back(fmt::format("{}://127.0.0.1:{}", scheme(), member.client_port));
+    all.push_back(fmt::format("{}://127.0.0.1:{}", scheme(), member.client_port.number()));
   return all;
 }
 
@@ -64,9 +47,9 @@ void EtcdServers::start(std::size_t index) {
   auto& member = members_[index];
   std::string cluster;
   for (std::size_t i = 0; i < members_.size(); ++i)
-    cluster += fmt::format("{}m{}=http://127.0.0.1:{}", i > 0 ? "," : "", i, members_[i].peer_port);
-  const auto peer = fmt::format("http://127.0.0.1:{}", member.peer_port);
-  const auto client = fmt::format("{}://127.0.0.1:{}", scheme(), member.client_port);
+    cluster += fmt::format("{}m{}=http://127.0.0.1:{}", i > 0 ? "," : "", i, members_[i].peer_port.number());
+  const auto peer = fmt::format("http://127.0.0.1:{}", member.peer_port.number());
+  const auto client = fmt::format("{}://127.0.0.1:{}", scheme(), member.client_port.number());
   const auto data = folder_.path() / fmt::format("m{}", index);
   std::vector<std::string> arguments{"etcd",
                                      "--name",

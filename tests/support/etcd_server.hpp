@@ -2,11 +2,11 @@
 #pragma once
 
 #include <chrono>
-#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "support/reserved_port.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace crosslink::test {
@@ -37,7 +37,7 @@ class EtcdServers {
 
  private:
   struct Member {
-    std::uint16_t client_port = 0, peer_port = 0;
+    ReservedPort client_port, peer_port;
     int process = -1;
   };
   void wait_until_ready() const;

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "link_fixture.hpp"
+#include "support/reserved_port.hpp"
 
 namespace crosslink::test {
 namespace {
@@ -13,7 +14,7 @@ using quic::SendBuffer;
 class Reconnect : public LinkTest {
  public:
   /// A port nobody listens at now.
-  std::uint16_t free_port() { return listen().local_address().port(); }
+  std::uint16_t free_port() { return reserved_.emplace_back().number(); }
 
   std::unique_ptr<RunningSource> source_at(std::uint16_t port, SourcePolicy policy) {
     return std::make_unique<RunningSource>(context.get_executor(), listen(port), std::move(policy));
@@ -71,6 +72,9 @@ class Reconnect : public LinkTest {
       result = co_await link.schedule_reconnect(Lsn{0});
     co_return result.error().kind();
   }
+
+ private:
+  std::vector<ReservedPort> reserved_;
 };
 
 TEST_F(Reconnect, streams_need_a_connection) {
