@@ -46,11 +46,8 @@ class Watching(MirroredTest):
 
     def limited(self):
         """The first bootstrap is on its way, slowly."""
-        self.fill(self.source, value_bytes=12_000)
-        self.source.stop()
-        self.mirror.create_mirror("packages", self.source)
-        self.mirror.call("POST", "/v1/mirrors/packages/limit", {"bytes_per_s": 400_000})
-        self.source.start()
+        self.fill(self.source, value_bytes=48_000)  # a minute of it
+        self.create_limited(400_000)
         self.mirror.await_mirror("packages", lambda one: one["bytes_total"], "the snapshot to come")
         self.fill(self.source, 500, 600)  # the window is of what is written after it
 
@@ -108,7 +105,7 @@ class Watching(MirroredTest):
         self.assertEqual(metrics.one("mirror_bandwidth_limit_bytes_per_second"), 400_000)
         self.assertGreater(metrics.one("mirror_window_left_bytes"), 0)
         self.assertGreater(metrics.one("mirror_window_left_seconds"), 0)
-        self.mirror.call("POST", "/v1/mirrors/packages/limit", {"bytes_per_s": 0})
+        self.limit(0)
         self.mirror.await_following("packages", self.source)
         after = self.mirror.await_mirror("packages", lambda one: window(one) == NULL_WINDOW, "no window when caught up")
         self.assertEqual((after["eta_ms"], after["last_bootstrap_bytes"]), (None, seen["bytes_total"]), after)
@@ -159,7 +156,7 @@ class Watching(MirroredTest):
         self.limited()
         self.window_told()
         look(self.mirror)
-        self.mirror.call("POST", "/v1/mirrors/packages/limit", {"bytes_per_s": 0})
+        self.limit(0)
         self.mirror.await_following("packages", self.source)
         self.mirror.verb("verify", "packages")
         look(self.mirror)
