@@ -51,6 +51,7 @@ void EtcdServers::start(std::size_t index) {
   const auto peer = fmt::format("http://127.0.0.1:{}", member.peer_port.number());
   const auto client = fmt::format("{}://127.0.0.1:{}", scheme(), member.client_port.number());
   const auto data = folder_.path() / fmt::format("m{}", index);
+  const bool alone = members_.size() == 1;  // leads soon; several shall not elect whenever this machine is slow
   std::vector<std::string> arguments{"etcd",
                                      "--name",
                                      fmt::format("m{}", index),
@@ -69,9 +70,9 @@ void EtcdServers::start(std::size_t index) {
                                      "--initial-cluster-token",
                                      token_,
                                      "--heartbeat-interval",
-                                     "50",
+                                     alone ? "50" : "100",
                                      "--election-timeout",
-                                     "500",
+                                     alone ? "500" : "1000",
                                      "--logger",
                                      "zap",
                                      "--log-level",
