@@ -13,12 +13,15 @@
 namespace crosslink::test {
 namespace {
 
+constexpr std::chrono::seconds patience(60);  // these tests are about answers, not about deadlines
+
 /// Writes and reads as etcd's users do.
 class EtcdUser {
  public:
   EtcdUser(const EtcdServers& servers, std::string prefix) : prefix_(std::move(prefix)) {
     EtcdCluster cluster;
     cluster.endpoints = servers.endpoints();
+    cluster.call_deadline = patience;
     client_ = must(etcd::Client::open(cluster));
   }
   Result<Lsn> commit(std::span<const Operation> operations) {
@@ -73,6 +76,7 @@ class TestedEtcd final : public TestedDatabase {
  public:
   TestedEtcd(bool root, const std::string& prefix) : root_(root), user_(servers_, prefix) {
     options_.cluster.endpoints = servers_.endpoints();
+    options_.cluster.call_deadline = patience;
     options_.prefix = prefix;
     options_.crosslink_cluster = "prod-us";
     options_.folder = folder_.path() / "database";
@@ -85,7 +89,7 @@ class TestedEtcd final : public TestedDatabase {
   VerifiableEngine& verifiable() override { return *database_; }
   Result<Lsn> commit(std::span<const Operation> operations) override {
     const auto lsn = user_.commit(operations);
-    if (lsn) must(database_->wait_for(*lsn));
+    if (lsn) must(database_->wait_for(*lsn, patience));
     return lsn;
   }
   Contents read_all() override { return user_.read_all(); }

@@ -1,11 +1,9 @@
 #include "support/etcd_server.hpp"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,26 +23,11 @@ namespace {
 constexpr std::chrono::seconds ready_after(60);
 constexpr auto whole = std::filesystem::copy_options::recursive;
 
-/// A port that nobody has now. Somebody may take it before etcd does: then etcd ends, and the test says so.
-std::uint16_t free_port() {
-  const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  const bool bound = ::bind(socket, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
-                     ::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-  ::close(socket);
-  if (!bound) throw std::runtime_error("no free port");
-  return ntohs(address.sin_port);
-}
-
 }  // namespace
 
 EtcdServers::EtcdServers(std::size_t members, EtcdServerOptions options) : options_(std::move(options)) {
   token_ = fmt::format("test-{}-{}", ::getpid(), std::random_device{}());
-  for (std::size_t i = 0; i < members; ++i)
-    members_.push_back({free_port(), free_port(), -1});
+  members_.resize(members);
   for (std::size_t i = 0; i < members; ++i)
     start(i);
   wait_until_ready();
@@ -62,17 +45,17 @@ std::string EtcdServers::endpoint_at(std::uint16_t client_port) const {
 std::vector<std::string> EtcdServers::endpoints() const {
   std::vector<std::string> all;
   for (const auto& member : members_)
-    all.push_back(endpoint_at(member.client_port));
+    all.push_back(endpoint_at(member.client_port.number()));
   return all;
 }
 
-void EtcdServers::start(std::size_t index) { start_at(index, members_[index].client_port); }
+void EtcdServers::start(std::size_t index) { start_at(index, members_[index].client_port.number()); }
 
 std::string EtcdServers::start_aside(std::size_t index) {
-  const auto port = free_port();
-  start_at(index, port);
-  wait_until_ready({endpoint_at(port)});
-  return endpoint_at(port);
+  aside_.emplace();
+  start_at(index, aside_->number());
+  wait_until_ready({endpoint_at(aside_->number())});
+  return endpoint_at(aside_->number());
 }
 
 void EtcdServers::back_up() { std::filesystem::copy(folder_.path() / "m0", folder_.path() / "kept", whole); }
@@ -86,10 +69,11 @@ void EtcdServers::start_at(std::size_t index, std::uint16_t client_port) {
   auto& member = members_[index];
   std::string cluster;
   for (std::size_t i = 0; i < members_.size(); ++i)
-    cluster += fmt::format("{}m{}=http://127.0.0.1:{}", i > 0 ? "," : "", i, members_[i].peer_port);
-  const auto peer = fmt::format("http://127.0.0.1:{}", member.peer_port);
+    cluster += fmt::format("{}m{}=http://127.0.0.1:{}", i > 0 ? "," : "", i, members_[i].peer_port.number());
+  const auto peer = fmt::format("http://127.0.0.1:{}", member.peer_port.number());
   const auto client = endpoint_at(client_port);
   const auto data = folder_.path() / fmt::format("m{}", index);
+  const bool alone = members_.size() == 1;  // leads soon; several shall not elect whenever this machine is slow
   std::vector<std::string> arguments{"etcd",
                                      "--name",
                                      fmt::format("m{}", index),
@@ -108,9 +92,9 @@ void EtcdServers::start_at(std::size_t index, std::uint16_t client_port) {
                                      "--initial-cluster-token",
                                      token_,
                                      "--heartbeat-interval",
-                                     "50",
+                                     alone ? "50" : "100",
                                      "--election-timeout",
-                                     "500",
+                                     alone ? "500" : "1000",
                                      "--logger",
                                      "zap",
                                      "--log-level",

@@ -2,11 +2,12 @@
 #pragma once
 
 #include <chrono>
-#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "support/reserved_port.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace crosslink::test {
@@ -45,7 +46,7 @@ class EtcdServers {
 
  private:
   struct Member {
-    std::uint16_t client_port = 0, peer_port = 0;
+    ReservedPort client_port, peer_port;
     int process = -1;
   };
   void start_at(std::size_t member, std::uint16_t client_port);
@@ -55,6 +56,7 @@ class EtcdServers {
   TemporaryFolder folder_;
   std::string token_;
   std::vector<Member> members_;
+  std::optional<ReservedPort> aside_;
 };
 
 }  // namespace crosslink::test
