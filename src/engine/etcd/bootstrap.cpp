@@ -27,7 +27,8 @@ constexpr std::size_t bootstrap_bytes_max = std::size_t{512} * 1024;
 /// is the one it was.
 class Writers {
  public:
-  Writers(Client& client, std::size_t threads) : client_(&client), waiting_max_(2 * threads) {
+  /// `lsn`: of the snapshot, for what is said of an error.
+  Writers(Client& client, std::size_t threads, Lsn lsn) : client_(&client), waiting_max_(2 * threads), lsn_(lsn) {
     threads_.reserve(threads);
     for (std::size_t i = 0; i < threads; ++i)
       threads_.emplace_back([this] { work(); });
@@ -84,13 +85,18 @@ class Writers {
         return MirrorError(ErrorKind::Busy, CausedBy::us,
                            "another crosslink has taken this mirror over during its bootstrap");
       }
-      if (done.error().kind() != ErrorKind::Storage || attempt == attempts_max) return done.error();
+      if (done.error().kind() != ErrorKind::Storage || attempt == attempts_max) {
+        const auto* const largest = largest_put(request);
+        if (largest == nullptr) return done.error();
+        return explain_too_large(done.error(), largest->key(), largest->value().size(), lsn_);
+      }
       client_->failed(place);
       std::this_thread::sleep_for(attempt_pause);
     }
   }
   Client* client_;
   std::size_t waiting_max_;
+  Lsn lsn_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<wire::TxnRequest> waiting_;
@@ -137,7 +143,8 @@ class EtcdDatabase::Impl::Difference {
   Difference(Impl& impl, std::int64_t revision)
       : impl_(&impl),
         revision_(revision),
-        writers_(*impl.client, std::max<std::size_t>(impl.options.bootstrap_writers, 1)) {}
+        writers_(*impl.client, std::max<std::size_t>(impl.options.bootstrap_writers, 1),
+                 impl.partial.partial()->facts.snapshot_lsn) {}
 
   Result<void> write() {
     auto pairs = impl_->partial.pairs();
@@ -183,14 +190,25 @@ class EtcdDatabase::Impl::Difference {
     ++pairs_;
     const auto lease = pair.lease.value_or(0);
     if (lease != 0) leased_.insert_or_assign(key, lease);
-    impl_->add_lease(builder_, key, lease, side_);
     const bool same = present != nullptr && present->value() == pair.value && present->lease() == 0;
+    auto weight = impl_->lease_weight(key, lease);
     if (!same) {
-      ++written_;
-      builder_.put(key, std::string(pair.value));
+      ++weight.operations;
+      weight.bytes += operation_bytes + key.size() + pair.value.size();
     }
-    return builder_.size() >= bootstrap_operations_max || builder_.bytes() >= bootstrap_bytes_max ? flush()
-                                                                                                  : Result<void>{};
+    if (auto room = make_room(weight); !room) return room;
+    impl_->add_lease(builder_, key, lease, side_);
+    if (same) return {};
+    ++written_;
+    builder_.put(key, std::string(pair.value));
+    return {};
+  }
+
+  /// One that is too large for any transaction goes alone.
+  Result<void> make_room(const Weight& weight) {
+    const bool fits = builder_.size() + weight.operations <= bootstrap_operations_max &&
+                      builder_.bytes() + weight.bytes <= bootstrap_bytes_max;
+    return fits ? Result<void>{} : flush();
   }
 
   Result<void> flush() {
@@ -201,9 +219,9 @@ class EtcdDatabase::Impl::Difference {
   }
 
   Result<void> erase(std::string key) {
+    if (auto room = make_room({1, operation_bytes + key.size()}); !room) return room;
     builder_.erase(std::move(key));
-    return builder_.size() >= bootstrap_operations_max || builder_.bytes() >= bootstrap_bytes_max ? flush()
-                                                                                                  : Result<void>{};
+    return {};
   }
 
   Result<void> erase_stale() {
@@ -300,7 +318,7 @@ Result<void> EtcdDatabase::Impl::switch_received() {
       if (written.error().kind() == ErrorKind::Busy) {
         if (const auto found = look()) lose(*found);
       }
-      return too_large(written.error(), {}, facts.snapshot_lsn);
+      return written;
     }
   }
   const auto found = look();

@@ -83,6 +83,8 @@ struct EtcdDatabase::Impl {
     std::vector<std::pair<std::string, std::uint64_t>> leased;  ///< 0: no longer
     std::map<std::uint64_t, std::uint64_t> granted;
   };
+  /// What add_lease() adds to a transaction, at most.
+  etcd::Weight lease_weight(std::string_view key, std::uint64_t lease) const;
   /// Adds what a change means for the side table.
   void add_lease(etcd::TxnBuilder& builder, const std::string& key, std::uint64_t lease, SideTable& side) const;
   void add_change(etcd::TxnBuilder& builder, const etcd::Change& change, SideTable& side) const;
@@ -116,11 +118,11 @@ struct EtcdDatabase::Impl {
   etcd::SnapshotShelf shelf;
   etcd::PartialStore partial;
 
-  std::mutex write_mutex;                            ///< one call that writes at a time
-  bool uncertain = false;                            ///< a write's outcome is not known
-  std::map<std::string, std::uint64_t> leased;       ///< the target's keys that have a lease at the source
-  std::map<std::uint64_t, std::uint64_t> granted;    ///< TTL of leases, as the target has them
-  std::map<std::uint64_t, std::uint64_t> announced;  ///< told by the source
+  std::mutex write_mutex;                                    ///< one call that writes at a time
+  bool uncertain = false;                                    ///< a write's outcome is not known
+  std::map<std::string, std::uint64_t, std::less<>> leased;  ///< the target's keys that have a lease at the source
+  std::map<std::uint64_t, std::uint64_t> granted;            ///< TTL of leases, as the target has them
+  std::map<std::uint64_t, std::uint64_t> announced;          ///< told by the source
   Lsn received_consistent_lsn;
 
   mutable std::mutex mutex;

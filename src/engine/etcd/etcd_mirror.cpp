@@ -16,6 +16,7 @@ namespace {
 constexpr std::size_t group_changes_max = 1300;
 constexpr std::size_t split_file_bytes_max = std::size_t{1} << 30;
 constexpr std::size_t announced_max = 1'000'000;
+constexpr std::size_t number_bytes_max = 20;  ///< in decimal digits
 
 MirrorError promoted_error() {
   return {ErrorKind::MirrorPromoted, CausedBy::us, "this database was promoted: it follows nobody"};
@@ -118,6 +119,13 @@ Result<void> EtcdDatabase::Impl::apply(const ApplyGroup& group) {
   return flush_fold(group.position);
 }
 
+Weight EtcdDatabase::Impl::lease_weight(std::string_view key, std::uint64_t lease) const {
+  if (lease == 0 && !leased.contains(key)) return {};
+  const auto own = operation_bytes + leased_prefix(options.name).size() + key.size() + number_bytes_max;
+  const auto fresh = operation_bytes + lease_key(options.name, lease).size() + number_bytes_max;
+  return {2, own + fresh};
+}
+
 void EtcdDatabase::Impl::add_lease(TxnBuilder& builder, const std::string& key, std::uint64_t lease,
                                    SideTable& side) const {
   const auto held = leased.find(key);
@@ -160,12 +168,9 @@ void EtcdDatabase::Impl::take_over(SideTable side) {
 }
 
 MirrorError EtcdDatabase::Impl::too_large(const MirrorError& error, std::span<const Change> changes, Lsn lsn) const {
-  if (error.kind() != ErrorKind::UnsupportedOperation || changes.empty()) return error;
+  if (changes.empty()) return error;
   const auto largest = std::ranges::max_element(changes, {}, change_bytes);
-  return error.with_context(
-      fmt::format("the target does not take what comes with LSN {}, whose largest value is of {} bytes, at \"{}\"; its "
-                  "--max-request-bytes may have to be raised",
-                  lsn.value, largest->value ? largest->value->size() : 0, escape(largest->key, 200)));
+  return explain_too_large(error, largest->key, largest->value ? largest->value->size() : 0, lsn);
 }
 
 Result<void> EtcdDatabase::Impl::flush(std::vector<Change> changes, const Position& position) {

@@ -1,14 +1,10 @@
 #include "engine/etcd/txn.hpp"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 namespace crosslink::etcd {
-namespace {
-
-/// Of an operation in a request, beside key and value.
-constexpr std::size_t operation_bytes = 24;
-
-}  // namespace
 
 std::size_t change_bytes(const Change& change) {
   return change.key.size() + (change.value ? change.value->size() : 0) + operation_bytes;
@@ -87,6 +83,24 @@ wire::RequestOperation erase_below(const std::string& prefix) {
   operation.mutable_delete_range()->set_key(prefix);
   operation.mutable_delete_range()->set_range_end(prefix_end(prefix));
   return operation;
+}
+
+const wire::PutRequest* largest_put(const wire::TxnRequest& request) {
+  const wire::PutRequest* largest = nullptr;
+  for (const auto& one : request.success()) {
+    const auto* const put = one.has_txn() ? largest_put(one.txn()) : one.has_put() ? &one.put() : nullptr;
+    if (put != nullptr && (largest == nullptr || put->value().size() > largest->value().size())) largest = put;
+  }
+  return largest;
+}
+
+MirrorError explain_too_large(const MirrorError& error, std::string_view key, std::size_t value_bytes, Lsn lsn) {
+  if (error.kind() != ErrorKind::UnsupportedOperation || error.message().find("large") == std::string::npos)
+    return error;
+  return error.with_context(
+      fmt::format("the target does not take what comes with LSN {}, whose largest value is of {} bytes, at \"{}\"; its "
+                  "--max-request-bytes may have to be raised",
+                  lsn.value, value_bytes, escape(key, 200)));
 }
 
 void TxnBuilder::compare_mod_revision(const std::string& key, std::int64_t revision) {

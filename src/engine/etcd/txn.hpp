@@ -47,8 +47,14 @@ class Fold {
   std::size_t bytes_ = 0;
 };
 
+/// Of an operation in a request, beside key and value.
+inline constexpr std::size_t operation_bytes = 24;
 /// About how many bytes an operation takes in a request.
 std::size_t change_bytes(const Change& change);
+/// What a transaction takes up, or a part of it.
+struct Weight {
+  std::size_t operations = 0, bytes = 0;
+};
 
 /// Operations in a transaction, nested once there are too many for one level.
 class TxnBuilder {
@@ -72,5 +78,10 @@ wire::RequestOperation put_operation(std::string key, std::string value, std::in
 wire::RequestOperation erase_operation(std::string key);
 /// All keys that begin with it.
 wire::RequestOperation erase_below(const std::string& prefix);
+/// The put of the longest value; null when nothing is put.
+const wire::PutRequest* largest_put(const wire::TxnRequest& request);
+
+/// `error` of a request that the target found too large, with what it is about; any other error as it is.
+MirrorError explain_too_large(const MirrorError& error, std::string_view key, std::size_t value_bytes, Lsn lsn);
 
 }  // namespace crosslink::etcd
