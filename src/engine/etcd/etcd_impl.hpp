@@ -71,6 +71,7 @@ struct EtcdDatabase::Impl {
   // etcd_mirror.cpp: with write_mutex held
   Result<void> check_follows() const;
   Result<void> apply(const ApplyGroup& group);
+  Result<etcd::Fold> fold_of(const EntryView& entry);
   Result<void> flush(std::vector<etcd::Change> changes, const Position& position);
   Result<void> write_split(const EntryView& entry, std::vector<etcd::Change> changes, const Position& position);
   Result<void> write_parts(const etcd::Record::Split& split, const std::vector<etcd::Change>& changes,

@@ -12,14 +12,19 @@ using namespace etcd;
 
 namespace {
 
-/// Of a group; one entry alone may be as large as a transaction can be.
-constexpr std::size_t group_changes_max = 1300;
+/// Of several entries together; one alone may be as large as a transaction can be.
+constexpr std::size_t group_operations_max = 1300;
 constexpr std::size_t split_file_bytes_max = std::size_t{1} << 30;
 constexpr std::size_t announced_max = 1'000'000;
 constexpr std::size_t number_bytes_max = 20;  ///< in decimal digits
 
 MirrorError promoted_error() {
   return {ErrorKind::MirrorPromoted, CausedBy::us, "this database was promoted: it follows nobody"};
+}
+
+bool fits(Weight weight, const Weight& more = {}) {
+  weight += more;
+  return weight.operations <= txn_operations_max && weight.bytes <= txn_bytes_max;
 }
 
 std::string lease_key(const std::string& name, std::uint64_t lease) {
@@ -67,12 +72,21 @@ Result<std::vector<std::string>> EtcdDatabase::Impl::keys_in(const KeySpace::Own
   }
 }
 
+Result<Fold> EtcdDatabase::Impl::fold_of(const EntryView& entry) {
+  Fold fold([this](std::string_view key, std::uint64_t lease) { return lease_weight(key, lease); });
+  Result<void> added;
+  entry.for_each([&](const Operation& operation) {
+    if (added) added = fold.add(operation, keys, [this](const KeySpace::OwnRange& range) { return keys_in(range); });
+  });
+  if (!added) return added.error();
+  return fold;
+}
+
 Result<void> EtcdDatabase::Impl::apply(const ApplyGroup& group) {
   if (auto follows = check_follows(); !follows) return follows;
   if (auto owned = ensure_owned(false); !owned) return owned;
   if (!record.position || record.bootstrapping)
     return MirrorError::configuration("there is no data yet to apply entries to");
-  const auto list = [this](const KeySpace::OwnRange& range) { return keys_in(range); };
   const bool direct =
       group.position.origin == group.position.incarnation || group.position.origin_lsn == group.position.applied_lsn;
   Fold fold;
@@ -94,23 +108,23 @@ Result<void> EtcdDatabase::Impl::apply(const ApplyGroup& group) {
       }
       bool ranges = false;
       entry->for_each([&](const Operation& one) { ranges |= one.kind == OperationKind::erase_range; });
-      const bool fits = fold.size() + entry->operation_count() <= group_changes_max &&
-                        fold.bytes() + entry->encoding().size() <= txn_bytes_max;
       // A range is expanded by what the target holds: everything before it must be there.
-      if (!fits || ranges) {
+      if (ranges) {
         if (auto flushed = flush_fold(reached); !flushed) return flushed;
       }
-      Fold one;
-      Fold& into = fits && !ranges ? fold : one;
-      Result<void> added;
-      entry->for_each([&](const Operation& operation) {
-        if (added) added = into.add(operation, keys, list);
-      });
-      if (!added) return added;
-      if (&into == &one && (one.size() > group_changes_max || one.bytes() > txn_bytes_max)) {
-        if (auto split = write_split(*entry, one.take(), here); !split) return split;
-      } else if (&into == &one) {
-        fold.merge(std::move(one));
+      auto one = fold_of(*entry);
+      if (!one) return one.error();
+      const bool together = fold.weight().operations + one->weight().operations <= group_operations_max &&
+                            fits(fold.weight(), one->weight());
+      if (!fold.empty() && !together) {
+        if (auto flushed = flush_fold(reached); !flushed) return flushed;
+        one = fold_of(*entry);  // what a change means for leases is known by those before it
+        if (!one) return one.error();
+      }
+      if (!fits(one->weight())) {
+        if (auto split = write_split(*entry, one->take(), here); !split) return split;
+      } else {
+        fold.merge(*std::move(one));
       }
       reached = here;
     }
@@ -201,8 +215,7 @@ Result<void> EtcdDatabase::Impl::write_split(const EntryView& entry, std::vector
     for (const auto& change : changes)
       add_change(whole, change, side);
     // A single one cannot be cut: the target takes it as it is, or it does not.
-    const bool fits = whole.size() <= txn_operations_max && whole.bytes() <= txn_bytes_max;
-    if (fits || changes.size() == 1) return flush(std::move(changes), position);
+    if (fits({whole.size(), whole.bytes()}) || changes.size() == 1) return flush(std::move(changes), position);
   }
   Record::Split split{entry.lsn(), entry.hash(), 0};
   if (record.split && record.split->lsn == split.lsn && record.split->hash == split.hash) {
@@ -235,9 +248,11 @@ Result<void> EtcdDatabase::Impl::write_parts(const Record::Split& split, const s
     SideTable side;
     TxnBuilder builder;
     const auto first = done;
-    while (done < changes.size() && !builder.full() &&
-           (builder.size() == 0 || builder.bytes() + change_bytes(changes[done]) <= txn_bytes_max)) {
-      add_change(builder, changes[done++], side);
+    for (; done < changes.size(); ++done) {
+      auto weight = lease_weight(changes[done].key, changes[done].value ? changes[done].lease : 0);
+      weight += {1, change_bytes(changes[done])};
+      if (done > first && !fits(weight, {builder.size(), builder.bytes()})) break;
+      add_change(builder, changes[done], side);
     }
     auto next = record;
     next.split = Record::Split{split.lsn, split.hash, done};

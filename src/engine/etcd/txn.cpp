@@ -11,10 +11,12 @@ std::size_t change_bytes(const Change& change) {
 }
 
 void Fold::set(std::string key, Last last) {
-  bytes_ += key.size() + (last.value ? last.value->size() : 0) + operation_bytes;
-  const auto [place, fresh] = changes_.try_emplace(std::move(key));
-  if (!fresh) bytes_ -= place->first.size() + (place->second.value ? place->second.value->size() : 0) + operation_bytes;
-  place->second = std::move(last);
+  last.weight = {1, operation_bytes + key.size() + (last.value ? last.value->size() : 0)};
+  if (beside_) last.weight += beside_(key, last.lease);
+  auto& place = changes_[std::move(key)];
+  weight_ -= place.weight;
+  weight_ += last.weight;
+  place = std::move(last);
 }
 
 Result<void> Fold::add(const Operation& operation, const KeySpace& keys, const KeysIn& keys_in) {
@@ -32,8 +34,7 @@ Result<void> Fold::add(const Operation& operation, const KeySpace& keys, const K
   if (!there) return there.error();
   for (auto at = changes_.lower_bound(range->key); at != changes_.end(); ++at) {
     if (range->range_end != no_end && at->first >= range->range_end) break;
-    bytes_ -= at->second.value ? at->second.value->size() : 0;
-    at->second = {};
+    set(at->first, {});
   }
   for (const auto& key : *there) {
     if (keys.contains(key)) set(key, {});
@@ -47,8 +48,11 @@ void Fold::merge(Fold&& later) {
     return;
   }
   while (!later.changes_.empty()) {
-    auto node = later.changes_.extract(later.changes_.begin());
-    set(std::move(node.key()), std::move(node.mapped()));
+    const auto merged = changes_.insert(later.changes_.extract(later.changes_.begin()));
+    weight_ += merged.inserted ? merged.position->second.weight : merged.node.mapped().weight;
+    if (merged.inserted) continue;
+    weight_ -= merged.position->second.weight;
+    merged.position->second = std::move(merged.node.mapped());
   }
 }
 
@@ -59,7 +63,7 @@ std::vector<Change> Fold::take() {
     auto node = changes_.extract(changes_.begin());
     all.push_back({std::move(node.key()), std::move(node.mapped().value), node.mapped().lease});
   }
-  bytes_ = 0;
+  weight_ = {};
   return all;
 }
 
