@@ -5,9 +5,13 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -140,6 +144,7 @@ class EtcdMirror : public testing::Test {
     return must(etcd::decode_record(must(user->range(request)).kvs(0).value()));
   }
 
+  std::atomic<int> seen = 0;  ///< by a hook of the gate, which may be called until the mirror has ended
   EtcdServers servers;
   EtcdGate gate{servers.endpoints().front().substr(std::string("http://").size())};
   std::shared_ptr<etcd::Client> user;
@@ -155,6 +160,16 @@ inline Contents many_keys(std::size_t count, std::size_t value_bytes = 1) {
   for (std::size_t i = 0; i < count; ++i)
     contents.emplace(key_of(i), std::string(value_bytes, 'x'));
   return contents;
+}
+
+/// Looks until it is so, or a minute is over.
+template <class Condition>
+void eventually(Condition&& condition) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (!condition()) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));  // between two looks
+  }
 }
 
 /// Does the transaction change this key?
