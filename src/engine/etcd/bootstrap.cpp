@@ -247,12 +247,14 @@ class EtcdDatabase::Impl::Difference {
   Result<void> put(const std::string& key, const KeyValue& pair, const wire::Pair* present) {
     ++pairs_;
     const auto lease = pair.lease.value_or(0);
-    if (lease != 0) leased_.insert_or_assign(key, lease);
+    if (lease != 0) leased_.insert(key);
     const bool same = present != nullptr && present->value() == pair.value && present->lease() == 0;
     auto weight = impl_->lease_weight(key, lease);
     if (!same) weight += {1, operation_bytes + key.size() + pair.value.size()};
     if (auto room = make_room(weight); !room) return room;
-    impl_->add_lease(builder_, key, lease, side_);
+    SideTable side;
+    impl_->add_leased(builder_, key, lease, side);
+    if (lease != 0 && used_.insert(lease).second) impl_->add_granted(builder_, lease, side);
     return same ? Result<void>{} : put_value(key, pair);
   }
 
@@ -291,11 +293,15 @@ class EtcdDatabase::Impl::Difference {
     return {};
   }
 
-  /// Of keys that the snapshot does not have.
+  /// Of keys that the snapshot does not have, and those that it does not use.
   Result<void> erase_stale_leases() {
     for (const auto& [key, lease] : impl_->leased) {
       if (leased_.contains(key)) continue;
       if (auto erased = erase(leased_prefix(impl_->options.name) + key); !erased) return erased;
+    }
+    for (const auto& [lease, ttl_s] : impl_->granted) {
+      if (used_.contains(lease)) continue;
+      if (auto erased = erase(impl_->lease_key(lease)); !erased) return erased;
     }
     return flush();
   }
@@ -304,8 +310,8 @@ class EtcdDatabase::Impl::Difference {
   std::int64_t begun_, mended_ = 0;
   std::set<std::int64_t> made_;
   TxnBuilder builder_;
-  SideTable side_;
-  std::map<std::string, std::uint64_t> leased_;
+  std::set<std::string, std::less<>> leased_;
+  std::set<std::uint64_t> used_;
   std::uint64_t pairs_ = 0, written_ = 0;
   std::chrono::steady_clock::time_point said_at_ = std::chrono::steady_clock::now();
   Writers writers_;

@@ -27,10 +27,6 @@ bool fits(Weight weight, const Weight& more = {}) {
   return weight.operations <= txn_operations_max && weight.bytes <= txn_bytes_max;
 }
 
-std::string lease_key(const std::string& name, std::uint64_t lease) {
-  return leases_prefix(name) + fmt::format("{:016x}", lease);
-}
-
 }  // namespace
 
 EngineTraits EtcdDatabase::traits() const { return {"etcd", false, false, {std::string(kv_format)}}; }
@@ -133,26 +129,27 @@ Result<void> EtcdDatabase::Impl::apply(const ApplyGroup& group) {
   return flush_fold(group.position);
 }
 
+// --- the table of leases
+// -------------------------------------------------------------------------------------------------
+
 Weight EtcdDatabase::Impl::lease_weight(std::string_view key, std::uint64_t lease) const {
   if (lease == 0 && !leased.contains(key)) return {};
   const auto own = operation_bytes + leased_prefix(options.name).size() + key.size() + number_bytes_max;
-  const auto fresh = operation_bytes + lease_key(options.name, lease).size() + number_bytes_max;
-  return {2, own + fresh};
+  const auto lines = 2 * (operation_bytes + lease_key(lease).size() + number_bytes_max);  // one comes, one goes
+  return {3, own + lines};
 }
 
-void EtcdDatabase::Impl::add_lease(TxnBuilder& builder, const std::string& key, std::uint64_t lease,
-                                   SideTable& side) const {
-  const auto held = leased.find(key);
-  const auto holds = held == leased.end() ? 0 : held->second;
-  if (lease != 0) {
-    const auto told = announced.find(lease);
-    const bool fresh = told != announced.end() && !granted.contains(lease) && !side.granted.contains(lease);
-    if (fresh) {
-      builder.put(lease_key(options.name, lease), std::to_string(told->second));
-      side.granted[lease] = told->second;
-    }
-  }
-  if (lease == holds) return;
+std::string EtcdDatabase::Impl::lease_key(std::uint64_t lease) const {
+  return leases_prefix(options.name) + fmt::format("{:016x}", lease);
+}
+
+void EtcdDatabase::Impl::add_leased(TxnBuilder& builder, const std::string& key, std::uint64_t lease,
+                                    SideTable& side) const {
+  const auto found = leased.find(key);
+  const auto held = found == leased.end() ? 0 : found->second;
+  if (held != 0) --side.uses[held];
+  if (lease != 0) ++side.uses[lease];
+  if (lease == held) return;
   if (lease != 0) {
     builder.put(leased_prefix(options.name) + key, std::to_string(lease));
   } else {
@@ -161,13 +158,33 @@ void EtcdDatabase::Impl::add_lease(TxnBuilder& builder, const std::string& key, 
   side.leased.emplace_back(key, lease);
 }
 
+void EtcdDatabase::Impl::add_granted(TxnBuilder& builder, std::uint64_t lease, SideTable& side) const {
+  const auto told = announced.find(lease);
+  if (told == announced.end() || granted.contains(lease)) return;
+  builder.put(lease_key(lease), std::to_string(told->second));
+  side.granted[lease] = told->second;
+}
+
 void EtcdDatabase::Impl::add_change(TxnBuilder& builder, const Change& change, SideTable& side) const {
   if (change.value) {
     builder.put(change.key, *change.value);
   } else {
     builder.erase(change.key);
   }
-  add_lease(builder, change.key, change.value ? change.lease : 0, side);
+  add_leased(builder, change.key, change.value ? change.lease : 0, side);
+}
+
+/// Once all changes are in it: a transaction names each key once.
+void EtcdDatabase::Impl::add_leases(TxnBuilder& builder, SideTable& side) const {
+  for (const auto& [lease, more] : side.uses) {
+    const auto before = uses.find(lease);
+    const bool used = (before == uses.end() ? 0 : before->second) + more > 0;
+    if (used) {
+      add_granted(builder, lease, side);
+    } else if (granted.contains(lease)) {
+      builder.erase(lease_key(lease));
+    }
+  }
 }
 
 void EtcdDatabase::Impl::take_over(SideTable side) {
@@ -179,7 +196,17 @@ void EtcdDatabase::Impl::take_over(SideTable side) {
       leased.insert_or_assign(std::move(key), lease);
     }
   }
+  for (const auto& [lease, more] : side.uses) {
+    auto& now = uses[lease];
+    now += more;
+    if (now > 0) continue;
+    uses.erase(lease);
+    granted.erase(lease);
+  }
 }
+
+// --- groups
+// -------------------------------------------------------------------------------------------------
 
 MirrorError EtcdDatabase::Impl::too_large(const MirrorError& error, std::span<const Change> changes, Lsn lsn) const {
   if (changes.empty()) return error;
@@ -192,6 +219,7 @@ Result<void> EtcdDatabase::Impl::flush(std::vector<Change> changes, const Positi
   TxnBuilder builder;
   for (const auto& change : changes)
     add_change(builder, change, side);
+  add_leases(builder, side);
   auto next = record;
   next.position = position;
   next.split.reset();
@@ -214,6 +242,7 @@ Result<void> EtcdDatabase::Impl::write_split(const EntryView& entry, std::vector
     TxnBuilder whole;
     for (const auto& change : changes)
       add_change(whole, change, side);
+    add_leases(whole, side);
     // A single one cannot be cut: the target takes it as it is, or it does not.
     if (fits({whole.size(), whole.bytes()}) || changes.size() == 1) return flush(std::move(changes), position);
   }
@@ -254,6 +283,7 @@ Result<void> EtcdDatabase::Impl::write_parts(const Record::Split& split, const s
       if (done > first && !fits(weight, {builder.size(), builder.bytes()})) break;
       add_change(builder, changes[done], side);
     }
+    add_leases(builder, side);
     auto next = record;
     next.split = Record::Split{split.lsn, split.hash, done};
     if (done == changes.size()) {
