@@ -72,6 +72,7 @@ struct EtcdDatabase::Impl {
   // etcd_mirror.cpp: with write_mutex held
   Result<void> check_follows() const;
   Result<void> apply(const ApplyGroup& group);
+  Result<etcd::Fold> fold_of(const EntryView& entry);
   Result<void> flush(std::vector<etcd::Change> changes, const Position& position);
   Result<void> write_split(const EntryView& entry, std::vector<etcd::Change> changes, const Position& position);
   Result<void> write_parts(const etcd::Record::Split& split, const std::vector<etcd::Change>& changes,
@@ -83,10 +84,17 @@ struct EtcdDatabase::Impl {
   struct SideTable {
     std::vector<std::pair<std::string, std::uint64_t>> leased;  ///< 0: no longer
     std::map<std::uint64_t, std::uint64_t> granted;
+    std::map<std::uint64_t, std::int64_t> uses;  ///< so many more keys use it, or fewer
   };
-  /// Adds what a change means for the side table.
-  void add_lease(etcd::TxnBuilder& builder, const std::string& key, std::uint64_t lease, SideTable& side) const;
+  std::string lease_key(std::uint64_t lease) const;
+  /// What a change of the key may add to a transaction for the side table, at most.
+  etcd::Weight lease_weight(std::string_view key, std::uint64_t lease) const;
+  /// Adds what a change means for the side table, but for the leases' own lines.
   void add_change(etcd::TxnBuilder& builder, const etcd::Change& change, SideTable& side) const;
+  void add_leased(etcd::TxnBuilder& builder, const std::string& key, std::uint64_t lease, SideTable& side) const;
+  /// The lines of leases that come into use, and of those that no key uses any more.
+  void add_leases(etcd::TxnBuilder& builder, SideTable& side) const;
+  void add_granted(etcd::TxnBuilder& builder, std::uint64_t lease, SideTable& side) const;
   void take_over(SideTable side);
   MirrorError too_large(const MirrorError& error, std::span<const etcd::Change> changes, Lsn lsn) const;
 
@@ -117,11 +125,12 @@ struct EtcdDatabase::Impl {
   etcd::SnapshotShelf shelf;
   etcd::PartialStore partial;
 
-  std::mutex write_mutex;                            ///< one call that writes at a time
-  bool uncertain = false;                            ///< a write's outcome is not known
-  std::map<std::string, std::uint64_t> leased;       ///< the target's keys that have a lease at the source
-  std::map<std::uint64_t, std::uint64_t> granted;    ///< TTL of leases, as the target has them
-  std::map<std::uint64_t, std::uint64_t> announced;  ///< told by the source
+  std::mutex write_mutex;                                    ///< one call that writes at a time
+  bool uncertain = false;                                    ///< a write's outcome is not known
+  std::map<std::string, std::uint64_t, std::less<>> leased;  ///< the target's keys that have a lease at the source
+  std::map<std::uint64_t, std::uint64_t> granted;            ///< TTL of leases, as the target has them
+  std::map<std::uint64_t, std::int64_t> uses;                ///< how many of `leased` have it
+  std::map<std::uint64_t, std::uint64_t> announced;          ///< told by the source
   Lsn received_consistent_lsn;
 
   mutable std::mutex mutex;

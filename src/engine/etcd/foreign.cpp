@@ -70,7 +70,7 @@ void EtcdDatabase::Impl::find_foreign() {
 Result<void> EtcdDatabase::Impl::scan_foreign(Lsn from, Lsn to) {
   auto watch = WatchStream::open(client, first_key, no_end, static_cast<std::int64_t>(from.value) + 1);
   if (!watch) return watch.error();
-  const auto own = record_key(options.name);
+  const auto own = record_key(options.name), bootstrap = bootstrap_key(options.name);
   for (auto at = from; at < to;) {
     const auto response = (*watch)->read();
     if (!response) return response.error();
@@ -81,7 +81,7 @@ Result<void> EtcdDatabase::Impl::scan_foreign(Lsn from, Lsn to) {
       const std::string* touched = nullptr;
       for (end = begin; end < events.size() && events[end].kv().mod_revision() == revision; ++end) {
         const auto& key = events[end].kv().key();
-        ours |= key == own;
+        ours |= key == own || key == bootstrap;
         if (keys.contains(key)) touched = &key;
       }
       at = Lsn{static_cast<std::uint64_t>(revision)};
