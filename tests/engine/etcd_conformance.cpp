@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <fstream>
 
 #include "crosslink/etcd_engine.hpp"
 #include "engine/etcd/txn.hpp"
 #include "support/engine_conformance.hpp"
+#include "support/etcd_gate.hpp"
 #include "support/etcd_server.hpp"
 
 namespace crosslink::test {
@@ -72,16 +74,26 @@ class EtcdUser {
   std::shared_ptr<etcd::Client> client_;
 };
 
+/// A write is tried so often before the engine says that it failed.
+constexpr std::uint32_t transactions_tried = 3;
+
 class TestedEtcd final : public TestedDatabase {
  public:
   TestedEtcd(bool root, const std::string& prefix) : root_(root), user_(servers_, prefix) {
-    options_.cluster.endpoints = servers_.endpoints();
+    options_.cluster.endpoints = {gate_.endpoint()};
     options_.cluster.call_deadline = patience;
     options_.prefix = prefix;
     options_.crosslink_cluster = "prod-us";
     options_.folder = folder_.path() / "database";
     options_.name = "copy";
     options_.node = "node";
+    gate_.before_txn([this](const auto& request) {
+      if (request.compare().empty()) return grpc::Status::OK;  // it only reads
+      auto left = failing_.load();
+      while (left > 0 && !failing_.compare_exchange_weak(left, left - 1)) {
+      }
+      return left > 0 ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "failed by order") : grpc::Status::OK;
+    });
     open();
   }
   SourceEngine& source() override { return *database_; }
@@ -98,6 +110,11 @@ class TestedEtcd final : public TestedDatabase {
     open();
     return true;
   }
+  bool fail_next(std::uint32_t calls) override {
+    failing_ = calls * transactions_tried;
+    return true;
+  }
+  bool fail_next_chunk() override { return false; }
   bool trim_log() override {
     must(database_->compact());
     return true;
@@ -115,6 +132,8 @@ class TestedEtcd final : public TestedDatabase {
   void open() { database_ = must(root_ ? EtcdDatabase::open_root(options_) : EtcdDatabase::open_mirror(options_)); }
   bool root_;
   EtcdServers servers_;
+  std::atomic<std::uint32_t> failing_ = 0;
+  EtcdGate gate_{servers_.endpoints().front().substr(std::string("http://").size())};
   TemporaryFolder folder_;
   EtcdUser user_;
   EtcdOptions options_;
