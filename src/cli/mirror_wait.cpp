@@ -111,8 +111,10 @@ WaitEnd wait_until_following(const WaitOptions& options) {
     if (!asked) {
       if (late || !may_come(asked.error())) return {{{{"mirrors", array{}}}, std::nullopt}, asked.error()};
       line.show(asked.error().message());
+    } else if (asked->exit_code) {
+      if (late || !asked->body.contains("not_open")) return {*std::move(asked), std::nullopt};
+      line.show(text(asked->body, "message", 4096));
     } else {
-      if (asked->exit_code) return {*std::move(asked), std::nullopt};
       const auto& mirrors = array_field(asked->body, "mirrors");
       if (all_following(mirrors)) return {*std::move(asked), std::nullopt};
       for (const auto& one : mirrors) {

@@ -5,7 +5,7 @@ import unittest
 
 import redis
 
-from cli_support import run, unused_port
+from cli_support import Background, run, unused_port
 from etcd_support import Etcd
 from node_support import NodeTest, eventually
 
@@ -174,8 +174,10 @@ class NodeEtcd(NodeTest):
         shown = run("status", *self.admin(standby))
         self.assertEqual(shown.returncode, 4, shown)
         self.assertIn("registry  is not open", shown.stdout)
-        target.start(0)
-        last = source.put(f"{PREFIX}b", "2")
+        with Background("status", "registry", *self.admin(standby), "--wait", "following", "--timeout", "60") as waiting:
+            target.start(0)
+            last = source.put(f"{PREFIX}b", "2")
+            self.assertEqual(waiting.wait(), 0, waiting.rest("stderr"))
         eventually(lambda: standby.request("GET", "/v1/mirrors/registry")[0], lambda code: code == 200, "it to open")
         self.await_applied(standby, last)
         self.assertEqual(standby.mirror("registry")["bootstraps"], 0)
