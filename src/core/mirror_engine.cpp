@@ -173,40 +173,45 @@ void MirrorMachine::on_switched(Instant) {
   lag_.forget();
 }
 
+/// Some call of it failed.
+void MirrorMachine::on_engine_error(Call which, const MirrorError& error, Instant now) {
+  // What was on its way to the engine waits again; the flags of the other calls still stand.
+  if (which == Call::apply && (link_ == Link::up || promoting_)) {
+    pending_.insert(pending_.begin(), applying_.begin(), applying_.end());
+  }
+  applying_.clear();
+  set_held(count_held());
+  if (which == Call::store_chunk && storing_) {
+    // Asked for again: the bytes are no longer here.
+    drop_snapshot_stream();
+    assembler_.on_stream_end();
+    storing_.reset();
+    storing_units_ = 0;
+    forget_chunks();
+    back_off(snapshot_retry_, now);
+  }
+  if (which == Call::switch_snapshot) {
+    // Until it is tried again what was checked may be damaged.
+    switch_wanted_ = false;
+    check_wanted_ = !drop_snapshot_wanted_;
+  }
+  // Asked to be dropped meanwhile: what is wrong with it concerns nobody.
+  const bool dropped = drop_snapshot_wanted_ && (which == Call::switch_snapshot || which == Call::check_snapshot);
+  if (which == Call::open_view) {
+    if (verify_ && verify_->view_asked) break_off_verify(error.message(), true);
+  } else if (error.kind() == ErrorKind::Storage || error.kind() == ErrorKind::Busy) {
+    on_storage_error(error, now);
+    if (error.kind() == ErrorKind::Busy) reread_engine();
+  } else if (!dropped) {
+    promoting_ = false;
+    halt(error, now);
+  }
+}
+
 void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {
   const auto which = *std::exchange(engine_, std::nullopt);
   if (!answer) {
-    // What was on its way to the engine waits again; the flags of the other calls still stand.
-    if (which == Call::apply && (link_ == Link::up || promoting_)) {
-      pending_.insert(pending_.begin(), applying_.begin(), applying_.end());
-    }
-    applying_.clear();
-    set_held(count_held());
-    if (which == Call::store_chunk && storing_) {
-      // Asked for again: the bytes are no longer here.
-      drop_snapshot_stream();
-      assembler_.on_stream_end();
-      storing_.reset();
-      storing_units_ = 0;
-      forget_chunks();
-      back_off(snapshot_retry_, now);
-    }
-    if (which == Call::switch_snapshot) {
-      // Until it is tried again what was checked may be damaged.
-      switch_wanted_ = false;
-      check_wanted_ = !drop_snapshot_wanted_;
-    }
-    // Asked to be dropped meanwhile: what is wrong with it concerns nobody.
-    const bool dropped = drop_snapshot_wanted_ && (which == Call::switch_snapshot || which == Call::check_snapshot);
-    if (which == Call::open_view) {
-      if (verify_ && verify_->view_asked) break_off_verify(answer.error().message(), true);
-    } else if (answer.error().kind() == ErrorKind::Storage || answer.error().kind() == ErrorKind::Busy) {
-      on_storage_error(answer.error(), now);
-      if (answer.error().kind() == ErrorKind::Busy) reread_engine();
-    } else if (!dropped) {
-      promoting_ = false;
-      halt(answer.error(), now);
-    }
+    on_engine_error(which, answer.error(), now);
     return advance(now);
   }
   const auto durable_before = mark_.durable;

@@ -312,6 +312,7 @@ class MirrorMachine {
   void on_applied(Instant now);
   void on_checked(const SnapshotCheck& check, Instant now);
   void on_switched(Instant now);
+  void on_engine_error(Call which, const MirrorError& error, Instant now);
   void on_storage_error(const MirrorError& error, Instant now);
   Position position_after(const AcceptedBatch& batch) const;
   void note_durable();

@@ -18,9 +18,8 @@ std::uint64_t close_code(const MirrorError& error) {
   return rule_of(error.kind()).wire_code.value_or(*rule_of(ErrorKind::ProtocolViolation).wire_code);
 }
 
-std::pair<std::optional<Incarnation>, std::uint64_t> announcement(const SourceState& state) {
-  const auto& history = state.history;
-  return {history.empty() ? std::nullopt : std::optional(history.newest().incarnation), state.times_gone_back};
+std::pair<std::optional<Incarnation>, std::uint64_t> announcement(const SourceState& of) {
+  return {of.history.empty() ? std::nullopt : std::optional(of.history.newest().incarnation), of.times_gone_back};
 }
 
 MirrorError misplaced(std::uint8_t kind) {

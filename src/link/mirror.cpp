@@ -11,6 +11,7 @@
 
 #include "core/mirror_machine.hpp"
 #include "link/engine_call.hpp"
+#include "link/engine_work.hpp"
 #include "link/session_stream.hpp"
 #include "link/software.hpp"
 #include "link/spill_store.hpp"
@@ -89,7 +90,6 @@ struct Mirror::Impl : std::enable_shared_from_this<Impl> {
   void lost(const SessionPointer& session, const MirrorError& why);
   void wake_at(core::Instant at);
   using View = std::shared_ptr<const DataView>;
-  Result<core::EngineAnswer> carry_out_on_engine(const core::MirrorAction& wish, View& opened);
   template <class Command>
   Result<void> command(Command&& what);
   void note_round_trip(const SessionPointer& session);
@@ -403,52 +403,13 @@ void Mirror::Impl::note_round_trip(const SessionPointer& current) {
 awaitable<void> Mirror::Impl::call(std::shared_ptr<Impl> self, core::MirrorAction wish) {
   // Of its own until the call has ended: the session may be lost meanwhile.
   const auto opened = std::make_shared<View>();
-  auto work = [self, opened, wish = std::move(wish)] { return self->carry_out_on_engine(wish, *opened); };
+  auto work = [self, opened, wish = std::move(wish)] {
+    return link::carry_out_on_engine({*self->engine, self->verifiable, self->options, *self->link}, wish, *opened);
+  };
   auto calling = link::call_engine(self->engine_executor, std::move(work));
   auto answer = co_await std::move(calling);
   if (*opened) self->view = std::move(*opened);
   self->tell([&](MirrorMachine& told, core::Instant now) { told.on_engine(std::move(answer), now); });
-}
-
-Result<core::EngineAnswer> Mirror::Impl::carry_out_on_engine(const core::MirrorAction& wish, View& opened) {
-  core::EngineAnswer answer;
-  Result<void> done;
-  if (const auto* apply = std::get_if<action::Apply>(&wish)) {
-    if (!apply->leases.empty()) done = engine->note_leases(apply->leases);
-    if (done) done = engine->apply(apply->group);
-  } else if (const auto* back = std::get_if<action::StepBack>(&wish)) {
-    done = engine->step_back(back->from);
-  } else if (std::holds_alternative<action::Sync>(wish)) {
-    const auto synced = engine->sync();
-    if (!synced) return synced.error();
-  } else if (const auto* begin = std::get_if<action::BeginSnapshot>(&wish)) {
-    done = engine->begin_snapshot(begin->facts);
-  } else if (const auto* store = std::get_if<action::StoreChunk>(&wish)) {
-    if (!store->leases.empty()) done = engine->note_leases(store->leases);
-    if (done) done = engine->store_chunk(store->chunk, store->bytes);
-  } else if (std::holds_alternative<action::CheckSnapshot>(wish)) {
-    const auto check = engine->check_snapshot();
-    if (!check) return check.error();
-    answer.check = *check;
-  } else if (const auto* switching = std::get_if<action::SwitchSnapshot>(&wish)) {
-    if (options.before_history_change) options.before_history_change();
-    done = engine->note_consistent(switching->consistent_lsn);
-    if (done) done = engine->switch_snapshot();
-  } else if (std::holds_alternative<action::DropSnapshot>(wish)) {
-    done = engine->drop_snapshot();
-  } else if (std::holds_alternative<action::Promote>(wish)) {
-    const auto promoted = engine->promote(link->source_cluster_id().str(), link->source_database_id().str());
-    if (!promoted) return promoted.error();
-    answer.promoted_from = *promoted;
-  } else if (std::holds_alternative<action::OpenView>(wish)) {
-    auto made = verifiable->view();
-    if (!made) return made.error();
-    opened = *std::move(made);
-  }
-  if (!done) return done.error();
-  const auto state = engine->mirror_state();
-  answer.mark = {state.position, state.durable, state.inconsistent};
-  return answer;
 }
 
 awaitable<void> Mirror::Impl::ask_view(std::shared_ptr<Impl> self, core::MirrorAction question) {
