@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -176,6 +177,77 @@ TEST_F(EtcdSource, its_only_endpoint_is_reached_again_after_an_outage) {
     // No other client here: in one process they all drive each other's connections.
     EXPECT_TRUE(eventually([&] { return user->range(any).ok(); }, std::chrono::milliseconds(500))) << "outage " << outage;
   }
+}
+
+TEST_F(EtcdSource, nodes_before_one_cluster_agree_on_the_incarnation_of_one_database) {
+  const auto incarnation_of = [this](const std::string& name, const std::function<void(EtcdOptions&)>& change) {
+    auto chosen = options();
+    chosen.folder = folder.path() / name;
+    change(chosen);
+    return must(EtcdDatabase::open_root(chosen))->source_state().origin;
+  };
+  const auto first = incarnation_of("first", [](auto&) {});
+  EXPECT_EQ(incarnation_of("second", [](auto&) {}), first);
+  EXPECT_NE(incarnation_of("other prefix", [](auto& chosen) { chosen.prefix = "/reg"; }), first);
+  EXPECT_NE(incarnation_of("excludes", [](auto& chosen) { chosen.excludes = {"/registry/events/"}; }), first);
+  EXPECT_NE(incarnation_of("other name", [](auto& chosen) { chosen.crosslink_cluster = "prod-eu"; }), first);
+}
+
+// --- large revisions
+
+/// A watch of one's own, to see what the server does.
+std::vector<etcd::wire::WatchResponse> answers_of_a_watch(const std::string& endpoint, Lsn up_to) {
+  const auto channel =
+      grpc::CreateChannel(endpoint.substr(std::string("http://").size()), grpc::InsecureChannelCredentials());
+  grpc::ClientContext context;
+  const auto stub = etcdserverpb::Watch::NewStub(channel);
+  const auto stream = stub->Watch(&context);
+  etcd::wire::WatchRequest request;
+  request.mutable_create()->set_key("/registry/");
+  request.mutable_create()->set_range_end("/registry0");
+  request.mutable_create()->set_start_revision(1);
+  request.mutable_create()->set_fragment(true);
+  stream->Write(request);
+  std::vector<etcd::wire::WatchResponse> answers;
+  for (etcd::wire::WatchResponse answer; stream->Read(&answer);) {
+    answers.push_back(answer);
+    const auto& events = answer.events();
+    if (!events.empty() && events.rbegin()->kv().mod_revision() == static_cast<std::int64_t>(up_to.value) &&
+        !answer.fragment())
+      break;
+  }
+  context.TryCancel();
+  static_cast<void>(stream->Finish());  // cancelled, by us
+  return answers;
+}
+
+TEST_F(EtcdSource, revisions_that_the_server_sends_in_pieces_are_put_together) {
+  constexpr std::size_t operations = 100, revisions = 6;
+  Lsn head;
+  for (std::size_t revision = 0; revision < revisions; ++revision) {
+    etcd::TxnBuilder builder;
+    for (std::size_t i = 0; i < operations; ++i)
+      builder.put(fmt::format("/registry/{:03}", i), std::string(12'000, static_cast<char>('a' + revision)));
+    head.value = static_cast<std::uint64_t>(must(user->txn(builder.build())).header().revision());
+  }
+  std::size_t cut = 0;  // pieces that end within a revision
+  const auto answers = answers_of_a_watch(servers.endpoints().front(), head);
+  for (std::size_t i = 0; i + 1 < answers.size(); ++i) {
+    if (!answers[i].fragment() || answers[i].events().empty() || answers[i + 1].events().empty()) continue;
+    cut += answers[i].events().rbegin()->kv().mod_revision() == answers[i + 1].events(0).kv().mod_revision() ? 1 : 0;
+  }
+  ASSERT_GT(cut, 0u) << "this server cut no revision";
+  open();
+  Lsn at{0};
+  std::size_t entries = 0;
+  while (at < head) {
+    const auto slice = must(source->read_log(at, 1024));
+    ASSERT_GT(slice.last_lsn, at);
+    at = slice.last_lsn;
+    for (std::span<const std::byte> rest = *slice.entries; !rest.empty(); ++entries)
+      EXPECT_EQ(must(read_entry(rest)).operation_count(), operations);
+  }
+  EXPECT_EQ(entries, revisions);
 }
 
 // --- members of several versions
