@@ -114,7 +114,7 @@ class TestedEtcd final : public TestedDatabase {
     failing_ = calls * transactions_tried;
     return true;
   }
-  bool fail_next_chunk() override { return false; }
+  bool fail_next_on_disk() override { return false; }
   bool trim_log() override {
     must(database_->compact());
     return true;

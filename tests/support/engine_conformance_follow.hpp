@@ -136,7 +136,7 @@ TEST_P(EngineConformance, after_a_sync_everything_applied_is_durable) {
   follow(*mirror, *root);
   const auto applied = position_of(mirror->mirror()).applied_lsn;
   EXPECT_LE(mirror->mirror().mirror_state().durable, applied);
-  if (mirror->fail_next(1)) {
+  if (mirror->fail_next_on_disk()) {
     EXPECT_EQ(refusal(mirror->mirror().sync()), "Storage");
   }
   EXPECT_EQ(must(mirror->mirror().sync()), applied);
