@@ -134,6 +134,17 @@ class EtcdScenarios(EtcdTest):
         self.assertGreater(len(seen), 3)
         self.assertEqual(self.hosts["mirror"].ask("facts")["split"], 0)
 
+    def test_a_deletion_of_5000_keys_at_once_is_written_in_parts_and_counted(self):
+        source, target = self.pair()
+        for i in range(0, 5000, 100):
+            source.txn([(f"/registry/many{k:04}", "1") for k in range(i, i + 100)])
+        self.wait_following(source.put("/registry/other", "1"))
+        self.assertEqual(len(target.pairs("/registry/")), 5001)
+        self.wait_following(source.delete_below("/registry/many"))
+        self.assertEqual(target.pairs("/registry/"), {"/registry/other": "1"})
+        self.assertEqual(self.hosts["mirror"].ask("facts")["split"], 1)
+        self.assert_verified()
+
     def test_a_lease_that_ends_during_a_cut_is_gone_and_one_that_lives_is_alive_after_promotion(self):
         source, target = self.pair()
         short, long = source.grant(2), source.grant(600)

@@ -127,6 +127,10 @@ class Etcd:
     def delete(self, key):
         return self.revision(self.call("/v3/kv/deleterange", {"key": text64(key)}))
 
+    def delete_below(self, prefix):
+        return self.revision(self.call("/v3/kv/deleterange", {"key": text64(prefix),
+                                                              "range_end": text64(prefix_end(prefix))}))
+
     def txn(self, puts, deletes=()):
         operations = [{"requestPut": {"key": text64(key), "value": text64(value)}} for key, value in puts]
         operations += [{"requestDeleteRange": {"key": text64(key)}} for key in deletes]
