@@ -167,8 +167,9 @@ class Etcd:
     def grant(self, ttl_s):
         return int(self.call("/v3/lease/grant", {"TTL": ttl_s})["ID"])
 
-    def compact(self, revision=None):
-        self.call("/v3/kv/compaction", {"revision": revision or self.now(), "physical": True})
+    def compact(self, revision=None, physical=True):
+        """`physical`: waits until it is carried out, seconds with many keys; revisions are refused at once."""
+        self.call("/v3/kv/compaction", {"revision": revision or self.now(), "physical": physical})
 
 
 class Load:
