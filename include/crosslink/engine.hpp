@@ -220,7 +220,9 @@ class MirrorEngine {
   virtual MirrorState mirror_state() const = 0;
 
   /// Applies the entries in order and sets the position, in one atomic write: a crash leaves both or neither. Unchanged
-  /// on failure. Errors: Storage (may be tried again), UnsupportedOperation, MirrorPromoted.
+  /// on failure, but where an entry may be too large for one write: one that was begun goes on at the next call.
+  /// Errors: Storage (may be tried again), UnsupportedOperation, MirrorPromoted; HistoriesParted when one was begun and
+  /// another comes next.
   virtual Result<void> apply(const ApplyGroup& group) = 0;
   /// Sets the applied LSN to an earlier one at which nothing of value is lost (LogBegin's `from`). Errors: Storage,
   /// MirrorPromoted.

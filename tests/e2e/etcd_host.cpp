@@ -180,6 +180,7 @@ std::string Host::facts() {
   const auto facts = mirror_->facts();
   const auto engine = mirror_engine_->mirror_state();
   const auto lag = mirror_->lag();
+  if (engine.partial) text += fmt::format("snapshot={} ", engine.partial->facts.snapshot_lsn.value);
   return text + fmt::format("status={} applied={} bootstraps={} stored={} consistent={} lag_ms={} error={} reason={}",
                             to_string(status.kind), facts.position ? facts.position->applied_lsn.value : 0,
                             facts.bootstraps, engine.partial ? engine.partial->bytes() : 0, engine.consistent_lsn.value,

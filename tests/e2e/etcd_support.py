@@ -143,6 +143,10 @@ class Etcd:
     def delete(self, key):
         return self.revision(self.call("/v3/kv/deleterange", {"key": text64(key)}))
 
+    def delete_below(self, prefix):
+        return self.revision(self.call("/v3/kv/deleterange", {"key": text64(prefix),
+                                                              "range_end": text64(prefix_end(prefix))}))
+
     def txn(self, puts, deletes=()):
         operations = [{"requestPut": {"key": text64(key), "value": text64(value)}} for key, value in puts]
         operations += [{"requestDeleteRange": {"key": text64(key)}} for key in deletes]
@@ -179,8 +183,9 @@ class Etcd:
     def grant(self, ttl_s):
         return int(self.call("/v3/lease/grant", {"TTL": ttl_s})["ID"])
 
-    def compact(self, revision=None):
-        self.call("/v3/kv/compaction", {"revision": revision or self.now(), "physical": True})
+    def compact(self, revision=None, physical=True):
+        """`physical`: waits until it is carried out, seconds with many keys; revisions are refused at once."""
+        self.call("/v3/kv/compaction", {"revision": revision or self.now(), "physical": physical})
 
 
 class Load:

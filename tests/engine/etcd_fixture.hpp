@@ -10,6 +10,7 @@
 #include <chrono>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -92,9 +93,10 @@ class EtcdMirror : public testing::Test {
   void bootstrap(const Contents& contents, Lsn at, std::uint8_t id = 1) const {
     bootstrap(snapshot_of(contents), at, id);
   }
-  /// One group of an entry each, at the LSNs after the applied one.
-  Result<void> apply(const Commits& entries) const {
+  /// One group of an entry each, at the LSNs after the applied one, or from `first` on.
+  Result<void> apply(const Commits& entries, std::optional<Lsn> first = std::nullopt) const {
     auto position = position_of(*mirror);
+    if (first) position.applied_lsn = {first->value - 1};
     std::vector<std::byte> bytes;
     for (const auto& operations : entries) {
       const auto begin = bytes.size();

@@ -130,13 +130,14 @@ TEST_F(EtcdLeases, a_bootstrap_drops_the_leases_that_its_snapshot_does_not_use) 
     }
     must(mirror->switch_snapshot());
   };
-  begin({{"/registry/a", {"1", 5}}, {"/registry/b", {"1", 6}}, {"/registry/c", {"1", 6}}, {"/registry/d", {"1", 7}}}, 1);
+  begin({{key_of(1), {"1", 5}}, {key_of(2), {"1", 6}}, {key_of(3), {"1", 6}}, {key_of(4), {"1", 7}}}, 1);
   EXPECT_EQ(leases(), 3U);
   EXPECT_EQ(leased(), 4U);
-  begin({{"/registry/a", {"1", 0}}, {"/registry/b", {"2", 6}}, {"/registry/e", {"2", 8}}}, 2);
+  begin({{key_of(1), {"1", 0}}, {key_of(2), {"2", 6}}, {key_of(5), {"2", 8}}}, 2);
   EXPECT_EQ(leases(), 2U);
   EXPECT_EQ(leased(), 2U);
-  must(apply({{Operation::erase("/registry/b")}, {Operation::erase("/registry/e")}}));
+  const auto second = key_of(2), fifth = key_of(5);
+  must(apply({{Operation::erase(second)}, {Operation::erase(fifth)}}));
   EXPECT_EQ(leases(), 0U);
   EXPECT_EQ(leased(), 0U);
 }

@@ -74,6 +74,7 @@ struct EtcdDatabase::Impl {
   Result<void> apply(const ApplyGroup& group);
   Result<etcd::Fold> fold_of(const EntryView& entry);
   Result<void> flush(std::vector<etcd::Change> changes, const Position& position);
+  Result<void> check_split(const ApplyGroup& group) const;
   Result<void> write_split(const EntryView& entry, std::vector<etcd::Change> changes, const Position& position);
   Result<void> write_parts(const etcd::Record::Split& split, const std::vector<etcd::Change>& changes,
                            const Position& position);

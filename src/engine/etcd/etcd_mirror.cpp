@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/etcd/etcd_impl.hpp"
+#include "engine/random_id.hpp"
 
 namespace crosslink {
 
@@ -83,6 +84,7 @@ Result<void> EtcdDatabase::Impl::apply(const ApplyGroup& group) {
   if (auto owned = ensure_owned(false); !owned) return owned;
   if (!record.position || record.bootstrapping)
     return MirrorError::configuration("there is no data yet to apply entries to");
+  if (auto ends = check_split(group); !ends) return ends;
   const bool direct =
       group.position.origin == group.position.incarnation || group.position.origin_lsn == group.position.applied_lsn;
   Fold fold;
@@ -222,17 +224,36 @@ Result<void> EtcdDatabase::Impl::flush(std::vector<Change> changes, const Positi
   add_leases(builder, side);
   auto next = record;
   next.position = position;
-  next.split.reset();
+  const bool ends_split = record.split && record.split->lsn <= position.applied_lsn;
+  if (ends_split) next.split.reset();
   auto done = commit(std::move(builder), std::move(next));
-  if (done) {
-    take_over(std::move(side));
-    return done;
-  }
-  return too_large(done.error(), changes, position.applied_lsn);
+  if (!done) return too_large(done.error(), changes, position.applied_lsn);
+  take_over(std::move(side));
+  return ends_split ? remove_tree(split_file()) : done;
 }
 
 // --- entries too large for one transaction
 // -------------------------------------------------------------------------------------------------
+
+/// What was written in part must come next.
+Result<void> EtcdDatabase::Impl::check_split(const ApplyGroup& group) const {
+  if (!record.split) return {};
+  const auto parted = [this] {
+    return MirrorError(ErrorKind::HistoriesParted, CausedBy::peer,
+                       fmt::format("the source does not have the entry at LSN {}, which this mirror has in part",
+                                   record.split->lsn.value));
+  };
+  for (auto entries : group.entries) {
+    while (!entries.empty()) {
+      const auto entry = read_entry(entries);
+      if (!entry) return entry.error();
+      if (entry->lsn() <= record.position->applied_lsn) continue;
+      const bool same = entry->lsn() == record.split->lsn && entry->hash() == record.split->hash;
+      return same ? Result<void>{} : parted();
+    }
+  }
+  return group.position.applied_lsn < record.split->lsn ? Result<void>{} : parted();
+}
 
 Result<void> EtcdDatabase::Impl::write_split(const EntryView& entry, std::vector<Change> changes,
                                              const Position& position) {
@@ -246,14 +267,14 @@ Result<void> EtcdDatabase::Impl::write_split(const EntryView& entry, std::vector
     // A single one cannot be cut: the target takes it as it is, or it does not.
     if (fits({whole.size(), whole.bytes()}) || changes.size() == 1) return flush(std::move(changes), position);
   }
-  Record::Split split{entry.lsn(), entry.hash(), 0};
-  if (record.split && record.split->lsn == split.lsn && record.split->hash == split.hash) {
+  Record::Split split{entry.lsn(), entry.hash(), engine::random_id<SnapshotId>(), 0};
+  if (record.split) {
     // Begun before: what a range was expanded to then stands in the file.
     auto kept = load_split(*record.split);
     if (!kept) return kept.error();
     if (*kept) {
       changes = **std::move(kept);
-      split.done = record.split->done;
+      split = *record.split;
     }
   }
   if (split.done == 0) {
@@ -263,7 +284,7 @@ Result<void> EtcdDatabase::Impl::write_split(const EntryView& entry, std::vector
       operations.push_back(change.value ? Operation::put(change.key, *change.value, lease)
                                         : Operation::erase(change.key));
     }
-    std::vector<std::byte> bytes(split.hash.bytes.begin(), split.hash.bytes.end());
+    std::vector<std::byte> bytes(split.list.bytes.begin(), split.list.bytes.end());
     encode_entry(bytes, split.lsn, 0, operations);
     if (auto written = replace_file(split_file(), bytes); !written) return written;
   }
@@ -285,7 +306,8 @@ Result<void> EtcdDatabase::Impl::write_parts(const Record::Split& split, const s
     }
     add_leases(builder, side);
     auto next = record;
-    next.split = Record::Split{split.lsn, split.hash, done};
+    next.split = split;
+    next.split->done = done;
     if (done == changes.size()) {
       next.split.reset();
       next.position = position;
@@ -305,10 +327,10 @@ Result<void> EtcdDatabase::Impl::write_parts(const Record::Split& split, const s
 Result<std::optional<std::vector<Change>>> EtcdDatabase::Impl::load_split(const Record::Split& split) {
   const auto bytes = read_whole(split_file(), split_file_bytes_max);
   if (!bytes) return bytes.error();
-  if (!*bytes || (*bytes)->size() < split.hash.bytes.size()) return std::optional<std::vector<Change>>();
+  if (!*bytes || (*bytes)->size() < split.list.bytes.size()) return std::optional<std::vector<Change>>();
   auto rest = std::span<const std::byte>(**bytes);
-  const bool same = std::ranges::equal(rest.first(split.hash.bytes.size()), split.hash.bytes);
-  rest = rest.subspan(split.hash.bytes.size());
+  const bool same = std::ranges::equal(rest.first(split.list.bytes.size()), split.list.bytes);
+  rest = rest.subspan(split.list.bytes.size());
   const auto entry = read_entry(rest);
   if (!same || !entry || entry->lsn() != split.lsn) return std::optional<std::vector<Change>>();
   std::vector<Change> changes;

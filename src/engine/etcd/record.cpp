@@ -103,6 +103,7 @@ std::string encode_record(const Record& record) {
     map.push_back({"split",
                    {TreeMap{{"lsn", {record.split->lsn.value}},
                             {"hash", id_tree(record.split->hash.bytes)},
+                            {"list", id_tree(record.split->list.bytes)},
                             {"done", {record.split->done}}}}});
   }
   std::vector<std::byte> bytes;
@@ -136,7 +137,8 @@ Result<Record> decode_record(std::string_view value) {
   read_promoted_from(r, record);
   if (const auto* map = r.map("split")) {
     FieldReader split(*map, "a split entry");
-    record.split = Record::Split{{split.u64("lsn")}, {split.bytes16("hash")}, split.u64("done")};
+    record.split =
+        Record::Split{{split.u64("lsn")}, {split.bytes16("hash")}, {split.bytes16("list")}, split.u64("done")};
     if (split.error()) r.wrong(split.error()->message());
   }
   if (r.error()) return unreadable(r.error()->message());

@@ -23,10 +23,12 @@ struct Record {
   std::string owner;  ///< node
   std::uint64_t epoch = 0;
   std::string write_id;  ///< of the write that made it: tells what an attempt of unknown outcome came to
-  /// An entry too large for one transaction is under way: so many of its operations are done.
+  /// An entry too large for one transaction is under way: so many changes of the list are done that the node which
+  /// began it has on disk. Another node makes a list of its own, and begins anew.
   struct Split {
     Lsn lsn;
     EntryHash hash;
+    SnapshotId list;
     std::uint64_t done = 0;
     friend bool operator==(const Split&, const Split&) = default;
   };
