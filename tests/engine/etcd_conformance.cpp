@@ -15,8 +15,6 @@
 namespace crosslink::test {
 namespace {
 
-constexpr std::chrono::seconds patience(60);  // these tests are about answers, not about deadlines
-
 /// Writes and reads as etcd's users do.
 class EtcdUser {
  public:

@@ -35,12 +35,14 @@ class EtcdMirror : public testing::Test {
   EtcdMirror() {
     EtcdCluster direct;
     direct.endpoints = servers.endpoints();
+    direct.call_deadline = patience;
     user = must(etcd::Client::open(direct));
   }
 
   EtcdOptions options(const std::string& folder_name = "database", const std::string& node = "node") const {
     EtcdOptions chosen;
     chosen.cluster.endpoints = {gate.endpoint()};
+    chosen.cluster.call_deadline = patience;
     chosen.folder = folder.path() / folder_name;
     chosen.name = mirror_name;
     chosen.node = node;
@@ -167,7 +169,7 @@ inline Contents many_keys(std::size_t count, std::size_t value_bytes = 1) {
 /// Looks until it is so, or a minute is over.
 template <class Condition>
 void eventually(Condition&& condition) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  const auto deadline = std::chrono::steady_clock::now() + patience;
   while (!condition()) {
     ASSERT_LT(std::chrono::steady_clock::now(), deadline);
     std::this_thread::sleep_for(std::chrono::milliseconds(10));  // between two looks

@@ -20,8 +20,6 @@
 namespace crosslink::test {
 namespace {
 
-constexpr std::chrono::seconds patience(60);
-
 std::shared_ptr<etcd::Client> client_of(std::vector<std::string> endpoints) {
   EtcdCluster cluster;
   cluster.endpoints = std::move(endpoints);

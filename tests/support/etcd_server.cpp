@@ -20,7 +20,6 @@
 namespace crosslink::test {
 namespace {
 
-constexpr std::chrono::seconds ready_after(60);
 constexpr auto whole = std::filesystem::copy_options::recursive;
 
 }  // namespace
@@ -133,7 +132,7 @@ void EtcdServers::wait_until_ready(const std::vector<std::string>& endpoints) co
     cluster.key_file = options_.key;
   }
   cluster.call_deadline = std::chrono::seconds(1);
-  const auto deadline = std::chrono::steady_clock::now() + ready_after;
+  const auto deadline = std::chrono::steady_clock::now() + patience;
   for (std::size_t i = 0; i < endpoints.size(); ++i) {
     cluster.endpoints = {endpoints[i]};
     for (;;) {
@@ -169,7 +168,7 @@ void EtcdServers::thaw(std::size_t index) { ::kill(members_[index].process, SIGC
 std::size_t EtcdServers::leader() const {
   EtcdCluster cluster;
   cluster.call_deadline = std::chrono::seconds(2);
-  const auto deadline = std::chrono::steady_clock::now() + ready_after;
+  const auto deadline = std::chrono::steady_clock::now() + patience;
   while (std::chrono::steady_clock::now() < deadline) {
     for (std::size_t i = 0; i < members_.size(); ++i) {
       cluster.endpoints = {endpoints()[i]};

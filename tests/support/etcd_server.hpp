@@ -12,6 +12,9 @@
 
 namespace crosslink::test {
 
+/// Of calls and waits in tests that are about answers, not about deadlines.
+inline constexpr std::chrono::seconds patience(60);
+
 struct EtcdServerOptions {
   std::vector<std::string> flags;  ///< more of etcd's own
   /// PEM files: clients must use TLS then.
