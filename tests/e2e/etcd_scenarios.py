@@ -167,6 +167,24 @@ class EtcdScenarios(EtcdTest):
         self.assertEqual(target.get("/registry/c"), "3")
         self.assert_verified("other")
 
+    def test_one_that_was_stopped_past_its_lease_writes_no_more(self):
+        source, target = self.pair(owner_s=2)
+        load = self.load(source)
+        self.wait("mirror", lambda facts: facts["status"] == "Following" and facts["transactions"] > 10)
+        stopped = self.hosts["mirror"]
+        stopped.freeze()
+        self.addCleanup(stopped.thaw)
+        self.start_mirror(target, name="other", node="eu-1-b", owner_s=2)
+        self.wait("other", lambda facts: facts["transactions"] > 10)
+        stopped.thaw()
+        facts = self.wait("mirror", lambda facts: "eu-1-b" in facts["reason"])
+        self.assertNotEqual(facts["status"], "Halted")
+        load.rest()
+        self.wait_following(source.now(), "other")
+        self.assert_verified("other")
+        self.assert_same(source, target)
+        self.assertEqual(self.hosts["mirror"].ask("facts")["transactions"], facts["transactions"])
+
     def test_the_same_node_comes_back_at_once(self):
         source, target = self.pair(owner_s=60)
         self.wait_following(source.put("/registry/a", "1"))
@@ -186,6 +204,18 @@ class EtcdScenarios(EtcdTest):
         self.hosts["mirror"].must("resync")
         self.wait("mirror", lambda facts: facts["bootstraps"] == 2)
         self.assert_equal_now(source, target)
+        self.wait("mirror", lambda facts: "not crosslink's" not in facts["reason"])
+
+    def test_a_foreign_write_while_it_was_down_is_shown(self):
+        source, target = self.pair()
+        self.wait_following(source.put("/registry/a", "1"))
+        self.hosts["mirror"].kill()
+        target.put("/other", "is nobody's business")
+        target.put("/registry/a", "forged")
+        self.start_mirror(target)
+        facts = self.wait("mirror", lambda facts: facts["foreign"] == 1)
+        self.assertIn("/registry/a", facts["reason"])
+        self.assertEqual(self.hosts["mirror"].must("verify")["outcome"], "different")
 
     def test_writes_to_other_keys_of_the_target_are_not_foreign(self):
         source, target = self.pair()

@@ -313,11 +313,12 @@ Result<void> EtcdDatabase::Impl::switch_received() {
       crosslink::History::beginning({engine::random_id<Incarnation>(),
                                      Lsn{static_cast<std::uint64_t>(found->revision) + 1}, HistoryCause::bootstrap});
   {
-    // What was written meanwhile was ours, or is overwritten.
+    // What others wrote meanwhile is overwritten, or behind us: then only verify finds it.
     const std::scoped_lock holding(mutex);
     accounted_revision = 0;
   }
   if (auto done = commit({}, std::move(next), {erase_operation(bootstrap_key(options.name))}); !done) return done;
+  forget_foreign();
   if (auto loaded = load_leases(); !loaded) return loaded;
   if (auto removed = remove_tree(split_file()); !removed) return removed;
   auto dropped = partial.drop();

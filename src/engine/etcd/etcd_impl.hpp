@@ -56,13 +56,15 @@ struct EtcdDatabase::Impl {
   Result<Found> look();
   /// `rereading`: a position that has moved is no error.
   Result<void> ensure_owned(bool rereading);
-  Result<void> acquire(const Found& found, bool rereading);
+  Result<void> own_again();
+  Result<void> acquire(const Found& found);
   Result<void> load_leases();
   /// The operations of `builder` and the record `next`, in one transaction that only an unchanged record lets through.
   Result<void> commit(etcd::TxnBuilder builder, etcd::Record next,
                       std::vector<etcd::wire::RequestOperation> beside = {});
   Result<void> settle(const etcd::Record& attempted);
   void adopt(etcd::Record next, std::int64_t revision, bool own);
+  void note_moved(const etcd::Record& next);
   void lose(const Found& found);
   Result<void> forget();
   void keep_ownership();
@@ -100,9 +102,10 @@ struct EtcdDatabase::Impl {
   Result<void> grant_leases();
 
   // foreign.cpp
-  void maintain();
+  void every_round(void (Impl::*work)());
+  void look_after_target();
   void find_foreign();
-  Result<void> scan_foreign(Lsn from, Lsn to);
+  void forget_foreign();
   void compact_target();
   std::string remark() const;
 
@@ -118,6 +121,7 @@ struct EtcdDatabase::Impl {
 
   std::mutex write_mutex;                            ///< one call that writes at a time
   bool uncertain = false;                            ///< a write's outcome is not known
+  bool moved = false;                                ///< by another crosslink, and its caller was not told
   std::map<std::string, std::uint64_t> leased;       ///< the target's keys that have a lease at the source
   std::map<std::uint64_t, std::uint64_t> granted;    ///< TTL of leases, as the target has them
   std::map<std::uint64_t, std::uint64_t> announced;  ///< told by the source
@@ -136,6 +140,10 @@ struct EtcdDatabase::Impl {
     Lsn from, to;
   };
   std::optional<Gap> unexplained;
+  Result<void> scan_foreign(Gap& gap);
+  std::shared_ptr<etcd::WatchStream> scanning;
+  Lsn foreign_forgotten;  ///< what others wrote up to it was overwritten since
+  std::uint64_t foreign_noted = 0;
   Counters counted;
   std::string foreign_note, open_note;
   Lsn compacted_to, found_compacted;
@@ -151,7 +159,7 @@ struct EtcdDatabase::Impl {
 
   std::condition_variable stop_signal;
   bool stopping = false;
-  std::thread maintainer;
+  std::thread keeper, maintainer;  ///< of the lease; of the rest, which may take long
 };
 
 }  // namespace crosslink

@@ -47,9 +47,12 @@ EtcdDatabase::Impl::~Impl() {
   {
     const std::scoped_lock holding(mutex);
     stopping = true;
+    if (scanning) scanning->cancel();
   }
   stop_signal.notify_all();
-  if (maintainer.joinable()) maintainer.join();
+  for (auto* thread : {&keeper, &maintainer}) {
+    if (thread->joinable()) thread->join();
+  }
   if (client && !root) release();
 }
 
@@ -142,6 +145,7 @@ Result<void> EtcdDatabase::Impl::open_mirror() {
   if (found->record) {
     record = *found->record;
     record_revision = found->record_revision;
+    if (record.position && !record.bootstrapping) accounted_revision = record_revision;
   }
   if (record.position && options.prefix && *options.prefix != record.prefix) {
     return MirrorError::configuration(
@@ -157,7 +161,8 @@ Result<void> EtcdDatabase::Impl::open_mirror() {
   }
   shown_partial = partial.partial();
   if (record.role == DatabaseRole::promoted) return start_tail();
-  maintainer = std::thread([this] { maintain(); });
+  keeper = std::thread([this] { every_round(&Impl::keep_ownership); });
+  maintainer = std::thread([this] { every_round(&Impl::look_after_target); });
   return {};
 }
 
