@@ -60,7 +60,11 @@ Result<DatabaseEngine> open_etcd(const EngineWish& wish) {
   if (!opened) return opened.error();
   auto owner = std::shared_ptr<EtcdDatabase>(*std::move(opened));
   auto* const database = owner.get();
-  return DatabaseEngine{std::move(owner), database, database, database, nullptr, to_text(*wish.entry.etcd)};
+  auto may_follow = [database](const Incarnation& source, const std::string& cluster, Lsn head) {
+    return database->may_follow(source, cluster, head);
+  };
+  return DatabaseEngine{std::move(owner),          database, database, database, nullptr, to_text(*wish.entry.etcd),
+                        std::move(may_follow)};
 }
 
 }  // namespace

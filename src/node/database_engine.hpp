@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -21,6 +22,9 @@ struct DatabaseEngine {
   VerifiableEngine* verifiable = nullptr;  ///< null: it cannot be verified
   RocksdbDatabase* local = nullptr;        ///< what clients read and write; null: they do so elsewhere
   std::string kept_at;                     ///< for people
+  /// Could a mirror there follow a root of that incarnation in that cluster, whose head is there (no_snapshot:
+  /// unknown)? Null: any.
+  std::function<Result<void>(const Incarnation& source, const std::string& cluster, Lsn head)> may_follow = nullptr;
 };
 
 /// What an engine is opened with.

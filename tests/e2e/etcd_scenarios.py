@@ -194,6 +194,21 @@ class EtcdScenarios(EtcdTest):
         self.wait_following(source.put("/registry/b", "2"))
         self.assertLess(time.monotonic() - began, 20)
 
+    def test_over_its_sources_own_keys_it_halts_instead_of_writing_without_end(self):
+        source = self.cluster("from")
+        last = source.put("/registry/leased", "1", lease=source.grant(600))
+        self.start_source(source)
+        self.start_mirror(source)
+        facts = self.wait("mirror", lambda facts: facts["status"] == "Halted")
+        self.assertIn("source's own etcd cluster", facts["reason"])
+        self.assertNotEqual(source.lease_of("/registry/leased"), 0)
+        self.assertLess(source.now(), last + 20)
+        self.hosts["mirror"].close()
+        self.start_mirror(source, name="copy", prefix="/copy/")
+        self.wait_following(source.put("/registry/a", "1"), "copy")
+        self.assertEqual(source.get("/copy/a"), "1")
+        self.assert_verified("copy")
+
     def test_a_foreign_write_is_shown_and_mended_by_a_resync(self):
         source, target = self.pair()
         self.wait_following(source.put("/registry/a", "1"))

@@ -143,6 +143,31 @@ class NodeEtcd(NodeTest):
         refused = run(*words[:words.index("--prefix")], "--user", "somebody")
         self.assertEqual(refused.returncode, 2, refused)
 
+    def create(self, node, source, target, *more, name="registry"):
+        return run("mirror", "create", name, "--from", "prod-us/registry", "--addr", source.mirrors, *self.admin(node),
+                   "--into", "etcd", "--endpoints", target.endpoints, *more)
+
+    def test_over_the_sources_own_keys_or_another_mirrors_none_is_made(self):
+        source = self.cluster("from")
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        source.put(f"{PREFIX}a", "1")
+        for prefix in ((), ("--prefix", f"{PREFIX}copy/")):
+            dry = self.create(standby, prod, source, *prefix, "--dry-run", "-o", "json")
+            self.assertNotEqual(dry.returncode, 0, dry)
+            checks = {one["check"]: one for one in json.loads(dry.stdout)["checks"]}
+            self.assertFalse(checks["target"]["ok"], dry)
+            self.assertIn("source's own etcd cluster", checks["target"]["detail"])
+            made = self.create(standby, prod, source, *prefix)
+            self.assertEqual(made.returncode, dry.returncode, made)
+            self.assertIn("source's own etcd cluster", made.stderr)
+        self.assertEqual(self.create(standby, prod, source, "--prefix", "/copy/", "--wait").returncode, 0)
+        made = self.create(standby, prod, source, "--prefix", "/copy/x/", name="second")
+        self.assertNotEqual(made.returncode, 0, made)
+        self.assertIn("the mirror registry keeps", made.stderr)
+        self.await_applied(standby, source.now())
+        self.assertEqual(source.pairs("/copy/"), {"/copy/a": "1"})
+
     def test_a_cluster_that_is_away_at_the_start_keeps_nobody_else_from_being_served(self):
         source = self.cluster("from")
         last = source.put(f"{PREFIX}a", "1")

@@ -281,7 +281,9 @@ Result<void> EtcdDatabase::Impl::switch_received() {
   const auto facts = partial.partial()->facts;
   const auto old_prefix = keys.prefix, old_source_prefix = keys.offered_prefix;
   use_keys(options.prefix.value_or(facts.key_prefix), facts.key_prefix);
-  if (auto good = check_pairs(); !good) {
+  auto good = check_neighbours(keys.prefix);
+  if (good) good = check_pairs();
+  if (!good) {
     use_keys(old_prefix, old_source_prefix);
     return good;
   }

@@ -1,5 +1,5 @@
 // What the parts of EtcdDatabase share: etcd_open.cpp, etcd_source.cpp, etcd_mirror.cpp, owner.cpp, bootstrap.cpp,
-// promotion.cpp, foreign.cpp.
+// promotion.cpp, conflicts.cpp, foreign.cpp.
 #pragma once
 
 #include <condition_variable>
@@ -101,6 +101,13 @@ struct EtcdDatabase::Impl {
   Result<void> finish_split();
   Result<void> grant_leases();
 
+  // conflicts.cpp
+  Result<bool> happened_here(const std::string& prefix, Lsn revision);
+  /// With write_mutex held. Errors: UnsupportedOperation.
+  Result<void> check_source(const SnapshotFacts& facts);
+  Result<void> check_neighbours(const std::string& prefix);
+  bool would_echo(const Position& position) const;
+
   // foreign.cpp
   void every_round(void (Impl::*work)());
   void look_after_target();
@@ -119,9 +126,10 @@ struct EtcdDatabase::Impl {
   etcd::SnapshotShelf shelf;
   etcd::PartialStore partial;
 
-  std::mutex write_mutex;                            ///< one call that writes at a time
-  bool uncertain = false;                            ///< a write's outcome is not known
-  bool moved = false;                                ///< by another crosslink, and its caller was not told
+  std::mutex write_mutex;  ///< one call that writes at a time
+  bool uncertain = false;  ///< a write's outcome is not known
+  bool moved = false;      ///< by another crosslink, and its caller was not told
+  std::chrono::steady_clock::time_point committed_at;
   std::map<std::string, std::uint64_t> leased;       ///< the target's keys that have a lease at the source
   std::map<std::uint64_t, std::uint64_t> granted;    ///< TTL of leases, as the target has them
   std::map<std::uint64_t, std::uint64_t> announced;  ///< told by the source

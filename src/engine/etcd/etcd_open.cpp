@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/etcd/etcd_impl.hpp"
+#include "engine/etcd/identity.hpp"
 
 namespace crosslink {
 
@@ -20,18 +21,6 @@ bool is_name(std::string_view text) {
            c == '.';
   };
   return !text.empty() && text.size() <= name_bytes_max && std::ranges::all_of(text, allowed);
-}
-
-Incarnation incarnation_of(const EtcdOptions& options, std::uint64_t cluster_id) {
-  PairDigest digest;
-  digest.add("crosslink cluster", options.crosslink_cluster);
-  digest.add("etcd cluster", std::to_string(cluster_id));
-  digest.add("prefix", options.prefix.value_or(""));
-  auto excludes = options.excludes;
-  std::ranges::sort(excludes);
-  for (const auto& one : excludes)
-    digest.add("exclude", one);
-  return {digest.digest().bytes};
 }
 
 }  // namespace
@@ -119,7 +108,8 @@ Result<void> EtcdDatabase::Impl::start_tail() {
 
 Result<void> EtcdDatabase::Impl::open_root() {
   keys = {options.prefix.value_or(""), options.prefix.value_or(""), options.excludes};
-  root_incarnation = incarnation_of(options, client->cluster_id());
+  root_incarnation =
+      etcd::root_incarnation(client->cluster_id(), options.crosslink_cluster, keys.prefix, options.excludes);
   wire::RangeRequest any;
   const auto all = keys.all();
   any.set_key(all.key);
@@ -151,6 +141,10 @@ Result<void> EtcdDatabase::Impl::open_mirror() {
     return MirrorError::configuration(
         fmt::format("the mirror {} keeps its keys below \"{}\" in this etcd, not below \"{}\": delete it first",
                     options.name, escape(record.prefix, 200), escape(*options.prefix, 200)));
+  }
+  const auto& prefix = record.position ? std::optional(record.prefix) : options.prefix;
+  if (prefix && record.role == DatabaseRole::mirror) {
+    if (auto good = check_neighbours(*prefix); !good) return good;
   }
   use_keys(record.prefix, record.source_prefix);
   // What was received and is switched in already, when the process ended before it could say so.

@@ -124,6 +124,7 @@ Result<void> EtcdDatabase::Impl::commit(TxnBuilder builder, Record next, std::ve
     const auto done = client->txn(request);
     if (done && done->succeeded()) {
       adopt(std::move(next), done->header().revision(), true);
+      committed_at = std::chrono::steady_clock::now();
       const std::scoped_lock holding(mutex);
       ++counted.transactions;
       return {};
