@@ -50,6 +50,8 @@ EtcdOptions etcd_options(const EngineWish& wish) {
   options.node = wish.node_id;
   options.log_window_bytes = wish.config.log_window.bytes;
   options.log_budget_bytes = wish.config.log_window.budget_bytes;
+  options.target_revisions_kept =
+      wish.entry.etcd->target_revisions_kept.value_or(wish.config.target_revisions_kept);
   return options;
 }
 

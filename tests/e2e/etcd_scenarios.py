@@ -8,6 +8,7 @@ import unittest
 
 from cli_support import unused_port
 from etcd_support import EtcdTest, Host, text64
+from host_process import DEADLINE_S
 
 ROUNDS = int(os.environ.get("ETCD_ROUNDS", "3"))
 
@@ -208,6 +209,39 @@ class EtcdScenarios(EtcdTest):
         self.wait_following(source.put("/registry/a", "1"), "copy")
         self.assertEqual(source.get("/copy/a"), "1")
         self.assert_verified("copy")
+
+    def compacted(self, etcd, revision):
+        try:
+            etcd.call("/v3/kv/range", {"key": text64("a"), "revision": revision})
+        except RuntimeError as refused:
+            self.assertIn("compacted", str(refused))
+            return True
+        return False
+
+    def grow(self, source, target):
+        """A long history at the target; its newest revision is the mirror's."""
+        for i in range(300):
+            target.put("/other", str(i))
+        self.wait_following(source.put("/registry/a", "1"))
+        return target.now()
+
+    def test_the_targets_history_is_compacted_to_the_length_that_was_said(self):
+        source, target = self.pair(kept=100)
+        newest = self.grow(source, target)
+        deadline = time.monotonic() + DEADLINE_S
+        while not self.compacted(target, newest - 120):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)  # between two looks
+        self.assertFalse(self.compacted(target, newest - 80))
+        self.assert_equal_now(source, target)
+
+    def test_the_targets_history_is_not_compacted_when_that_is_off(self):
+        source, target = self.pair(kept=0)
+        self.grow(source, target)
+        for round_ in range(1, 3):  # the second one is looked at after everything else was done once
+            target.put("/registry/foreign", str(round_))
+            self.wait("mirror", lambda facts, round_=round_: facts["foreign"] == round_)
+        self.assertFalse(self.compacted(target, 2))
 
     def test_a_foreign_write_is_shown_and_mended_by_a_resync(self):
         source, target = self.pair()

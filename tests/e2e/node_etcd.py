@@ -168,6 +168,34 @@ class NodeEtcd(NodeTest):
         self.await_applied(standby, source.now())
         self.assertEqual(source.pairs("/copy/"), {"/copy/a": "1"})
 
+    def test_the_target_is_compacted_to_the_length_that_the_command_or_the_config_says(self):
+        source = self.cluster("from")
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=(),
+                            extra='[database_defaults]\ntarget_revisions_kept = 100')
+        refused = self.create(standby, prod, source, "--target-revisions-kept", "few")
+        self.assertEqual(refused.returncode, 2, refused)
+        targets = {"said": ("--target-revisions-kept", "200"), "defaulted": (), "never": ("--target-revisions-kept", "off")}
+        for name, flags in targets.items():
+            target = self.cluster(name)
+            made = self.create(standby, prod, target, *flags, "--wait", name=name)
+            self.assertEqual(made.returncode, 0, made)
+            for i in range(300):
+                target.put("/other", str(i))
+            self.await_applied(standby, source.put(f"{PREFIX}{name}", "1"), name)
+            newest = target.now()
+            for kept, there in {"said": ((230, False), (150, True)), "defaulted": ((120, False), (80, True)),
+                                "never": ((newest - 2, True),)}[name]:
+                eventually(lambda: self.holds(target, newest - kept), lambda held: held == there, f"{name} {kept}")
+
+    @staticmethod
+    def holds(etcd, revision):
+        try:
+            etcd.call("/v3/kv/range", {"key": "AA==", "revision": revision})
+        except RuntimeError as refused:
+            return "compacted" not in str(refused)
+        return True
+
     def test_a_cluster_that_is_away_at_the_start_keeps_nobody_else_from_being_served(self):
         source = self.cluster("from")
         last = source.put(f"{PREFIX}a", "1")

@@ -104,6 +104,7 @@ cert = "own.pem"
 key = "own.key"
 user = "crosslink"
 password_file = "word"
+target_revisions_kept = 5000
 log_window_bytes = "1GiB")"),
                                    folder.path());
   ASSERT_TRUE(config) << config.error().message();
@@ -119,9 +120,23 @@ log_window_bytes = "1GiB")"),
   expected.cluster.password_file = folder.path() / "word";
   EXPECT_EQ(database.etcd, expected);
   EXPECT_EQ(database.log_window.bytes, 1ull << 30);
+  EXPECT_EQ(database.target_revisions_kept, 5000u);
+  expected.target_revisions_kept = 0;
   const auto again = read_etcd_place(write_etcd_place(expected));
   ASSERT_TRUE(again) << again.error().message();
   EXPECT_EQ(*again, expected);
+}
+
+TEST(NodeConfig, the_target_of_a_mirror_is_compacted_to_the_length_that_is_said_or_never) {
+  const auto kept = [](const std::string& line) {
+    const auto config = parse_config(with("name = \"packages\"", "name = \"p\"\n" + line), "");
+    return config ? std::to_string(config->databases.at(0).target_revisions_kept) : config.error().message();
+  };
+  EXPECT_EQ(kept(""), "100000");
+  EXPECT_EQ(kept("target_revisions_kept = 70"), "70");
+  EXPECT_EQ(kept("target_revisions_kept = \"off\""), "0");
+  EXPECT_EQ(kept("target_revisions_kept = \"all\""),
+            "config: database 1.target_revisions_kept: must be \"off\" or a number up to 1000000000");
 }
 
 TEST(NodeConfig, mistakes_of_a_database_in_etcd_are_named) {
