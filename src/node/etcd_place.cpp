@@ -134,9 +134,11 @@ Result<void> check_etcd_place(const EtcdPlace& place) {
     if (!file->empty() && !std::filesystem::is_regular_file(*file, error))
       return wrong(field, fmt::format("there is no file {}", escape(file->string(), 400)));
   }
-  if (cluster.password_file.empty()) return {};
-  const auto good = check_private(cluster.password_file, "600");
-  return good ? Result<void>{} : wrong("password_file", good.error().message());
+  for (const auto& [field, file] : {Named{"key", &cluster.key_file}, Named{"password_file", &cluster.password_file}}) {
+    if (file->empty()) continue;
+    if (const auto good = check_private(*file, "600"); !good) return wrong(field, good.error().message());
+  }
+  return {};
 }
 
 }  // namespace crosslink::node

@@ -139,6 +139,22 @@ TEST(NodeConfig, the_target_of_a_mirror_is_compacted_to_the_length_that_is_said_
             "config: database 1.target_revisions_kept: must be \"off\" or a number up to 1000000000");
 }
 
+TEST(NodeConfig, a_private_key_for_etcd_that_others_may_read_is_refused_by_its_name) {
+  test::TemporaryFolder folder;
+  for (const auto* name : {"own.pem", "own.key"})
+    std::ofstream(folder.path() / name) << "x\n";
+  std::filesystem::permissions(folder.path() / "own.key", std::filesystem::perms(0640));
+  const auto text = with("name = \"packages\"",
+                         "name = \"p\"\nengine = \"etcd\"\nendpoints = [\"https://a:1\"]\ncert = \"own.pem\"\n"
+                         "key = \"own.key\"");
+  const auto refused = parse_config(text, folder.path());
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message().find("key: "), std::string::npos) << refused.error().message();
+  EXPECT_NE(refused.error().message().find("600"), std::string::npos) << refused.error().message();
+  std::filesystem::permissions(folder.path() / "own.key", std::filesystem::perms(0600));
+  EXPECT_TRUE(parse_config(text, folder.path()));
+}
+
 TEST(NodeConfig, mistakes_of_a_database_in_etcd_are_named) {
   const auto expect = [](const std::string& more, std::string_view part) {
     EXPECT_NE(etcd_error(more).find(part), std::string::npos) << etcd_error(more);
