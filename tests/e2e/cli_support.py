@@ -22,9 +22,9 @@ ERROR_FIELDS = ["error", "caused_by", "message"]
 NO_SNAPSHOT = 2**64 - 1
 
 
-def run(*arguments, **options):
+def run(*arguments, timeout=DEADLINE_S, **options):
     return subprocess.run([PROGRAM, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=DEADLINE_S, **options)
+                          timeout=timeout, **options)
 
 
 def openssl(*arguments):

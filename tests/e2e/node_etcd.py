@@ -18,8 +18,8 @@ def place(etcd, prefix=PREFIX, **more):
 
 
 class NodeEtcd(NodeTest):
-    def cluster(self, name, members=1, flags=()):
-        etcd = Etcd(self.path / self.id().rsplit(".", 1)[-1] / f"etcd-{name}", members, flags)
+    def cluster(self, name, members=1, flags=(), certificates=None):
+        etcd = Etcd(self.path / self.id().rsplit(".", 1)[-1] / f"etcd-{name}", members, flags, certificates)
         self.addCleanup(etcd.close)
         return etcd
 
@@ -175,9 +175,9 @@ class NodeEtcd(NodeTest):
                             extra='[database_defaults]\ntarget_revisions_kept = 100')
         refused = self.create(standby, prod, source, "--target-revisions-kept", "few")
         self.assertEqual(refused.returncode, 2, refused)
-        targets = {"said": ("--target-revisions-kept", "200"), "defaulted": (), "never": ("--target-revisions-kept", "off")}
-        for name, flags in targets.items():
+        for name, said in {"said": "200", "defaulted": None, "never": "off"}.items():
             target = self.cluster(name)
+            flags = ("--target-revisions-kept", said) if said else ()
             made = self.create(standby, prod, target, *flags, "--wait", name=name)
             self.assertEqual(made.returncode, 0, made)
             for i in range(300):
@@ -195,6 +195,23 @@ class NodeEtcd(NodeTest):
         except RuntimeError as refused:
             return "compacted" not in str(refused)
         return True
+
+    def test_clusters_that_want_tls_and_certificates(self):
+        self.made(run("certs", "issue", "--dir", self.certificates, "--name", "localhost"))
+        source, target = (self.cluster(name, certificates=self.certificates) for name in ("from", "to"))
+        last = source.put(f"{PREFIX}a", "1")
+        files = {"cacert": f"{self.certificates}/ca.pem", "cert": f"{self.certificates}/eu-1.pem",
+                 "key": f"{self.certificates}/eu-1.key"}
+        prod = self.etcd_node(source, **files)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        made = self.create(standby, prod, target, "--cacert", files["cacert"], "--dry-run")
+        self.assertIn("does it ask for a certificate", made.stdout)
+        made = self.create(standby, prod, target, *(word for name in files for word in (f"--{name}", files[name])),
+                           "--wait", "--timeout", "60")
+        self.assertEqual(made.returncode, 0, made)
+        self.await_applied(standby, last)
+        self.assert_verified(standby)
+        self.assertEqual(target.pairs(PREFIX), {f"{PREFIX}a": "1"})
 
     def test_a_cluster_that_is_away_at_the_start_keeps_nobody_else_from_being_served(self):
         source = self.cluster("from")
@@ -274,15 +291,7 @@ class NodeEtcd(NodeTest):
         prod = self.etcd_node(source)
         standby = self.node("eu-1", cluster="eu-1", databases=())
         self.follow(standby, prod, target)
-        # The target takes no more writes, so that the next bootstrap stops in the middle.
-        for i in range(0, 2000, 100):
-            source.txn([(f"{PREFIX}k{k:04}", "y" * 500) for k in range(i, i + 100)])
-        self.await_applied(standby, source.now())
-        standby.call("POST", "/v1/mirrors/registry/pause", {})
-        for i in range(0, 2000, 100):
-            source.txn([(f"{PREFIX}k{k:04}", "z" * 500) for k in range(i, i + 100)])
-        standby.kill()
-        self.mark_as_bootstrapping(target)
+        self.kill_in_a_bootstrap(standby, source, target)
         standby.start()
         status, answer = standby.request("POST", "/v1/mirrors/registry/promote", {})
         self.assertEqual(answer["exit_code"], 6, answer)
@@ -291,15 +300,30 @@ class NodeEtcd(NodeTest):
         self.assertFalse(promoted["consistent"])
         self.assertEqual(standby.mirror("registry")["status"], "Promoted")
 
+    def kill_in_a_bootstrap(self, standby, source, target):
+        """Leaves the target half written. The moment is short: the server is stopped for it, and it is tried again."""
+        for attempt in range(20):
+            for i in range(0, 2000, 100):
+                source.txn([(f"{PREFIX}k{k:04}", f"{attempt}" * 500) for k in range(i, i + 100)])
+            done = standby.mirror("registry")["bootstraps"]
+            standby.call("POST", "/v1/mirrors/registry/resync", {})
+            while not self.bootstraps(target) and standby.mirror("registry")["bootstraps"] == done:
+                pass  # until it writes, or has written
+            target.freeze(0)
+            standby.call("POST", "/v1/mirrors/registry/pause", {})  # it is not to go on when it is started
+            standby.kill()
+            target.thaw(0)
+            if self.bootstraps(target):
+                return
+            standby.start()
+            standby.call("POST", "/v1/mirrors/registry/resume", {})
+            self.await_applied(standby, source.now())
+        self.fail("it was never in the middle of a bootstrap")
+
     @staticmethod
-    def mark_as_bootstrapping(target):
-        """What a kill in the middle of a second bootstrap leaves."""
+    def bootstraps(target):
         value = target.get_bytes("/crosslink/registry")
-        name = b"bootstrapping"
-        at = value.index(name) + len(name)
-        if value[at:at + 1] != b"\xc2":  # MessagePack's false
-            raise AssertionError(value)
-        target.put("/crosslink/registry", value[:at] + b"\xc3" + value[at + 1:])
+        return value[value.index(b"bootstrapping") + len(b"bootstrapping"):][:1] == b"\xc3"  # MessagePack's true
 
     def test_a_wrong_place_in_the_config_is_told_by_its_key(self):
         standby = self.node("eu-1", cluster="eu-1", databases=())

@@ -56,7 +56,8 @@ EtcdServers::~EtcdServers() {
 std::vector<std::string> EtcdServers::endpoints() const {
   std::vector<std::string> all;
   for (const auto& member : members_)
-    all.push_back(fmt::format("{}://127.0.0.1:{}", scheme(), member.client_port));
+    all.push_back(
+        fmt::format("{}:{}", options_.cert.empty() ? "http://127.0.0.1" : "https://localhost", member.client_port));
   return all;
 }
 
