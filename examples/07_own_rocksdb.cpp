@@ -31,7 +31,6 @@ Result<std::unique_ptr<Offer>> offer(rocksdb::DB& database, const std::string& b
   named.name = "prod-us/orders";
   offered->source = std::make_unique<DatabaseSource>(*offered->engine, offered->engine.get(),
                                                      offered->engine_threads.get_executor(), named);
-  offered->engine->watch_history([source = offered->source.get()] { source->end_sessions(); });
   quic::ServerConfig config;
   config.tls = files(certificates, "prod-us");
   auto listener = endpoint.listen({boost::asio::ip::make_address("127.0.0.1"), 0}, config);

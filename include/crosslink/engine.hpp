@@ -58,6 +58,9 @@ struct SourceState {
   /// Head may be missing commits of this long. 0 where the engine is where commits are made; absent: unknown, as when
   /// the cluster that it reads from cannot be reached.
   std::optional<std::chrono::microseconds> behind = std::chrono::microseconds(0);
+  /// How often the engine found that what it reads from had gone back, as a cluster does that is restored from a
+  /// backup: what it said before of LSNs and entries is no longer true, though no incarnation says so.
+  std::uint64_t times_gone_back = 0;
 };
 
 /// What a key may be bound to at the source: it is deleted there when its lease ends, and the deletion is in the log.
@@ -144,6 +147,9 @@ class SourceEngine {
   virtual std::optional<WindowLeft> window_left(Lsn after) const = 0;
   /// `on_head` is called after each commit, on the committing thread; it must not block or call back. Empty: none.
   virtual void watch_head(std::function<void(Lsn head)> on_head) = 0;
+  /// `on_change` is called after the history changed, or went back (times_gone_back), by itself: sessions that began
+  /// before must end. On the thread that found it; it must not block or call back. Empty: none.
+  virtual void watch_history(std::function<void()> /*on_change*/) {}
   /// What people should know of it beside its state, in words; empty: nothing. Quick, from any thread.
   virtual std::string remark() const { return {}; }
 };

@@ -122,6 +122,7 @@ class EtcdDatabase final : public SourceEngine, public MirrorEngine, public Veri
   void unpin(const std::string& holder) override;
   std::optional<WindowLeft> window_left(Lsn after) const override;
   void watch_head(std::function<void(Lsn head)> on_head) override;
+  void watch_history(std::function<void()> on_change) override;
 
   // MirrorEngine
   EngineTraits traits() const override;

@@ -5,7 +5,6 @@
 //   rocksdb::DB::Open(options, "orders", &database);
 //   auto source = RocksdbSource::open(*database, {.folder = "orders-mirroring"});
 //   DatabaseSource offered(**source, source->get(), engine_threads, {.name = "prod-us/orders"});
-//   (*source)->watch_history([&] { offered.end_sessions(); });
 //
 // You write as you always did, from any number of threads: each record of RocksDB's write-ahead log is one entry, and
 // RocksDB makes one record of the writes of several threads that come at once. Mirrored is the default column family.
@@ -71,9 +70,6 @@ class RocksdbSource final : public SourceEngine, public VerifiableEngine {
   /// The database is still open.
   ~RocksdbSource() override;
 
-  /// Called when every mirror has to bootstrap anew, on the thread that brought that about; must end the sessions
-  /// (DatabaseSource::end_sessions) and not call back. Null: nobody.
-  void watch_history(std::function<void()> on_change);
   /// Tells the sessions of what was committed, on this thread, instead of a little later. Cheap.
   void look_now();
   /// The data was restored from a backup, or changed past the log: every mirror bootstraps anew. Errors: Storage.
@@ -89,6 +85,7 @@ class RocksdbSource final : public SourceEngine, public VerifiableEngine {
   void unpin(const std::string& holder) override;
   std::optional<WindowLeft> window_left(Lsn after) const override;
   void watch_head(std::function<void(Lsn head)> on_head) override;
+  void watch_history(std::function<void()> on_change) override;
 
   // VerifiableEngine
   Result<std::shared_ptr<const DataView>> view() override;

@@ -18,8 +18,9 @@ std::uint64_t close_code(const MirrorError& error) {
   return rule_of(error.kind()).wire_code.value_or(*rule_of(ErrorKind::ProtocolViolation).wire_code);
 }
 
-std::optional<Incarnation> newest_of(const History& history) {
-  return history.empty() ? std::nullopt : std::optional(history.newest().incarnation);
+std::pair<std::optional<Incarnation>, std::uint64_t> announcement(const SourceState& state) {
+  const auto& history = state.history;
+  return {history.empty() ? std::nullopt : std::optional(history.newest().incarnation), state.times_gone_back};
 }
 
 MirrorError misplaced(std::uint8_t kind) {
@@ -93,7 +94,7 @@ void SourceSession::end(Instant) {
 /// in between, or was not told yet, is found here, before it acts on what the engine read or the mirror said.
 bool SourceSession::outlived(Instant now) {
   if (CROSSLINK_BROKEN(history_outlived_by_session)) return false;
-  if (phase_ != Phase::running || newest_of(read_now_().state.history) == announced_) return false;
+  if (phase_ != Phase::running || announced_ == announcement(read_now_().state)) return false;
   end(now);
   return true;
 }
@@ -234,7 +235,7 @@ void SourceSession::on_session_begin(const SessionBegin& begin) {
   entry_bytes_max_ = std::min(config_.entry_bytes_max, begin.entry_bytes_max);
   account_ = ThrottleAccount(std::min(config_.in_flight_bytes_max, begin.in_flight_bytes_max));
   phase_ = Phase::running;
-  announced_ = newest_of(state.history);
+  announced_ = announcement(state);
   send(control_, answer);
 }
 

@@ -230,7 +230,8 @@ class SourceSession {
   Instant begin_by_;
   std::vector<SourceAction> actions_;
   std::uint64_t features_ = 0, entry_bytes_max_ = 0, bulk_bytes_max_ = 0;
-  std::optional<Incarnation> announced_;  ///< the newest of the history that the mirror was told
+  /// Of the history that the mirror was told: the newest incarnation, and how often it had gone back.
+  std::pair<std::optional<Incarnation>, std::uint64_t> announced_;
   Limit limit_;
   std::optional<Instant> next_send_;  ///< bandwidth
   ThrottleAccount account_{0};

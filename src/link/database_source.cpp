@@ -509,6 +509,11 @@ struct DatabaseSource::Impl {
     const std::scoped_lock lock(mutex);
     return {served.begin(), served.end()};
   }
+  void end_sessions() {
+    ring.clear();
+    for (const auto& one : now_served())
+      one->end();
+  }
 
   SourceEngine* const engine;
   VerifiableEngine* const verifiable;
@@ -531,9 +536,13 @@ DatabaseSource::DatabaseSource(SourceEngine& engine, VerifiableEngine* verifiabl
     for (const auto& one : impl->now_served())
       one->head_moved();
   });
+  engine.watch_history([weak = std::weak_ptr<Impl>(impl_)] {
+    if (const auto impl = weak.lock()) impl->end_sessions();
+  });
 }
 
 DatabaseSource::~DatabaseSource() {
+  impl_->engine->watch_history({});
   impl_->engine->watch_head({});
   impl_->pins->stop();
 }
@@ -558,11 +567,7 @@ Task<void> DatabaseSource::serve(AcceptedMirror& mirror) {
   return work(impl_, mirror);
 }
 
-void DatabaseSource::end_sessions() {
-  impl_->ring.clear();
-  for (const auto& one : impl_->now_served())
-    one->end();
-}
+void DatabaseSource::end_sessions() { impl_->end_sessions(); }
 
 void DatabaseSource::end_sessions_unless(const std::function<bool(const ServedMirrorFacts&)>& may_stay) {
   for (const auto& one : impl_->now_served()) {

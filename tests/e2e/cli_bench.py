@@ -40,7 +40,7 @@ class Bench(CommandLineTest):
     def test_a_mirror_on_disk_is_measured_and_leaves_nothing(self):
         with tempfile.TemporaryDirectory(prefix="crosslink-test-") as folder:
             result = run("bench", "mirror", "--engine", "rocksdb", "--bootstrap-bytes", 20_000_000, "--entries", 2000,
-                         "--runs", 1, "--dir", folder, "-o", "json")
+                         "--runs", 1, "--dir", folder, "-o", "json", timeout=4 * DEADLINE_S)
             self.assertEqual(result.returncode, 0, result.stderr)
             figures = json.loads(result.stdout)
             for name in ("bootstrap_seconds", "cp_sync_seconds", "bootstrap_ratio", "catch_up_per_s", "lag_p50_us",
@@ -51,7 +51,8 @@ class Bench(CommandLineTest):
 
     def test_nodes_are_measured_and_leave_nothing(self):
         with tempfile.TemporaryDirectory(prefix="crosslink-test-") as folder:
-            result = run("bench", "node", "--requests", 20_000, "--runs", 2, "--dir", folder, "-o", "json")
+            result = run("bench", "node", "--requests", 20_000, "--runs", 2, "--dir", folder, "-o", "json",
+                         timeout=4 * DEADLINE_S)
             self.assertEqual(result.returncode, 0, result.stderr)
             figures = json.loads(result.stdout)
             self.assertEqual(len(figures["runs"]), 2)

@@ -32,15 +32,33 @@ def openssl(*arguments):
                           timeout=DEADLINE_S)
 
 
-def unused_port():
-    """Below the range from which the kernel picks ports, so that no test in parallel gets it by chance."""
-    while True:
-        port = random.randint(10_000, 32_000)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+def is_free(port):
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET, kind) as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
-                continue
+                return False
+    return True
+
+
+RESERVATIONS = []  # open until this process ends
+
+
+def unused_port():
+    """For TCP and UDP, and no other test is given it while this process lives: the reservation is an abstract Unix socket,
+    by the same names as reserved_port.hpp's. Below the range from which the kernel picks ports, so that nobody gets it by
+    chance."""
+    while True:
+        port = random.randint(10_000, 32_000)
+        reservation = socket.socket(socket.AF_UNIX)
+        try:
+            reservation.bind(f"\0crosslink-test-port-{port}")
+        except OSError:
+            reservation.close()
+            continue
+        RESERVATIONS.append(reservation)
+        if is_free(port):
             return port
 
 

@@ -5,7 +5,8 @@
 //   etcd_host source|mirror etcd|rocksdb CERTS PORT FOLDER [NAME=VALUE ...]
 //
 // A source is cluster prod-us, a mirror of it is eu-1; both name the database registry. Names: endpoints (with commas),
-// prefix, exclude, node, user, password_file, ca, cert, key, owner_s, kept (revisions at the target), deadline_ms.
+// prefix, exclude, node, user, password_file, ca, cert, key, owner_s, kept (revisions at the target), deadline_ms,
+// idle_s (of the link).
 // It says "ready", or "error=KIND message=..." and ends when the database cannot be opened.
 // Orders: facts; end; put KEY BYTES (rocksdb source); get KEY (rocksdb); and of a mirror: own, promote, pause, resume,
 // resync, bandwidth BYTES_PER_S, verify.
@@ -66,8 +67,8 @@ EtcdOptions etcd_options(const std::string& folder, Names names) {
   options.cluster.key_file = names["key"];
   options.cluster.user = names["user"];
   options.cluster.password_file = names["password_file"];
-  if (names.contains("deadline_ms"))
-    options.cluster.call_deadline = std::chrono::milliseconds(std::stoi(names["deadline_ms"]));
+  options.cluster.call_deadline =
+      std::chrono::milliseconds(names.contains("deadline_ms") ? std::stoi(names["deadline_ms"]) : 30'000);
   if (names.contains("prefix")) options.prefix = names["prefix"];
   if (names.contains("exclude")) options.excludes = {names["exclude"]};
   if (names.contains("owner_s")) options.owner_lease = std::chrono::seconds(std::stoi(names["owner_s"]));
@@ -82,6 +83,7 @@ EtcdOptions etcd_options(const std::string& folder, Names names) {
 class Host {
  public:
   Host(bool source, const std::string& engine, const std::string& folder, const Names& names) {
+    if (names.contains("idle_s")) idle_timeout_ = std::chrono::seconds(std::stoi(names.at("idle_s")));
     if (engine == "etcd") {
       const auto options = etcd_options(folder, names);
       etcd_ = must(source ? EtcdDatabase::open_root(options) : EtcdDatabase::open_mirror(options));
@@ -106,7 +108,7 @@ class Host {
     source_ = std::make_unique<DatabaseSource>(*source_engine_, verifiable_, engine_threads_.get_executor(), options);
     quic::ServerConfig config;
     config.tls = files(certificates, "prod-us");
-    config.transport.idle_timeout = std::chrono::seconds(2);
+    config.transport.idle_timeout = idle_timeout_;
     SourcePolicy policy;
     policy.cluster_id = ClusterId("prod-us");
     policy.authorize = [](std::span<const std::string>, const DatabaseId&) { return true; };
@@ -121,7 +123,7 @@ class Host {
   void follow(const std::string& certificates, const std::string& port) {
     quic::ClientConfig config;
     config.tls = files(certificates, "eu-1");
-    config.transport.idle_timeout = std::chrono::seconds(2);
+    config.transport.idle_timeout = idle_timeout_;
     auto link = std::make_unique<CrossClusterLink>(ClusterId("prod-us"), DatabaseId("registry"), "127.0.0.1:" + port,
                                                    endpoint_, config);
     MirrorOptions options;
@@ -161,6 +163,7 @@ class Host {
   std::unique_ptr<DatabaseSource> source_;
   std::unique_ptr<MirrorAcceptor> acceptor_;
   std::unique_ptr<Mirror> mirror_;
+  std::chrono::seconds idle_timeout_{2};
 };
 
 std::string Host::facts() {

@@ -2,13 +2,14 @@
 
 import os
 import random
+import socket
+import ssl
 import threading
 import time
 import unittest
 
 from cli_support import unused_port
-from etcd_support import EtcdTest, Host, text64
-from host_process import DEADLINE_S
+from etcd_support import DEADLINE_S, EtcdTest, Host, is_bootstrapped, text64
 
 ROUNDS = int(os.environ.get("ETCD_ROUNDS", "3"))
 
@@ -36,8 +37,8 @@ class EtcdScenarios(EtcdTest):
                 self.start_source(source)
             else:
                 self.start_mirror(target)
+        load.await_commits(50)
         load.rest()
-        self.assertGreater(load.commits, 50)
         self.assert_equal_now(source, target)
 
     def test_renamed_and_without_what_is_excluded(self):
@@ -60,9 +61,11 @@ class EtcdScenarios(EtcdTest):
         self.hosts["mirror"].kill()
         for i in range(200):
             source.put(f"/registry/k{i}", str(i))
+        last = source.now()
+        self.wait("source", lambda facts: facts["head"] >= last)
         source.compact()
         self.start_mirror(target)
-        self.wait_following(source.now())
+        self.wait_following(last)
         self.assertEqual(self.hosts["mirror"].ask("facts")["bootstraps"], 0)
         self.assert_equal_now(source, target)
 
@@ -97,7 +100,7 @@ class EtcdScenarios(EtcdTest):
     def test_leaders_of_both_clusters_are_killed(self):
         source, target = self.pair(members=3)
         load = self.load(source)
-        self.wait("mirror", lambda facts: facts["status"] == "Following" and facts["applied"] > 50)
+        self.wait("mirror", lambda facts: is_bootstrapped(facts) and facts["applied"] > 50)
         for etcd in (source, target):
             leader = etcd.leader()
             etcd.kill(leader)
@@ -125,7 +128,9 @@ class EtcdScenarios(EtcdTest):
         reader = threading.Thread(target=read)
         reader.start()
         try:
-            for round_ in range(1, 200):
+            round_, deadline = 0, time.monotonic() + DEADLINE_S
+            while round_ < 200 or (len(seen) <= 3 and time.monotonic() < deadline):
+                round_ += 1
                 last = source.txn([(key, str(round_)) for key in keys])
             self.wait_following(last)
         finally:
@@ -137,15 +142,13 @@ class EtcdScenarios(EtcdTest):
 
     def test_a_lease_that_ends_during_a_cut_is_gone_and_one_that_lives_is_alive_after_promotion(self):
         source, target = self.pair()
-        short, long = source.grant(2), source.grant(600)
+        short, long = source.grant(600), source.grant(600)  # the short one will be revoked
         source.put("/registry/short", "1", lease=short)
         self.wait_following(source.put("/registry/long", "2", lease=long))
         self.assertEqual(target.lease_of("/registry/long"), 0)
         self.hosts["mirror"].kill()
-        deadline = time.monotonic() + 30
-        while source.get("/registry/short") is not None:
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.05)  # until the lease ends
+        source.call("/v3/lease/revoke", {"ID": short})  # as etcd itself does when it has expired
+        self.assertIsNone(source.get("/registry/short"))
         self.start_mirror(target)
         self.wait_following(source.now())
         self.assertIsNone(target.get("/registry/short"))
@@ -175,7 +178,7 @@ class EtcdScenarios(EtcdTest):
         stopped = self.hosts["mirror"]
         stopped.freeze()
         self.addCleanup(stopped.thaw)
-        self.start_mirror(target, name="other", node="eu-1-b", owner_s=2)
+        self.start_mirror(target, name="other", node="eu-1-b")
         self.wait("other", lambda facts: facts["transactions"] > 10)
         stopped.thaw()
         facts = self.wait("mirror", lambda facts: "eu-1-b" in facts["reason"])
@@ -187,13 +190,12 @@ class EtcdScenarios(EtcdTest):
         self.assertEqual(self.hosts["mirror"].ask("facts")["transactions"], facts["transactions"])
 
     def test_the_same_node_comes_back_at_once(self):
-        source, target = self.pair(owner_s=60)
+        owner_s = 10 * DEADLINE_S  # nobody here waits for its end
+        source, target = self.pair(owner_s=owner_s)
         self.wait_following(source.put("/registry/a", "1"))
         self.hosts["mirror"].kill()
-        began = time.monotonic()
-        self.start_mirror(target, owner_s=60)
+        self.start_mirror(target, owner_s=owner_s)
         self.wait_following(source.put("/registry/b", "2"))
-        self.assertLess(time.monotonic() - began, 20)
 
     def test_over_its_sources_own_keys_it_halts_instead_of_writing_without_end(self):
         source = self.cluster("from")
@@ -275,14 +277,16 @@ class EtcdScenarios(EtcdTest):
         self.wait("mirror", lambda facts: facts["foreign"] == 1)
 
     def test_an_idle_prefix_among_others_that_are_busy_is_following(self):
-        source, target = self.pair()
+        source, target = self.cluster("from"), self.cluster("to")
+        self.start_source(source, idle_s=60)  # a link that is cut by a stall of this machine is not what is tested
+        self.start_mirror(target, idle_s=60)
         self.wait_following(source.put("/registry/a", "1"))
         load = self.load(source, prefix="/busy/")
-        deadline = time.monotonic() + 3
-        while time.monotonic() < deadline:
+        enough = time.monotonic() + 3
+        while time.monotonic() < enough or load.commits <= 100:
+            self.assertLess(time.monotonic(), enough + DEADLINE_S)
             self.assertEqual(self.hosts["mirror"].ask("facts")["status"], "Following")
-            time.sleep(0.05)  # looked at for three seconds
-        self.assertGreater(load.commits, 100)
+            time.sleep(0.05)  # looked at for three seconds, and more if that was little
         self.assert_verified()
 
     def test_compactions_during_the_snapshot_do_not_stop_it(self):
@@ -305,7 +309,7 @@ class EtcdScenarios(EtcdTest):
         try:
             self.start_source(source)
             self.start_mirror(target)
-            self.wait("mirror", lambda facts: facts["status"] == "Following")
+            self.wait("mirror", is_bootstrapped)
         finally:
             stop.set()
             compacting.join()
@@ -435,12 +439,12 @@ class EtcdScenarios(EtcdTest):
 
     def test_plain_text_against_tls_and_the_other_way_round_are_told(self):
         tls = self.cluster_with_tls()
-        answer = self.refused(endpoints=tls.replace("https", "http"), prefix=self.prefix, deadline_ms=2000)
+        answer = self.refused(endpoints=tls.replace("https", "http"), prefix=self.prefix)
         self.assertEqual(answer["error"], "Storage")
         self.assertIn("https://", answer["message"])
         plain = self.cluster("plain")
         answer = self.refused(endpoints=plain.endpoints.replace("http", "https"), prefix=self.prefix,
-                              ca=f"{self.certificates}/ca.pem", deadline_ms=2000)
+                              ca=f"{self.certificates}/ca.pem")
         self.assertEqual(answer["error"], "Storage")
         self.assertIn("TLS", answer["message"])
 
@@ -451,7 +455,20 @@ class EtcdScenarios(EtcdTest):
                       "--listen-client-urls", etcd.endpoints.replace("http", "https"),
                       "--advertise-client-urls", etcd.endpoints.replace("http", "https")]
         etcd.start(0)
+        self.await_tls(etcd.ports[0][0])
         return etcd.endpoints.replace("http", "https")
+
+    def await_tls(self, port):
+        context = ssl.create_default_context(cafile=f"{self.certificates}/ca.pem")
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as connection, \
+                        context.wrap_socket(connection, server_hostname="prod-us"):
+                    return
+            except OSError:
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.02)  # between two attempts
 
     def test_a_prefix_that_nothing_begins_with_is_told(self):
         etcd = self.cluster("from")

@@ -34,6 +34,9 @@ def issue_until(folder, name, seconds):
     (folder / f"{name}.key").chmod(0o600)
 
 
+VALID_S = 20  # long enough to connect with it on a slow machine; the tests wait for its end
+
+
 class Certificates(MirroredTest):
     @classmethod
     def setUpClass(cls):
@@ -132,8 +135,8 @@ class Certificates(MirroredTest):
 
     def test_a_certificate_that_expired_during_its_session_is_cut_at_the_next_sighup(self):
         files = self.files_of(self.certificates, self.certificates, "us-2")
-        issue_until(files, "us-2", 10)
         node = self.other(files)
+        issue_until(files, "us-2", VALID_S)  # read at each dial
         node.create_mirror("packages", self.source)
         node.await_following("packages", self.source)
         reloads = 0
@@ -196,10 +199,12 @@ class Certificates(MirroredTest):
 
     def test_a_source_whose_certificate_expires_while_it_runs_is_refused_from_then_on(self):
         files = self.files_of(self.certificates, self.certificates, "prod-us")
-        issue_until(files, "prod-us", 10)
         source = self.node("expiring", certificates=files)
         self.fill(source, 0, 10)
         node = self.other(self.certificates)
+        issue_until(files, "prod-us", VALID_S)
+        source.signal(signal.SIGHUP)
+        source.await_log("reloaded")
         wish = {"name": "packages", "from": "prod-us/packages", "addr": source.mirrors}
         self.assertTrue(node.call("POST", "/v1/mirrors", {**wish, "dry_run": True})["ok"])
         eventually(lambda: node.call("POST", "/v1/mirrors", {**wish, "dry_run": True}), lambda dry: not dry["ok"], "the end")

@@ -9,7 +9,7 @@ import unittest
 
 import redis
 from cli_support import run
-from node_support import DEADLINE_S, NodeTest, client
+from node_support import DEADLINE_S, NodeTest, client, eventually
 from rocksdb_support import Host
 
 
@@ -274,7 +274,7 @@ class Mirrors(NodeTest):
             while (facts := mirror.must("facts"))["applied"] < head or facts["status"] != "Following":
                 self.assertLess(time.monotonic(), deadline, facts)
             self.assertEqual(mirror.must("verify")["outcome"], "equal", facts)
-            self.assertEqual(one.info("replication")["connected_slaves"], 1)
+            eventually(lambda: one.info("replication")["connected_slaves"], lambda count: count == 1, "the mirror to be counted")
         mirror.end()
         self.assertIn("mirror accepted mirror=eu-1 database=orders", node.log_text())
 

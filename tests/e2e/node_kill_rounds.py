@@ -20,8 +20,8 @@ WRITES_MIN = 2000
 MIB = 2**20
 VICTIMS = (("mirror",), ("source",), ("mirror", "source"))
 VALUES, VALUE_BYTES = 8000, 2000
-STORED_MAX = 12 * MIB  # of a snapshot of more than that, when the last kill of a bootstrap falls
-BYTES_PER_S = 6 * MIB
+STORED_MAX = 10 * MIB  # of a snapshot of more than that, when the last kill of a bootstrap falls
+BYTES_PER_S = 2 * MIB
 
 
 def is_bootstrapped(seen):
@@ -57,8 +57,7 @@ class KilledNodes(MirroredTest):
 
     def kill_in_bootstrap(self, chance, order):
         """A snapshot that was on its way goes on where it was, whoever was killed."""
-        self.mirror.create_mirror("packages", self.source)
-        self.mirror.verb("limit", "packages", "--bandwidth", f"{BYTES_PER_S // MIB}MiB")
+        self.create_limited(BYTES_PER_S)
         for victims, stored in zip(order, sorted(chance.uniform(0, STORED_MAX) for _ in order)):
             self.mirror.await_mirror("packages", lambda one: is_bootstrapped(one) or (one["bytes_done"] or 0) > stored,
                                      f"{stored} bytes of a snapshot")
@@ -70,7 +69,7 @@ class KilledNodes(MirroredTest):
                     or 0 < (one["bytes_done"] or 0) < done, "the snapshot to go on")
                 self.assertTrue(is_bootstrapped(after) or after["bytes_done"] > done,
                                 f"{victims} killed, and it began anew: {before}, then {after}")
-        self.mirror.verb("limit", "packages", "--bandwidth", "none")
+        self.limit(0)
 
     def kill_while_following(self, chance, order):
         for victims in order:

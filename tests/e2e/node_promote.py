@@ -4,7 +4,7 @@ import json
 import signal
 import unittest
 
-from node_support import MirroredTest, client
+from node_support import MirroredTest, client, eventually
 
 
 class Promote(MirroredTest):
@@ -14,10 +14,12 @@ class Promote(MirroredTest):
     def test_a_source_that_is_heard_now_loses_nothing_that_is_here(self):
         self.fill(self.source)
         self.follow()
-        seen = self.dry_run()
-        self.assertEqual((seen["lost"]["known"], seen["lost"]["entries_lsn"]), (True, 0), seen)
+        # A source is heard now unless its last word is a second old: as it can be on a machine that is busy.
+        seen = eventually(self.dry_run, lambda dry: dry["lost"]["known"], "a word of the source")
+        self.assertEqual(seen["lost"]["entries_lsn"], 0, seen)
         self.assertEqual(seen["source_lsn"], seen["lsn"])
-        self.assertIn("lost          nothing:", self.mirror.verb("promote", "packages", "--dry-run"))
+        eventually(lambda: self.mirror.verb("promote", "packages", "--dry-run"), lambda said: "lost          nothing:" in said,
+                   "the command to say so")
 
     def test_what_a_source_wrote_before_it_died_unheard_is_not_called_nothing(self):
         self.fill(self.source)

@@ -217,6 +217,17 @@ class MirroredTest(NodeTest):
         self.mirror.create_mirror("packages", self.source)
         return self.mirror.await_following("packages", self.source)
 
+    def create_limited(self, bytes_per_s):
+        """A mirror that is limited from the first byte on: its source stands still until the limit is there."""
+        self.source.signal(signal.SIGSTOP)
+        self.mirror.create_mirror("packages", self.source)
+        self.limit(bytes_per_s)
+        self.source.signal(signal.SIGCONT)
+
+    def limit(self, bytes_per_s):
+        """0: none."""
+        self.mirror.call("POST", "/v1/mirrors/packages/limit", {"bytes_per_s": bytes_per_s})
+
     def assert_equal(self, node=None, source=None):
         """By the program's own verify, and by a client at each side. The source is at rest."""
         node, source = node or self.mirror, source or self.source

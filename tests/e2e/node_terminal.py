@@ -44,12 +44,12 @@ class Terminal(MirroredTest):
         self.assertRegex(lines[-1], r"^packages  Following after ", seen)
 
     def test_a_long_bootstrap_shows_a_bar_that_grows(self):
-        self.fill(self.source, value_bytes=8000)  # the bar moves by chunks of 1 MiB
+        self.fill(self.source, value_bytes=8000)  # the bar moves by chunks of 1 MiB: each stands for three seconds
         self.source.stop()
         with concurrent.futures.ThreadPoolExecutor() as pool:
             creating = pool.submit(self.create, "--wait", "--timeout", DEADLINE_S)
             eventually(lambda: self.mirror.request("GET", "/v1/mirrors/packages")[0], lambda status: status == 200, "the mirror")
-            self.mirror.call("POST", "/v1/mirrors/packages/limit", {"bytes_per_s": 1_500_000})
+            self.limit(300_000)
             self.source.start()
             code, seen = creating.result()
         self.assertEqual(code, 0, seen)

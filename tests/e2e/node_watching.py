@@ -46,11 +46,8 @@ class Watching(MirroredTest):
 
     def limited(self):
         """The first bootstrap is on its way, slowly."""
-        self.fill(self.source, value_bytes=12_000)
-        self.source.stop()
-        self.mirror.create_mirror("packages", self.source)
-        self.mirror.call("POST", "/v1/mirrors/packages/limit", {"bytes_per_s": 400_000})
-        self.source.start()
+        self.fill(self.source, value_bytes=48_000)  # a minute of it
+        self.create_limited(400_000)
         self.mirror.await_mirror("packages", lambda one: one["bytes_total"], "the snapshot to come")
         self.fill(self.source, 500, 600)  # the window is of what is written after it
 
@@ -61,7 +58,7 @@ class Watching(MirroredTest):
         self.fill(self.source)
         self.follow()
         seen = self.mirror.await_mirror("packages", lambda one: one["round_trip_us"], "a round trip")
-        self.assertLess(seen["round_trip_us"], 1_000_000, seen)
+        self.assertLess(seen["round_trip_us"], 60_000_000, seen)
         self.assertEqual(seen["throttle_cap_bytes"], 64 << 20)
         self.assertIn(seen["throttle_bytes"], range(seen["throttle_cap_bytes"]))
         self.assertEqual((seen["eta_ms"], seen["next_retry_ms"], *window(seen)), (None, None, *NULL_WINDOW), seen)
@@ -108,7 +105,7 @@ class Watching(MirroredTest):
         self.assertEqual(metrics.one("mirror_bandwidth_limit_bytes_per_second"), 400_000)
         self.assertGreater(metrics.one("mirror_window_left_bytes"), 0)
         self.assertGreater(metrics.one("mirror_window_left_seconds"), 0)
-        self.mirror.call("POST", "/v1/mirrors/packages/limit", {"bytes_per_s": 0})
+        self.limit(0)
         self.mirror.await_following("packages", self.source)
         after = self.mirror.await_mirror("packages", lambda one: window(one) == NULL_WINDOW, "no window when caught up")
         self.assertEqual((after["eta_ms"], after["last_bootstrap_bytes"]), (None, seen["bytes_total"]), after)
@@ -142,7 +139,7 @@ class Watching(MirroredTest):
         self.assertEqual(sum(value for _, value in one.samples["crosslink_mirror_status"]), 1)
         self.assertEqual(one.one("mirror_status", status="Following"), 1)
         self.assertLess(0, one.one("mirror_round_trip_seconds"))
-        self.assertLess(one.one("mirror_round_trip_seconds"), 1)
+        self.assertLess(one.one("mirror_round_trip_seconds"), 60)
         self.assertLess(one.one("mirror_lag_seconds"), 5)
         self.assertLess(one.one("mirror_verify_age_seconds"), 60)
         self.assertGreater(one.one("mirror_received_bytes_total"), 500 * 100)
@@ -159,7 +156,7 @@ class Watching(MirroredTest):
         self.limited()
         self.window_told()
         look(self.mirror)
-        self.mirror.call("POST", "/v1/mirrors/packages/limit", {"bytes_per_s": 0})
+        self.limit(0)
         self.mirror.await_following("packages", self.source)
         self.mirror.verb("verify", "packages")
         look(self.mirror)

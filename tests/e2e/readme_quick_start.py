@@ -3,7 +3,6 @@
 import os
 import pathlib
 import re
-import socket
 import subprocess
 import tempfile
 import unittest
@@ -22,19 +21,6 @@ def blocks():
     return re.findall(r"^```\n(.*?)^```$", by_hand, re.MULTILINE | re.DOTALL)
 
 
-def free_ports(count):
-    found = set()
-    while len(found) < count:
-        port = unused_port()
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        found.add(port)
-    return found
-
-
 class QuickStart(unittest.TestCase):
     def test_all_lines_pasted_at_once_end_with_an_equal_mirror(self):
         written = blocks()
@@ -42,11 +28,13 @@ class QuickStart(unittest.TestCase):
         text = "".join(written)
         for line in ("crosslink certs init", "crosslink mirror create", "redis-cli -p 6381 get greeting", "crosslink verify"):
             self.assertIn(line, text)
-        for printed, free in zip(PRINTED_PORTS, free_ports(len(PRINTED_PORTS))):
+        ports = {printed: unused_port() for printed in PRINTED_PORTS}
+        for printed in ports:
             self.assertIn(printed, text + self.generated())
-            text = text.replace(printed, str(free))
-            # `config generate` prints the ports of prod-us; the file it makes gets the free ones, before the other is made of it.
-            text = text.replace("> prod-us.toml\n", f"| sed 's/:{printed}\"/:{free}\"/' > prod-us.toml\n", 1)
+        text = re.sub(rf"\b({'|'.join(ports)})\b", lambda found: str(ports[found[0]]), text)
+        # `config generate` prints the ports of prod-us; the file it makes gets the free ones, before the other is made of it.
+        edits = "".join(f" -e 's/:{printed}\"/:{free}\"/'" for printed, free in ports.items())
+        text = text.replace("> prod-us.toml\n", f"| sed{edits} > prod-us.toml\n", 1)
         with tempfile.TemporaryDirectory(prefix="crosslink-test-") as folder:
             path = f"{os.path.dirname(PROGRAM)}:{os.environ['PATH']}"
             with open(f"{folder}/out", "w", encoding="utf-8") as out:

@@ -2,7 +2,9 @@
 // line each, each answered by one line of NAME=VALUE words, the last of which may hold spaces.
 //
 //   rocksdb_host source FOLDER CERTS PORT              a root in cluster prod-us
-//   rocksdb_host mirror FOLDER CERTS PORT [faulty]     a mirror of prod-us, at eu-1; faulty: full and space work
+//   rocksdb_host mirror FOLDER CERTS PORT [faulty|bandwidth=BYTES_PER_S]
+//                                                      a mirror of prod-us, at eu-1; faulty: full and space work;
+//                                                      bandwidth: as the order, before the first byte comes
 //   rocksdb_host middle FOLDER CERTS PORT OWN_PORT     the same, offered to others as eu-1
 //   rocksdb_host last FOLDER CERTS PORT                a mirror of eu-1, at asia-1
 //   rocksdb_host own FOLDER CERTS PORT                 a RocksDB that this program owns, as prod-us; order: write COUNT
@@ -177,7 +179,7 @@ class Host {
   }
 
   void follow(const std::string& source, const std::string& own, const std::string& certificates,
-              const std::string& port) {
+              const std::string& port, std::uint64_t bytes_per_s = 0) {
     quic::ClientConfig config;
     config.tls = files(certificates, own);
     config.transport.idle_timeout = std::chrono::seconds(2);
@@ -190,6 +192,7 @@ class Host {
     };
     mirror_ =
         std::make_unique<Mirror>(std::move(link), *database_, database_.get(), engine_threads_.get_executor(), options);
+    if (bytes_per_s > 0) must(mirror_->set_bandwidth(bytes_per_s));
     boost::asio::co_spawn(context_, [this]() -> awaitable<void> { must(co_await mirror_->run()); }, rethrow);
   }
 
@@ -374,7 +377,6 @@ int serve_own(const std::string& folder, const std::string& certificates, std::u
   DatabaseSourceOptions named;
   named.name = "prod-us/orders";
   DatabaseSource source(*engine, engine.get(), engine_threads.get_executor(), named);
-  engine->watch_history([&] { source.end_sessions(); });
   const auto acceptor = accept(context, endpoint, source, "prod-us", certificates, port);
   std::jthread network([&] { context.run(); });
   std::cout << "ready" << std::endl;
@@ -388,7 +390,6 @@ int serve_own(const std::string& folder, const std::string& certificates, std::u
   }
   acceptor->stop();
   network.join();
-  engine->watch_history({});
   return 0;
 }
 
@@ -530,7 +531,9 @@ int main(int argc, char** argv) {
   if (is("mirror", 4) || is("mirror", 5) || is("middle", 5)) {
     Host host(words[1], false, words.back() == "faulty");
     if (is("middle", 5)) host.offer("eu-1", words[2], static_cast<std::uint16_t>(std::stoi(words[4])));
-    host.follow("prod-us", "eu-1", words[2], words[3]);
+    const std::string bandwidth = "bandwidth=";
+    const bool limited = words.back().starts_with(bandwidth);
+    host.follow("prod-us", "eu-1", words[2], words[3], limited ? std::stoull(words.back().substr(bandwidth.size())) : 0);
     return host.run();
   }
   if (is("last", 4)) {

@@ -12,7 +12,7 @@ import shutil
 import time
 import unittest
 
-from rocksdb_support import RocksdbTest, dump
+from rocksdb_support import RocksdbTest, dump, is_bootstrapped
 
 ROUNDS = int(os.environ.get("ROCKSDB_ROUNDS", "5"))
 SEED = int(os.environ.get("ROCKSDB_SEED", random.randrange(2**32)))
@@ -23,16 +23,12 @@ STORED_MAX = 6 * MIB  # of a snapshot of more than that, when the last kill of a
 BYTES_PER_S = 4 * MIB
 
 
-def is_bootstrapped(facts):
-    """Degraded is following too, on a machine that is busy with other things."""
-    return facts["status"] in ("Following", "Degraded")
-
-
 class KilledProcesses(RocksdbTest):
     def setUp(self):
         super().setUp()
         self.kills = collections.Counter()
         self.commits = 0  # since the round's kills began
+        self.slowly = False  # as a round has it that begins with a bootstrap
 
     def pass_time(self, chance):
         """A random moment: it decides where the kill falls, nothing is waited for."""
@@ -43,6 +39,9 @@ class KilledProcesses(RocksdbTest):
         self.start("source").must("write")
         self.assertGreaterEqual(self.hosts["source"].ask("facts")["head"], what["head"])
 
+    def start_mirror(self):
+        self.start("mirror", *([f"bandwidth={BYTES_PER_S}"] if self.slowly else []))
+
     def kill(self, victims):
         source, mirror = self.hosts["source"].ask("facts"), self.hosts["mirror"].ask("facts")
         for victim in victims:
@@ -52,13 +51,12 @@ class KilledProcesses(RocksdbTest):
             self.commits += source["commits"]
             self.start_writing(source)
         if "mirror" in victims:
-            self.start("mirror")
+            self.start_mirror()
         return mirror
 
     def kill_in_bootstrap(self, chance, order):
         """A snapshot that was on its way goes on where it was, whoever was killed."""
         for victims, stored in zip(order, sorted(chance.uniform(0, STORED_MAX) for _ in order)):
-            self.hosts["mirror"].must("bandwidth", BYTES_PER_S)
             self.wait("mirror", lambda facts: is_bootstrapped(facts) or facts["stored"] > stored)
             before = self.kill(victims)
             if before["status"] == "Bootstrapping":
@@ -96,12 +94,13 @@ class KilledProcesses(RocksdbTest):
         for number in range(ROUNDS):
             self.start("source").must("write")
             self.wait("source", lambda facts: facts["commits"] > COMMITS_MIN)
-            if number % 2 == 0:
+            self.slowly = number % 2 == 0
+            if self.slowly:
                 shutil.rmtree(self.data / "mirror", ignore_errors=True)
-            self.start("mirror")
+            self.start_mirror()
             self.commits = -self.hosts["source"].ask("facts")["commits"]
             order = chance.sample(VICTIMS, k=len(VICTIMS))
-            (self.kill_in_bootstrap if number % 2 == 0 else self.kill_while_following)(chance, order)
+            (self.kill_in_bootstrap if self.slowly else self.kill_while_following)(chance, order)
             self.check_round(number, chance)
         for victims in VICTIMS:
             self.assertGreater(self.kills[victims, "Bootstrapping"], 0, f"{victims} never killed in a bootstrap")

@@ -2,25 +2,38 @@
 // once with another prefix.
 #include <fmt/format.h>
 
+#include <atomic>
 #include <fstream>
 
 #include "crosslink/etcd_engine.hpp"
 #include "support/engine_conformance.hpp"
+#include "support/etcd_gate.hpp"
 #include "support/etcd_server.hpp"
 #include "support/etcd_user.hpp"
 
 namespace crosslink::test {
 namespace {
 
+/// A write is tried so often before the engine says that it failed.
+constexpr std::uint32_t transactions_tried = 3;
+
 class TestedEtcd final : public TestedDatabase {
  public:
   TestedEtcd(bool root, const std::string& prefix) : root_(root), user_(servers_, prefix) {
-    options_.cluster.endpoints = servers_.endpoints();
+    options_.cluster.endpoints = {gate_.endpoint()};
+    options_.cluster.call_deadline = patience;
     options_.prefix = prefix;
     options_.crosslink_cluster = "prod-us";
     options_.folder = folder_.path() / "database";
     options_.name = "copy";
     options_.node = "node";
+    gate_.before_txn([this](const auto& request) {
+      if (request.compare().empty()) return grpc::Status::OK;  // it only reads
+      auto left = failing_.load();
+      while (left > 0 && !failing_.compare_exchange_weak(left, left - 1)) {
+      }
+      return left > 0 ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "failed by order") : grpc::Status::OK;
+    });
     open();
   }
   SourceEngine& source() override { return *database_; }
@@ -28,7 +41,7 @@ class TestedEtcd final : public TestedDatabase {
   VerifiableEngine& verifiable() override { return *database_; }
   Result<Lsn> commit(std::span<const Operation> operations) override {
     const auto lsn = user_.commit(operations);
-    if (lsn) must(database_->wait_for(*lsn));
+    if (lsn) must(database_->wait_for(*lsn, patience));
     return lsn;
   }
   Contents read_all() override { return user_.read_all(); }
@@ -37,6 +50,11 @@ class TestedEtcd final : public TestedDatabase {
     open();
     return true;
   }
+  bool fail_next(std::uint32_t calls) override {
+    failing_ = calls * transactions_tried;
+    return true;
+  }
+  bool fail_next_chunk() override { return false; }
   bool trim_log() override {
     must(database_->compact());
     return true;
@@ -54,6 +72,8 @@ class TestedEtcd final : public TestedDatabase {
   void open() { database_ = must(root_ ? EtcdDatabase::open_root(options_) : EtcdDatabase::open_mirror(options_)); }
   bool root_;
   EtcdServers servers_;
+  std::atomic<std::uint32_t> failing_ = 0;
+  EtcdGate gate_{servers_.endpoints().front().substr(std::string("http://").size())};
   TemporaryFolder folder_;
   EtcdUser user_;
   EtcdOptions options_;

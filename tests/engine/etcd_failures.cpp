@@ -53,6 +53,7 @@ class EtcdThatHangs : public testing::Test {
   EtcdCluster others() const {
     EtcdCluster cluster;
     cluster.endpoints = {servers_.endpoints()[1], servers_.endpoints()[2]};
+    cluster.call_deadline = patience;
     return cluster;
   }
   EtcdCluster all() const {
@@ -77,6 +78,7 @@ TEST_F(EtcdThatHangs, ASourceGoesOnWithAnotherMember) {
 TEST_F(EtcdThatHangs, AMirrorGoesOnWithAnotherMember) {
   EtcdCluster source;
   source.endpoints = other_servers_.endpoints();
+  source.call_deadline = patience;
   const auto root = must(EtcdDatabase::open_root(options_of(source, folder_.path() / "root")));
   EtcdUser user(source, "");
   put(user, "/a/1", *root);
@@ -113,7 +115,7 @@ class EtcdWithCertificates : public testing::Test {
     cluster.ca_file = files.ca;
     cluster.cert_file = files.cert;
     cluster.key_file = files.key;
-    cluster.call_deadline = std::chrono::seconds(2);
+    cluster.call_deadline = patience;
     return cluster;
   }
   std::string said_to(EtcdCluster cluster) {
@@ -126,8 +128,7 @@ class EtcdWithCertificates : public testing::Test {
 
 TEST_F(EtcdWithCertificates, SourceAndMirrorWork) {
   const EtcdServers source_servers(1, server_options()), target_servers(1, server_options());
-  auto source = cluster(source_servers), target = cluster(target_servers);
-  source.call_deadline = target.call_deadline = EtcdCluster().call_deadline;
+  const auto source = cluster(source_servers), target = cluster(target_servers);
   const auto root = must(EtcdDatabase::open_root(options_of(source, folder_.path() / "root")));
   const auto mirror = must(EtcdDatabase::open_mirror(options_of(target, folder_.path() / "copy")));
   EtcdUser user(source, "");

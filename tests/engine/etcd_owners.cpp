@@ -39,7 +39,7 @@ class EtcdOwners : public testing::Test {
   Lsn commit(etcd::TxnBuilder builder) {
     const auto done = must(source_user_.client().txn(builder.build()));
     const Lsn lsn{static_cast<std::uint64_t>(done.header().revision())};
-    must(root_->wait_for(lsn));
+    must(root_->wait_for(lsn, patience));
     return lsn;
   }
   void bootstrap_from_root(EtcdDatabase& mirror) {
@@ -68,6 +68,7 @@ class EtcdOwners : public testing::Test {
   EtcdOptions options_of(const EtcdServers& servers, const std::string& folder) {
     EtcdOptions options;
     options.cluster.endpoints = servers.endpoints();
+    options.cluster.call_deadline = patience;
     options.crosslink_cluster = "prod-us";
     options.folder = folder_.path() / folder;
     return options;
@@ -129,7 +130,7 @@ TEST_F(EtcdOwners, WhatAnotherOwnerMadeOfTheMirrorIsSeenByTheOneBeforeIt) {
   auto options = options_of(source_servers_, "other root");
   options.prefix = "/b/";
   const auto other = must(EtcdDatabase::open_root(options));
-  must(other->wait_for(put("/b/1", "1")));
+  must(other->wait_for(put("/b/1", "1"), patience));
   receive(*newer, *open_kv(*other), 700);
   must(newer->check_snapshot());
   must(newer->switch_snapshot());

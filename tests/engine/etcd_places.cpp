@@ -39,6 +39,7 @@ class EtcdPlaces : public testing::Test {
   EtcdOptions options_of(const std::string& folder) {
     EtcdOptions options;
     options.cluster.endpoints = servers_.endpoints();
+    options.cluster.call_deadline = patience;
     options.crosslink_cluster = "prod-us";
     options.folder = folder_.path() / folder;
     return options;
@@ -80,7 +81,7 @@ TEST_F(EtcdPlaces, AMirrorOverItsSourcesOwnKeysIsRefusedWhenTheLastWriteWasADele
 TEST_F(EtcdPlaces, BeforeAnythingIsReceivedItIsKnownAsFarAsTheSourceCanBeAsked) {
   const auto head = put("/a/1");
   const auto root = open_root("/a/");
-  must(root->wait_for(head));
+  must(root->wait_for(head, patience));
   const auto state = root->source_state();
   const auto ask = [&](std::optional<std::string> prefix) {
     return refusal(must(open_mirror(std::move(prefix)))->may_follow(state.origin, "prod-us", state.head));
@@ -94,17 +95,17 @@ TEST_F(EtcdPlaces, BeforeAnythingIsReceivedItIsKnownAsFarAsTheSourceCanBeAsked) 
 TEST_F(EtcdPlaces, ACopyInTheSourcesOwnClusterDoesNotFollowItsOwnPosition) {
   const auto first = put("/a/1");
   const auto root = open_root("/a/");
-  must(root->wait_for(first));
+  must(root->wait_for(first, patience));
   const auto mirror = must(open_mirror("/copy/"));
   receive_all(*mirror, *root);
   const auto before = mirror->counters().transactions;
   constexpr std::uint64_t rounds = 30;
   for (std::uint64_t i = 0; i < rounds; ++i) {
-    must(root->wait_for(mirror->source_state().head));  // what it wrote itself is there
+    must(root->wait_for(mirror->source_state().head, patience));  // what it wrote itself is there
     if (position_of(*mirror).applied_lsn < root->source_state().head) apply_slice(*mirror, *root, 1000);
   }
   EXPECT_LT(mirror->counters().transactions - before, rounds / 2);
-  must(root->wait_for(put("/a/2")));
+  must(root->wait_for(put("/a/2"), patience));
   while (position_of(*mirror).applied_lsn < root->source_state().head)
     apply_slice(*mirror, *root, 1000);
   const auto found = user_.read_all();
@@ -116,7 +117,7 @@ TEST_F(EtcdPlaces, AClusterThatWasSetUpAsTheSourcesWasIsNotTakenForIt) {
   put("/a/1");
   const auto other = put("/other");
   const auto root = open_root("/a/");
-  must(root->wait_for(other));
+  must(root->wait_for(other, patience));
   const auto mirror = must(open_mirror({}));
   auto facts = open_kv(*root)->facts();
   facts.last_entry.lsn = other;  // nothing of the source's was written then

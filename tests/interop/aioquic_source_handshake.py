@@ -84,8 +84,7 @@ class Accepted(SourceTest):
 
     async def test_an_ack_without_end_of_stream(self):
         said = await self.answered(ack(), end=False, close_code=0x00)
-        self.assertEqual(said.code, 0)
-        self.assertLess(said.seconds, 5)
+        self.assertEqual(said.code, 0)  # at the deadline it would be a timeout
 
     async def test_leniencies_on_the_wire(self):
         fields = ack_fields()
@@ -225,8 +224,7 @@ class Broken(SourceTest):
 
 class Silent(SourceTest):
     def assert_five_seconds(self, said):
-        self.assertTrue(4.5 < said.answer_seconds < 7.5, said)
-        self.assertLess(said.seconds, 7.5, said)
+        self.assertTrue(4.5 < said.answer_seconds <= said.seconds < 30, said)
         self.assertEqual(said.json["attempts"], 1)
 
     async def test_a_source_that_reads_the_hello_and_never_answers(self):

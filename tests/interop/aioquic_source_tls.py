@@ -20,7 +20,7 @@ class CertificateTest(InteropTest):
         return said
 
     async def refused(self, credentials, caused_by="us", alpn="crosslink/1", **options):
-        """ping must refuse, quickly, and must not have said hello. Gives what it said and how aioquic saw the end."""
+        """ping must refuse, and must not have said hello. Gives what it said and how aioquic saw the end."""
         ends = []
 
         async def nothing(peer):
@@ -32,7 +32,6 @@ class CertificateTest(InteropTest):
         self.assertEqual((said.json["error"], said.code, said.json["caused_by"]), ("TlsRefused", 6, caused_by), said)
         self.assertIsNone(said.json["accepted"])
         self.assertTrue(said.json["message"].isprintable())
-        self.assertLess(said.seconds, 5)
         self.assertEqual(len(ends), 1)
         return said, ends[0]
 

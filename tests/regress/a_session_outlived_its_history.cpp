@@ -92,6 +92,17 @@ TEST_F(OutlivedSession, believes_no_acknowledgement_and_answers_no_probe) {
   expect_end_alone();
 }
 
+TEST_F(OutlivedSession, takes_a_source_that_went_back_for_no_window_that_passed) {
+  const auto question = asked_log();
+  state.head = state.origin_lsn = state.oldest = Lsn{5};
+  ++state.times_gone_back;
+  session.on_log(
+      question,
+      MirrorError(ErrorKind::LogWindowExceeded, CausedBy::us, "no longer held", LogWindow{state.oldest, state.head}),
+      now);
+  expect_end_alone();
+}
+
 TEST_F(OutlivedSession, is_none_while_the_history_stays) {
   const auto question = asked_log();
   LogPiece piece;

@@ -39,14 +39,14 @@ TEST_F(Regress, silent_connections_of_one_name_kept_out_every_other) {
 TEST_F(Regress, the_deadline_of_a_hello_began_only_with_a_place) {
   run(context, [](Regress& test) -> awaitable<void> {
     auto policy = test.policy();
-    policy.hello_deadline = 1500ms;
+    policy.hello_deadline = 6s;
     RunningSource source(test.context.get_executor(), test.listen(), policy, {.handshakes_max = 1});
     auto first = need(co_await test.endpoint.connect(source.address(), "prod-us", test.client_config()));
     auto second = need(co_await test.endpoint.connect(source.address(), "prod-us", test.client_config()));
     const auto began = std::chrono::steady_clock::now();
     need(co_await first.closed());
     need(co_await second.closed());
-    EXPECT_LT(std::chrono::steady_clock::now() - began, 2500ms);
+    EXPECT_LT(std::chrono::steady_clock::now() - began, 9s);
     EXPECT_EQ(second.close_code(), 0x11u);
     need(co_await source.stop());
   }(*this));

@@ -220,13 +220,13 @@ TEST_P(EngineConformance, a_chunk_that_could_not_be_stored_can_come_again) {
   const auto root = written_root();
   const auto reader = open_kv(root->source());
   const auto mirror = empty_mirror();
-  if (!mirror->fail_next(1)) GTEST_SKIP() << "this engine cannot fail by order";
+  if (!mirror->fail_next_chunk()) GTEST_SKIP() << "this engine cannot fail by order there";
   EXPECT_EQ(refusal(mirror->mirror().begin_snapshot(reader->facts())), "Storage");
   EXPECT_FALSE(mirror->mirror().mirror_state().partial);
   must(mirror->mirror().begin_snapshot(reader->facts()));
   const auto bytes = must(reader->read(0, 100)).bytes;
   const StoredChunk chunk{0, static_cast<std::uint32_t>(bytes->size()), crc32c(*bytes)};
-  mirror->fail_next(1);
+  mirror->fail_next_chunk();
   EXPECT_EQ(refusal(mirror->mirror().store_chunk(chunk, *bytes)), "Storage");
   EXPECT_EQ(mirror->mirror().mirror_state().partial->bytes(), 0u);
   store_rest(mirror->mirror(), *reader, 100);

@@ -45,6 +45,8 @@ class TestedDatabase {
   virtual bool reopen() { return false; }
   /// The next so many calls that write answer Storage.
   virtual bool fail_next(std::uint32_t) { return false; }
+  /// The next call that stores what is received of a snapshot does.
+  virtual bool fail_next_chunk() { return fail_next(1); }
   /// Changes a stored byte of the partial snapshot.
   virtual bool damage_stored_byte(std::uint64_t) { return false; }
   /// What was committed survives a stop.

@@ -1,14 +1,13 @@
 #include "support/etcd_server.hpp"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <random>
 #include <sstream>
@@ -22,27 +21,13 @@ namespace crosslink::test {
 namespace {
 
 constexpr std::chrono::seconds ready_after(60);
-
-/// A port that nobody has now. Somebody may take it before etcd does: then etcd ends, and the test says so.
-std::uint16_t free_port() {
-  const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  const bool bound = ::bind(socket, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
-                     ::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-  ::close(socket);
-  if (!bound) throw std::runtime_error("no free port");
-  return ntohs(address.sin_port);
-}
+constexpr auto whole = std::filesystem::copy_options::recursive;
 
 }  // namespace
 
 EtcdServers::EtcdServers(std::size_t members, EtcdServerOptions options) : options_(std::move(options)) {
   token_ = fmt::format("test-{}-{}", ::getpid(), std::random_device{}());
-  for (std::size_t i = 0; i < members; ++i)
-    members_.push_back({free_port(), free_port(), -1});
+  members_.resize(members);
   for (std::size_t i = 0; i < members; ++i)
     start(i);
   wait_until_ready();
@@ -53,22 +38,43 @@ EtcdServers::~EtcdServers() {
     kill(i);
 }
 
+std::string EtcdServers::endpoint_at(std::uint16_t client_port) const {
+  // Certificates are of names, and etcd listens at addresses.
+  return fmt::format("{}:{}", options_.cert.empty() ? "http://127.0.0.1" : "https://localhost", client_port);
+}
+
 std::vector<std::string> EtcdServers::endpoints() const {
   std::vector<std::string> all;
   for (const auto& member : members_)
-    all.push_back(
-        fmt::format("{}:{}", options_.cert.empty() ? "http://127.0.0.1" : "https://localhost", member.client_port));
+    all.push_back(endpoint_at(member.client_port.number()));
   return all;
 }
 
-void EtcdServers::start(std::size_t index) {
+void EtcdServers::start(std::size_t index) { start_at(index, members_[index].client_port.number()); }
+
+std::string EtcdServers::start_aside(std::size_t index) {
+  aside_.emplace();
+  start_at(index, aside_->number());
+  wait_until_ready({endpoint_at(aside_->number())});
+  return endpoint_at(aside_->number());
+}
+
+void EtcdServers::back_up() { std::filesystem::copy(folder_.path() / "m0", folder_.path() / "kept", whole); }
+
+void EtcdServers::restore() {
+  std::filesystem::remove_all(folder_.path() / "m0");
+  std::filesystem::copy(folder_.path() / "kept", folder_.path() / "m0", whole);
+}
+
+void EtcdServers::start_at(std::size_t index, std::uint16_t client_port) {
   auto& member = members_[index];
   std::string cluster;
   for (std::size_t i = 0; i < members_.size(); ++i)
-    cluster += fmt::format("{}m{}=http://127.0.0.1:{}", i > 0 ? "," : "", i, members_[i].peer_port);
-  const auto peer = fmt::format("http://127.0.0.1:{}", member.peer_port);
-  const auto client = fmt::format("{}://127.0.0.1:{}", scheme(), member.client_port);
+    cluster += fmt::format("{}m{}=http://127.0.0.1:{}", i > 0 ? "," : "", i, members_[i].peer_port.number());
+  const auto peer = fmt::format("http://127.0.0.1:{}", member.peer_port.number());
+  const auto client = fmt::format("{}://127.0.0.1:{}", scheme(), client_port);
   const auto data = folder_.path() / fmt::format("m{}", index);
+  const bool alone = members_.size() == 1;  // leads soon; several shall not elect whenever this machine is slow
   std::vector<std::string> arguments{"etcd",
                                      "--name",
                                      fmt::format("m{}", index),
@@ -87,9 +93,9 @@ void EtcdServers::start(std::size_t index) {
                                      "--initial-cluster-token",
                                      token_,
                                      "--heartbeat-interval",
-                                     "50",
+                                     alone ? "50" : "100",
                                      "--election-timeout",
-                                     "500",
+                                     alone ? "500" : "1000",
                                      "--logger",
                                      "zap",
                                      "--log-level",
@@ -118,7 +124,9 @@ void EtcdServers::start(std::size_t index) {
   ::_exit(127);
 }
 
-void EtcdServers::wait_until_ready() const {
+void EtcdServers::wait_until_ready() const { wait_until_ready(endpoints()); }
+
+void EtcdServers::wait_until_ready(const std::vector<std::string>& endpoints) const {
   EtcdCluster cluster;
   cluster.ca_file = options_.ca;
   if (!options_.ca.empty()) {
@@ -127,8 +135,8 @@ void EtcdServers::wait_until_ready() const {
   }
   cluster.call_deadline = std::chrono::seconds(1);
   const auto deadline = std::chrono::steady_clock::now() + ready_after;
-  for (std::size_t i = 0; i < members_.size(); ++i) {
-    cluster.endpoints = {endpoints()[i]};
+  for (std::size_t i = 0; i < endpoints.size(); ++i) {
+    cluster.endpoints = {endpoints[i]};
     for (;;) {
       const auto opened = etcd::Client::open(cluster);
       if (opened) {

@@ -2,11 +2,12 @@
 #pragma once
 
 #include <chrono>
-#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "support/reserved_port.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace crosslink::test {
@@ -26,9 +27,17 @@ class EtcdServers {
   EtcdServers& operator=(const EtcdServers&) = delete;
 
   std::vector<std::string> endpoints() const;
-  /// SIGKILL, and start again with what it had.
+  /// SIGKILL, and start again with what it had. `aside`: at a port that is not among endpoints(), until it is started
+  /// again.
   void kill(std::size_t member);
   void start(std::size_t member);
+  std::string start_aside(std::size_t member);
+  /// All of endpoints(), or the one that was started aside.
+  void wait_until_ready() const;
+  void wait_until_ready(const std::vector<std::string>& endpoints) const;
+  /// The only member's data, while it is killed: copied, and put back as it was then.
+  void back_up();
+  void restore();
   /// SIGSTOP and SIGCONT: it hangs, and what was sent to it is not lost.
   void freeze(std::size_t member);
   void thaw(std::size_t member);
@@ -37,15 +46,17 @@ class EtcdServers {
 
  private:
   struct Member {
-    std::uint16_t client_port = 0, peer_port = 0;
+    ReservedPort client_port, peer_port;
     int process = -1;
   };
-  void wait_until_ready() const;
+  void start_at(std::size_t member, std::uint16_t client_port);
+  std::string endpoint_at(std::uint16_t client_port) const;
   std::string scheme() const { return options_.cert.empty() ? "http" : "https"; }
   EtcdServerOptions options_;
   TemporaryFolder folder_;
   std::string token_;
   std::vector<Member> members_;
+  std::optional<ReservedPort> aside_;
 };
 
 }  // namespace crosslink::test

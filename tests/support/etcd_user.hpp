@@ -1,6 +1,7 @@
 // Writes and reads as etcd's users do.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <span>
 #include <string>
@@ -13,6 +14,9 @@
 #include "support/etcd_server.hpp"
 
 namespace crosslink::test {
+
+/// Of tests that are about answers, not about deadlines.
+inline constexpr std::chrono::seconds patience(60);
 
 class EtcdUser {
  public:
@@ -57,6 +61,7 @@ class EtcdUser {
   static EtcdCluster cluster_of(const EtcdServers& servers) {
     EtcdCluster cluster;
     cluster.endpoints = servers.endpoints();
+    cluster.call_deadline = patience;
     return cluster;
   }
   Result<std::vector<std::string>> keys_in(const etcd::KeySpace::OwnRange& range) {

@@ -152,7 +152,7 @@ TEST_F(Source, a_later_stream_with_a_voter_class_frame_is_answered_and_closes_th
 TEST_F(Source, a_stream_that_breaks_the_framing_gets_a_failure_and_the_session_goes_on) {
   run(context, [](Source& test) -> awaitable<void> {
     auto policy = test.policy();
-    policy.hello_deadline = 400ms;
+    policy.hello_deadline = 3s;
     auto source = test.source(policy);
     auto link = co_await test.linked(*source);
     auto oversize = co_await request(*link, header_only(0x20, control_payload_bytes_max + 1));
@@ -229,11 +229,11 @@ TEST_F(Source, a_bounded_number_shakes_hands_at_once_and_the_others_wait_their_t
     auto policy = test.policy();
     policy.hello_deadline = 300ms;
     auto source = test.source(policy, {.handshakes_max = 1});
+    const auto began = std::chrono::steady_clock::now();
     auto silent = need(co_await test.endpoint.connect(source->address(), "prod-us", test.client_config()));
     auto link = test.make_link(text_of(source->address()));
-    const auto began = std::chrono::steady_clock::now();
     need(co_await link->connect(Lsn{0}));
-    EXPECT_GE(std::chrono::steady_clock::now() - began, 200ms)
+    EXPECT_GE(std::chrono::steady_clock::now() - began, 300ms)
         << "the silent one held the only place until its deadline";
     need(co_await silent.closed());
     EXPECT_EQ(silent.close_code(), 0x11u);

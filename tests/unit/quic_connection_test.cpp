@@ -93,10 +93,10 @@ TEST_F(QuicConnections, keep_alive_outlives_the_idle_timeout) {
   run(context, [](QuicConnections& test) -> awaitable<void> {
     auto listener = need(test.endpoint.listen(loopback(), test.server_config()));
     auto config = test.client_config();
-    config.transport.idle_timeout = std::chrono::milliseconds(400);
+    config.transport.idle_timeout = std::chrono::seconds(5);
     config.transport.keep_alive = std::chrono::milliseconds(100);
     auto pair = co_await test.connected(listener, config);
-    boost::asio::steady_timer timer(test.context, std::chrono::milliseconds(1200));
+    boost::asio::steady_timer timer(test.context, std::chrono::seconds(6));
     co_await timer.async_wait(boost::asio::use_awaitable);
     EXPECT_FALSE(pair.mirror.end_reason().has_value());
   }(*this));
@@ -124,7 +124,7 @@ TEST_F(QuicConnections, an_address_to_which_there_is_no_way_is_unreachable_at_on
     EXPECT_EQ(cause(error), TransportCause::unreachable);
     EXPECT_EQ(error.caused_by(), CausedBy::transport);
     EXPECT_NE(error.message().find("255.255.255.255:7400"), std::string::npos) << error.message();
-    EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(2));
+    EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(8));
   }(*this));
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <deque>
+#include <set>
 #include <utility>
 
 #include "engine/etcd/etcd_impl.hpp"
@@ -27,7 +28,8 @@ constexpr std::size_t bootstrap_bytes_max = std::size_t{512} * 1024;
 /// is the one it was.
 class Writers {
  public:
-  Writers(Client& client, std::size_t threads) : client_(&client), waiting_max_(2 * threads) {
+  /// `lsn`: of the snapshot, for what is said of an error.
+  Writers(Client& client, std::size_t threads, Lsn lsn) : client_(&client), waiting_max_(2 * threads), lsn_(lsn) {
     threads_.reserve(threads);
     for (std::size_t i = 0; i < threads; ++i)
       threads_.emplace_back([this] { work(); });
@@ -41,8 +43,15 @@ class Writers {
     changed_.notify_all();
     return {};
   }
-  /// Waits until all are made.
-  Result<void> finish() {
+  /// Waits until all that were added are made; gives the revisions that they are.
+  Result<std::set<std::int64_t>> settle() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return error_ || (waiting_.empty() && working_ == 0); });
+    if (error_) return *error_;
+    return made_;
+  }
+  /// The same, and ends.
+  Result<std::set<std::int64_t>> finish() {
     {
       const std::scoped_lock lock(mutex_);
       ending_ = true;
@@ -52,7 +61,7 @@ class Writers {
       if (thread.joinable()) thread.join();
     }
     if (error_) return *error_;
-    return {};
+    return made_;
   }
 
  private:
@@ -65,45 +74,55 @@ class Writers {
         if (error_ || waiting_.empty()) return;
         request = std::move(waiting_.front());
         waiting_.pop_front();
+        ++working_;
       }
       changed_.notify_all();
       auto made = make(request);
-      if (made) continue;
       const std::scoped_lock lock(mutex_);
-      if (!error_) error_ = made.error();
+      --working_;
+      if (made) made_.insert(*made);
+      if (!made && !error_) error_ = made.error();
       changed_.notify_all();
-      return;
+      if (!made) return;
     }
   }
-  Result<void> make(const wire::TxnRequest& request) {
+  Result<std::int64_t> make(const wire::TxnRequest& request) {
     for (int attempt = 1;; ++attempt) {
       const auto place = client_->place();
       const auto done = client_->txn(request);
-      if (done && done->succeeded()) return {};
+      if (done && done->succeeded()) return done->header().revision();
       if (done) {
         return MirrorError(ErrorKind::Busy, CausedBy::us,
                            "another crosslink has taken this mirror over during its bootstrap");
       }
-      if (done.error().kind() != ErrorKind::Storage || attempt == attempts_max) return done.error();
+      if (done.error().kind() != ErrorKind::Storage || attempt == attempts_max) {
+        const auto* const largest = largest_put(request);
+        if (largest == nullptr) return done.error();
+        return explain_too_large(done.error(), largest->key(), largest->value().size(), lsn_);
+      }
       client_->failed(place);
       std::this_thread::sleep_for(attempt_pause);
     }
   }
   Client* client_;
   std::size_t waiting_max_;
+  Lsn lsn_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<wire::TxnRequest> waiting_;
   std::optional<MirrorError> error_;
+  std::size_t working_ = 0;
+  std::set<std::int64_t> made_;
   bool ending_ = false;
   std::vector<std::thread> threads_;
 };
 
-/// The target's pairs, one after another.
+/// The target's pairs, one after another, each page as it is by then: no compaction stops it, and what is written
+/// meanwhile for the keys before a page does not change the page.
 class TargetPairs {
  public:
-  TargetPairs(Client& client, const KeySpace& keys, std::int64_t revision, bool keys_only)
-      : keys_(&keys), pages_(client, keys.all(), revision, keys_only) {}
+  TargetPairs(Client& client, const KeySpace& keys, bool keys_only)
+      : keys_(&keys), pages_(client, keys.all(), 0, keys_only) {}
   /// Null at the end; holds until the next call.
   Result<const wire::Pair*> current() {
     for (;;) {
@@ -131,132 +150,168 @@ class TargetPairs {
 
 }  // namespace
 
-/// One bootstrap under way.
+/// One bootstrap under way. `begun`: the revision since which only this process writes for the mirror. Each of its
+/// transactions makes one revision: when the target has come further, others wrote to it.
 class EtcdDatabase::Impl::Difference {
  public:
-  Difference(Impl& impl, std::int64_t revision)
+  Difference(Impl& impl, std::int64_t begun)
       : impl_(&impl),
-        revision_(revision),
-        writers_(*impl.client, std::max<std::size_t>(impl.options.bootstrap_writers, 1)) {}
+        begun_(begun),
+        writers_(*impl.client, std::max<std::size_t>(impl.options.bootstrap_writers, 1),
+                 impl.partial.partial()->facts.snapshot_lsn) {}
 
   Result<void> write() {
+    const auto stale = compare();
+    if (!stale) return stale.error();
+    const auto made = writers_.settle();
+    if (!made) return made.error();
+    const auto found = impl_->look();
+    if (!found) return found.error();
+    mended_ = found->revision;
+    if (*stale || wrote_others(*made, mended_)) {
+      if (auto swept = sweep(*made); !swept) return swept;
+    }
+    if (auto erased = erase_stale_leases(); !erased) return erased;
+    auto finished = writers_.finish();
+    if (!finished) return finished.error();
+    made_ = *std::move(finished);
+    return {};
+  }
+
+  /// After write(), at this revision of the target: what others wrote up to the one that is returned is mended.
+  std::int64_t mended(std::int64_t now) const { return wrote_others(made_, now) ? mended_ : now; }
+
+ private:
+  bool wrote_others(const std::set<std::int64_t>& made, std::int64_t now) const {
+    return now - begun_ != static_cast<std::int64_t>(made.size());
+  }
+
+  /// Writes what differs; does the target have what is not in the snapshot?
+  Result<bool> compare() {
+    bool stale = false;
+    const auto take = [this](const std::string& key, const KeyValue& pair, const wire::Pair* present) {
+      auto written = put(key, pair, present);
+      return written ? say_progress() : written;
+    };
+    const auto walked = walk(false, take, [&](const std::string&) {
+      stale = true;
+      return Result<void>{};
+    });
+    if (!walked) return walked.error();
+    return stale;
+  }
+
+  /// Deletes what is not in the snapshot, and writes once more what others changed since it was compared. Precondition:
+  /// `made` are all transactions so far.
+  Result<void> sweep(const std::set<std::int64_t>& made) {
+    const auto take = [&](const std::string& key, const KeyValue& pair, const wire::Pair* present) {
+      const bool ours =
+          present != nullptr && (present->mod_revision() <= begun_ || made.contains(present->mod_revision()));
+      return ours ? Result<void>{} : put_value(key, pair);
+    };
+    return walk(true, take, [this](const std::string& key) { return erase(key); });
+  }
+
+  /// `take`: each pair of the snapshot, and what the target has at its key, if anything; `stale`: each key that only
+  /// the target has. What they add is flushed at the end.
+  template <class Take, class Stale>
+  Result<void> walk(bool keys_only, Take&& take, Stale&& stale) {
     auto pairs = impl_->partial.pairs();
     if (!pairs) return pairs.error();
-    TargetPairs target(*impl_->client, impl_->keys, revision_, false);
-    std::uint64_t stale = 0;
+    TargetPairs target(*impl_->client, impl_->keys, keys_only);
     for (;;) {
       const auto pair = pairs->next();
       if (!pair) return pair.error();
       const auto key = *pair ? impl_->keys.own((*pair)->key) : Result<std::string>(std::string());
       if (!key) return key.error();
-      const auto passed = pass(target, *pair ? &*key : nullptr, stale);
-      if (!passed) return passed.error();
-      if (!*pair) break;
-      if (auto written = put(*key, **pair, *passed); !written) return written;
-      if (auto said = say_progress(); !said) return said;
+      const auto present = pass(target, *pair ? &*key : nullptr, stale);
+      if (!present) return present.error();
+      if (!*pair) return flush();
+      if (auto taken = take(*key, **pair, *present); !taken) return taken;
     }
-    if (auto flushed = flush(); !flushed) return flushed;
-    if (stale > 0) {
-      if (auto erased = erase_stale(); !erased) return erased;
-    }
-    if (auto erased = erase_stale_leases(); !erased) return erased;
-    return writers_.finish();
   }
 
- private:
   /// What the target has at `key`, if anything, everything before it being stale.
-  Result<const wire::Pair*> pass(TargetPairs& target, const std::string* key, std::uint64_t& stale) {
+  template <class Stale>
+  Result<const wire::Pair*> pass(TargetPairs& target, const std::string* key, Stale&& stale) {
     for (;;) {
       const auto current = target.current();
       if (!current) return current.error();
       if (*current == nullptr || (key != nullptr && (*current)->key() > *key)) return nullptr;
-      if (key != nullptr && (*current)->key() == *key) {
-        target.advance();
-        return *current;
-      }
-      ++stale;
       target.advance();
+      if (key != nullptr && (*current)->key() == *key) return *current;
+      if (auto done = stale((*current)->key()); !done) return done.error();
     }
   }
 
   Result<void> put(const std::string& key, const KeyValue& pair, const wire::Pair* present) {
     ++pairs_;
     const auto lease = pair.lease.value_or(0);
-    if (lease != 0) leased_.insert_or_assign(key, lease);
-    impl_->add_lease(builder_, key, lease, side_);
+    if (lease != 0) leased_.insert(key);
     const bool same = present != nullptr && present->value() == pair.value && present->lease() == 0;
-    if (!same) {
-      ++written_;
-      builder_.put(key, std::string(pair.value));
-    }
-    return builder_.size() >= bootstrap_operations_max || builder_.bytes() >= bootstrap_bytes_max ? flush()
-                                                                                                  : Result<void>{};
+    auto weight = impl_->lease_weight(key, lease);
+    if (!same) weight += {1, operation_bytes + key.size() + pair.value.size()};
+    if (auto room = make_room(weight); !room) return room;
+    SideTable side;
+    impl_->add_leased(builder_, key, lease, side);
+    if (lease != 0 && used_.insert(lease).second) impl_->add_granted(builder_, lease, side);
+    return same ? Result<void>{} : put_value(key, pair);
   }
 
-  Result<void> flush() {
-    if (builder_.size() == 0) return {};
+  Result<void> put_value(const std::string& key, const KeyValue& pair) {
+    if (auto room = make_room({1, operation_bytes + key.size() + pair.value.size()}); !room) return room;
+    ++written_;
+    builder_.put(key, std::string(pair.value));
+    return {};
+  }
+
+  /// One that is too large for any transaction goes alone.
+  Result<void> make_room(const Weight& weight) {
+    const bool fits = builder_.size() + weight.operations <= bootstrap_operations_max &&
+                      builder_.bytes() + weight.bytes <= bootstrap_bytes_max;
+    return fits ? Result<void>{} : flush();
+  }
+
+  Result<void> flush() { return builder_.size() > 0 ? send() : Result<void>{}; }
+
+  /// With a line for people who look into the target meanwhile; it tells these transactions from those of others.
+  Result<void> send() {
+    said_at_ = std::chrono::steady_clock::now();
     auto builder = std::exchange(builder_, TxnBuilder());
     builder.compare_mod_revision(record_key(impl_->options.name), impl_->record_revision);
-    return writers_.add(builder.build());
+    auto line = fmt::format("{} keys looked at, {} written", pairs_, written_);
+    return writers_.add(builder.build({put_operation(bootstrap_key(impl_->options.name), std::move(line))}));
+  }
+
+  Result<void> say_progress() {
+    return std::chrono::steady_clock::now() - said_at_ < progress_every ? Result<void>{} : send();
   }
 
   Result<void> erase(std::string key) {
+    if (auto room = make_room({1, operation_bytes + key.size()}); !room) return room;
     builder_.erase(std::move(key));
-    return builder_.size() >= bootstrap_operations_max || builder_.bytes() >= bootstrap_bytes_max ? flush()
-                                                                                                  : Result<void>{};
+    return {};
   }
 
-  Result<void> erase_stale() {
-    auto pairs = impl_->partial.pairs();
-    if (!pairs) return pairs.error();
-    TargetPairs target(*impl_->client, impl_->keys, revision_, true);
-    std::optional<std::string> wanted;
-    bool more = true;
-    for (;;) {
-      const auto current = target.current();
-      if (!current) return current.error();
-      if (*current == nullptr) return flush();
-      while (more && (!wanted || *wanted < (*current)->key())) {
-        const auto pair = pairs->next();
-        if (!pair) return pair.error();
-        more = pair->has_value();
-        if (!more) break;
-        auto key = impl_->keys.own((*pair)->key);
-        if (!key) return key.error();
-        wanted = *std::move(key);
-      }
-      if (!wanted || *wanted != (*current)->key()) {
-        if (auto erased = erase((*current)->key()); !erased) return erased;
-      }
-      target.advance();
-    }
-  }
-
-  /// Of keys that the snapshot does not have.
+  /// Of keys that the snapshot does not have, and those that it does not use.
   Result<void> erase_stale_leases() {
     for (const auto& [key, lease] : impl_->leased) {
       if (leased_.contains(key)) continue;
       if (auto erased = erase(leased_prefix(impl_->options.name) + key); !erased) return erased;
     }
+    for (const auto& [lease, ttl_s] : impl_->granted) {
+      if (used_.contains(lease)) continue;
+      if (auto erased = erase(impl_->lease_key(lease)); !erased) return erased;
+    }
     return flush();
   }
 
-  /// For people who look into the target meanwhile.
-  Result<void> say_progress() {
-    const auto now = std::chrono::steady_clock::now();
-    if (now - said_at_ < progress_every) return {};
-    said_at_ = now;
-    TxnBuilder builder;
-    builder.compare_mod_revision(record_key(impl_->options.name), impl_->record_revision);
-    builder.put(bootstrap_key(impl_->options.name), fmt::format("{} keys looked at, {} written", pairs_, written_));
-    return writers_.add(builder.build());
-  }
-
   Impl* impl_;
-  std::int64_t revision_;
+  std::int64_t begun_, mended_ = 0;
+  std::set<std::int64_t> made_;
   TxnBuilder builder_;
-  SideTable side_;
-  std::map<std::string, std::uint64_t> leased_;
+  std::set<std::string, std::less<>> leased_;
+  std::set<std::uint64_t> used_;
   std::uint64_t pairs_ = 0, written_ = 0;
   std::chrono::steady_clock::time_point said_at_ = std::chrono::steady_clock::now();
   Writers writers_;
@@ -295,15 +350,19 @@ Result<void> EtcdDatabase::Impl::switch_received() {
   begun.split.reset();
   begun.prefix = keys.prefix;
   begun.source_prefix = keys.offered_prefix;
-  if (auto marked = commit({}, begun); !marked) return marked;
   {
-    Difference difference(*this, record_revision);
-    if (auto written = difference.write(); !written) {
-      if (written.error().kind() == ErrorKind::Busy) {
-        if (const auto found = look()) lose(*found);
-      }
-      return too_large(written.error(), {}, facts.snapshot_lsn);
+    // Whatever was written before is mended now.
+    const std::scoped_lock holding(mutex);
+    accounted_revision = 0;
+    unexplained.reset();
+  }
+  if (auto marked = commit({}, begun); !marked) return marked;
+  Difference difference(*this, record_revision);
+  if (auto written = difference.write(); !written) {
+    if (written.error().kind() == ErrorKind::Busy) {
+      if (const auto found = look()) lose(*found);
     }
+    return written;
   }
   const auto found = look();
   if (!found) return found.error();
@@ -314,13 +373,8 @@ Result<void> EtcdDatabase::Impl::switch_received() {
   next.history =
       crosslink::History::beginning({engine::random_id<Incarnation>(),
                                      Lsn{static_cast<std::uint64_t>(found->revision) + 1}, HistoryCause::bootstrap});
-  {
-    // What others wrote meanwhile is overwritten, or behind us: then only verify finds it.
-    const std::scoped_lock holding(mutex);
-    accounted_revision = 0;
-  }
+  forget_foreign(difference.mended(found->revision));
   if (auto done = commit({}, std::move(next), {erase_operation(bootstrap_key(options.name))}); !done) return done;
-  forget_foreign();
   if (auto loaded = load_leases(); !loaded) return loaded;
   if (auto removed = remove_tree(split_file()); !removed) return removed;
   auto dropped = partial.drop();

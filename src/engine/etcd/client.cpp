@@ -64,6 +64,16 @@ Result<std::shared_ptr<grpc::ChannelCredentials>> credentials_of(const EtcdClust
 
 bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
 
+/// From 3.4.42, 3.5.28 and 3.6.0 on a member tells its status to administrators only, later ones (3.5.32, 3.6.12) again
+/// to everybody: a member that refuses is not older than the first of them.
+grpc::Status ask_status(const std::shared_ptr<grpc::Channel>& channel, grpc::ClientContext& context,
+                        wire::StatusResponse& response) {
+  auto status = etcdserverpb::Maintenance::NewStub(channel)->Status(&context, wire::StatusRequest(), &response);
+  if (status.error_code() != grpc::StatusCode::PERMISSION_DENIED) return status;
+  response.set_version("3.4.42 or later");
+  return grpc::Status::OK;
+}
+
 }  // namespace
 
 MirrorError storage_error(std::string message) {
@@ -99,7 +109,7 @@ Result<std::shared_ptr<Client>> Client::open(const EtcdCluster& cluster) {
   if (!answered) return answered.error();
   client->version_text_ = answered->version();
   client->version_ = Version::parse(answered->version());
-  client->cluster_id_ = answered->header().cluster_id();
+  if (auto known = client->check_cluster(answered->header()); !known) return known.error();
   return client;
 }
 
@@ -130,6 +140,7 @@ Client::Place Client::place() const {
 }
 
 void Client::failed(const Place& place) {
+  connector_.want(place.channel);
   const std::scoped_lock lock(mutex_);
   if (current_ == place.endpoint) current_ = (current_ + 1) % channels_.size();
 }
@@ -168,6 +179,14 @@ Result<std::string> Client::token() {
   return token_;
 }
 
+Result<void> Client::check_cluster(const wire::Header& header) {
+  std::uint64_t known = 0;
+  if (header.cluster_id() == 0 || cluster_id_.compare_exchange_strong(known, header.cluster_id())) return {};
+  if (header.cluster_id() == known) return {};
+  return storage_error(
+      fmt::format("another cluster answers, of the id {:x}: this database is in {:x}", header.cluster_id(), known));
+}
+
 Result<void> Client::prepare(grpc::ClientContext& context) {
   auto ours = token();
   if (!ours) return ours.error();
@@ -203,6 +222,7 @@ Client::Meaning Client::meaning(const grpc::Status& status, std::string_view wha
   const auto old_token = [&] {
     const std::scoped_lock lock(mutex_);
     token_.clear();
+    no_authentication_ = false;  // it may have been switched on since
     return Meaning{storage_error(said), true, false};
   };
   switch (status.error_code()) {
@@ -215,7 +235,7 @@ Client::Meaning Client::meaning(const grpc::Status& status, std::string_view wha
     }
     case grpc::StatusCode::INVALID_ARGUMENT:
       if (contains(detail, "revision of auth store is old")) return old_token();
-      if (contains(detail, "user name is empty")) return refuse(ErrorKind::NotAuthorized);
+      if (contains(detail, "user name is empty")) return cluster_.user.empty() ? refuse(ErrorKind::NotAuthorized) : old_token();
       return refuse(ErrorKind::UnsupportedOperation);
     case grpc::StatusCode::OUT_OF_RANGE:
       if (contains(detail, "compacted")) return refuse(ErrorKind::LogWindowExceeded);
@@ -250,7 +270,13 @@ Result<Response> Client::call(std::string_view what, Repeat repeat, Call&& make)
       continue;
     }
     const grpc::Status status = make(where.channel, context, response);
-    if (status.ok()) return response;
+    if (status.ok()) {
+      auto ours = check_cluster(response.header());
+      if (ours) return response;
+      last = ours.error();
+      failed(where);
+      continue;
+    }
     auto meant = meaning(status, what);
     last = meant.error;
     if (meant.token && !std::exchange(fresh_token, true)) {
@@ -339,8 +365,20 @@ Result<wire::LeaseTimeToLiveResponse> Client::time_to_live(std::int64_t lease) {
 Result<wire::StatusResponse> Client::status() {
   return call<wire::StatusResponse>(
       "asking for its status", Repeat::elsewhere, [&](auto& channel, auto& context, auto& response) {
-        return etcdserverpb::Maintenance::NewStub(channel)->Status(&context, wire::StatusRequest(), &response);
+        return ask_status(channel, context, response);
       });
+}
+
+Result<Version> Client::version_at(const Place& place) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + cluster_.call_deadline);
+  if (auto prepared = prepare(context); !prepared) return prepared.error();
+  wire::StatusResponse response;
+  const auto status = ask_status(place.channel, context, response);
+  if (status.ok()) return Version::parse(response.version());
+  auto meant = meaning(status, "asking for its version");
+  if (meant.elsewhere) failed(place);
+  return meant.error;
 }
 
 }  // namespace crosslink::etcd

@@ -5,6 +5,7 @@
 #include <etcd_services.grpc.pb.h>
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <mutex>
@@ -13,6 +14,7 @@
 
 #include "crosslink/etcd_engine.hpp"
 #include "crosslink/result.hpp"
+#include "engine/etcd/connector.hpp"
 
 namespace crosslink::etcd {
 
@@ -33,6 +35,11 @@ class Client {
  public:
   /// Asks an endpoint for its status. Errors: Configuration, NotAuthorized, Storage.
   static Result<std::shared_ptr<Client>> open(const EtcdCluster& cluster);
+  /// For streams: an endpoint and its channel.
+  struct Place {
+    std::size_t endpoint = 0;
+    std::shared_ptr<grpc::Channel> channel;
+  };
 
   // Reads, and what may be done twice: asked of one endpoint after another. Errors of all: NotAuthorized;
   // LogWindowExceeded for a revision that was compacted; UnsupportedOperation for what is too large; Storage.
@@ -44,23 +51,25 @@ class Client {
   Result<wire::LeaseTimeToLiveResponse> time_to_live(std::int64_t lease);
   Result<void> compact(std::int64_t revision);
   Result<wire::StatusResponse> status();
+  /// Of the member behind `place`, which others of its cluster need not be of.
+  Result<Version> version_at(const Place& place);
   /// A transaction that only reads.
   Result<wire::TxnResponse> read_together(const wire::TxnRequest& request);
   /// Sent once: after Storage it is not known whether it was done.
   Result<wire::TxnResponse> txn(const wire::TxnRequest& request);
 
+  /// Of the member that was asked at the opening.
   const Version& version() const { return version_; }
   const std::string& version_text() const { return version_text_; }
+  /// 0: nothing has been answered yet but a status that is kept from us.
   std::uint64_t cluster_id() const { return cluster_id_; }
 
-  /// For streams: the endpoint in use, its channel, and a context with the token. When it fails: `failed`.
-  struct Place {
-    std::size_t endpoint = 0;
-    std::shared_ptr<grpc::Channel> channel;
-  };
+  /// The endpoint in use, and a context with the token. When it fails: `failed`.
   Place place() const;
   void failed(const Place& place);
   Result<void> prepare(grpc::ClientContext& context);
+  /// Errors: Storage when it is not the cluster that answered first, as behind endpoints that were given to another.
+  Result<void> check_cluster(const wire::Header& header);
   /// What a stream's or a call's end means. `token`: it has expired and was forgotten: try again.
   struct Meaning {
     MirrorError error;
@@ -79,13 +88,14 @@ class Client {
 
   EtcdCluster cluster_;
   std::vector<std::shared_ptr<grpc::Channel>> channels_;
+  Connector connector_;
   mutable std::mutex mutex_;
   std::size_t current_ = 0;
   std::string token_;
   bool no_authentication_ = false;  ///< the cluster has it switched off
   Version version_;
   std::string version_text_;
-  std::uint64_t cluster_id_ = 0;
+  std::atomic<std::uint64_t> cluster_id_ = 0;
 };
 
 }  // namespace crosslink::etcd

@@ -34,6 +34,7 @@ struct EtcdDatabase::Impl {
   Result<void> open_root();
   Result<void> open_mirror();
   Result<void> start_tail();
+  void history_changed();
   etcd::LogOrigin log_origin(bool mirror) const;
   void use_keys(std::string prefix, std::string source_prefix);
 
@@ -41,7 +42,7 @@ struct EtcdDatabase::Impl {
   bool is_mirror() const;
   Lsn mirror_oldest() const;
   Result<std::optional<EntryId>> last_entry_in(Lsn after, Lsn up_to, std::size_t* count, EntryId* first);
-  Result<EntryId> last_own_entry(Lsn head);
+  Result<EntryId> last_entry(Lsn head);
   Result<LogSlice> read(Lsn after, std::size_t bytes_max);
   SourceState state() const;
 
@@ -73,6 +74,7 @@ struct EtcdDatabase::Impl {
   // etcd_mirror.cpp: with write_mutex held
   Result<void> check_follows() const;
   Result<void> apply(const ApplyGroup& group);
+  Result<etcd::Fold> fold_of(const EntryView& entry);
   Result<void> flush(std::vector<etcd::Change> changes, const Position& position);
   Result<void> write_split(const EntryView& entry, std::vector<etcd::Change> changes, const Position& position);
   Result<void> write_parts(const etcd::Record::Split& split, const std::vector<etcd::Change>& changes,
@@ -84,10 +86,17 @@ struct EtcdDatabase::Impl {
   struct SideTable {
     std::vector<std::pair<std::string, std::uint64_t>> leased;  ///< 0: no longer
     std::map<std::uint64_t, std::uint64_t> granted;
+    std::map<std::uint64_t, std::int64_t> uses;  ///< so many more keys use it, or fewer
   };
-  /// Adds what a change means for the side table.
-  void add_lease(etcd::TxnBuilder& builder, const std::string& key, std::uint64_t lease, SideTable& side) const;
+  std::string lease_key(std::uint64_t lease) const;
+  /// What a change of the key may add to a transaction for the side table, at most.
+  etcd::Weight lease_weight(std::string_view key, std::uint64_t lease) const;
+  /// Adds what a change means for the side table, but for the leases' own lines.
   void add_change(etcd::TxnBuilder& builder, const etcd::Change& change, SideTable& side) const;
+  void add_leased(etcd::TxnBuilder& builder, const std::string& key, std::uint64_t lease, SideTable& side) const;
+  /// The lines of leases that come into use, and of those that no key uses any more.
+  void add_leases(etcd::TxnBuilder& builder, SideTable& side) const;
+  void add_granted(etcd::TxnBuilder& builder, std::uint64_t lease, SideTable& side) const;
   void take_over(SideTable side);
   MirrorError too_large(const MirrorError& error, std::span<const etcd::Change> changes, Lsn lsn) const;
 
@@ -112,7 +121,7 @@ struct EtcdDatabase::Impl {
   void every_round(void (Impl::*work)());
   void look_after_target();
   void find_foreign();
-  void forget_foreign();
+  void forget_foreign(std::int64_t mended);
   void compact_target();
   std::string remark() const;
 
@@ -130,9 +139,10 @@ struct EtcdDatabase::Impl {
   bool uncertain = false;  ///< a write's outcome is not known
   bool moved = false;      ///< by another crosslink, and its caller was not told
   std::chrono::steady_clock::time_point committed_at;
-  std::map<std::string, std::uint64_t> leased;       ///< the target's keys that have a lease at the source
-  std::map<std::uint64_t, std::uint64_t> granted;    ///< TTL of leases, as the target has them
-  std::map<std::uint64_t, std::uint64_t> announced;  ///< told by the source
+  std::map<std::string, std::uint64_t, std::less<>> leased;  ///< the target's keys that have a lease at the source
+  std::map<std::uint64_t, std::uint64_t> granted;            ///< TTL of leases, as the target has them
+  std::map<std::uint64_t, std::int64_t> uses;                ///< how many of `leased` have it
+  std::map<std::uint64_t, std::uint64_t> announced;          ///< told by the source
   Lsn received_consistent_lsn;
 
   mutable std::mutex mutex;
@@ -143,6 +153,8 @@ struct EtcdDatabase::Impl {
   std::int64_t record_revision = 0;
   std::optional<PartialSnapshot> shown_partial;
   std::function<void(Lsn)> on_head;
+  std::mutex history_mutex;  ///< beside the others: nothing is called with it held but on_history
+  std::function<void()> on_history;
   std::int64_t accounted_revision = 0;  ///< every revision of the target up to it is ours or a gap
   struct Gap {
     Lsn from, to;

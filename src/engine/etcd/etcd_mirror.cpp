@@ -12,17 +12,19 @@ using namespace etcd;
 
 namespace {
 
-/// Of a group; one entry alone may be as large as a transaction can be.
-constexpr std::size_t group_changes_max = 1300;
+/// Of several entries together; one alone may be as large as a transaction can be.
+constexpr std::size_t group_operations_max = 1300;
 constexpr std::size_t split_file_bytes_max = std::size_t{1} << 30;
 constexpr std::size_t announced_max = 1'000'000;
+constexpr std::size_t number_bytes_max = 20;  ///< in decimal digits
 
 MirrorError promoted_error() {
   return {ErrorKind::MirrorPromoted, CausedBy::us, "this database was promoted: it follows nobody"};
 }
 
-std::string lease_key(const std::string& name, std::uint64_t lease) {
-  return leases_prefix(name) + fmt::format("{:016x}", lease);
+bool fits(Weight weight, const Weight& more = {}) {
+  weight += more;
+  return weight.operations <= txn_operations_max && weight.bytes <= txn_bytes_max;
 }
 
 }  // namespace
@@ -66,12 +68,21 @@ Result<std::vector<std::string>> EtcdDatabase::Impl::keys_in(const KeySpace::Own
   }
 }
 
+Result<Fold> EtcdDatabase::Impl::fold_of(const EntryView& entry) {
+  Fold fold([this](std::string_view key, std::uint64_t lease) { return lease_weight(key, lease); });
+  Result<void> added;
+  entry.for_each([&](const Operation& operation) {
+    if (added) added = fold.add(operation, keys, [this](const KeySpace::OwnRange& range) { return keys_in(range); });
+  });
+  if (!added) return added.error();
+  return fold;
+}
+
 Result<void> EtcdDatabase::Impl::apply(const ApplyGroup& group) {
   if (auto follows = check_follows(); !follows) return follows;
   if (auto owned = ensure_owned(false); !owned) return owned;
   if (!record.position || record.bootstrapping)
     return MirrorError::configuration("there is no data yet to apply entries to");
-  const auto list = [this](const KeySpace::OwnRange& range) { return keys_in(range); };
   const bool direct =
       group.position.origin == group.position.incarnation || group.position.origin_lsn == group.position.applied_lsn;
   Fold fold;
@@ -93,23 +104,23 @@ Result<void> EtcdDatabase::Impl::apply(const ApplyGroup& group) {
       }
       bool ranges = false;
       entry->for_each([&](const Operation& one) { ranges |= one.kind == OperationKind::erase_range; });
-      const bool fits = fold.size() + entry->operation_count() <= group_changes_max &&
-                        fold.bytes() + entry->encoding().size() <= txn_bytes_max;
       // A range is expanded by what the target holds: everything before it must be there.
-      if (!fits || ranges) {
+      if (ranges) {
         if (auto flushed = flush_fold(reached); !flushed) return flushed;
       }
-      Fold one;
-      Fold& into = fits && !ranges ? fold : one;
-      Result<void> added;
-      entry->for_each([&](const Operation& operation) {
-        if (added) added = into.add(operation, keys, list);
-      });
-      if (!added) return added;
-      if (&into == &one && (one.size() > group_changes_max || one.bytes() > txn_bytes_max)) {
-        if (auto split = write_split(*entry, one.take(), here); !split) return split;
-      } else if (&into == &one) {
-        fold.merge(std::move(one));
+      auto one = fold_of(*entry);
+      if (!one) return one.error();
+      const bool together = fold.weight().operations + one->weight().operations <= group_operations_max &&
+                            fits(fold.weight(), one->weight());
+      if (!fold.empty() && !together) {
+        if (auto flushed = flush_fold(reached); !flushed) return flushed;
+        one = fold_of(*entry);  // what a change means for leases is known by those before it
+        if (!one) return one.error();
+      }
+      if (!fits(one->weight())) {
+        if (auto split = write_split(*entry, one->take(), here); !split) return split;
+      } else {
+        fold.merge(*std::move(one));
       }
       reached = here;
     }
@@ -118,19 +129,27 @@ Result<void> EtcdDatabase::Impl::apply(const ApplyGroup& group) {
   return flush_fold(group.position);
 }
 
-void EtcdDatabase::Impl::add_lease(TxnBuilder& builder, const std::string& key, std::uint64_t lease,
-                                   SideTable& side) const {
-  const auto held = leased.find(key);
-  const auto holds = held == leased.end() ? 0 : held->second;
-  if (lease != 0) {
-    const auto told = announced.find(lease);
-    const bool fresh = told != announced.end() && !granted.contains(lease) && !side.granted.contains(lease);
-    if (fresh) {
-      builder.put(lease_key(options.name, lease), std::to_string(told->second));
-      side.granted[lease] = told->second;
-    }
-  }
-  if (lease == holds) return;
+// --- the table of leases
+// -------------------------------------------------------------------------------------------------
+
+Weight EtcdDatabase::Impl::lease_weight(std::string_view key, std::uint64_t lease) const {
+  if (lease == 0 && !leased.contains(key)) return {};
+  const auto own = operation_bytes + leased_prefix(options.name).size() + key.size() + number_bytes_max;
+  const auto lines = 2 * (operation_bytes + lease_key(lease).size() + number_bytes_max);  // one comes, one goes
+  return {3, own + lines};
+}
+
+std::string EtcdDatabase::Impl::lease_key(std::uint64_t lease) const {
+  return leases_prefix(options.name) + fmt::format("{:016x}", lease);
+}
+
+void EtcdDatabase::Impl::add_leased(TxnBuilder& builder, const std::string& key, std::uint64_t lease,
+                                    SideTable& side) const {
+  const auto found = leased.find(key);
+  const auto held = found == leased.end() ? 0 : found->second;
+  if (held != 0) --side.uses[held];
+  if (lease != 0) ++side.uses[lease];
+  if (lease == held) return;
   if (lease != 0) {
     builder.put(leased_prefix(options.name) + key, std::to_string(lease));
   } else {
@@ -139,13 +158,33 @@ void EtcdDatabase::Impl::add_lease(TxnBuilder& builder, const std::string& key, 
   side.leased.emplace_back(key, lease);
 }
 
+void EtcdDatabase::Impl::add_granted(TxnBuilder& builder, std::uint64_t lease, SideTable& side) const {
+  const auto told = announced.find(lease);
+  if (told == announced.end() || granted.contains(lease)) return;
+  builder.put(lease_key(lease), std::to_string(told->second));
+  side.granted[lease] = told->second;
+}
+
 void EtcdDatabase::Impl::add_change(TxnBuilder& builder, const Change& change, SideTable& side) const {
   if (change.value) {
     builder.put(change.key, *change.value);
   } else {
     builder.erase(change.key);
   }
-  add_lease(builder, change.key, change.value ? change.lease : 0, side);
+  add_leased(builder, change.key, change.value ? change.lease : 0, side);
+}
+
+/// Once all changes are in it: a transaction names each key once.
+void EtcdDatabase::Impl::add_leases(TxnBuilder& builder, SideTable& side) const {
+  for (const auto& [lease, more] : side.uses) {
+    const auto before = uses.find(lease);
+    const bool used = (before == uses.end() ? 0 : before->second) + more > 0;
+    if (used) {
+      add_granted(builder, lease, side);
+    } else if (granted.contains(lease)) {
+      builder.erase(lease_key(lease));
+    }
+  }
 }
 
 void EtcdDatabase::Impl::take_over(SideTable side) {
@@ -157,15 +196,22 @@ void EtcdDatabase::Impl::take_over(SideTable side) {
       leased.insert_or_assign(std::move(key), lease);
     }
   }
+  for (const auto& [lease, more] : side.uses) {
+    auto& now = uses[lease];
+    now += more;
+    if (now > 0) continue;
+    uses.erase(lease);
+    granted.erase(lease);
+  }
 }
 
+// --- groups
+// -------------------------------------------------------------------------------------------------
+
 MirrorError EtcdDatabase::Impl::too_large(const MirrorError& error, std::span<const Change> changes, Lsn lsn) const {
-  if (error.kind() != ErrorKind::UnsupportedOperation || changes.empty()) return error;
+  if (changes.empty()) return error;
   const auto largest = std::ranges::max_element(changes, {}, change_bytes);
-  return error.with_context(
-      fmt::format("the target does not take what comes with LSN {}, whose largest value is of {} bytes, at \"{}\"; its "
-                  "--max-request-bytes may have to be raised",
-                  lsn.value, largest->value ? largest->value->size() : 0, escape(largest->key, 200)));
+  return explain_too_large(error, largest->key, largest->value ? largest->value->size() : 0, lsn);
 }
 
 Result<void> EtcdDatabase::Impl::flush(std::vector<Change> changes, const Position& position) {
@@ -178,6 +224,7 @@ Result<void> EtcdDatabase::Impl::flush(std::vector<Change> changes, const Positi
   TxnBuilder builder;
   for (const auto& change : changes)
     add_change(builder, change, side);
+  add_leases(builder, side);
   auto next = record;
   next.position = position;
   next.split.reset();
@@ -200,9 +247,9 @@ Result<void> EtcdDatabase::Impl::write_split(const EntryView& entry, std::vector
     TxnBuilder whole;
     for (const auto& change : changes)
       add_change(whole, change, side);
+    add_leases(whole, side);
     // A single one cannot be cut: the target takes it as it is, or it does not.
-    const bool fits = whole.size() <= txn_operations_max && whole.bytes() <= txn_bytes_max;
-    if (fits || changes.size() == 1) return flush(std::move(changes), position);
+    if (fits({whole.size(), whole.bytes()}) || changes.size() == 1) return flush(std::move(changes), position);
   }
   Record::Split split{entry.lsn(), entry.hash(), 0};
   if (record.split && record.split->lsn == split.lsn && record.split->hash == split.hash) {
@@ -235,10 +282,13 @@ Result<void> EtcdDatabase::Impl::write_parts(const Record::Split& split, const s
     SideTable side;
     TxnBuilder builder;
     const auto first = done;
-    while (done < changes.size() && !builder.full() &&
-           (builder.size() == 0 || builder.bytes() + change_bytes(changes[done]) <= txn_bytes_max)) {
-      add_change(builder, changes[done++], side);
+    for (; done < changes.size(); ++done) {
+      auto weight = lease_weight(changes[done].key, changes[done].value ? changes[done].lease : 0);
+      weight += {1, change_bytes(changes[done])};
+      if (done > first && !fits(weight, {builder.size(), builder.bytes()})) break;
+      add_change(builder, changes[done], side);
     }
+    add_leases(builder, side);
     auto next = record;
     next.split = Record::Split{split.lsn, split.hash, done};
     if (done == changes.size()) {

@@ -93,6 +93,13 @@ LogOrigin EtcdDatabase::Impl::log_origin(bool mirror) const {
   return origin;
 }
 
+/// What was offered before is no longer true.
+void EtcdDatabase::Impl::history_changed() {
+  shelf.clear();
+  const std::scoped_lock telling(history_mutex);
+  if (on_history) on_history();
+}
+
 Result<void> EtcdDatabase::Impl::start_tail() {
   auto started = std::make_shared<Tail>(log_origin(false), store);
   if (auto done = started->start(); !done) return done;
@@ -103,13 +110,12 @@ Result<void> EtcdDatabase::Impl::start_tail() {
     told = on_head;
   }
   started->watch_head(std::move(told));
+  started->watch_gone_back([this] { history_changed(); });
   return {};
 }
 
 Result<void> EtcdDatabase::Impl::open_root() {
   keys = {options.prefix.value_or(""), options.prefix.value_or(""), options.excludes};
-  root_incarnation =
-      etcd::root_incarnation(client->cluster_id(), options.crosslink_cluster, keys.prefix, options.excludes);
   wire::RangeRequest any;
   const auto all = keys.all();
   any.set_key(all.key);
@@ -118,6 +124,8 @@ Result<void> EtcdDatabase::Impl::open_root() {
   any.set_keys_only(true);
   const auto found = client->range(any);
   if (!found) return found.error();
+  root_incarnation =
+      etcd::root_incarnation(client->cluster_id(), options.crosslink_cluster, keys.prefix, options.excludes);
   if (found->kvs_size() == 0) open_note = fmt::format("no key begins with \"{}\" in this etcd", escape(keys.prefix));
   return start_tail();
 }

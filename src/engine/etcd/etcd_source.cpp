@@ -14,7 +14,7 @@ using namespace etcd;
 namespace {
 
 constexpr std::size_t scan_bytes = std::size_t{1024} * 1024;
-constexpr std::uint64_t own_revisions_looked_back = 1000;
+constexpr std::uint64_t revisions_looked_back = 1000;
 
 Lsn lsn_of(std::int64_t revision) { return {static_cast<std::uint64_t>(revision)}; }
 
@@ -56,6 +56,7 @@ SourceState EtcdDatabase::Impl::state() const {
   state.head = state.origin_lsn = store.head();
   state.oldest = following ? std::min(std::max(following->oldest(), first), state.head) : state.head;
   state.behind = following ? following->behind() : std::nullopt;
+  state.times_gone_back = following ? following->times_gone_back() : 0;
   return state;
 }
 
@@ -145,10 +146,10 @@ Result<PositionProof> EtcdDatabase::prove(const EntryId& last_entry, Lsn at) {
   return *before == last_entry ? PositionProof::same : PositionProof::parted;
 }
 
-/// Of a mirror's own log: looked for from its end.
-Result<EntryId> EtcdDatabase::Impl::last_own_entry(Lsn head) {
+/// The last one at or before `head`, looked for from there; LSN 0 when the log, as far as it is there, has none.
+Result<EntryId> EtcdDatabase::Impl::last_entry(Lsn head) {
   const auto oldest = state().oldest;
-  auto window = own_revisions_looked_back;
+  auto window = revisions_looked_back;
   for (auto from = head;;) {
     from = Lsn{std::max(oldest.value, head.value - std::min(head.value, window))};
     const auto last = last_entry_in(from, head, nullptr, nullptr);
@@ -166,18 +167,12 @@ Result<std::shared_ptr<SnapshotReader>> EtcdDatabase::open_snapshot(std::span<co
     return MirrorError(ErrorKind::Busy, CausedBy::us, "this database has no data yet; retry later");
   SnapshotShelf::Source source;
   const bool mirror = now.role == DatabaseRole::mirror;
-  EntryId last;
-  if (mirror) {
-    auto own = impl_->last_own_entry(now.head);
-    if (!own) return own.error();
-    last = *own;
-  } else {
-    last = impl_->store.last_entry().value_or(EntryId{});
-    if (last.lsn > now.head) {
-      auto found = impl_->last_entry_in(now.oldest, now.head, nullptr, nullptr);
-      if (!found) return found.error();
-      last = found->value_or(EntryId{});
-    }
+  // Of a mirror, of one that has come in the meantime, or of a time before this process it is looked for.
+  auto last = mirror ? std::nullopt : impl_->store.last_entry();
+  if (!last || last->lsn > now.head) {
+    const auto found = impl_->last_entry(now.head);
+    if (!found) return found.error();
+    last = *found;
   }
   {
     const std::scoped_lock holding(impl_->mutex);
@@ -185,7 +180,7 @@ Result<std::shared_ptr<SnapshotReader>> EtcdDatabase::open_snapshot(std::span<co
     source.facts.key_prefix = impl_->keys.offered_prefix;
   }
   source.facts.snapshot_lsn = source.facts.consistent_lsn = now.head;
-  source.facts.last_entry = last;
+  source.facts.last_entry = *last;
   source.facts.origin_lsn = now.origin_lsn;
   source.facts.origin = now.origin;
   source.facts.incarnation = now.history.incarnation_at(now.head);
@@ -213,6 +208,11 @@ void EtcdDatabase::watch_head(std::function<void(Lsn head)> on_head) {
     tail = impl_->tail;
   }
   if (tail) tail->watch_head(std::move(on_head));
+}
+
+void EtcdDatabase::watch_history(std::function<void()> on_change) {
+  const std::scoped_lock telling(impl_->history_mutex);
+  impl_->on_history = std::move(on_change);
 }
 
 Result<std::shared_ptr<const DataView>> EtcdDatabase::view() {

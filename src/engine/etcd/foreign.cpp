@@ -82,7 +82,7 @@ Result<void> EtcdDatabase::Impl::scan_foreign(Gap& gap) {
     if (stopping) return MirrorError::cancelled("looking for writes of others");
     scanning = watch;
   }
-  const auto own = record_key(options.name);
+  const auto own = record_key(options.name), bootstrap = bootstrap_key(options.name);
   auto& at = gap.from;
   while (at < gap.to) {
     const auto response = watch->read();
@@ -94,7 +94,7 @@ Result<void> EtcdDatabase::Impl::scan_foreign(Gap& gap) {
       const std::string* touched = nullptr;
       for (end = begin; end < events.size() && events[end].kv().mod_revision() == revision; ++end) {
         const auto& key = events[end].kv().key();
-        ours |= key == own;
+        ours |= key == own || key == bootstrap;
         if (keys.contains(key)) touched = &key;
       }
       at = Lsn{static_cast<std::uint64_t>(revision)};
@@ -112,10 +112,11 @@ Result<void> EtcdDatabase::Impl::scan_foreign(Gap& gap) {
   return {};
 }
 
-/// After a bootstrap: it has written over what others had.
-void EtcdDatabase::Impl::forget_foreign() {
+/// At a bootstrap's end: what others wrote up to that revision was written over.
+void EtcdDatabase::Impl::forget_foreign(std::int64_t mended) {
   const std::scoped_lock holding(mutex);
-  foreign_forgotten = Lsn{static_cast<std::uint64_t>(record_revision)};
+  accounted_revision = mended;
+  foreign_forgotten = Lsn{static_cast<std::uint64_t>(mended)};
   foreign_noted = 0;
   foreign_note.clear();
   unexplained.reset();

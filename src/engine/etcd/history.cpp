@@ -61,7 +61,8 @@ class BlockMaker {
     }
     if (by_revision_) end_block();
   }
-  std::vector<Block> take() {
+  Result<std::vector<Block>> take() {
+    if (failed_) return *failed_;
     if (slice_.last_lsn > slice_.prev_lsn) end_block();
     return std::move(blocks_);
   }
@@ -78,7 +79,12 @@ class BlockMaker {
     std::optional<std::uint64_t> lease;
     if (kv.lease() != 0) {
       lease = static_cast<std::uint64_t>(kv.lease());
-      if (const auto grant = origin_->leases->grant_of(kv.lease())) slice_.leases.push_back(*grant);
+      const auto grant = origin_->leases->grant_of(kv.lease());
+      if (!grant) {
+        failed_ = grant.error();
+      } else if (*grant) {
+        slice_.leases.push_back(**grant);
+      }
     }
     operations_.push_back(Operation::put(key, kv.value(), lease));
   }
@@ -105,30 +111,45 @@ class BlockMaker {
   std::vector<std::string> names_;
   std::vector<Operation> operations_;
   std::vector<Block> blocks_;
+  std::optional<MirrorError> failed_;
 };
 
 }  // namespace
 
-std::optional<LeaseGrant> LeaseBook::grant_of(std::int64_t lease) {
+Result<std::optional<LeaseGrant>> LeaseBook::grant_of(std::int64_t lease) {
   const std::scoped_lock lock(mutex_);
-  const auto known = ttl_s_.find(lease);
-  if (known != ttl_s_.end()) return LeaseGrant{static_cast<std::uint64_t>(lease), known->second};
-  const auto asked = client_->time_to_live(lease);
-  if (!asked || asked->ttl_s() < 0 || asked->granted_ttl_s() <= 0) return std::nullopt;
-  if (ttl_s_.size() >= leases_known_max) ttl_s_.clear();
-  const auto ttl_s = static_cast<std::uint64_t>(asked->granted_ttl_s());
-  ttl_s_.emplace(lease, ttl_s);
-  return LeaseGrant{static_cast<std::uint64_t>(lease), ttl_s};
+  auto known = ttl_s_.find(lease);
+  if (known == ttl_s_.end()) {
+    const auto asked = client_->time_to_live(lease);
+    if (!asked && asked.error().kind() == ErrorKind::Storage) return asked.error();
+    if (!asked || asked->ttl_s() < 0 || asked->granted_ttl_s() <= 0) return std::optional<LeaseGrant>();
+    if (ttl_s_.size() >= leases_known_max) ttl_s_.clear();
+    known = ttl_s_.emplace(lease, static_cast<std::uint64_t>(asked->granted_ttl_s())).first;
+  }
+  return std::optional(LeaseGrant{static_cast<std::uint64_t>(lease), known->second});
 }
 
-Result<std::unique_ptr<WatchStream>> LogOrigin::watch(std::int64_t from) const {
-  if (scope == Scope::everything) return WatchStream::open(client, first_key, no_end, from);
-  const auto own = keys.all();
-  return WatchStream::open(client, own.key, own.range_end, from);
+Result<LogOrigin::Watch> LogOrigin::watch(const Client::Place& place, Scope of, std::int64_t from) const {
+  const auto range = of == Scope::everything ? KeySpace::OwnRange{first_key, no_end} : keys.all();
+  auto opened = WatchStream::open_at(place, client, range.key, range.range_end, from);
+  if (!opened) return opened.error();
+  return Watch{*std::move(opened), of};
 }
 
-std::vector<Block> blocks_of(const LogOrigin& origin, const wire::WatchResponse& response, Lsn prev, Lsn origin_lsn,
-                             bool by_revision) {
+Result<LogOrigin::Watch> LogOrigin::watch(std::int64_t from) const {
+  const auto place = client->place();
+  if (scope != Scope::asked_progress) return watch(place, scope, from);
+  // Members are of several versions while a cluster is upgraded.
+  const auto version = client->version_at(place);
+  if (!version) return version.error();
+  if (version->progress_is_ordered()) return watch(place, scope, from);
+  auto all = watch(place, Scope::everything, from);
+  if (all || all.error().kind() != ErrorKind::NotAuthorized) return all;
+  return watch(place, Scope::own_events_only, from);
+}
+
+Result<std::vector<Block>> blocks_of(const LogOrigin& origin, const wire::WatchResponse& response, Lsn prev,
+                                     Lsn origin_lsn, bool by_revision) {
   BlockMaker maker(origin, prev, origin_lsn, by_revision);
   std::vector<const wire::Event*> events;
   for (int i = 0; i < response.events_size(); ++i) {
@@ -178,20 +199,23 @@ Result<PastLog::Cursor> PastLog::open(Lsn after, Lsn origin_lsn) {
   }
   auto watch = origin_.watch(static_cast<std::int64_t>(after.value) + 1);
   if (!watch) return watch.error();
+  if (watch->scope == LogOrigin::Scope::own_events_only && origin_.scope != watch->scope)
+    return storage_error("this member, of an older version, cannot say how far a watch has come");
   return Cursor{after, after, origin_lsn, *std::move(watch), {}};
 }
 
 Result<void> PastLog::fill(Cursor& cursor, Lsn target) {
   std::jthread asking;
-  if (origin_.scope == LogOrigin::Scope::asked_progress) asking = ask_often(*cursor.watch);
+  if (cursor.watch.scope == LogOrigin::Scope::asked_progress) asking = ask_often(*cursor.watch.stream);
   const auto has_entry = [&] {
     return std::ranges::any_of(cursor.blocks, [](const Block& block) { return block.slice.count > 0; });
   };
   while (cursor.read_to < target && !has_entry()) {
-    const auto response = cursor.watch->read();
+    const auto response = cursor.watch.stream->read();
     if (!response) return response.error();
     auto blocks = blocks_of(origin_, *response, cursor.read_to, cursor.origin_lsn, true);
-    for (auto& block : blocks) {
+    if (!blocks) return blocks.error();
+    for (auto& block : *blocks) {
       cursor.origin_lsn = block.slice.origin_lsn;
       cursor.read_to = block.slice.last_lsn;
       auto* const last = cursor.blocks.empty() ? nullptr : &cursor.blocks.back();
@@ -211,6 +235,10 @@ Result<void> PastLog::fill(Cursor& cursor, Lsn target) {
 }
 
 Result<LogSlice> PastLog::read(Lsn after, Lsn target, std::size_t bytes_max, Lsn origin_lsn) {
+  const auto forgotten = [this] {
+    const std::scoped_lock lock(mutex_);
+    return forgotten_;
+  }();
   auto taken = take(after, origin_lsn);
   if (!taken) return taken.error();
   auto cursor = *std::move(taken);
@@ -243,9 +271,16 @@ Result<LogSlice> PastLog::read(Lsn after, Lsn target, std::size_t bytes_max, Lsn
   slice.entries = std::make_shared<const std::vector<std::byte>>(std::move(joined));
   cursor.at = slice.last_lsn;
   const std::scoped_lock lock(mutex_);
+  if (forgotten_ != forgotten) return slice;
   cursors_.push_front(std::move(cursor));
   if (cursors_.size() > cursors_max) cursors_.pop_back();
   return slice;
+}
+
+void PastLog::forget() {
+  const std::scoped_lock lock(mutex_);
+  cursors_.clear();
+  ++forgotten_;
 }
 
 Result<bool> PastLog::holds(Lsn after) {

@@ -17,8 +17,8 @@ namespace crosslink::etcd {
 class LeaseBook {
  public:
   explicit LeaseBook(std::shared_ptr<Client> client) : client_(std::move(client)) {}
-  /// Absent when it is gone, or could not be asked: then its keys are deleted soon, or it is told later.
-  std::optional<LeaseGrant> grant_of(std::int64_t lease);
+  /// Absent when it is gone, and its keys are deleted soon, or when we may not ask. Errors: Storage.
+  Result<std::optional<LeaseGrant>> grant_of(std::int64_t lease);
 
  private:
   std::shared_ptr<Client> client_;
@@ -40,12 +40,21 @@ struct LogOrigin {
     own_events_only,  ///< the database's keys; between them nothing is known
   } scope = Scope::everything;
 
-  Result<std::unique_ptr<WatchStream>> watch(std::int64_t from) const;
+  struct Watch {
+    std::unique_ptr<WatchStream> stream;
+    Scope scope;  ///< of this one: the member that it is set at may be of another version
+  };
+  /// Errors: NotAuthorized; Storage.
+  Result<Watch> watch(std::int64_t from) const;
+
+ private:
+  Result<Watch> watch(const Client::Place& place, Scope scope, std::int64_t from) const;
 };
 
-/// What an answer of a watch holds: events of the database as blocks, one for all, or one for each revision.
-std::vector<Block> blocks_of(const LogOrigin& origin, const wire::WatchResponse& response, Lsn prev, Lsn origin_lsn,
-                             bool by_revision);
+/// What an answer of a watch holds: events of the database as blocks, one for all, or one for each revision. Errors:
+/// Storage when a lease could not be asked for.
+Result<std::vector<Block>> blocks_of(const LogOrigin& origin, const wire::WatchResponse& response, Lsn prev,
+                                     Lsn origin_lsn, bool by_revision);
 /// The newest revision that an answer proves to have come to.
 Lsn come_to(const wire::WatchResponse& response);
 
@@ -61,11 +70,13 @@ class PastLog {
   Result<bool> holds(Lsn after);
   /// The oldest LSN after which the log is there. Precondition: holds(known_held).
   Result<Lsn> oldest(Lsn known_gone, Lsn known_held);
+  /// Nothing that was read so far counts.
+  void forget();
 
  private:
   struct Cursor {
     Lsn at, read_to, origin_lsn;
-    std::unique_ptr<WatchStream> watch;
+    LogOrigin::Watch watch;
     std::deque<Block> blocks;
   };
   Result<Cursor> take(Lsn after, Lsn origin_lsn);
@@ -74,6 +85,7 @@ class PastLog {
   const LogOrigin origin_;
   std::mutex mutex_;
   std::list<Cursor> cursors_;
+  std::uint64_t forgotten_ = 0;  ///< how often: what was taken before is not given back
 };
 
 }  // namespace crosslink::etcd

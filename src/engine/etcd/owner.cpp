@@ -217,6 +217,7 @@ Result<void> EtcdDatabase::Impl::acquire(const Found& found) {
 Result<void> EtcdDatabase::Impl::load_leases() {
   leased.clear();
   granted.clear();
+  uses.clear();
   const auto load = [&](const std::string& prefix, auto&& take) -> Result<void> {
     Pages pages(*client, {prefix, prefix_end(prefix)}, 0);
     for (;;) {
@@ -230,7 +231,10 @@ Result<void> EtcdDatabase::Impl::load_leases() {
       }
     }
   };
-  auto loaded = load(leased_prefix(options.name), [&](std::string key, std::uint64_t lease) { leased[key] = lease; });
+  auto loaded = load(leased_prefix(options.name), [&](const std::string& key, std::uint64_t lease) {
+    leased[key] = lease;
+    ++uses[lease];
+  });
   if (!loaded) return loaded;
   return load(leases_prefix(options.name), [&](const std::string& hex, std::uint64_t ttl_s) {
     std::uint64_t lease = 0;

@@ -104,7 +104,9 @@ class SnapshotShelf::Writing {
       if (kv.lease() != 0) {
         pair.lease = static_cast<std::uint64_t>(kv.lease());
         // Before the pair's last byte: a piece that ends in the middle of the pair may as well tell it.
-        if (const auto grant = origin_.leases->grant_of(kv.lease())) leases.push_back({bytes_ + bytes.size(), *grant});
+        const auto grant = origin_.leases->grant_of(kv.lease());
+        if (!grant) return grant.error();
+        if (*grant) leases.push_back({bytes_ + bytes.size(), **grant});
       }
       encode_pair(bytes, pair);
     }
@@ -201,6 +203,11 @@ Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::open(const Source& source
   if (auto started = fresh.writing->start(); !started) return started.error();
   kept_.push_back(std::move(fresh));
   return read(kept_.back());
+}
+
+void SnapshotShelf::clear() {
+  const std::scoped_lock lock(mutex_);
+  kept_.clear();
 }
 
 void SnapshotShelf::prune(const Incarnation& incarnation) {

@@ -35,6 +35,8 @@ class SnapshotShelf {
                                                const std::optional<SnapshotId>& wanted);
   /// Those of another incarnation, or that nobody took up again in time.
   void prune(const Incarnation& incarnation);
+  /// None is offered any more; those that are read go on.
+  void clear();
 
  private:
   class Writing;

@@ -22,6 +22,8 @@ constexpr std::size_t asked_max = 256;
 constexpr std::chrono::seconds start_patience(30);
 constexpr Lsn first_revision{1};
 
+Lsn lsn_of(std::int64_t revision) { return {static_cast<std::uint64_t>(revision)}; }
+
 }  // namespace
 
 Tail::~Tail() {
@@ -47,7 +49,7 @@ Result<std::int64_t> Tail::newest_revision() {
 Result<void> Tail::start() {
   const auto newest = newest_revision();
   if (!newest) return newest.error();
-  const Lsn head{static_cast<std::uint64_t>(*newest)};
+  const auto head = lsn_of(*newest);
   const auto oldest = history_.oldest(Lsn{0}, head);
   if (!oldest) return oldest.error();
   compacted_ = oldest->value;
@@ -83,53 +85,104 @@ void Tail::follow() {
   auto delay = retry_min;
   for (;;) {
     const auto head = store_->head();
-    const auto ended = read_watch();
+    auto ended = read_watch(true);
+    // The witness may have been compacted, and what comes after the head may not.
+    if (ended.error().kind() == ErrorKind::LogWindowExceeded) ended = read_watch(false);
+    bool back = false;
     {
       const std::scoped_lock lock(mutex_);
       watch_.reset();
       if (stopping_) return;
-      trouble_ = ended.error().message();
+      watch_trouble_ = ended.error().message();
+      back = has_gone_back_;
     }
-    if (ended.error().kind() == ErrorKind::LogWindowExceeded) lost_window();
+    if (back) {
+      if (gone_back()) continue;
+    } else if (ended.error().kind() == ErrorKind::LogWindowExceeded) {
+      lost_window();
+    }
     delay = store_->head() > head ? retry_min : std::min(2 * delay, retry_max);
     if (!pause(delay)) return;
   }
 }
 
-/// Always ends with an error.
-Result<void> Tail::read_watch() {
-  auto opened = origin_.watch(static_cast<std::int64_t>(store_->head().value) + 1);
+/// Always ends with an error. `proving`: it begins at the witness, which must be there.
+Result<void> Tail::read_watch(bool proving) {
+  const auto head = store_->head();
+  const auto newest = newest_revision();
+  if (!newest) return newest.error();
+  if (lsn_of(*newest) < head) return note_gone_back();
+  proving = proving && witness_;
+  auto opened = origin_.watch(static_cast<std::int64_t>(proving ? witness_->revision.value : head.value + 1));
   if (!opened) return opened.error();
-  const std::shared_ptr<WatchStream> watch = *std::move(opened);
+  const std::shared_ptr<WatchStream> watch = std::move(opened->stream);
   {
     const std::scoped_lock lock(mutex_);
     watch_ = watch;
-    if (stopping_) return storage_error("it is closed");
+    watch_scope_ = opened->scope;
+    watch_trouble_.clear();
+    if (stopping_ || has_gone_back_) return storage_error("it is closed");
   }
   for (;;) {
     const auto response = watch->read();
     if (!response) return response.error();
-    {
-      const std::scoped_lock lock(mutex_);
-      trouble_.clear();
+    if (proving) {
+      const auto found = finds(*witness_, *response);
+      if (found && !*found) return note_gone_back();
+      proving = !found;
     }
-    take(*response);
+    if (auto taken = take(*response); !taken) return taken;
   }
 }
 
-void Tail::take(const wire::WatchResponse& response) {
+MirrorError Tail::note_gone_back() {
+  const std::scoped_lock lock(mutex_);
+  has_gone_back_ = true;
+  return storage_error("the cluster is in an earlier state than it was read in");
+}
+
+Tail::Witness Tail::witness_of(std::span<const wire::Event* const> events) {
+  PairDigest digest;
+  for (const auto* event : events)
+    digest.add(event->kv().key(), event->SerializeAsString());
+  return {lsn_of(events.front()->kv().mod_revision()), digest.digest()};
+}
+
+/// Absent: what has come does not say.
+std::optional<bool> Tail::finds(const Witness& witness, const wire::WatchResponse& response) {
+  const auto& events = response.events();
+  if (events.empty()) return come_to(response) < witness.revision ? std::nullopt : std::optional(false);
+  const auto other = std::ranges::find_if(events, [&](const auto& event) {
+    return event.kv().mod_revision() != events.begin()->kv().mod_revision();
+  });
+  const auto count = static_cast<std::size_t>(other - events.begin());
+  return witness_of(std::span(events.data(), count)) == witness;
+}
+
+Result<void> Tail::take(const wire::WatchResponse& response) {
   auto head = store_->head();
-  for (auto& block : blocks_of(origin_, response, head, head, false)) {
+  auto blocks = blocks_of(origin_, response, head, head, false);
+  if (!blocks) return blocks.error();
+  for (auto& block : *blocks) {
     head = block.slice.last_lsn;
     store_->append(std::move(block));
+  }
+  const auto& events = response.events();
+  if (!events.empty()) {
+    const auto last = events.rbegin()->kv().mod_revision();
+    const auto other = std::find_if(events.rbegin(), events.rend(),
+                                    [&](const auto& event) { return event.kv().mod_revision() != last; });
+    const auto count = static_cast<std::size_t>(other - events.rbegin());
+    witness_ = witness_of(std::span(events.data(), static_cast<std::size_t>(events.size())).last(count));
   }
   if (const auto come = come_to(response); come > head) {
     store_->append({{head, come, 0, std::make_shared<const std::vector<std::byte>>(), come}, {}});
     head = come;
-  } else if (response.events_size() == 0) {
-    return;
+  } else if (events.empty()) {
+    return {};
   }
   head_moved(head);
+  return {};
 }
 
 void Tail::head_moved(Lsn head) {
@@ -145,10 +198,42 @@ void Tail::head_moved(Lsn head) {
 void Tail::lost_window() {
   const auto newest = newest_revision();
   if (!newest) return;
-  const Lsn at{static_cast<std::uint64_t>(*newest)};
+  const auto at = lsn_of(*newest);
+  witness_.reset();
   store_->begin_at(at, std::nullopt);
   compacted_ = at.value;
   head_moved(at);
+}
+
+/// What was read counts no longer, and whoever follows must be judged anew. False: could not be found out yet.
+bool Tail::gone_back() {
+  const auto newest = newest_revision();
+  if (!newest) return false;
+  const auto at = lsn_of(*newest);
+  const auto oldest = history_.oldest(Lsn{0}, at);
+  if (!oldest) return false;
+  witness_.reset();
+  history_.forget();
+  ++times_gone_back_;  // before the log changes: who finds it changed must find this too
+  compacted_ = oldest->value;
+  store_->begin_at(at, std::nullopt);
+  {
+    const std::scoped_lock lock(mutex_);
+    has_gone_back_ = false;
+    asked_.clear();
+    complete_at_.reset();
+  }
+  {
+    const std::scoped_lock lock(tell_mutex_);
+    if (on_gone_back_) on_gone_back_();
+  }
+  head_moved(at);
+  return true;
+}
+
+void Tail::watch_gone_back(std::function<void()> on_gone_back) {
+  const std::scoped_lock lock(tell_mutex_);
+  on_gone_back_ = std::move(on_gone_back);
 }
 
 void Tail::watch_head(std::function<void(Lsn head)> on_head) {
@@ -160,7 +245,7 @@ Result<void> Tail::wait_for(Lsn lsn, std::chrono::milliseconds patience) {
   std::unique_lock lock(mutex_);
   if (changed_.wait_for(lock, patience, [&] { return store_->head() >= lsn; })) return {};
   return storage_error(fmt::format("the watch has come to revision {}, not to {}{}{}", store_->head().value, lsn.value,
-                                   trouble_.empty() ? "" : ": ", trouble_));
+                                   trouble().empty() ? "" : ": ", trouble()));
 }
 
 // --- how old it may be
@@ -180,12 +265,16 @@ void Tail::poll() {
 
 void Tail::poll_once() {
   const auto at = Clock::now();
+  const auto before = store_->head();
   const auto newest = newest_revision();
   std::shared_ptr<WatchStream> stuck, asked;
   {
     const std::scoped_lock lock(mutex_);
-    if (!newest) {
-      trouble_ = newest.error().message();
+    poll_trouble_ = newest ? std::string() : newest.error().message();
+    if (!newest) return;
+    if (lsn_of(*newest) < before && store_->head() >= before) {
+      has_gone_back_ = true;
+      if (watch_) watch_->cancel();
       return;
     }
     const auto head = store_->head();
@@ -193,12 +282,12 @@ void Tail::poll_once() {
       complete_at_ = asked_.front().at;
       asked_.pop_front();
     }
-    const Lsn revision{static_cast<std::uint64_t>(*newest)};
+    const auto revision = lsn_of(*newest);
     if (revision <= head && asked_.empty()) complete_at_ = at;
     if (revision > head && asked_.size() < asked_max) asked_.push_back({at, revision});
     const bool late = !asked_.empty() && Clock::now() - asked_.front().at > stuck_after;
-    if (late && origin_.scope != LogOrigin::Scope::own_events_only) stuck = watch_;
-    if (revision > head && origin_.scope == LogOrigin::Scope::asked_progress) asked = watch_;
+    if (late && watch_scope_ != LogOrigin::Scope::own_events_only) stuck = watch_;
+    if (revision > head && watch_scope_ == LogOrigin::Scope::asked_progress) asked = watch_;
   }
   if (asked) static_cast<void>(asked->ask_progress());  // an error ends the watch, where it is seen
   if (stuck) {
@@ -239,10 +328,13 @@ Result<void> Tail::look_at_window(bool drop_kept) {
   return {};
 }
 
+/// With `mutex_` held.
+const std::string& Tail::trouble() const { return watch_trouble_.empty() ? poll_trouble_ : watch_trouble_; }
+
 std::string Tail::remark() const {
   const std::scoped_lock lock(mutex_);
   std::string text;
-  if (!trouble_.empty()) text = fmt::format("the watch of etcd waits: {}", trouble_);
+  if (!trouble().empty()) text = fmt::format("the watch of etcd waits: {}", trouble());
   if (origin_.scope == LogOrigin::Scope::own_events_only) {
     text += text.empty() ? "" : "; ";
     text +=

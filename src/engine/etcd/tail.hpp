@@ -7,6 +7,9 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <span>
+#include <string>
 #include <thread>
 
 #include "engine/etcd/history.hpp"
@@ -27,6 +30,10 @@ class Tail {
   Lsn oldest() const;
   Result<void> wait_for(Lsn lsn, std::chrono::milliseconds patience);
   void watch_head(std::function<void(Lsn head)> on_head);
+  /// `on_gone_back` is called, on a thread of this, when the cluster turned out to be in an earlier state than it had
+  /// been read in: restored from a backup, or emptied. The log goes on from what it has now.
+  void watch_gone_back(std::function<void()> on_gone_back);
+  std::uint64_t times_gone_back() const { return times_gone_back_; }
   std::string remark() const;
   const LogOrigin& origin() const { return origin_; }
   PastLog& history() { return history_; }
@@ -35,15 +42,26 @@ class Tail {
 
  private:
   using Clock = std::chrono::steady_clock;
+  /// The last revision that a watch brought, which the next one must find again.
+  struct Witness {
+    Lsn revision;
+    EntryHash events;
+    friend bool operator==(const Witness&, const Witness&) = default;
+  };
+  static Witness witness_of(std::span<const wire::Event* const> events);
+  static std::optional<bool> finds(const Witness& witness, const wire::WatchResponse& response);
   void follow();
-  Result<void> read_watch();
-  void take(const wire::WatchResponse& response);
+  Result<void> read_watch(bool proving);
+  MirrorError note_gone_back();
+  Result<void> take(const wire::WatchResponse& response);
   void lost_window();
+  bool gone_back();
   void poll();
   void poll_once();
   bool pause(std::chrono::milliseconds time);
   Result<std::int64_t> newest_revision();
   void head_moved(Lsn head);
+  const std::string& trouble() const;
 
   LogOrigin origin_;
   LogStore* const store_;
@@ -52,7 +70,11 @@ class Tail {
   mutable std::condition_variable changed_;
   bool stopping_ = false;
   std::shared_ptr<WatchStream> watch_;  ///< while it is read
-  std::string trouble_;
+  LogOrigin::Scope watch_scope_ = LogOrigin::Scope::everything;
+  std::optional<Witness> witness_;  ///< the follower's own
+  bool has_gone_back_ = false;      ///< found, and not dealt with yet
+  std::atomic<std::uint64_t> times_gone_back_ = 0;
+  std::string watch_trouble_, poll_trouble_;
   struct Asked {
     Clock::time_point at;
     Lsn revision;
@@ -63,6 +85,7 @@ class Tail {
   std::atomic<std::uint64_t> compacted_ = 0;
   std::mutex tell_mutex_;
   std::function<void(Lsn)> on_head_;
+  std::function<void()> on_gone_back_;
   std::thread follower_, poller_;
 };
 

@@ -1,24 +1,22 @@
 #include "engine/etcd/txn.hpp"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 namespace crosslink::etcd {
-namespace {
-
-/// Of an operation in a request, beside key and value.
-constexpr std::size_t operation_bytes = 24;
-
-}  // namespace
 
 std::size_t change_bytes(const Change& change) {
   return change.key.size() + (change.value ? change.value->size() : 0) + operation_bytes;
 }
 
 void Fold::set(std::string key, Last last) {
-  bytes_ += key.size() + (last.value ? last.value->size() : 0) + operation_bytes;
-  const auto [place, fresh] = changes_.try_emplace(std::move(key));
-  if (!fresh) bytes_ -= place->first.size() + (place->second.value ? place->second.value->size() : 0) + operation_bytes;
-  place->second = std::move(last);
+  last.weight = {1, operation_bytes + key.size() + (last.value ? last.value->size() : 0)};
+  if (beside_) last.weight += beside_(key, last.lease);
+  auto& place = changes_[std::move(key)];
+  weight_ -= place.weight;
+  weight_ += last.weight;
+  place = std::move(last);
 }
 
 Result<void> Fold::add(const Operation& operation, const KeySpace& keys, const KeysIn& keys_in) {
@@ -36,8 +34,7 @@ Result<void> Fold::add(const Operation& operation, const KeySpace& keys, const K
   if (!there) return there.error();
   for (auto at = changes_.lower_bound(range->key); at != changes_.end(); ++at) {
     if (range->range_end != no_end && at->first >= range->range_end) break;
-    bytes_ -= at->second.value ? at->second.value->size() : 0;
-    at->second = {};
+    set(at->first, {});
   }
   for (const auto& key : *there) {
     if (keys.contains(key)) set(key, {});
@@ -51,8 +48,11 @@ void Fold::merge(Fold&& later) {
     return;
   }
   while (!later.changes_.empty()) {
-    auto node = later.changes_.extract(later.changes_.begin());
-    set(std::move(node.key()), std::move(node.mapped()));
+    const auto merged = changes_.insert(later.changes_.extract(later.changes_.begin()));
+    weight_ += merged.inserted ? merged.position->second.weight : merged.node.mapped().weight;
+    if (merged.inserted) continue;
+    weight_ -= merged.position->second.weight;
+    merged.position->second = std::move(merged.node.mapped());
   }
 }
 
@@ -63,7 +63,7 @@ std::vector<Change> Fold::take() {
     auto node = changes_.extract(changes_.begin());
     all.push_back({std::move(node.key()), std::move(node.mapped().value), node.mapped().lease});
   }
-  bytes_ = 0;
+  weight_ = {};
   return all;
 }
 
@@ -87,6 +87,24 @@ wire::RequestOperation erase_below(const std::string& prefix) {
   operation.mutable_delete_range()->set_key(prefix);
   operation.mutable_delete_range()->set_range_end(prefix_end(prefix));
   return operation;
+}
+
+const wire::PutRequest* largest_put(const wire::TxnRequest& request) {
+  const wire::PutRequest* largest = nullptr;
+  for (const auto& one : request.success()) {
+    const auto* const put = one.has_txn() ? largest_put(one.txn()) : one.has_put() ? &one.put() : nullptr;
+    if (put != nullptr && (largest == nullptr || put->value().size() > largest->value().size())) largest = put;
+  }
+  return largest;
+}
+
+MirrorError explain_too_large(const MirrorError& error, std::string_view key, std::size_t value_bytes, Lsn lsn) {
+  if (error.kind() != ErrorKind::UnsupportedOperation || error.message().find("large") == std::string::npos)
+    return error;
+  return error.with_context(
+      fmt::format("the target does not take what comes with LSN {}, whose largest value is of {} bytes, at \"{}\"; its "
+                  "--max-request-bytes may have to be raised",
+                  lsn.value, value_bytes, escape(key, 200)));
 }
 
 void TxnBuilder::compare_mod_revision(const std::string& key, std::int64_t revision) {

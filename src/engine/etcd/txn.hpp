@@ -1,6 +1,7 @@
 // A mirror's writes: operations folded to the last one of each key, packed into transactions that etcd takes.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -24,16 +25,38 @@ inline constexpr std::size_t txn_operations_max = (level_operations_max - 2) * l
 /// etcd's default limit is 1.5 MiB with everything around; a single value may be larger if the target allows it.
 inline constexpr std::size_t txn_bytes_max = std::size_t{1300} * 1024;
 
+/// Of an operation in a request, beside key and value.
+inline constexpr std::size_t operation_bytes = 24;
+/// About how many bytes an operation takes in a request.
+std::size_t change_bytes(const Change& change);
+/// What a transaction takes up, or a part of it.
+struct Weight {
+  std::size_t operations = 0, bytes = 0;
+  Weight& operator+=(const Weight& other) {
+    operations += other.operations;
+    bytes += other.bytes;
+    return *this;
+  }
+  Weight& operator-=(const Weight& other) {
+    operations -= other.operations;
+    bytes -= other.bytes;
+    return *this;
+  }
+};
+
 /// The last operation of each key, in key order.
 class Fold {
  public:
   /// `keys_in` lists the target's keys in a range: a range is a deletion of each. Errors: of keys_in, and
   /// KeySpace::own.
   using KeysIn = std::function<Result<std::vector<std::string>>(const KeySpace::OwnRange& range)>;
+  /// What goes with a change of a key into its transaction, beside it.
+  using Beside = std::function<Weight(std::string_view key, std::uint64_t lease)>;
+  explicit Fold(Beside beside = {}) : beside_(std::move(beside)) {}
   Result<void> add(const Operation& operation, const KeySpace& keys, const KeysIn& keys_in);
   void merge(Fold&& later);
   std::size_t size() const { return changes_.size(); }
-  std::size_t bytes() const { return bytes_; }
+  const Weight& weight() const { return weight_; }
   bool empty() const { return changes_.empty(); }
   std::vector<Change> take();
 
@@ -41,14 +64,13 @@ class Fold {
   struct Last {
     std::optional<std::string> value;
     std::uint64_t lease = 0;
+    Weight weight = {};
   };
   void set(std::string key, Last last);
   std::map<std::string, Last, std::less<>> changes_;
-  std::size_t bytes_ = 0;
+  Beside beside_;
+  Weight weight_;
 };
-
-/// About how many bytes an operation takes in a request.
-std::size_t change_bytes(const Change& change);
 
 /// Operations in a transaction, nested once there are too many for one level.
 class TxnBuilder {
@@ -58,7 +80,6 @@ class TxnBuilder {
   void erase(std::string key);
   std::size_t size() const { return operations_.size(); }
   std::size_t bytes() const { return bytes_; }
-  bool full() const { return operations_.size() + 3 > txn_operations_max || bytes_ > txn_bytes_max; }
   /// `beside`: stays on the first level.
   wire::TxnRequest build(std::vector<wire::RequestOperation> beside = {});
 
@@ -72,5 +93,10 @@ wire::RequestOperation put_operation(std::string key, std::string value, std::in
 wire::RequestOperation erase_operation(std::string key);
 /// All keys that begin with it.
 wire::RequestOperation erase_below(const std::string& prefix);
+/// The put of the longest value; null when nothing is put.
+const wire::PutRequest* largest_put(const wire::TxnRequest& request);
+
+/// `error` of a request that the target found too large, with what it is about; any other error as it is.
+MirrorError explain_too_large(const MirrorError& error, std::string_view key, std::size_t value_bytes, Lsn lsn);
 
 }  // namespace crosslink::etcd

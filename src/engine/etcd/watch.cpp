@@ -12,10 +12,10 @@ constexpr std::size_t revision_bytes_max = std::size_t{256} * 1024 * 1024;
 
 }  // namespace
 
-Result<std::unique_ptr<WatchStream>> WatchStream::open(std::shared_ptr<Client> client, const std::string& key,
-                                                       const std::string& range_end, std::int64_t from) {
-  std::unique_ptr<WatchStream> watch(new WatchStream(std::move(client)));
-  watch->place_ = watch->client_->place();
+Result<std::unique_ptr<WatchStream>> WatchStream::open_at(const Client::Place& place, std::shared_ptr<Client> client,
+                                                          const std::string& key, const std::string& range_end,
+                                                          std::int64_t from) {
+  std::unique_ptr<WatchStream> watch(new WatchStream(std::move(client), place));
   // A member that lost its leader ends the watch instead of leaving it alive and silent.
   watch->context_.AddMetadata("hasleader", "true");
   if (auto prepared = watch->client_->prepare(watch->context_); !prepared) {
@@ -35,6 +35,10 @@ Result<std::unique_ptr<WatchStream>> WatchStream::open(std::shared_ptr<Client> c
   auto created = watch->read();
   if (!created) return created.error();
   if (!created->created()) return storage_error("a watch began with something else than its beginning");
+  if (auto ours = watch->client_->check_cluster(created->header()); !ours) {
+    watch->client_->failed(place);
+    return ours.error();
+  }
   return watch;
 }
 

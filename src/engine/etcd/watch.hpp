@@ -15,8 +15,13 @@ namespace crosslink::etcd {
 class WatchStream {
  public:
   /// Events from `from` on of the keys in [key, range_end). Errors: NotAuthorized, Storage.
-  static Result<std::unique_ptr<WatchStream>> open(std::shared_ptr<Client> client, const std::string& key,
-                                                   const std::string& range_end, std::int64_t from);
+  static Result<std::unique_ptr<WatchStream>> open(const std::shared_ptr<Client>& client, const std::string& key,
+                                                   const std::string& range_end, std::int64_t from) {
+    return open_at(client->place(), client, key, range_end, from);
+  }
+  static Result<std::unique_ptr<WatchStream>> open_at(const Client::Place& place, std::shared_ptr<Client> client,
+                                                      const std::string& key, const std::string& range_end,
+                                                      std::int64_t from);
   ~WatchStream();
   /// The next answer, or as much of one in fragments as holds whole revisions: none is cut. Errors: LogWindowExceeded
   /// when what it would come from was compacted; NotAuthorized; Storage when the stream ended, cancel() included.
@@ -28,11 +33,12 @@ class WatchStream {
   void cancel() { context_.TryCancel(); }
 
  private:
-  explicit WatchStream(std::shared_ptr<Client> client) : client_(std::move(client)) {}
+  WatchStream(std::shared_ptr<Client> client, Client::Place place)
+      : client_(std::move(client)), place_(std::move(place)) {}
   MirrorError end();
   void take_up(wire::WatchResponse& response);
   std::shared_ptr<Client> client_;
-  Client::Place place_;
+  const Client::Place place_;
   std::unique_ptr<etcdserverpb::Watch::Stub> stub_;
   grpc::ClientContext context_;
   std::unique_ptr<grpc::ClientReaderWriter<wire::WatchRequest, wire::WatchResponse>> stream_;

@@ -1,0 +1,241 @@
+// A database in a real etcd server as a source, where etcd itself does what its users did not: goes back to a backup,
+// is another one, is of another version.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "crosslink/etcd_engine.hpp"
+#include "engine/etcd/history.hpp"
+#include "engine/etcd/txn.hpp"
+#include "support/engine_steps.hpp"
+#include "support/etcd_server.hpp"
+#include "support/temporary_folder.hpp"
+
+namespace crosslink::test {
+namespace {
+
+constexpr std::chrono::seconds patience(60);
+
+std::shared_ptr<etcd::Client> client_of(std::vector<std::string> endpoints) {
+  EtcdCluster cluster;
+  cluster.endpoints = std::move(endpoints);
+  cluster.call_deadline = patience;
+  return must(etcd::Client::open(cluster));
+}
+
+Lsn put(etcd::Client& client, const std::string& key, const std::string& value) {
+  etcd::TxnBuilder builder;
+  builder.put(key, value);
+  return {static_cast<std::uint64_t>(must(client.txn(builder.build())).header().revision())};
+}
+
+template <class Condition>
+bool eventually(const Condition& condition, std::chrono::milliseconds between = std::chrono::milliseconds(5)) {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(between);
+  }
+  return true;
+}
+
+class EtcdSource : public ::testing::Test {
+ protected:
+  EtcdSource() { user = client_of(servers.endpoints()); }
+  void start() {
+    servers.start(0);
+    servers.wait_until_ready();
+    user = client_of(servers.endpoints());
+  }
+  EtcdOptions options() const {
+    EtcdOptions chosen;
+    chosen.cluster.endpoints = servers.endpoints();
+    chosen.prefix = "/registry/";
+    chosen.crosslink_cluster = "prod-us";
+    chosen.folder = folder.path() / "database";
+    return chosen;
+  }
+  void open() {
+    source = must(EtcdDatabase::open_root(options()));
+    source->watch_history([this] { ++history_changes; });
+  }
+  Lsn put(const std::string& key, const std::string& value) const { return test::put(*user, key, value); }
+  EntryId last_entry() const {
+    const std::vector<std::string> formats{std::string(kv_format)};
+    return must(source->open_snapshot(formats, std::nullopt))->facts().last_entry;
+  }
+  std::uint64_t times_gone_back() const { return source->source_state().times_gone_back; }
+
+  EtcdServers servers;
+  std::shared_ptr<etcd::Client> user;
+  TemporaryFolder folder;
+  std::atomic<int> history_changes = 0;
+  std::unique_ptr<EtcdDatabase> source;
+};
+
+TEST_F(EtcdSource, a_database_idle_for_long_in_a_busy_cluster_has_a_last_entry_that_its_own_log_proves) {
+  const auto ours = put("/registry/a", "1");
+  Lsn head;
+  for (int i = 0; i < 1100; ++i)
+    head = put("/elsewhere", std::to_string(i));
+  open();
+  ASSERT_EQ(source->source_state().head, head);
+  const auto last = last_entry();
+  EXPECT_EQ(last.lsn, ours);
+  EXPECT_EQ(must(source->prove(last, head)), PositionProof::same);
+}
+
+TEST_F(EtcdSource, a_cluster_restored_from_a_backup_is_noticed_while_it_is_followed) {
+  put("/registry/a", "1");
+  servers.kill(0);
+  servers.back_up();
+  start();
+  open();
+  for (int i = 0; i < 5; ++i)
+    must(source->wait_for(put("/registry/lost", std::to_string(i)), patience));
+  const auto lost = last_entry();
+  servers.kill(0);
+  servers.restore();
+  start();
+  ASSERT_TRUE(eventually([&] { return history_changes == 1; }));
+  const auto newest = put("/registry/b", "1");
+  ASSERT_LT(newest, lost.lsn);
+  must(source->wait_for(newest, patience));
+  EXPECT_EQ(source->source_state().head, newest);
+  EXPECT_EQ(last_entry().lsn, newest);
+  EXPECT_EQ(times_gone_back(), 1u);
+}
+
+TEST_F(EtcdSource, a_cluster_restored_and_written_on_before_it_is_seen_again_is_noticed) {
+  put("/registry/a", "1");
+  servers.kill(0);
+  servers.back_up();
+  start();
+  open();
+  must(source->wait_for(put("/registry/lost", "1"), patience));
+  must(source->wait_for(put("/elsewhere", "1"), patience));
+  const auto lost = last_entry();
+  const auto head = source->source_state().head;
+  servers.kill(0);
+  servers.restore();
+  {
+    const auto aside = client_of({servers.start_aside(0)});
+    while (test::put(*aside, "/registry/other", "1") <= Lsn{head.value + 10}) {
+    }
+  }
+  servers.kill(0);
+  start();
+  ASSERT_TRUE(eventually([&] { return history_changes == 1; }));
+  must(source->wait_for(put("/registry/b", "1"), patience));
+  EXPECT_EQ(must(source->prove(lost, source->source_state().head)), PositionProof::parted);
+  EXPECT_EQ(must(source->prove(last_entry(), source->source_state().head)), PositionProof::same);
+}
+
+TEST_F(EtcdSource, a_restart_of_the_cluster_alone_is_no_step_back) {
+  open();
+  must(source->wait_for(put("/registry/a", "1"), patience));
+  must(source->wait_for(put("/elsewhere", "1"), patience));
+  servers.kill(0);
+  start();
+  must(source->wait_for(put("/registry/a", "2"), patience));
+  EXPECT_EQ(times_gone_back(), 0u);
+  EXPECT_EQ(history_changes, 0);
+  EXPECT_TRUE(eventually([&] { return source->remark().empty(); })) << "on an idle cluster as well";
+}
+
+TEST_F(EtcdSource, an_endpoint_of_another_cluster_is_not_followed) {
+  EtcdServers other;
+  const auto stranger = client_of(other.endpoints());
+  auto both = options();
+  both.cluster.endpoints.push_back(other.endpoints().front());
+  source = must(EtcdDatabase::open_root(both));
+  const auto head = put("/registry/a", "1");
+  must(source->wait_for(head, patience));
+  servers.kill(0);
+  for (int i = 0; i < 20; ++i)
+    test::put(*stranger, "/registry/of somebody else", "1");
+  EXPECT_TRUE(eventually([&] { return source->remark().find("another cluster answers") != std::string::npos; }))
+      << source->remark();
+  EXPECT_EQ(source->source_state().head, head);
+  start();
+  must(source->wait_for(put("/registry/a", "2"), patience));
+}
+
+TEST_F(EtcdSource, its_only_endpoint_is_reached_again_after_an_outage) {
+  etcd::wire::RangeRequest any;
+  any.set_key("a");
+  for (int outage = 0; outage < 3; ++outage) {
+    servers.kill(0);
+    EXPECT_EQ(refusal(user->range(any)), "Storage");
+    servers.start(0);
+    // No other client here: in one process they all drive each other's connections.
+    EXPECT_TRUE(eventually([&] { return user->range(any).ok(); }, std::chrono::milliseconds(500))) << "outage " << outage;
+  }
+}
+
+// --- members of several versions
+
+/// Answers as a member of that version does, as far as a watch asks.
+class Member final : public etcdserverpb::Maintenance::Service, public etcdserverpb::Watch::Service {
+ public:
+  explicit Member(std::string version) : version_(std::move(version)) {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+    builder.RegisterService(static_cast<etcdserverpb::Maintenance::Service*>(this));
+    builder.RegisterService(static_cast<etcdserverpb::Watch::Service*>(this));
+    server_ = builder.BuildAndStart();
+  }
+  ~Member() override { server_->Shutdown(std::chrono::system_clock::now()); }
+  std::string endpoint() const { return fmt::format("http://127.0.0.1:{}", port_); }
+  std::string watched() const {
+    const std::scoped_lock lock(mutex_);
+    return watched_;
+  }
+  grpc::Status Status(grpc::ServerContext*, const etcd::wire::StatusRequest*,
+                      etcd::wire::StatusResponse* response) override {
+    response->set_version(version_);
+    return grpc::Status::OK;
+  }
+  grpc::Status Watch(grpc::ServerContext*,
+                     grpc::ServerReaderWriter<etcd::wire::WatchResponse, etcd::wire::WatchRequest>* stream) override {
+    etcd::wire::WatchRequest request;
+    while (stream->Read(&request)) {
+      if (!request.has_create()) continue;
+      {
+        const std::scoped_lock lock(mutex_);
+        watched_ = request.create().key();
+      }
+      etcd::wire::WatchResponse created;
+      created.set_created(true);
+      stream->Write(created);
+    }
+    return grpc::Status::OK;
+  }
+
+ private:
+  const std::string version_;
+  int port_ = 0;
+  mutable std::mutex mutex_;
+  std::string watched_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+TEST(EtcdVersions, a_member_whose_progress_overtakes_events_is_not_asked_for_it_though_another_could_be) {
+  using enum etcd::LogOrigin::Scope;
+  Member mended("3.5.13"), old("3.5.12");
+  const auto client = client_of({mended.endpoint(), old.endpoint()});
+  const etcd::LogOrigin origin{client, {"/registry/", "/registry/", {}}, "", nullptr, asked_progress};
+  EXPECT_EQ(must(origin.watch(1)).scope, asked_progress);
+  EXPECT_EQ(mended.watched(), "/registry/");
+  client->failed(client->place());
+  EXPECT_EQ(must(origin.watch(1)).scope, everything);
+  EXPECT_EQ(old.watched(), etcd::first_key);
+}
+
+}  // namespace
+}  // namespace crosslink::test
