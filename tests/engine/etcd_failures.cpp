@@ -66,7 +66,7 @@ class EtcdThatHangs : public testing::Test {
   TemporaryFolder folder_;
 };
 
-TEST_F(EtcdThatHangs, ASourceGoesOnWithAnotherMember) {
+TEST_F(EtcdThatHangs, a_source_goes_on_with_another_member) {
   const auto root = must(EtcdDatabase::open_root(options_of(all(), folder_.path() / "root")));
   EtcdUser user(others(), "");
   put(user, "/a/1", *root);
@@ -75,7 +75,7 @@ TEST_F(EtcdThatHangs, ASourceGoesOnWithAnotherMember) {
   EXPECT_EQ(scan(*must(root->view()), "", std::nullopt).size(), 2u);
 }
 
-TEST_F(EtcdThatHangs, AMirrorGoesOnWithAnotherMember) {
+TEST_F(EtcdThatHangs, a_mirror_goes_on_with_another_member) {
   EtcdCluster source;
   source.endpoints = other_servers_.endpoints();
   source.call_deadline = patience;
@@ -126,7 +126,7 @@ class EtcdWithCertificates : public testing::Test {
   TemporaryFolder folder_;
 };
 
-TEST_F(EtcdWithCertificates, SourceAndMirrorWork) {
+TEST_F(EtcdWithCertificates, source_and_mirror_work) {
   const EtcdServers source_servers(1, server_options()), target_servers(1, server_options());
   const auto source = cluster(source_servers), target = cluster(target_servers);
   const auto root = must(EtcdDatabase::open_root(options_of(source, folder_.path() / "root")));
@@ -140,7 +140,7 @@ TEST_F(EtcdWithCertificates, SourceAndMirrorWork) {
   EXPECT_EQ(reader.read_all(), user.read_all());
 }
 
-TEST_F(EtcdWithCertificates, AnotherAuthorityOrNoCertificateIsToldAsWhatItIs) {
+TEST_F(EtcdWithCertificates, another_authority_or_no_certificate_is_told_as_what_it_is) {
   const EtcdServers servers(1, server_options());
   auto other_authority = cluster(servers);
   other_authority.ca_file = others_.files("crosslink").ca;

@@ -81,7 +81,7 @@ class EtcdOwners : public testing::Test {
   std::vector<LeaseGrant> leases_;
 };
 
-TEST_F(EtcdOwners, AnOwnerThatWasTakenOverWhileItFollowedStepsDownAtItsNextWrite) {
+TEST_F(EtcdOwners, an_owner_that_was_taken_over_while_it_followed_steps_down_at_its_next_write) {
   put("/a/1", "1");
   const auto older = open_mirror("older");
   bootstrap_from_root(*older);
@@ -104,7 +104,7 @@ TEST_F(EtcdOwners, AnOwnerThatWasTakenOverWhileItFollowedStepsDownAtItsNextWrite
   EXPECT_EQ(target(), source());
 }
 
-TEST_F(EtcdOwners, AnOwnerThatWasTakenOverIsToldThatThePositionMoved) {
+TEST_F(EtcdOwners, an_owner_that_was_taken_over_is_told_that_the_position_moved) {
   put("/a/1", "1");
   const auto older = open_mirror("older");
   bootstrap_from_root(*older);
@@ -120,7 +120,7 @@ TEST_F(EtcdOwners, AnOwnerThatWasTakenOverIsToldThatThePositionMoved) {
   EXPECT_EQ(position_of(*older).applied_lsn, slice.last_lsn);
 }
 
-TEST_F(EtcdOwners, WhatAnotherOwnerMadeOfTheMirrorIsSeenByTheOneBeforeIt) {
+TEST_F(EtcdOwners, what_another_owner_made_of_the_mirror_is_seen_by_the_one_before_it) {
   put("/a/1", "1");
   const auto older = open_mirror("older");
   bootstrap_from_root(*older);
@@ -139,7 +139,7 @@ TEST_F(EtcdOwners, WhatAnotherOwnerMadeOfTheMirrorIsSeenByTheOneBeforeIt) {
   EXPECT_EQ(scan(*must(older->view()), "", std::nullopt), (Pairs{{"/b/1", "1"}}));
 }
 
-TEST_F(EtcdOwners, OneThatIsTakenOverInTheMiddleOfABootstrapWritesNoMore) {
+TEST_F(EtcdOwners, one_that_is_taken_over_in_the_middle_of_a_bootstrap_writes_no_more) {
   constexpr int keys = 30'000, at_once = 1000;
   for (int i = 0; i < keys; i += at_once) {
     etcd::TxnBuilder builder;
@@ -167,7 +167,7 @@ TEST_F(EtcdOwners, OneThatIsTakenOverInTheMiddleOfABootstrapWritesNoMore) {
   EXPECT_TRUE(target() == source());
 }
 
-TEST_F(EtcdOwners, OneThatIsTakenOverBeforeItsPromotionDoesNotPromote) {
+TEST_F(EtcdOwners, one_that_is_taken_over_before_its_promotion_does_not_promote) {
   etcd::wire::LeaseGrantRequest wanted;
   wanted.set_ttl_s(600);
   const auto lease = must(source_user_.client().grant(wanted)).id();

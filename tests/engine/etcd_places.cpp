@@ -56,7 +56,7 @@ void receive_all(EtcdDatabase& mirror, EtcdDatabase& source) {
   must(mirror.switch_snapshot());
 }
 
-TEST_F(EtcdPlaces, AMirrorOverItsSourcesOwnKeysIsRefused) {
+TEST_F(EtcdPlaces, a_mirror_over_its_sources_own_keys_is_refused) {
   put("/a/b/1");
   const auto root = open_root("/a/b/");
   for (const std::optional<std::string>& prefix : {std::optional<std::string>(), {"/a/b/"}, {"/a/b/c/"}, {"/a/"}, {""}})
@@ -64,13 +64,13 @@ TEST_F(EtcdPlaces, AMirrorOverItsSourcesOwnKeysIsRefused) {
   EXPECT_EQ(begin(*root, "/copy/"), "done");
 }
 
-TEST_F(EtcdPlaces, AMirrorOverItsSourcesOwnKeysIsRefusedWhateverTheSourceLeavesOut) {
+TEST_F(EtcdPlaces, a_mirror_over_its_sources_own_keys_is_refused_whatever_the_source_leaves_out) {
   put("/a/b/1");
   const auto root = open_root("/a/b/", {"/a/b/c/"});
   EXPECT_EQ(begin(*root, {}), "UnsupportedOperation");
 }
 
-TEST_F(EtcdPlaces, AMirrorOverItsSourcesOwnKeysIsRefusedWhenTheLastWriteWasADelete) {
+TEST_F(EtcdPlaces, a_mirror_over_its_sources_own_keys_is_refused_when_the_last_write_was_a_delete) {
   put("/a/1");
   must(user_.commit(std::array{Operation::erase("/a/1")}));
   put("/other");
@@ -78,7 +78,7 @@ TEST_F(EtcdPlaces, AMirrorOverItsSourcesOwnKeysIsRefusedWhenTheLastWriteWasADele
   EXPECT_EQ(begin(*root, {}), "UnsupportedOperation");
 }
 
-TEST_F(EtcdPlaces, BeforeAnythingIsReceivedItIsKnownAsFarAsTheSourceCanBeAsked) {
+TEST_F(EtcdPlaces, before_anything_is_received_it_is_known_as_far_as_the_source_can_be_asked) {
   const auto head = put("/a/1");
   const auto root = open_root("/a/");
   must(root->wait_for(head, patience));
@@ -92,7 +92,7 @@ TEST_F(EtcdPlaces, BeforeAnythingIsReceivedItIsKnownAsFarAsTheSourceCanBeAsked) 
   EXPECT_EQ(ask("/copy/"), "done");
 }
 
-TEST_F(EtcdPlaces, ACopyInTheSourcesOwnClusterDoesNotFollowItsOwnPosition) {
+TEST_F(EtcdPlaces, a_copy_in_the_sources_own_cluster_does_not_follow_its_own_position) {
   const auto first = put("/a/1");
   const auto root = open_root("/a/");
   must(root->wait_for(first, patience));
@@ -113,7 +113,7 @@ TEST_F(EtcdPlaces, ACopyInTheSourcesOwnClusterDoesNotFollowItsOwnPosition) {
   EXPECT_EQ(found.size(), 4u);
 }
 
-TEST_F(EtcdPlaces, AClusterThatWasSetUpAsTheSourcesWasIsNotTakenForIt) {
+TEST_F(EtcdPlaces, a_cluster_that_was_set_up_as_the_sources_was_is_not_taken_for_it) {
   put("/a/1");
   const auto other = put("/other");
   const auto root = open_root("/a/");
@@ -128,7 +128,7 @@ TEST_F(EtcdPlaces, AClusterThatWasSetUpAsTheSourcesWasIsNotTakenForIt) {
   EXPECT_EQ(refusal(mirror->may_follow(root->source_state().origin, "prod-us", facts.snapshot_lsn)), "done");
 }
 
-TEST_F(EtcdPlaces, AMirrorOverAnothersKeysIsRefusedByItsName) {
+TEST_F(EtcdPlaces, a_mirror_over_anothers_keys_is_refused_by_its_name) {
   put("/a/1");
   const auto root = open_root("/a/");
   const auto first = must(open_mirror("/copy/", "first"));
@@ -147,7 +147,7 @@ TEST_F(EtcdPlaces, AMirrorOverAnothersKeysIsRefusedByItsName) {
   EXPECT_EQ(refusal(open_mirror("/copy/", "second")), "done");
 }
 
-TEST_F(EtcdPlaces, OfTwoThatBeganTogetherTheSecondDoesNotWriteOverTheFirst) {
+TEST_F(EtcdPlaces, of_two_that_began_together_the_second_does_not_write_over_the_first) {
   put("/a/1");
   const auto root = open_root("/a/");
   const auto first = must(open_mirror("/copy/", "first")), second = must(open_mirror("/copy/", "second"));
