@@ -71,7 +71,7 @@ struct EtcdOptions {
   std::uint64_t target_revisions_kept = 100'000;
   /// How long an owner of a mirror that was killed keeps others out.
   std::chrono::seconds owner_lease = std::chrono::seconds(10);
-  /// Connections that write at once during a bootstrap.
+  /// Threads that write at once during a bootstrap.
   std::size_t bootstrap_writers = 4;
 };
 
@@ -84,13 +84,18 @@ class EtcdDatabase final : public SourceEngine, public MirrorEngine, public Veri
   static Result<std::unique_ptr<EtcdDatabase>> open_root(EtcdOptions options);
   /// The mirror (or promoted database) of that name, or an empty one to become it. Opening it owns nothing yet: a call
   /// that writes, or own(), does. Errors: as open_root, Configuration also when its keys lie below another prefix;
-  /// UnsupportedOperation when the record was written by a newer crosslink.
+  /// UnsupportedOperation when the record was written by a newer crosslink, or another mirror keeps keys of the same
+  /// prefix there.
   static Result<std::unique_ptr<EtcdDatabase>> open_mirror(EtcdOptions options);
   /// Gives up ownership, so that another may take over at once.
   ~EtcdDatabase() override;
 
   /// Takes the mirror over now. Errors: Busy while another owns it; NotAuthorized; Storage.
   Result<void> own();
+  /// Could this mirror follow a root of that incarnation, whose cluster is known by that name and whose head is there?
+  /// As far as it can be told before a snapshot is received; begin_snapshot() knows more. Errors: UnsupportedOperation
+  /// when it would be kept over the root's own keys; NotAuthorized; Storage.
+  Result<void> may_follow(const Incarnation& source, const std::string& crosslink_cluster, Lsn head) const;
   /// Removes the mirror's record, and what belongs to it, from the target: the next one of its name begins anew. The
   /// mirrored keys stay. This object is of no use then. Errors: Busy while another owns it; NotAuthorized; Storage.
   Result<void> forget();

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <vector>
@@ -35,6 +36,7 @@ struct Options {
   std::vector<std::string> endpoints;
   std::optional<std::string> prefix;
   std::string ca, cert, key, user, password_file;
+  std::optional<std::string> revisions_kept;
   bool replace = false, yes = false, dry_run = false, wait = false;
   std::optional<double> timeout_s;
 };
@@ -55,6 +57,10 @@ boost::json::value target_of(const Options& options) {
   cluster.user = options.user;
   cluster.password_file = whole_path(options.password_file);
   place.prefix = options.prefix;
+  if (options.revisions_kept) {
+    const auto& kept = *options.revisions_kept;
+    place.target_revisions_kept = kept == "off" ? 0 : std::strtoull(kept.c_str(), nullptr, 10);
+  }
   return node::write_etcd_place(place);
 }
 
@@ -150,6 +156,11 @@ void add_target_options(CLI::App& verb, Options& options) {
   add("--key", options.key, "PEM file: our private key for etcd", "FILE");
   add("--user", options.user, "Who we are for etcd", "NAME");
   add("--password-file", options.password_file, "Its first line is the password; its owner's only", "FILE");
+  verb.add_option("--target-revisions-kept", options.revisions_kept,
+                  "Compact the target's history to so many revisions, for all who use it; off: never")
+      ->type_name("N")
+      ->check(CLI::IsMember({"off"}) | CLI::Range(std::int64_t{0}, node::target_revisions_kept_max))
+      ->needs(endpoints);
 }
 
 }  // namespace

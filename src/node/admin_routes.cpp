@@ -266,7 +266,7 @@ awaitable<AdminResponse> AdminRoutes::create_mirror(const AdminRequest& request)
     more["replaced"] = co_await std::move(calling);
     // Nothing here may hold on to the database that is put aside next.
     if (wish->dry_run) {
-      auto asking_target = [this, &wish] { return ask_target(*hosting_, *wish); };
+      auto asking_target = [this, &wish, &asked] { return ask_target(*hosting_, *wish, asked ? &*asked : nullptr); };
       auto target_asked = link::call_engine(hosting_->context().engine_executor, std::move(asking_target));
       const auto target = co_await std::move(target_asked);
       auto report = check_mirror(*hosting_, *wish, asked, target);
@@ -281,6 +281,8 @@ awaitable<AdminResponse> AdminRoutes::create_mirror(const AdminRequest& request)
       co_return failed(refused, exit_refused, std::move(more));
     }
   }
+  auto looking = check_place(*hosting_, *wish);
+  if (const auto good = co_await std::move(looking); !good) co_return failed(good.error(), {}, std::move(more));
   auto creating = hosting_->create_mirror(wish->name, wish->spec, wish->etcd, wish->replace);
   const auto created = co_await std::move(creating);
   if (!created) co_return failed(created.error(), {}, std::move(more));

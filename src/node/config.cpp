@@ -57,6 +57,16 @@ class Table {
     }
     return value;
   }
+  /// A number, or "off", which is 0.
+  std::optional<std::int64_t> number_or_off(std::string_view key, std::int64_t max) {
+    const auto* node = take(key);
+    if (node == nullptr) return std::nullopt;
+    if (node->value_exact<std::string>() == "off") return 0;
+    const auto value = node->value_exact<std::int64_t>();
+    if (value && *value >= 0 && *value <= max) return value;
+    fail(key, fmt::format("must be \"off\" or a number up to {}", max));
+    return std::nullopt;
+  }
   std::optional<std::vector<std::string>> texts(std::string_view key) {
     const auto* node = take(key);
     if (node == nullptr) return std::nullopt;
@@ -204,6 +214,8 @@ Result<DatabaseConfig> read_database(Table table, const DatabaseConfig& defaults
   window.budget_bytes = std::max(window.budget_bytes, window.bytes);
   if (const auto bytes = table.parsed("log_budget_bytes", parse_size)) window.budget_bytes = *bytes;
   if (window.budget_bytes < window.bytes) table.fail("log_budget_bytes", "must be at least log_window_bytes");
+  if (const auto kept = table.number_or_off("target_revisions_kept", target_revisions_kept_max))
+    database.target_revisions_kept = static_cast<std::uint64_t>(*kept);
   read_sync_mode(table, database);
   if (database.etcd) database.sync_mirrors.clear();
   if (auto good = table.finish(); !good) return good.error();
@@ -390,6 +402,9 @@ log_budget_bytes = "4GiB"
 # sync_timeout = "5s"
 # ... "error": it is stored, and its writer is told -NOSYNC; or "async": it is answered OK, and counted.
 # on_sync_loss = "error"
+# Of a mirror that is kept in etcd: the target's history is compacted to about so many revisions, for all who use that
+# etcd; "off": crosslink never compacts it.
+# target_revisions_kept = 100000
 
 # A database that lives in an etcd cluster: it is read there, and offered to mirrors here. Its clients stay etcd's own.
 #   [[database]]

@@ -50,6 +50,7 @@ EtcdOptions etcd_options(const EngineWish& wish) {
   options.node = wish.node_id;
   options.log_window_bytes = wish.config.log_window.bytes;
   options.log_budget_bytes = wish.config.log_window.budget_bytes;
+  options.target_revisions_kept = wish.entry.etcd->target_revisions_kept.value_or(wish.config.target_revisions_kept);
   return options;
 }
 
@@ -60,12 +61,24 @@ Result<DatabaseEngine> open_etcd(const EngineWish& wish) {
   if (!opened) return opened.error();
   auto owner = std::shared_ptr<EtcdDatabase>(*std::move(opened));
   auto* const database = owner.get();
-  return DatabaseEngine{std::move(owner), database, database, database, nullptr, to_text(*wish.entry.etcd)};
+  auto may_follow = [database](const Incarnation& source, const std::string& cluster, Lsn head) {
+    return database->may_follow(source, cluster, head);
+  };
+  return DatabaseEngine{std::move(owner),     database, database, database, nullptr, to_text(*wish.entry.etcd),
+                        std::move(may_follow)};
 }
 
 }  // namespace
 
 bool kept_elsewhere(const CatalogEntry& entry) { return entry.etcd.has_value(); }
+
+std::string kept_at(const std::filesystem::path& data_dir, const CatalogEntry& entry) {
+  return kept_elsewhere(entry) ? to_text(*entry.etcd) : engine_folder(data_dir, entry).string();
+}
+
+std::vector<std::filesystem::path> engine_folders(const std::filesystem::path& data_dir, const std::string& name) {
+  return {data_dir / "databases" / name, data_dir / "beside" / name};
+}
 
 std::filesystem::path engine_folder(const std::filesystem::path& data_dir, const CatalogEntry& entry) {
   // A catalog that was lost is made anew from `databases`: what is no database must not stand there.

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "crosslink/engine.hpp"
 #include "crosslink/result.hpp"
@@ -21,6 +23,9 @@ struct DatabaseEngine {
   VerifiableEngine* verifiable = nullptr;  ///< null: it cannot be verified
   RocksdbDatabase* local = nullptr;        ///< what clients read and write; null: they do so elsewhere
   std::string kept_at;                     ///< for people
+  /// Could a mirror there follow a root of that incarnation in that cluster, whose head is there (no_snapshot:
+  /// unknown)? Null: any.
+  std::function<Result<void>(const Incarnation& source, const std::string& cluster, Lsn head)> may_follow = nullptr;
 };
 
 /// What an engine is opened with.
@@ -34,6 +39,11 @@ struct EngineWish {
 
 /// What the node keeps of a database: all of it, or what stands beside a cluster that keeps it.
 std::filesystem::path engine_folder(const std::filesystem::path& data_dir, const CatalogEntry& entry);
+
+/// The same of an engine of any kind, for a database whose kind changed.
+std::vector<std::filesystem::path> engine_folders(const std::filesystem::path& data_dir, const std::string& name);
+/// For people: where its data is, whether or not that can be opened.
+std::string kept_at(const std::filesystem::path& data_dir, const CatalogEntry& entry);
 
 /// Opens what stands there, or makes it empty: a root, or a database to become a mirror. Blocks. Errors: Storage;
 /// NotAuthorized; Configuration when the folder is in use, or holds a root where a mirror is wanted.

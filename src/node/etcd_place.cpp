@@ -42,6 +42,16 @@ class Fields {
     fail(field, fmt::format("must be a list of at most {} texts", count_max));
     return {};
   }
+  /// Absent where there is none.
+  std::optional<std::uint64_t> number(std::string_view field, std::int64_t max) {
+    const auto* const value = take(field);
+    if (value == nullptr) return std::nullopt;
+    json::error_code error;
+    const auto read = value->to_number<std::uint64_t>(error);
+    if (!error && read <= static_cast<std::uint64_t>(max)) return read;
+    fail(field, fmt::format("must be a number up to {}", max));
+    return std::nullopt;
+  }
   Result<void> finish() const {
     if (error_) return *error_;
     for (const auto& [field, value] : *from_) {
@@ -82,7 +92,8 @@ json::object write_etcd_place(const EtcdPlace& place) {
           {"cert", cluster.cert_file.string()},
           {"key", cluster.key_file.string()},
           {"user", cluster.user},
-          {"password_file", cluster.password_file.string()}};
+          {"password_file", cluster.password_file.string()},
+          {"target_revisions_kept", place.target_revisions_kept ? json::value(*place.target_revisions_kept) : nullptr}};
 }
 
 Result<EtcdPlace> read_etcd_place(const json::object& from) {
@@ -96,6 +107,7 @@ Result<EtcdPlace> read_etcd_place(const json::object& from) {
   place.cluster.key_file = fields.text("key").value_or("");
   place.cluster.user = fields.text("user").value_or("");
   place.cluster.password_file = fields.text("password_file").value_or("");
+  place.target_revisions_kept = fields.number("target_revisions_kept", target_revisions_kept_max);
   if (auto good = fields.finish(); !good) return good.error();
   return place;
 }
@@ -122,9 +134,11 @@ Result<void> check_etcd_place(const EtcdPlace& place) {
     if (!file->empty() && !std::filesystem::is_regular_file(*file, error))
       return wrong(field, fmt::format("there is no file {}", escape(file->string(), 400)));
   }
-  if (cluster.password_file.empty()) return {};
-  const auto good = check_private(cluster.password_file, "600");
-  return good ? Result<void>{} : wrong("password_file", good.error().message());
+  for (const auto& [field, file] : {Named{"key", &cluster.key_file}, Named{"password_file", &cluster.password_file}}) {
+    if (file->empty()) continue;
+    if (const auto good = check_private(*file, "600"); !good) return wrong(field, good.error().message());
+  }
+  return {};
 }
 
 }  // namespace crosslink::node

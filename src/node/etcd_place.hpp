@@ -2,6 +2,7 @@
 #pragma once
 
 #include <boost/json.hpp>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,10 +14,13 @@ namespace crosslink::node {
 
 struct EtcdPlace {
   EtcdCluster cluster;
-  std::optional<std::string> prefix;  ///< of a mirror: absent takes the source's
-  std::vector<std::string> excludes;  ///< of a root only
+  std::optional<std::string> prefix;                        ///< of a mirror: absent takes the source's
+  std::vector<std::string> excludes;                        ///< of a root only
+  std::optional<std::uint64_t> target_revisions_kept = {};  ///< of a mirror: absent takes the config's
   friend bool operator==(const EtcdPlace&, const EtcdPlace&) = default;
 };
+
+inline constexpr std::int64_t target_revisions_kept_max = 1'000'000'000;
 
 /// "etcd http://10.0.0.1:2379, keys /registry/": for people.
 std::string to_text(const EtcdPlace& place);

@@ -34,13 +34,13 @@ Result<void> Hosting::Impl::adopt_configured(const DatabaseConfig& wanted) {
   if (known != nullptr && (known->kind != DatabaseKind::root || known->etcd == wanted.etcd)) return {};
   CatalogEntry entry;
   if (known != nullptr) entry = *known;
-  if (known != nullptr && known->etcd.has_value() != wanted.etcd.has_value()) {
-    return MirrorError::configuration(
-        fmt::format("database {} is kept at {}, and the config names another engine: a mirror moves it, no config",
-                    wanted.name, known->etcd ? to_text(*known->etcd) : folder_of(*known).string()));
-  }
   entry.name = wanted.name;
   entry.etcd = wanted.etcd;
+  if (known != nullptr && kept_elsewhere(*known) != kept_elsewhere(entry)) {
+    return MirrorError::configuration(
+        fmt::format("database {} is kept at {}, and the config names another engine: a mirror moves it, no config",
+                    wanted.name, kept_at(config.data_dir, *known)));
+  }
   const auto put = catalog.put(std::move(entry));
   return put ? Result<void>{} : put.error();
 }
@@ -121,9 +121,8 @@ Result<void> Hosting::Impl::finish_delete(const CatalogEntry& entry) {
 
 Result<void> Hosting::Impl::finish_replace(CatalogEntry entry) {
   // What was there may be of either kind.
-  for (const auto* below : {"databases", "beside"}) {
+  for (const auto& old : engine_folders(config.data_dir, entry.name)) {
     std::error_code error;
-    const auto old = config.data_dir / below / entry.name;
     if (!fs::exists(old, error)) continue;
     if (auto moved = move_folder(old, set_aside(entry.set_aside)); !moved) return moved;
   }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "link/dial.hpp"
+#include "link/engine_call.hpp"
 #include "node/body_fields.hpp"
 #include "node/database_engine.hpp"
 #include "node/durable_file.hpp"
@@ -76,6 +77,14 @@ Result<Lost> read_lost(SourceEngine& engine, Lsn after, Lsn head) {
     after = slice->last_lsn;
   }
   return lost;
+}
+
+CatalogEntry entry_of(const MirrorWish& wish) {
+  CatalogEntry entry;
+  entry.name = wish.name;
+  entry.kind = DatabaseKind::mirror;
+  entry.etcd = wish.etcd;
+  return entry;
 }
 
 json::object check(std::string_view name, bool good, std::string detail) {
@@ -193,12 +202,10 @@ Task<link::SourceFacts> ask_source(const Hosting& hosting, MirrorSpec spec) {
   co_return answer;
 }
 
-Result<std::string> ask_target(const Hosting& hosting, const MirrorWish& wish) {
+Result<std::string> ask_target(const Hosting& hosting, const MirrorWish& wish, const link::SourceFacts* source) {
   const auto& context = hosting.context();
   EngineWish engine;
-  engine.entry.name = wish.name;
-  engine.entry.kind = DatabaseKind::mirror;
-  engine.entry.etcd = wish.etcd;
+  engine.entry = entry_of(wish);
   if (!kept_elsewhere(engine.entry)) return std::string("RocksDB, in data_dir");
   engine.data_dir = context.data_dir / "asked";
   engine.cluster_id = context.cluster_id;
@@ -207,9 +214,25 @@ Result<std::string> ask_target(const Hosting& hosting, const MirrorWish& wish) {
   {
     const auto opened = open_engine(engine);
     said = opened ? Result<std::string>(opened->kept_at) : opened.error();
+    if (opened && opened->may_follow && source != nullptr) {
+      const auto& newest = source->history.empty() ? source->origin : source->history.newest().incarnation;
+      const auto good = opened->may_follow(newest, wish.spec.source_cluster, source->ack.snapshot_lsn);
+      if (!good) said = good.error();
+    }
   }
   if (auto removed = remove_folder(engine.data_dir); !removed) return removed.error();
   return said;
+}
+
+Task<void> check_place(const Hosting& hosting, MirrorWish wish) {
+  if (!kept_elsewhere(entry_of(wish))) co_return Result<void>{};
+  auto asking = ask_source(hosting, wish.spec);
+  const auto asked = co_await std::move(asking);
+  auto asking_target = [&] { return ask_target(hosting, wish, asked ? &*asked : nullptr); };
+  auto calling = link::call_engine(hosting.context().engine_executor, std::move(asking_target));
+  const auto target = co_await std::move(calling);
+  if (!target && target.error().kind() == ErrorKind::UnsupportedOperation) co_return target.error();
+  co_return Result<void>{};
 }
 
 json::object check_mirror(Hosting& hosting, const MirrorWish& wish, const Result<link::SourceFacts>& asked,

@@ -24,8 +24,12 @@ Result<MirrorWish> read_mirror_wish(const boost::json::object& body);
 /// Asks the source. Errors: those of link::probe_source.
 Task<link::SourceFacts> ask_source(const Hosting& hosting, MirrorSpec spec);
 
-/// Asks what is to keep the mirror, and changes nothing; what it said, in words. Blocks. Errors: as open_engine.
-Result<std::string> ask_target(const Hosting& hosting, const MirrorWish& wish);
+/// Asks what is to keep the mirror, and changes nothing; what it said, in words. Blocks. Errors: as open_engine;
+/// UnsupportedOperation when it would be kept over its source's own keys. `source`: null when it does not answer.
+Result<std::string> ask_target(const Hosting& hosting, const MirrorWish& wish, const link::SourceFacts* source);
+
+/// Before a mirror is made: is its place one that its source or another mirror has? What cannot be told is no obstacle.
+Task<void> check_place(const Hosting& hosting, MirrorWish wish);
 
 /// The checks of a dry run, each with what came of it. `asked` is what ask_source() said, `target` what ask_target().
 boost::json::object check_mirror(Hosting& hosting, const MirrorWish& wish, const Result<link::SourceFacts>& asked,

@@ -69,7 +69,8 @@ SourcePolicy Node::Impl::policy() {
     const auto database = hosting->databases().find(hello.source_database_id.str());
     if (!database || hello.last_applied_lsn != Lsn{}) return {};
     const auto now = database->state();
-    return now.data_bytes ? SnapshotDecision{now.head, *now.data_bytes} : SnapshotDecision{};
+    if (!now.data_bytes && now.history.empty()) return {};
+    return {now.head, now.data_bytes.value_or(0)};
   };
   return chosen;
 }

@@ -63,6 +63,22 @@ class Bench(CommandLineTest):
                 self.assertIn(figures[name], of_runs)
             self.assertEqual(os.listdir(folder), [])
 
+    def test_etcd_is_measured_beside_make_mirror_and_leaves_nothing(self):
+        with tempfile.TemporaryDirectory(prefix="crosslink-test-") as folder:
+            result = run("bench", "etcd", "--keys", 2000, "--large-bytes", 2_000_000, "--dir", folder, "-o", "json",
+                         timeout=280)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            figures = json.loads(result.stdout)
+            self.assertEqual((figures["keys"], figures["large_bytes"]), (2000, 2_000_000))
+            self.assertRegex(figures["etcd_version"], r"^3\.")
+            for name in ("bare_loader_keys_per_s", "copy_keys_per_s", "copy_to_bare", "make_mirror_copy_keys_per_s",
+                         "copy_to_make_mirror", "load_puts_per_s", "load_puts_per_s_without_mirror",
+                         "large_copy_seconds", "source_node_peak_bytes", "mirror_node_peak_bytes"):
+                self.assertGreater(figures[name], 0, name)
+            for name in ("single_put", "make_mirror_single_put", "load_put"):
+                self.assertLessEqual(figures[name]["p50_ms"], figures[name]["p99_ms"], name)
+            self.assertEqual(os.listdir(folder), [])
+
     def test_nodes_without_redis_benchmark_say_what_to_install(self):
         result = run("bench", "node", "--requests", 20_000, env={**os.environ, "PATH": "/nowhere"})
         self.assert_sentence(result, 2, "redis-benchmark", "redis-tools")

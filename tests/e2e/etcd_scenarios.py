@@ -182,6 +182,24 @@ class EtcdScenarios(EtcdTest):
         self.assertEqual(target.get("/registry/c"), "3")
         self.assert_verified("other")
 
+    def test_one_that_was_stopped_past_its_lease_writes_no_more(self):
+        source, target = self.pair(owner_s=2)
+        load = self.load(source)
+        self.wait("mirror", lambda facts: facts["status"] == "Following" and facts["transactions"] > 10)
+        stopped = self.hosts["mirror"]
+        stopped.freeze()
+        self.addCleanup(stopped.thaw)
+        self.start_mirror(target, name="other", node="eu-1-b")
+        self.wait("other", lambda facts: facts["transactions"] > 10)
+        stopped.thaw()
+        facts = self.wait("mirror", lambda facts: "eu-1-b" in facts["reason"])
+        self.assertNotEqual(facts["status"], "Halted")
+        load.rest()
+        self.wait_following(source.now(), "other")
+        self.assert_verified("other")
+        self.assert_same(source, target)
+        self.assertEqual(self.hosts["mirror"].ask("facts")["transactions"], facts["transactions"])
+
     def test_the_same_node_comes_back_at_once(self):
         owner_s = 10 * DEADLINE_S  # nobody here waits for its end
         source, target = self.pair(owner_s=owner_s)
@@ -189,6 +207,54 @@ class EtcdScenarios(EtcdTest):
         self.hosts["mirror"].kill()
         self.start_mirror(target, owner_s=owner_s)
         self.wait_following(source.put("/registry/b", "2"))
+
+    def test_over_its_sources_own_keys_it_halts_instead_of_writing_without_end(self):
+        source = self.cluster("from")
+        last = source.put("/registry/leased", "1", lease=source.grant(600))
+        self.start_source(source)
+        self.start_mirror(source)
+        facts = self.wait("mirror", lambda facts: facts["status"] == "Halted")
+        self.assertIn("source's own etcd cluster", facts["reason"])
+        self.assertNotEqual(source.lease_of("/registry/leased"), 0)
+        self.assertLess(source.now(), last + 20)
+        self.hosts["mirror"].close()
+        self.start_mirror(source, name="copy", prefix="/copy/")
+        self.wait_following(source.put("/registry/a", "1"), "copy")
+        self.assertEqual(source.get("/copy/a"), "1")
+        self.assert_verified("copy")
+
+    def compacted(self, etcd, revision):
+        try:
+            etcd.call("/v3/kv/range", {"key": text64("a"), "revision": revision})
+        except RuntimeError as refused:
+            self.assertIn("compacted", str(refused))
+            return True
+        return False
+
+    def grow(self, source, target):
+        """A long history at the target; its newest revision is the mirror's."""
+        for i in range(300):
+            target.put("/other", str(i))
+        self.wait_following(source.put("/registry/a", "1"))
+        return target.now()
+
+    def test_the_targets_history_is_compacted_to_the_length_that_was_said(self):
+        source, target = self.pair(kept=100)
+        newest = self.grow(source, target)
+        deadline = time.monotonic() + DEADLINE_S
+        while not self.compacted(target, newest - 120):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)  # between two looks
+        self.assertFalse(self.compacted(target, newest - 80))
+        self.assert_equal_now(source, target)
+
+    def test_the_targets_history_is_not_compacted_when_that_is_off(self):
+        source, target = self.pair(kept=0)
+        self.grow(source, target)
+        for round_ in range(1, 3):  # the second one is looked at after everything else was done once
+            target.put("/registry/foreign", str(round_))
+            self.wait("mirror", lambda facts, round_=round_: facts["foreign"] == round_)
+        self.assertFalse(self.compacted(target, 2))
 
     def test_a_foreign_write_is_shown_and_mended_by_a_resync(self):
         source, target = self.pair()
@@ -200,6 +266,18 @@ class EtcdScenarios(EtcdTest):
         self.hosts["mirror"].must("resync")
         self.wait("mirror", lambda facts: facts["bootstraps"] == 2)
         self.assert_equal_now(source, target)
+        self.wait("mirror", lambda facts: "not crosslink's" not in facts["reason"])
+
+    def test_a_foreign_write_while_it_was_down_is_shown(self):
+        source, target = self.pair()
+        self.wait_following(source.put("/registry/a", "1"))
+        self.hosts["mirror"].kill()
+        target.put("/other", "is nobody's business")
+        target.put("/registry/a", "forged")
+        self.start_mirror(target)
+        facts = self.wait("mirror", lambda facts: facts["foreign"] == 1)
+        self.assertIn("/registry/a", facts["reason"])
+        self.assertEqual(self.hosts["mirror"].must("verify")["outcome"], "different")
 
     def test_writes_to_other_keys_of_the_target_are_not_foreign(self):
         source, target = self.pair()
@@ -290,15 +368,18 @@ class EtcdScenarios(EtcdTest):
         return Host.parse(host.first)
 
     def enable_users(self, etcd, **permissions):
+        """Users by name, each with one permission or several, of the password "word"; and root, as whom we go on."""
         etcd.call("/v3/auth/user/add", {"name": "root", "password": "secret"})
         etcd.call("/v3/auth/user/grant", {"user": "root", "role": "root"})
-        for name, (kind, begin, end) in permissions.items():
+        for name, given in permissions.items():
             etcd.call("/v3/auth/user/add", {"name": name, "password": "word"})
             etcd.call("/v3/auth/role/add", {"name": name})
-            etcd.call("/v3/auth/role/grant", {"name": name, "perm": {
-                "permType": kind, "key": text64(begin), "range_end": text64(end)}})
+            for kind, begin, end in given if isinstance(given, list) else [given]:
+                etcd.call("/v3/auth/role/grant", {"name": name, "perm": {
+                    "permType": kind, "key": text64(begin), "range_end": text64(end)}})
             etcd.call("/v3/auth/user/grant", {"user": name, "role": name})
         etcd.call("/v3/auth/enable", {})
+        etcd.log_in("root", "secret")
         password = self.data / "password"
         password.write_text("word\n")
         return password
@@ -326,10 +407,57 @@ class EtcdScenarios(EtcdTest):
         source, target = self.cluster("from"), self.cluster("to")
         source.put("/registry/a", "1")
         password = self.enable_users(source, reader=("READ", "/registry/", "/registry0"))
+        self.enable_users(target, writer=self.rights_of_docs)
         self.start_source(source, user="reader", password_file=password)
-        self.start_mirror(target)
+        self.start_mirror(target, user="writer", password_file=password)
         self.wait("mirror", lambda facts: target.get("/registry/a") == "1")
         self.assertIn("may read all keys", self.hosts["source"].ask("facts")["reason"])
+        last = source.put("/registry/b", "2")
+        self.wait("mirror", lambda facts: facts["applied"] >= last)
+        self.assert_verified()
+
+    # What docs/etcd.md says that a target's role needs; without the right to read all keys.
+    rights_of_docs = [("READWRITE", "/registry/", "/registry0"), ("READWRITE", "/crosslink/registry", ""),
+                      ("READWRITE", "/crosslink/registry/", "/crosslink/registry0")]
+
+    def test_the_rights_that_the_docs_name_are_enough_for_all_that_a_mirror_does(self):
+        source, target = self.cluster("from"), self.cluster("to")
+        lease = source.grant(600)
+        source.put("/registry/leased", "1", lease=lease)
+        password = self.enable_users(source, reader=[("READ", "/registry/", "/registry0"), ("READ", "\0", "\0")])
+        self.enable_users(target, writer=[*self.rights_of_docs, ("READ", "\0", "\0")])
+        self.start_source(source, user="reader", password_file=password)
+        self.start_mirror(target, user="writer", password_file=password, kept=100)
+        self.grow(source, target)
+        self.assert_verified()
+        target.put("/registry/foreign", "1")
+        self.wait("mirror", lambda facts: facts["foreign"] == 1)
+        self.hosts["mirror"].must("resync")
+        self.wait("mirror", lambda facts: facts["bootstraps"] == 2)
+        self.assert_equal_now(source, target)
+        self.hosts["mirror"].kill()
+        self.start_mirror(target, user="writer", password_file=password)
+        self.wait_following(source.put("/registry/b", "2"))
+        self.hosts["mirror"].must("promote")
+        self.assertEqual(target.lease_of("/registry/leased"), lease)
+
+    def test_tokens_that_the_servers_no_longer_know_are_asked_for_anew(self):
+        source, target = self.cluster("from"), self.cluster("to")
+        source.put("/registry/a", "1")
+        password = self.enable_users(source, crosslink=("READ", "\0", "\0"))
+        self.enable_users(target, crosslink=("READWRITE", "\0", "\0"))
+        self.start_source(source, user="crosslink", password_file=password)
+        self.start_mirror(target, user="crosslink", password_file=password)
+        self.wait_following(source.now())
+        for round_ in range(5):
+            for etcd in (source, target):  # a password that is set, to whatever, ends the user's tokens
+                etcd.call("/v3/auth/user/changepw", {"name": "crosslink", "password": "word"})
+            self.wait_following(source.put("/registry/a", str(round_)))
+        target.put("/registry/a", "forged")
+        self.wait("mirror", lambda facts: facts["foreign"] == 1)
+        source.put("/registry/a", "mended")
+        self.assert_equal_now(source, target)
+        self.assertEqual(self.hosts["mirror"].ask("facts")["bootstraps"], 1)
 
     def test_plain_text_against_tls_and_the_other_way_round_are_told(self):
         tls = self.cluster_with_tls()
@@ -387,6 +515,25 @@ class EtcdScenarios(EtcdTest):
         self.hosts["mirror"].must("resume")
         self.wait_following(last)
         self.assertEqual(len(target.get("/registry/large")), 3_000_000)
+
+    def test_a_target_without_space_says_so_and_goes_on_once_it_has_some(self):
+        source, target = self.cluster("from"), self.cluster("to", flags=["--quota-backend-bytes", "8000000"])
+        self.start_source(source)
+        self.start_mirror(target)
+        self.wait_following(source.put("/registry/a", "1"))
+        with self.assertRaisesRegex(RuntimeError, "space exceeded"):
+            for i in range(1000):
+                target.put(f"/fill/{i}", "x" * 100_000)
+        last = source.put("/registry/b", "2")
+        facts = self.wait("mirror", lambda facts: "space exceeded" in facts["reason"])
+        self.assertNotEqual(facts["status"], "Halted")
+        target.call("/v3/kv/deleterange", {"key": text64("/fill/"), "range_end": text64("/fill0")})
+        target.compact()
+        target.call("/v3/maintenance/defragment", {}, timeout=60)
+        for alarm in target.call("/v3/maintenance/alarm", {})["alarms"]:
+            target.call("/v3/maintenance/alarm", {"action": "DEACTIVATE", **alarm})
+        self.wait_following(last)
+        self.assert_equal_now(source, target)
 
     def test_no_endpoint_answers(self):
         answer = self.refused(endpoints=f"http://127.0.0.1:{unused_port()}", prefix=self.prefix, deadline_ms=500)

@@ -8,6 +8,8 @@ import json
 import os
 import random
 import shutil
+import signal
+import ssl
 import subprocess
 import threading
 import time
@@ -31,15 +33,22 @@ def prefix_end(prefix):
 
 
 class Etcd:
-    """A cluster of real servers on free ports, with the calls that tests make."""
+    """A cluster of real servers on free ports, with the calls that tests make.
+
+    With `certificates`, a folder of them, it speaks TLS as localhost and wants certificates; we are eu-1."""
 
     # One alone leads soon; several shall not elect whenever this machine is slow.
     TIMES = [["--heartbeat-interval", "50", "--election-timeout", "500"],
              ["--heartbeat-interval", "100", "--election-timeout", "1000"]]
     READS = ("/v3/kv/range", "/v3/maintenance/status")
 
-    def __init__(self, folder, members=1, flags=()):
-        self.folder, self.flags = folder, list(flags)
+    def __init__(self, folder, members=1, flags=(), certificates=None):
+        self.folder, self.flags, self.certificates = folder, list(flags), certificates
+        self.scheme = "https" if certificates else "http"
+        if certificates:
+            self.flags += ["--cert-file", f"{certificates}/localhost.pem", "--key-file", f"{certificates}/localhost.key",
+                           "--trusted-ca-file", f"{certificates}/ca.pem", "--client-cert-auth"]
+        self.user_token = None  # of whoever log_in() named
         folder.mkdir(parents=True)
         self.ports = [(unused_port(), unused_port()) for _ in range(members)]
         self.processes = [None] * members
@@ -48,9 +57,15 @@ class Etcd:
             self.start(member)
         self.wait_ready()
 
+    def freeze(self, member):
+        self.processes[member].send_signal(signal.SIGSTOP)
+
+    def thaw(self, member):
+        self.processes[member].send_signal(signal.SIGCONT)
+
     def start(self, member):
         cluster = ",".join(f"m{i}=http://127.0.0.1:{peer}" for i, (_, peer) in enumerate(self.ports))
-        client, peer = (f"http://127.0.0.1:{port}" for port in self.ports[member])
+        client, peer = (f"{scheme}://127.0.0.1:{port}" for scheme, port in zip((self.scheme, "http"), self.ports[member]))
         log = open(self.folder / f"m{member}.log", "ab")
         self.processes[member] = subprocess.Popen(
             ["etcd", "--name", f"m{member}", "--data-dir", str(self.folder / f"m{member}"), "--listen-peer-urls", peer,
@@ -60,10 +75,12 @@ class Etcd:
             stdout=log, stderr=log)
         log.close()
 
-    def wait_ready(self):
+    def wait_ready(self, log_in=None):
         deadline = time.monotonic() + DEADLINE_S
         while True:
             try:
+                if log_in:
+                    self.log_in(*log_in)
                 for member in range(len(self.ports)):
                     self.call("/v3/kv/range", {"key": text64("a")}, member=member, timeout=5)
                 return
@@ -83,7 +100,15 @@ class Etcd:
 
     @property
     def endpoints(self):
-        return ",".join(f"http://127.0.0.1:{client}" for client, _ in self.ports)
+        host = "localhost" if self.certificates else "127.0.0.1"
+        return ",".join(f"{self.scheme}://{host}:{client}" for client, _ in self.ports)
+
+    def connection(self, port, timeout):
+        if not self.certificates:
+            return http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+        context = ssl.create_default_context(cafile=f"{self.certificates}/ca.pem")
+        context.load_cert_chain(f"{self.certificates}/eu-1.pem", f"{self.certificates}/eu-1.key")
+        return http.client.HTTPSConnection("localhost", port, timeout=timeout, context=context)
 
     def call(self, path, body, member=None, token=None, timeout=30):
         """Asks one member after another, unless one is named, and for a read again and again; a refusal of etcd is a
@@ -98,9 +123,9 @@ class Etcd:
                 time.sleep(0.05)  # between two rounds
 
     def call_once(self, path, body, member, token, timeout):
-        last = None
+        token, last = token or self.user_token, None
         for port, _ in self.ports if member is None else [self.ports[member]]:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+            connection = self.connection(port, timeout)
             try:
                 connection.request("POST", path, json.dumps(body), {"Authorization": token} if token else {})
                 response = connection.getresponse()
@@ -117,6 +142,10 @@ class Etcd:
                 continue
             raise RuntimeError(answer)
         raise last
+
+    def log_in(self, name, password):
+        self.user_token = None
+        self.user_token = self.call("/v3/auth/authenticate", {"name": name, "password": password})["token"]
 
     def leader(self):
         deadline = time.monotonic() + DEADLINE_S

@@ -38,6 +38,12 @@ class HostProcess:
             raise AssertionError(f"{order}: {answer}")
         return answer
 
+    def freeze(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.process.send_signal(signal.SIGCONT)
+
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
         self.close()

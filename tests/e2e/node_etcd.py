@@ -18,8 +18,8 @@ def place(etcd, prefix=PREFIX, **more):
 
 
 class NodeEtcd(NodeTest):
-    def cluster(self, name, members=1, flags=()):
-        etcd = Etcd(self.path / self.id().rsplit(".", 1)[-1] / f"etcd-{name}", members, flags)
+    def cluster(self, name, members=1, flags=(), certificates=None):
+        etcd = Etcd(self.path / self.id().rsplit(".", 1)[-1] / f"etcd-{name}", members, flags, certificates)
         self.addCleanup(etcd.close)
         return etcd
 
@@ -143,6 +143,76 @@ class NodeEtcd(NodeTest):
         refused = run(*words[:words.index("--prefix")], "--user", "somebody")
         self.assertEqual(refused.returncode, 2, refused)
 
+    def create(self, node, source, target, *more, name="registry"):
+        return run("mirror", "create", name, "--from", "prod-us/registry", "--addr", source.mirrors, *self.admin(node),
+                   "--into", "etcd", "--endpoints", target.endpoints, *more)
+
+    def test_over_the_sources_own_keys_or_another_mirrors_none_is_made(self):
+        source = self.cluster("from")
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        source.put(f"{PREFIX}a", "1")
+        for prefix in ((), ("--prefix", f"{PREFIX}copy/")):
+            dry = self.create(standby, prod, source, *prefix, "--dry-run", "-o", "json")
+            self.assertNotEqual(dry.returncode, 0, dry)
+            checks = {one["check"]: one for one in json.loads(dry.stdout)["checks"]}
+            self.assertFalse(checks["target"]["ok"], dry)
+            self.assertIn("source's own etcd cluster", checks["target"]["detail"])
+            made = self.create(standby, prod, source, *prefix)
+            self.assertEqual(made.returncode, dry.returncode, made)
+            self.assertIn("source's own etcd cluster", made.stderr)
+        self.assertEqual(self.create(standby, prod, source, "--prefix", "/copy/", "--wait").returncode, 0)
+        made = self.create(standby, prod, source, "--prefix", "/copy/x/", name="second")
+        self.assertNotEqual(made.returncode, 0, made)
+        self.assertIn("the mirror registry keeps", made.stderr)
+        self.await_applied(standby, source.now())
+        self.assertEqual(source.pairs("/copy/"), {"/copy/a": "1"})
+
+    def test_the_target_is_compacted_to_the_length_that_the_command_or_the_config_says(self):
+        source = self.cluster("from")
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=(),
+                            extra='[database_defaults]\ntarget_revisions_kept = 100')
+        refused = self.create(standby, prod, source, "--target-revisions-kept", "few")
+        self.assertEqual(refused.returncode, 2, refused)
+        for name, said in {"said": "200", "defaulted": None, "never": "off"}.items():
+            target = self.cluster(name)
+            flags = ("--target-revisions-kept", said) if said else ()
+            made = self.create(standby, prod, target, *flags, "--wait", name=name)
+            self.assertEqual(made.returncode, 0, made)
+            for i in range(300):
+                target.put("/other", str(i))
+            self.await_applied(standby, source.put(f"{PREFIX}{name}", "1"), name)
+            newest = target.now()
+            for kept, there in {"said": ((230, False), (150, True)), "defaulted": ((120, False), (80, True)),
+                                "never": ((newest - 2, True),)}[name]:
+                eventually(lambda: self.holds(target, newest - kept), lambda held: held == there, f"{name} {kept}")
+
+    @staticmethod
+    def holds(etcd, revision):
+        try:
+            etcd.call("/v3/kv/range", {"key": "AA==", "revision": revision})
+        except RuntimeError as refused:
+            return "compacted" not in str(refused)
+        return True
+
+    def test_clusters_that_want_tls_and_certificates(self):
+        self.made(run("certs", "issue", "--dir", self.certificates, "--name", "localhost"))
+        source, target = (self.cluster(name, certificates=self.certificates) for name in ("from", "to"))
+        last = source.put(f"{PREFIX}a", "1")
+        files = {"cacert": f"{self.certificates}/ca.pem", "cert": f"{self.certificates}/eu-1.pem",
+                 "key": f"{self.certificates}/eu-1.key"}
+        prod = self.etcd_node(source, **files)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        made = self.create(standby, prod, target, "--cacert", files["cacert"], "--dry-run")
+        self.assertIn("does it ask for a certificate", made.stdout)
+        made = self.create(standby, prod, target, *(word for name in files for word in (f"--{name}", files[name])),
+                           "--wait", "--timeout", "60")
+        self.assertEqual(made.returncode, 0, made)
+        self.await_applied(standby, last)
+        self.assert_verified(standby)
+        self.assertEqual(target.pairs(PREFIX), {f"{PREFIX}a": "1"})
+
     def test_a_cluster_that_is_away_at_the_start_keeps_nobody_else_from_being_served(self):
         source = self.cluster("from")
         last = source.put(f"{PREFIX}a", "1")
@@ -223,15 +293,7 @@ class NodeEtcd(NodeTest):
         prod = self.etcd_node(source)
         standby = self.node("eu-1", cluster="eu-1", databases=())
         self.follow(standby, prod, target)
-        # The target takes no more writes, so that the next bootstrap stops in the middle.
-        for i in range(0, 2000, 100):
-            source.txn([(f"{PREFIX}k{k:04}", "y" * 500) for k in range(i, i + 100)])
-        self.await_applied(standby, source.now())
-        standby.call("POST", "/v1/mirrors/registry/pause", {})
-        for i in range(0, 2000, 100):
-            source.txn([(f"{PREFIX}k{k:04}", "z" * 500) for k in range(i, i + 100)])
-        standby.kill()
-        self.mark_as_bootstrapping(target)
+        self.kill_in_a_bootstrap(standby, source, target)
         standby.start()
         status, answer = standby.request("POST", "/v1/mirrors/registry/promote", {})
         self.assertEqual(answer["exit_code"], 6, answer)
@@ -240,15 +302,30 @@ class NodeEtcd(NodeTest):
         self.assertFalse(promoted["consistent"])
         self.assertEqual(standby.mirror("registry")["status"], "Promoted")
 
+    def kill_in_a_bootstrap(self, standby, source, target):
+        """Leaves the target half written. The moment is short: the server is stopped for it, and it is tried again."""
+        for attempt in range(20):
+            for i in range(0, 2000, 100):
+                source.txn([(f"{PREFIX}k{k:04}", f"{attempt}" * 500) for k in range(i, i + 100)])
+            done = standby.mirror("registry")["bootstraps"]
+            standby.call("POST", "/v1/mirrors/registry/resync", {})
+            while not self.bootstraps(target) and standby.mirror("registry")["bootstraps"] == done:
+                pass  # until it writes, or has written
+            target.freeze(0)
+            standby.call("POST", "/v1/mirrors/registry/pause", {})  # it is not to go on when it is started
+            standby.kill()
+            target.thaw(0)
+            if self.bootstraps(target):
+                return
+            standby.start()
+            standby.call("POST", "/v1/mirrors/registry/resume", {})
+            self.await_applied(standby, source.now())
+        self.fail("it was never in the middle of a bootstrap")
+
     @staticmethod
-    def mark_as_bootstrapping(target):
-        """What a kill in the middle of a second bootstrap leaves."""
+    def bootstraps(target):
         value = target.get_bytes("/crosslink/registry")
-        name = b"bootstrapping"
-        at = value.index(name) + len(name)
-        if value[at:at + 1] != b"\xc2":  # MessagePack's false
-            raise AssertionError(value)
-        target.put("/crosslink/registry", value[:at] + b"\xc3" + value[at + 1:])
+        return value[value.index(b"bootstrapping") + len(b"bootstrapping"):][:1] == b"\xc3"  # MessagePack's true
 
     def test_a_wrong_place_in_the_config_is_told_by_its_key(self):
         standby = self.node("eu-1", cluster="eu-1", databases=())

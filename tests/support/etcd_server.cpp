@@ -38,7 +38,8 @@ EtcdServers::~EtcdServers() {
 }
 
 std::string EtcdServers::endpoint_at(std::uint16_t client_port) const {
-  return fmt::format("{}://127.0.0.1:{}", scheme(), client_port);
+  // Certificates are of names, and etcd listens at addresses.
+  return fmt::format("{}:{}", options_.cert.empty() ? "http://127.0.0.1" : "https://localhost", client_port);
 }
 
 std::vector<std::string> EtcdServers::endpoints() const {
@@ -70,7 +71,7 @@ void EtcdServers::start_at(std::size_t index, std::uint16_t client_port) {
   for (std::size_t i = 0; i < members_.size(); ++i)
     cluster += fmt::format("{}m{}=http://127.0.0.1:{}", i > 0 ? "," : "", i, members_[i].peer_port.number());
   const auto peer = fmt::format("http://127.0.0.1:{}", member.peer_port.number());
-  const auto client = endpoint_at(client_port);
+  const auto client = fmt::format("{}://127.0.0.1:{}", scheme(), client_port);
   const auto data = folder_.path() / fmt::format("m{}", index);
   const bool alone = members_.size() == 1;  // leads soon; several shall not elect whenever this machine is slow
   std::vector<std::string> arguments{"etcd",

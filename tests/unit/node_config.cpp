@@ -104,6 +104,7 @@ cert = "own.pem"
 key = "own.key"
 user = "crosslink"
 password_file = "word"
+target_revisions_kept = 5000
 log_window_bytes = "1GiB")"),
                                    folder.path());
   ASSERT_TRUE(config) << config.error().message();
@@ -119,9 +120,39 @@ log_window_bytes = "1GiB")"),
   expected.cluster.password_file = folder.path() / "word";
   EXPECT_EQ(database.etcd, expected);
   EXPECT_EQ(database.log_window.bytes, 1ull << 30);
+  EXPECT_EQ(database.target_revisions_kept, 5000u);
+  expected.target_revisions_kept = 0;
   const auto again = read_etcd_place(write_etcd_place(expected));
   ASSERT_TRUE(again) << again.error().message();
   EXPECT_EQ(*again, expected);
+}
+
+TEST(NodeConfig, the_target_of_a_mirror_is_compacted_to_the_length_that_is_said_or_never) {
+  const auto kept = [](const std::string& line) {
+    const auto config = parse_config(with("name = \"packages\"", "name = \"p\"\n" + line), "");
+    return config ? std::to_string(config->databases.at(0).target_revisions_kept) : config.error().message();
+  };
+  EXPECT_EQ(kept(""), "100000");
+  EXPECT_EQ(kept("target_revisions_kept = 70"), "70");
+  EXPECT_EQ(kept("target_revisions_kept = \"off\""), "0");
+  EXPECT_EQ(kept("target_revisions_kept = \"all\""),
+            "config: database 1.target_revisions_kept: must be \"off\" or a number up to 1000000000");
+}
+
+TEST(NodeConfig, a_private_key_for_etcd_that_others_may_read_is_refused_by_its_name) {
+  test::TemporaryFolder folder;
+  for (const auto* name : {"own.pem", "own.key"})
+    std::ofstream(folder.path() / name) << "x\n";
+  std::filesystem::permissions(folder.path() / "own.key", std::filesystem::perms(0640));
+  const auto text = with("name = \"packages\"",
+                         "name = \"p\"\nengine = \"etcd\"\nendpoints = [\"https://a:1\"]\ncert = \"own.pem\"\n"
+                         "key = \"own.key\"");
+  const auto refused = parse_config(text, folder.path());
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message().find("key: "), std::string::npos) << refused.error().message();
+  EXPECT_NE(refused.error().message().find("600"), std::string::npos) << refused.error().message();
+  std::filesystem::permissions(folder.path() / "own.key", std::filesystem::perms(0600));
+  EXPECT_TRUE(parse_config(text, folder.path()));
 }
 
 TEST(NodeConfig, mistakes_of_a_database_in_etcd_are_named) {

@@ -336,7 +336,9 @@ Result<void> EtcdDatabase::Impl::switch_received() {
   const auto facts = partial.partial()->facts;
   const auto old_prefix = keys.prefix, old_source_prefix = keys.offered_prefix;
   use_keys(options.prefix.value_or(facts.key_prefix), facts.key_prefix);
-  if (auto good = check_pairs(); !good) {
+  auto good = check_neighbours(keys.prefix);
+  if (good) good = check_pairs();
+  if (!good) {
     use_keys(old_prefix, old_source_prefix);
     return good;
   }
@@ -371,10 +373,7 @@ Result<void> EtcdDatabase::Impl::switch_received() {
   next.history =
       crosslink::History::beginning({engine::random_id<Incarnation>(),
                                      Lsn{static_cast<std::uint64_t>(found->revision) + 1}, HistoryCause::bootstrap});
-  {
-    const std::scoped_lock holding(mutex);
-    accounted_revision = difference.mended(found->revision);
-  }
+  forget_foreign(difference.mended(found->revision));
   if (auto done = commit({}, std::move(next), {erase_operation(bootstrap_key(options.name))}); !done) return done;
   if (auto loaded = load_leases(); !loaded) return loaded;
   if (auto removed = remove_tree(split_file()); !removed) return removed;

@@ -205,6 +205,10 @@ std::string Client::hint(const std::string& detail) const {
   const bool no_handshake = contains(detail, "failed to connect") && cut;
   if (tls && (contains(detail, "SSL_ERROR_SSL") || no_handshake))
     return "; does this endpoint speak TLS, and is its certificate of the authority given?";
+  if (tls && contains(detail, "Endpoint read failed")) {
+    return cluster_.cert_file.empty() ? "; does it ask for a certificate of ours?"
+                                      : "; does it take the certificate that we show?";
+  }
   if (!tls && cut) return "; somebody listens there: does it want TLS, https://?";
   return "";
 }

@@ -1,5 +1,5 @@
 // What the parts of EtcdDatabase share: etcd_open.cpp, etcd_source.cpp, etcd_mirror.cpp, owner.cpp, bootstrap.cpp,
-// promotion.cpp, foreign.cpp.
+// promotion.cpp, conflicts.cpp, foreign.cpp.
 #pragma once
 
 #include <condition_variable>
@@ -57,13 +57,15 @@ struct EtcdDatabase::Impl {
   Result<Found> look();
   /// `rereading`: a position that has moved is no error.
   Result<void> ensure_owned(bool rereading);
-  Result<void> acquire(const Found& found, bool rereading);
+  Result<void> own_again();
+  Result<void> acquire(const Found& found);
   Result<void> load_leases();
   /// The operations of `builder` and the record `next`, in one transaction that only an unchanged record lets through.
   Result<void> commit(etcd::TxnBuilder builder, etcd::Record next,
                       std::vector<etcd::wire::RequestOperation> beside = {});
   Result<void> settle(const etcd::Record& attempted);
   void adopt(etcd::Record next, std::int64_t revision, bool own);
+  void note_moved(const etcd::Record& next);
   void lose(const Found& found);
   Result<void> forget();
   void keep_ownership();
@@ -109,10 +111,18 @@ struct EtcdDatabase::Impl {
   Result<void> finish_split();
   Result<void> grant_leases();
 
+  // conflicts.cpp
+  Result<bool> happened_here(const std::string& prefix, Lsn revision);
+  /// With write_mutex held. Errors: UnsupportedOperation.
+  Result<void> check_source(const SnapshotFacts& facts);
+  Result<void> check_neighbours(const std::string& prefix);
+  bool would_echo(const Position& position) const;
+
   // foreign.cpp
-  void maintain();
+  void every_round(void (Impl::*work)());
+  void look_after_target();
   void find_foreign();
-  Result<void> scan_foreign(Lsn from, Lsn to);
+  void forget_foreign(std::int64_t mended);
   void compact_target();
   std::string remark() const;
 
@@ -126,8 +136,10 @@ struct EtcdDatabase::Impl {
   etcd::SnapshotShelf shelf;
   etcd::PartialStore partial;
 
-  std::mutex write_mutex;                                    ///< one call that writes at a time
-  bool uncertain = false;                                    ///< a write's outcome is not known
+  std::mutex write_mutex;  ///< one call that writes at a time
+  bool uncertain = false;  ///< a write's outcome is not known
+  bool moved = false;      ///< by another crosslink, and its caller was not told
+  std::chrono::steady_clock::time_point committed_at;
   std::map<std::string, std::uint64_t, std::less<>> leased;  ///< the target's keys that have a lease at the source
   std::map<std::uint64_t, std::uint64_t> granted;            ///< TTL of leases, as the target has them
   std::map<std::uint64_t, std::int64_t> uses;                ///< how many of `leased` have it
@@ -149,6 +161,10 @@ struct EtcdDatabase::Impl {
     Lsn from, to;
   };
   std::optional<Gap> unexplained;
+  Result<void> scan_foreign(Gap& gap);
+  std::shared_ptr<etcd::WatchStream> scanning;
+  Lsn foreign_forgotten;  ///< what others wrote up to it was overwritten since
+  std::uint64_t foreign_noted = 0;
   Counters counted;
   std::string foreign_note, open_note;
   Lsn compacted_to, found_compacted;
@@ -164,7 +180,7 @@ struct EtcdDatabase::Impl {
 
   std::condition_variable stop_signal;
   bool stopping = false;
-  std::thread maintainer;
+  std::thread keeper, maintainer;  ///< of the lease; of the rest, which may take long
 };
 
 }  // namespace crosslink

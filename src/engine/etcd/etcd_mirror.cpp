@@ -217,6 +217,11 @@ MirrorError EtcdDatabase::Impl::too_large(const MirrorError& error, std::span<co
 }
 
 Result<void> EtcdDatabase::Impl::flush(std::vector<Change> changes, const Position& position) {
+  if (changes.empty() && !record.split && would_echo(position)) {
+    const std::scoped_lock holding(mutex);
+    record.position = position;
+    return {};
+  }
   SideTable side;
   TxnBuilder builder;
   for (const auto& change : changes)
@@ -389,6 +394,8 @@ Result<void> EtcdDatabase::begin_snapshot(const SnapshotFacts& facts) {
     return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us,
                        "the source's keys have no prefix in common: say under which prefix this etcd keeps them");
   }
+  if (auto good = impl_->check_source(facts); !good) return good;
+  if (auto good = impl_->check_neighbours(impl_->options.prefix.value_or(facts.key_prefix)); !good) return good;
   auto begun = impl_->partial.begin(facts);
   const std::scoped_lock holding(impl_->mutex);
   impl_->shown_partial = impl_->partial.partial();

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/etcd/etcd_impl.hpp"
+#include "engine/etcd/identity.hpp"
 
 namespace crosslink {
 
@@ -22,18 +23,6 @@ bool is_name(std::string_view text) {
   return !text.empty() && text.size() <= name_bytes_max && std::ranges::all_of(text, allowed);
 }
 
-Incarnation incarnation_of(const EtcdOptions& options, std::uint64_t cluster_id) {
-  PairDigest digest;
-  digest.add("crosslink cluster", options.crosslink_cluster);
-  digest.add("etcd cluster", std::to_string(cluster_id));
-  digest.add("prefix", options.prefix.value_or(""));
-  auto excludes = options.excludes;
-  std::ranges::sort(excludes);
-  for (const auto& one : excludes)
-    digest.add("exclude", one);
-  return {digest.digest().bytes};
-}
-
 }  // namespace
 
 EtcdDatabase::Impl::Impl(EtcdOptions chosen)
@@ -47,9 +36,12 @@ EtcdDatabase::Impl::~Impl() {
   {
     const std::scoped_lock holding(mutex);
     stopping = true;
+    if (scanning) scanning->cancel();
   }
   stop_signal.notify_all();
-  if (maintainer.joinable()) maintainer.join();
+  for (auto* thread : {&keeper, &maintainer}) {
+    if (thread->joinable()) thread->join();
+  }
   if (client && !root) release();
 }
 
@@ -132,7 +124,8 @@ Result<void> EtcdDatabase::Impl::open_root() {
   any.set_keys_only(true);
   const auto found = client->range(any);
   if (!found) return found.error();
-  root_incarnation = incarnation_of(options, client->cluster_id());
+  root_incarnation =
+      etcd::root_incarnation(client->cluster_id(), options.crosslink_cluster, keys.prefix, options.excludes);
   if (found->kvs_size() == 0) open_note = fmt::format("no key begins with \"{}\" in this etcd", escape(keys.prefix));
   return start_tail();
 }
@@ -150,11 +143,16 @@ Result<void> EtcdDatabase::Impl::open_mirror() {
   if (found->record) {
     record = *found->record;
     record_revision = found->record_revision;
+    if (record.position && !record.bootstrapping) accounted_revision = record_revision;
   }
   if (record.position && options.prefix && *options.prefix != record.prefix) {
     return MirrorError::configuration(
         fmt::format("the mirror {} keeps its keys below \"{}\" in this etcd, not below \"{}\": delete it first",
                     options.name, escape(record.prefix, 200), escape(*options.prefix, 200)));
+  }
+  const auto& prefix = record.position ? std::optional(record.prefix) : options.prefix;
+  if (prefix && record.role == DatabaseRole::mirror) {
+    if (auto good = check_neighbours(*prefix); !good) return good;
   }
   use_keys(record.prefix, record.source_prefix);
   // What was received and is switched in already, when the process ended before it could say so.
@@ -165,7 +163,8 @@ Result<void> EtcdDatabase::Impl::open_mirror() {
   }
   shown_partial = partial.partial();
   if (record.role == DatabaseRole::promoted) return start_tail();
-  maintainer = std::thread([this] { maintain(); });
+  keeper = std::thread([this] { every_round(&Impl::keep_ownership); });
+  maintainer = std::thread([this] { every_round(&Impl::look_after_target); });
   return {};
 }
 

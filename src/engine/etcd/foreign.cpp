@@ -16,18 +16,19 @@ constexpr std::chrono::milliseconds round(1000);
 
 }  // namespace
 
-void EtcdDatabase::Impl::maintain() {
+void EtcdDatabase::Impl::every_round(void (Impl::*work)()) {
   std::unique_lock holding(mutex);
   while (!stop_signal.wait_for(holding, round, [this] { return stopping; })) {
     const bool follows = is_mirror();
     holding.unlock();
-    if (follows) {
-      keep_ownership();
-      find_foreign();
-      compact_target();
-    }
+    if (follows) (this->*work)();
     holding.lock();
   }
+}
+
+void EtcdDatabase::Impl::look_after_target() {
+  find_foreign();
+  compact_target();
 }
 
 /// A mirror's own transactions follow one another: what lies between two of them was written by others.
@@ -36,10 +37,12 @@ void EtcdDatabase::Impl::find_foreign() {
     const std::unique_lock writing(write_mutex, std::try_to_lock);
     if (writing) {
       const std::unique_lock holding(mutex);
-      if (!ownership.owned || record.bootstrapping || accounted_revision == 0) return;
+      if (record.bootstrapping || accounted_revision == 0) return;
     }
     const auto found = writing ? look() : Result<Found>(storage_error("it is being written to"));
-    if (found && found->record_revision == record_revision) {
+    // Without an owner it is looked at as well: who has nothing to write does not take it over.
+    const bool of_others = found && !found->owner_node.empty() && found->owner_node != options.node;
+    if (found && !of_others && found->record_revision == record_revision) {
       const std::scoped_lock holding(mutex);
       if (found->revision > accounted_revision) {
         const Lsn from{static_cast<std::uint64_t>(accounted_revision)}, to{static_cast<std::uint64_t>(found->revision)};
@@ -54,9 +57,11 @@ void EtcdDatabase::Impl::find_foreign() {
     gap = std::exchange(unexplained, std::nullopt);
   }
   if (!gap) return;
-  const auto scanned = scan_foreign(gap->from, gap->to);
-  if (scanned) return;
+  const auto scanned = scan_foreign(*gap);
+  std::shared_ptr<WatchStream> ended;  // after the lock: its end waits for gRPC
   const std::scoped_lock holding(mutex);
+  ended = std::exchange(scanning, nullptr);
+  if (scanned) return;
   if (scanned.error().kind() == ErrorKind::NotAuthorized) {
     foreign_note =
         "writes of others to the mirror are not noticed: that takes the right to read all keys of the target";
@@ -67,15 +72,23 @@ void EtcdDatabase::Impl::find_foreign() {
   }
 }
 
-Result<void> EtcdDatabase::Impl::scan_foreign(Lsn from, Lsn to) {
-  auto watch = WatchStream::open(client, first_key, no_end, static_cast<std::int64_t>(from.value) + 1);
-  if (!watch) return watch.error();
+/// Moves the gap's beginning to where it has come.
+Result<void> EtcdDatabase::Impl::scan_foreign(Gap& gap) {
+  auto opened = WatchStream::open(client, first_key, no_end, static_cast<std::int64_t>(gap.from.value) + 1);
+  if (!opened) return opened.error();
+  const std::shared_ptr<WatchStream> watch = *std::move(opened);
+  {
+    const std::scoped_lock holding(mutex);
+    if (stopping) return MirrorError::cancelled("looking for writes of others");
+    scanning = watch;
+  }
   const auto own = record_key(options.name), bootstrap = bootstrap_key(options.name);
-  for (auto at = from; at < to;) {
-    const auto response = (*watch)->read();
+  auto& at = gap.from;
+  while (at < gap.to) {
+    const auto response = watch->read();
     if (!response) return response.error();
     const auto& events = response->events();
-    for (int begin = 0, end = 0; begin < events.size() && at < to; begin = end) {
+    for (int begin = 0, end = 0; begin < events.size() && at < gap.to; begin = end) {
       const auto revision = events[begin].kv().mod_revision();
       bool ours = false;
       const std::string* touched = nullptr;
@@ -85,17 +98,28 @@ Result<void> EtcdDatabase::Impl::scan_foreign(Lsn from, Lsn to) {
         if (keys.contains(key)) touched = &key;
       }
       at = Lsn{static_cast<std::uint64_t>(revision)};
-      if (ours || touched == nullptr || at > to) continue;
+      if (ours || touched == nullptr || at > gap.to) continue;
       const std::scoped_lock holding(mutex);
       ++counted.foreign_writes;
+      if (at <= foreign_forgotten) continue;
       foreign_note = fmt::format(
           "{} writes that were not crosslink's changed this mirror, the last one \"{}\" at the target's revision {}: "
           "verify shows what differs, resync mends it",
-          counted.foreign_writes, escape(*touched, 200), revision);
+          ++foreign_noted, escape(*touched, 200), revision);
     }
     at = std::max(at, come_to(*response));
   }
   return {};
+}
+
+/// At a bootstrap's end: what others wrote up to that revision was written over.
+void EtcdDatabase::Impl::forget_foreign(std::int64_t mended) {
+  const std::scoped_lock holding(mutex);
+  accounted_revision = mended;
+  foreign_forgotten = Lsn{static_cast<std::uint64_t>(mended)};
+  foreign_noted = 0;
+  foreign_note.clear();
+  unexplained.reset();
 }
 
 void EtcdDatabase::Impl::compact_target() {

@@ -69,7 +69,16 @@ void EtcdDatabase::Impl::adopt(Record next, std::int64_t revision, bool own) {
   if (tell) tell(Lsn{static_cast<std::uint64_t>(revision)});
 }
 
+/// What another crosslink made of the mirror while we did not own it.
+void EtcdDatabase::Impl::note_moved(const Record& next) {
+  if (next.position == record.position && next.bootstrapping == record.bootstrapping && next.role == record.role)
+    return;
+  moved = true;
+  use_keys(next.prefix, next.source_prefix);
+}
+
 void EtcdDatabase::Impl::lose(const Found& found) {
+  if (found.record) note_moved(*found.record);
   const std::scoped_lock holding(mutex);
   ownership.owned = false;
   ownership.stepped_down = found.record && found.record->owner == options.node;
@@ -115,15 +124,13 @@ Result<void> EtcdDatabase::Impl::commit(TxnBuilder builder, Record next, std::ve
     const auto done = client->txn(request);
     if (done && done->succeeded()) {
       adopt(std::move(next), done->header().revision(), true);
+      committed_at = std::chrono::steady_clock::now();
       const std::scoped_lock holding(mutex);
       ++counted.transactions;
       return {};
     }
     if (!done && done.error().kind() != ErrorKind::Storage) return done.error();
-    if (!done) {
-      client->failed(client->place());
-      unknown = done.error();
-    }
+    if (!done) unknown = done.error();
     auto settled = settle(next);
     if (settled || settled.error().kind() != ErrorKind::Storage || uncertain) return settled;
     // It was not made, and the same comparison lets it through once at most.
@@ -136,6 +143,13 @@ Result<void> EtcdDatabase::Impl::commit(TxnBuilder builder, Record next, std::ve
 // -------------------------------------------------------------------------------------------------
 
 Result<void> EtcdDatabase::Impl::ensure_owned(bool rereading) {
+  if (auto owned = own_again(); !owned) return owned;
+  if (std::exchange(moved, false) && !rereading)
+    return busy("another crosslink owned this mirror meanwhile and moved its position");
+  return {};
+}
+
+Result<void> EtcdDatabase::Impl::own_again() {
   bool owned = false;
   {
     const std::scoped_lock holding(mutex);
@@ -144,7 +158,7 @@ Result<void> EtcdDatabase::Impl::ensure_owned(bool rereading) {
   if (owned && !uncertain) return {};
   auto found = look();
   if (!found) return found.error();
-  if (!owned) return acquire(*found, rereading);
+  if (!owned) return acquire(*found);
   const bool ours = found->record && found->record->owner == options.node && found->record->epoch == record.epoch;
   if (!ours) {
     lose(*found);
@@ -154,7 +168,7 @@ Result<void> EtcdDatabase::Impl::ensure_owned(bool rereading) {
   return {};
 }
 
-Result<void> EtcdDatabase::Impl::acquire(const Found& found, bool rereading) {
+Result<void> EtcdDatabase::Impl::acquire(const Found& found) {
   const bool other = !found.owner_node.empty() && found.owner_node != options.node;
   {
     const std::scoped_lock holding(mutex);
@@ -184,22 +198,19 @@ Result<void> EtcdDatabase::Impl::acquire(const Found& found, bool rereading) {
     static_cast<void>(client->revoke(lease->id()));  // it ends by itself, else
     return done ? busy("another crosslink is taking this mirror over") : done.error();
   }
-  const bool moved =
-      found.record && (found.record->position != record.position ||
-                       found.record->bootstrapping != record.bootstrapping || found.record->role != record.role);
+  if (found.record) note_moved(*found.record);
   {
     const std::scoped_lock holding(mutex);
     ownership = {true, false, lease->id(), asked_at + std::chrono::seconds(lease->ttl_s()), asked_at, {}};
-    accounted_revision = 0;
+    // What came behind the record was written while nobody looked.
+    accounted_revision = next.position && !next.bootstrapping ? std::max(accounted_revision, found.record_revision) : 0;
   }
-  if (moved) use_keys(next.prefix, next.source_prefix);
   adopt(std::move(next), done->header().revision(), true);
   if (auto loaded = load_leases(); !loaded) {
     const std::scoped_lock holding(mutex);
     ownership.owned = false;
     return loaded;
   }
-  if (moved && !rereading) return busy("another crosslink owned this mirror meanwhile and moved its position");
   return {};
 }
 

@@ -1,0 +1,191 @@
+// Two processes that hold one mirror for theirs: whatever the older one was doing, it finds that out at its next write
+// and changes nothing.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "crosslink/etcd_engine.hpp"
+#include "engine/etcd/record.hpp"
+#include "support/engine_steps.hpp"
+#include "support/etcd_server.hpp"
+#include "support/etcd_user.hpp"
+#include "support/temporary_folder.hpp"
+
+namespace crosslink::test {
+namespace {
+
+/// A source, and mirrors of it in one target. Those of the same node take one another over at once.
+class EtcdOwners : public testing::Test {
+ protected:
+  EtcdOwners() {
+    auto options = options_of(source_servers_, "root");
+    options.prefix = "/a/";
+    root_ = must(EtcdDatabase::open_root(options));
+  }
+  std::unique_ptr<EtcdDatabase> open_mirror(const std::string& folder) {
+    auto options = options_of(target_servers_, folder);
+    options.name = "copy";
+    options.node = "node";
+    return must(EtcdDatabase::open_mirror(options));
+  }
+  Lsn put(const std::string& key, const std::string& value, std::int64_t lease = 0) {
+    etcd::TxnBuilder builder;
+    builder.put(key, value, lease);
+    return commit(std::move(builder));
+  }
+  Lsn commit(etcd::TxnBuilder builder) {
+    const auto done = must(source_user_.client().txn(builder.build()));
+    const Lsn lsn{static_cast<std::uint64_t>(done.header().revision())};
+    must(root_->wait_for(lsn, patience));
+    return lsn;
+  }
+  void bootstrap_from_root(EtcdDatabase& mirror) {
+    receive_all(mirror);
+    must(mirror.switch_snapshot());
+  }
+  void receive_all(EtcdDatabase& mirror) {
+    receive(mirror, *open_kv(*root_), std::size_t{1} << 20);
+    must(mirror.note_leases(leases_));
+    must(mirror.check_snapshot());
+  }
+  std::string apply_next(EtcdDatabase& mirror) {
+    const auto before = position_of(mirror);
+    const auto slice = must(root_->read_log(before.applied_lsn, std::size_t{1} << 20));
+    return refusal(mirror.apply({{*slice.entries}, position_after(slice, *root_, before)}));
+  }
+  Contents target() { return target_user_.read_all(); }
+  Contents source() { return EtcdUser(source_servers_, "").read_all(); }
+  std::optional<etcd::Record> record() {
+    etcd::wire::RangeRequest request;
+    request.set_key("/crosslink/copy");
+    const auto found = must(target_user_.client().range(request));
+    if (found.kvs_size() == 0) return std::nullopt;
+    return must(etcd::decode_record(found.kvs(0).value()));
+  }
+  EtcdOptions options_of(const EtcdServers& servers, const std::string& folder) {
+    EtcdOptions options;
+    options.cluster.endpoints = servers.endpoints();
+    options.cluster.call_deadline = patience;
+    options.crosslink_cluster = "prod-us";
+    options.folder = folder_.path() / folder;
+    return options;
+  }
+
+  EtcdServers source_servers_, target_servers_;
+  TemporaryFolder folder_;
+  EtcdUser source_user_{source_servers_, ""}, target_user_{target_servers_, ""};
+  std::unique_ptr<EtcdDatabase> root_;
+  std::vector<LeaseGrant> leases_;
+};
+
+TEST_F(EtcdOwners, an_owner_that_was_taken_over_while_it_followed_steps_down_at_its_next_write) {
+  put("/a/1", "1");
+  const auto older = open_mirror("older");
+  bootstrap_from_root(*older);
+  put("/a/2", "1");
+  EXPECT_EQ(apply_next(*older), "done");
+  auto newer = open_mirror("newer");
+  must(newer->own());
+  put("/a/3", "1");
+  EXPECT_EQ(apply_next(*older), "Busy");
+  EXPECT_FALSE(target().contains("/a/3"));
+  EXPECT_EQ(refusal(older->own()), "Busy");  // it does not take it back from one that lives
+  EXPECT_EQ(apply_next(*newer), "done");
+  put("/a/1", "2");
+  EXPECT_EQ(apply_next(*newer), "done");
+  EXPECT_EQ(target(), source());
+  newer.reset();
+  must(older->own());
+  put("/a/4", "1");
+  EXPECT_EQ(apply_next(*older), "done");
+  EXPECT_EQ(target(), source());
+}
+
+TEST_F(EtcdOwners, an_owner_that_was_taken_over_is_told_that_the_position_moved) {
+  put("/a/1", "1");
+  const auto older = open_mirror("older");
+  bootstrap_from_root(*older);
+  const auto before = position_of(*older);
+  auto newer = open_mirror("newer");
+  must(newer->own());
+  put("/a/2", "1");
+  EXPECT_EQ(apply_next(*newer), "done");
+  newer.reset();
+  const auto slice = must(root_->read_log(before.applied_lsn, std::size_t{1} << 20));
+  const ApplyGroup late{{*slice.entries}, position_after(slice, *root_, before)};
+  EXPECT_EQ(refusal(older->apply(late)), "Busy");
+  EXPECT_EQ(position_of(*older).applied_lsn, slice.last_lsn);
+}
+
+TEST_F(EtcdOwners, what_another_owner_made_of_the_mirror_is_seen_by_the_one_before_it) {
+  put("/a/1", "1");
+  const auto older = open_mirror("older");
+  bootstrap_from_root(*older);
+  put("/a/2", "1");
+  const auto newer = open_mirror("newer");
+  must(newer->own());
+  auto options = options_of(source_servers_, "other root");
+  options.prefix = "/b/";
+  const auto other = must(EtcdDatabase::open_root(options));
+  must(other->wait_for(put("/b/1", "1"), patience));
+  receive(*newer, *open_kv(*other), 700);
+  must(newer->check_snapshot());
+  must(newer->switch_snapshot());
+  EXPECT_EQ(apply_next(*older), "Busy");
+  EXPECT_EQ(position_of(*older).incarnation, other->source_state().origin);
+  EXPECT_EQ(scan(*must(older->view()), "", std::nullopt), (Pairs{{"/b/1", "1"}}));
+}
+
+TEST_F(EtcdOwners, one_that_is_taken_over_in_the_middle_of_a_bootstrap_writes_no_more) {
+  constexpr int keys = 30'000, at_once = 1000;
+  for (int i = 0; i < keys; i += at_once) {
+    etcd::TxnBuilder builder;
+    for (int k = i; k < i + at_once; ++k)
+      builder.put(fmt::format("/a/{:05}", k), "value");
+    commit(std::move(builder));
+  }
+  const auto older = open_mirror("older"), newer = open_mirror("newer");
+  receive_all(*older);
+  std::string said;
+  std::thread writing([&] { said = refusal(older->switch_snapshot()); });
+  while (const auto now = record()) {
+    if (now->bootstrapping || now->position) break;
+    std::this_thread::yield();
+  }
+  while (!record())
+    std::this_thread::yield();
+  must(newer->own());
+  const bool was_done = newer->mirror_state().position.has_value();
+  put("/a/00000", "newer");
+  bootstrap_from_root(*newer);
+  writing.join();
+  EXPECT_EQ(said, was_done ? "done" : "Busy");
+  EXPECT_EQ(refusal(older->own()), said);
+  EXPECT_TRUE(target() == source());
+}
+
+TEST_F(EtcdOwners, one_that_is_taken_over_before_its_promotion_does_not_promote) {
+  etcd::wire::LeaseGrantRequest wanted;
+  wanted.set_ttl_s(600);
+  const auto lease = must(source_user_.client().grant(wanted)).id();
+  leases_.push_back({static_cast<std::uint64_t>(lease), 600});
+  put("/a/1", "1", lease);
+  const auto older = open_mirror("older"), newer = open_mirror("newer");
+  bootstrap_from_root(*older);
+  must(newer->own());
+  EXPECT_EQ(refusal(older->promote("prod-us", "registry")), "Busy");
+  EXPECT_EQ(record()->role, DatabaseRole::mirror);
+  EXPECT_FALSE(record()->promoting);
+  etcd::wire::RangeRequest request;
+  request.set_key("/a/1");
+  EXPECT_EQ(must(target_user_.client().range(request)).kvs(0).lease(), 0);
+  must(newer->promote("prod-us", "registry"));
+  EXPECT_EQ(must(target_user_.client().range(request)).kvs(0).lease(), lease);
+  EXPECT_EQ(refusal(older->step_back(Lsn{1})), "Busy");
+}
+
+}  // namespace
+}  // namespace crosslink::test
