@@ -29,7 +29,8 @@ struct WaitEnd {
   AdminAnswer last;                  ///< {"mirrors":[...]}, or what the node said no with
   std::optional<MirrorError> error;  ///< absent: all follow, or the node said no
 };
-/// A node that is not there, or not yet, is asked again until the time is over; so is one that has not opened the mirror.
+/// A node that is not there, or not yet, is asked again until the time is over; so is one that has not opened the
+/// mirror.
 WaitEnd wait_until_following(const WaitOptions& options);
 
 }  // namespace crosslink::cli

@@ -157,7 +157,8 @@ json::object AdminRoutes::with_not_open(json::object listed) const {
 AdminResponse AdminRoutes::no_mirror(const std::string& name) const {
   const auto waiting = hosting_->waiting();
   if (const auto found = waiting.find(name); found != waiting.end())
-    return failed(found->second.with_context("it is not open yet, and is tried again and again"), {}, {{"not_open", true}});
+    return failed(found->second.with_context("it is not open yet, and is tried again and again"), {},
+                  {{"not_open", true}});
   return no_such(fmt::format("mirror '{}'", escape(name, 80)));
 }
 

@@ -22,7 +22,8 @@ namespace {
 
 using namespace std::chrono_literals;
 constexpr std::size_t links_at_once = 1000;
-constexpr auto patience = 120s;  // idle timeout of links that are not meant to end by themselves; the shorter one counts
+constexpr auto patience =
+    120s;  // idle timeout of links that are not meant to end by themselves; the shorter one counts
 
 template <class T>
 T need(Result<T> result) {

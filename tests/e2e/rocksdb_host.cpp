@@ -533,7 +533,8 @@ int main(int argc, char** argv) {
     if (is("middle", 5)) host.offer("eu-1", words[2], static_cast<std::uint16_t>(std::stoi(words[4])));
     const std::string bandwidth = "bandwidth=";
     const bool limited = words.back().starts_with(bandwidth);
-    host.follow("prod-us", "eu-1", words[2], words[3], limited ? std::stoull(words.back().substr(bandwidth.size())) : 0);
+    host.follow("prod-us", "eu-1", words[2], words[3],
+                limited ? std::stoull(words.back().substr(bandwidth.size())) : 0);
     return host.run();
   }
   if (is("last", 4)) {

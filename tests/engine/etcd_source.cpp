@@ -173,7 +173,8 @@ TEST_F(EtcdSource, its_only_endpoint_is_reached_again_after_an_outage) {
     EXPECT_EQ(refusal(user->range(any)), "Storage");
     servers.start(0);
     // No other client here: in one process they all drive each other's connections.
-    EXPECT_TRUE(eventually([&] { return user->range(any).ok(); }, std::chrono::milliseconds(500))) << "outage " << outage;
+    EXPECT_TRUE(eventually([&] { return user->range(any).ok(); }, std::chrono::milliseconds(500)))
+        << "outage " << outage;
   }
 }
 

@@ -20,8 +20,8 @@ class EtcdSplit : public EtcdMirror {
   void let_pass(int parts) {
     seen = 0;
     gate.before_txn([this, parts](const TxnRequest& request) {
-      const bool part = touches(request, etcd::record_key(mirror_name)) &&
-                        !touches(request, etcd::owner_key(mirror_name));
+      const bool part =
+          touches(request, etcd::record_key(mirror_name)) && !touches(request, etcd::owner_key(mirror_name));
       return part && ++seen > parts ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "for the test") : grpc::Status::OK;
     });
   }

@@ -235,7 +235,8 @@ Client::Meaning Client::meaning(const grpc::Status& status, std::string_view wha
     }
     case grpc::StatusCode::INVALID_ARGUMENT:
       if (contains(detail, "revision of auth store is old")) return old_token();
-      if (contains(detail, "user name is empty")) return cluster_.user.empty() ? refuse(ErrorKind::NotAuthorized) : old_token();
+      if (contains(detail, "user name is empty"))
+        return cluster_.user.empty() ? refuse(ErrorKind::NotAuthorized) : old_token();
       return refuse(ErrorKind::UnsupportedOperation);
     case grpc::StatusCode::OUT_OF_RANGE:
       if (contains(detail, "compacted")) return refuse(ErrorKind::LogWindowExceeded);
@@ -364,9 +365,8 @@ Result<wire::LeaseTimeToLiveResponse> Client::time_to_live(std::int64_t lease) {
 
 Result<wire::StatusResponse> Client::status() {
   return call<wire::StatusResponse>(
-      "asking for its status", Repeat::elsewhere, [&](auto& channel, auto& context, auto& response) {
-        return ask_status(channel, context, response);
-      });
+      "asking for its status", Repeat::elsewhere,
+      [&](auto& channel, auto& context, auto& response) { return ask_status(channel, context, response); });
 }
 
 Result<Version> Client::version_at(const Place& place) {

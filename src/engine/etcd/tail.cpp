@@ -152,9 +152,8 @@ Tail::Witness Tail::witness_of(std::span<const wire::Event* const> events) {
 std::optional<bool> Tail::finds(const Witness& witness, const wire::WatchResponse& response) {
   const auto& events = response.events();
   if (events.empty()) return come_to(response) < witness.revision ? std::nullopt : std::optional(false);
-  const auto other = std::ranges::find_if(events, [&](const auto& event) {
-    return event.kv().mod_revision() != events.begin()->kv().mod_revision();
-  });
+  const auto other = std::ranges::find_if(
+      events, [&](const auto& event) { return event.kv().mod_revision() != events.begin()->kv().mod_revision(); });
   const auto count = static_cast<std::size_t>(other - events.begin());
   return witness_of(std::span(events.data(), count)) == witness;
 }
