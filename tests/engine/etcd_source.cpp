@@ -13,6 +13,7 @@
 #include "crosslink/etcd_engine.hpp"
 #include "engine/etcd/history.hpp"
 #include "engine/etcd/txn.hpp"
+#include "engine/etcd_fixture.hpp"
 #include "support/engine_steps.hpp"
 #include "support/etcd_server.hpp"
 #include "support/temporary_folder.hpp"
@@ -34,7 +35,7 @@ Lsn put(etcd::Client& client, const std::string& key, const std::string& value) 
 }
 
 template <class Condition>
-bool eventually(const Condition& condition, std::chrono::milliseconds between = std::chrono::milliseconds(5)) {
+bool becomes_true(const Condition& condition, std::chrono::milliseconds between = std::chrono::milliseconds(5)) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
   while (!condition()) {
     if (std::chrono::steady_clock::now() > deadline) return false;
@@ -101,7 +102,7 @@ TEST_F(EtcdSource, a_cluster_restored_from_a_backup_is_noticed_while_it_is_follo
   servers.kill(0);
   servers.restore();
   start();
-  ASSERT_TRUE(eventually([&] { return history_changes == 1; }));
+  ASSERT_TRUE(becomes_true([&] { return history_changes == 1; }));
   const auto newest = put("/registry/b", "1");
   ASSERT_LT(newest, lost.lsn);
   must(source->wait_for(newest, patience));
@@ -129,7 +130,7 @@ TEST_F(EtcdSource, a_cluster_restored_and_written_on_before_it_is_seen_again_is_
   }
   servers.kill(0);
   start();
-  ASSERT_TRUE(eventually([&] { return history_changes == 1; }));
+  ASSERT_TRUE(becomes_true([&] { return history_changes == 1; }));
   must(source->wait_for(put("/registry/b", "1"), patience));
   EXPECT_EQ(must(source->prove(lost, source->source_state().head)), PositionProof::parted);
   EXPECT_EQ(must(source->prove(last_entry(), source->source_state().head)), PositionProof::same);
@@ -144,7 +145,7 @@ TEST_F(EtcdSource, a_restart_of_the_cluster_alone_is_no_step_back) {
   must(source->wait_for(put("/registry/a", "2"), patience));
   EXPECT_EQ(times_gone_back(), 0u);
   EXPECT_EQ(history_changes, 0);
-  EXPECT_TRUE(eventually([&] { return source->remark().empty(); })) << "on an idle cluster as well";
+  EXPECT_TRUE(becomes_true([&] { return source->remark().empty(); })) << "on an idle cluster as well";
 }
 
 TEST_F(EtcdSource, an_endpoint_of_another_cluster_is_not_followed) {
@@ -158,7 +159,7 @@ TEST_F(EtcdSource, an_endpoint_of_another_cluster_is_not_followed) {
   servers.kill(0);
   for (int i = 0; i < 20; ++i)
     test::put(*stranger, "/registry/of somebody else", "1");
-  EXPECT_TRUE(eventually([&] { return source->remark().find("another cluster answers") != std::string::npos; }))
+  EXPECT_TRUE(becomes_true([&] { return source->remark().find("another cluster answers") != std::string::npos; }))
       << source->remark();
   EXPECT_EQ(source->source_state().head, head);
   start();
@@ -173,7 +174,7 @@ TEST_F(EtcdSource, its_only_endpoint_is_reached_again_after_an_outage) {
     EXPECT_EQ(refusal(user->range(any)), "Storage");
     servers.start(0);
     // No other client here: in one process they all drive each other's connections.
-    EXPECT_TRUE(eventually([&] { return user->range(any).ok(); }, std::chrono::milliseconds(500)))
+    EXPECT_TRUE(becomes_true([&] { return user->range(any).ok(); }, std::chrono::milliseconds(500)))
         << "outage " << outage;
   }
 }
@@ -190,6 +191,38 @@ TEST_F(EtcdSource, nodes_before_one_cluster_agree_on_the_incarnation_of_one_data
   EXPECT_NE(incarnation_of("other prefix", [](auto& chosen) { chosen.prefix = "/reg"; }), first);
   EXPECT_NE(incarnation_of("excludes", [](auto& chosen) { chosen.excludes = {"/registry/events/"}; }), first);
   EXPECT_NE(incarnation_of("other name", [](auto& chosen) { chosen.crosslink_cluster = "prod-eu"; }), first);
+}
+
+TEST_F(EtcdMirror, one_whose_target_was_restored_is_no_continuation_for_those_who_mirror_it) {
+  auto direct = options();
+  direct.cluster.endpoints = servers.endpoints();
+  mirror = must(EtcdDatabase::open_mirror(direct));
+  const auto start = [this] {
+    servers.start(0);
+    servers.wait_until_ready();
+  };
+  const Commits change{{Operation::put(key_of(1), "changed")}};
+  bootstrap(many_keys(2), Lsn{10});
+  must(apply(change));
+  servers.kill(0);
+  servers.back_up();
+  start();
+  for (int i = 0; i < 3; ++i)
+    ASSERT_TRUE(becomes_true([&] { return apply(change).ok(); }));
+  const auto head = mirror->source_state().head;
+  std::atomic<int> history_changes = 0;
+  mirror->watch_history([&] { ++history_changes; });
+  servers.kill(0);
+  servers.restore();
+  start();
+  // Whoever writes finds it, and what it would have gone on from is read anew.
+  ASSERT_TRUE(becomes_true([&] {
+    static_cast<void>(apply(change));
+    return mirror->source_state().times_gone_back == 1;
+  }));
+  EXPECT_TRUE(becomes_true([&] { return history_changes == 1; }));
+  EXPECT_LT(mirror->source_state().head, head);
+  mirror->watch_history({});
 }
 
 // --- large revisions

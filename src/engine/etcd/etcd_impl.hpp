@@ -66,6 +66,7 @@ struct EtcdDatabase::Impl {
   Result<void> settle(const etcd::Record& attempted);
   void adopt(etcd::Record next, std::int64_t revision, bool own);
   void note_moved(const etcd::Record& next);
+  bool take_record(etcd::Record next, std::int64_t revision);
   void lose(const Found& found);
   Result<void> forget();
   void keep_ownership();
@@ -152,6 +153,7 @@ struct EtcdDatabase::Impl {
   std::shared_ptr<etcd::PastLog> history;  ///< of a mirror
   etcd::Record record;
   std::int64_t record_revision = 0;
+  std::uint64_t target_gone_back = 0;  ///< how often
   std::optional<PartialSnapshot> shown_partial;
   std::function<void(Lsn)> on_head;
   std::mutex history_mutex;  ///< beside the others: nothing is called with it held but on_history

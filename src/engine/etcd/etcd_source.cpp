@@ -30,6 +30,7 @@ Lsn EtcdDatabase::Impl::mirror_oldest() const {
 SourceState EtcdDatabase::Impl::state() const {
   std::unique_lock holding(mutex);
   SourceState state;
+  state.times_gone_back = target_gone_back;
   if (is_mirror()) {
     state.role = DatabaseRole::mirror;
     if (!record.position || record.bootstrapping || record.history.empty()) return state;
@@ -56,7 +57,7 @@ SourceState EtcdDatabase::Impl::state() const {
   state.head = state.origin_lsn = store.head();
   state.oldest = following ? std::min(std::max(following->oldest(), first), state.head) : state.head;
   state.behind = following ? following->behind() : std::nullopt;
-  state.times_gone_back = following ? following->times_gone_back() : 0;
+  state.times_gone_back += following ? following->times_gone_back() : 0;
   return state;
 }
 

@@ -51,13 +51,23 @@ Result<EtcdDatabase::Impl::Found> EtcdDatabase::Impl::look() {
   return found;
 }
 
+/// With `mutex` held. True when the target is in an earlier state than it was, as one restored from a backup is: of its
+/// revisions nothing is true that was said of them.
+bool EtcdDatabase::Impl::take_record(Record next, std::int64_t revision) {
+  const bool back = revision < record_revision;
+  if (back) ++target_gone_back;
+  record = std::move(next);
+  record_revision = revision;
+  return back;
+}
+
 /// `own`: everything up to `revision` since the last one was ours, unless a gap says otherwise.
 void EtcdDatabase::Impl::adopt(Record next, std::int64_t revision, bool own) {
   std::function<void(Lsn)> tell;
+  bool back = false;
   {
     const std::scoped_lock holding(mutex);
-    record = std::move(next);
-    record_revision = revision;
+    back = take_record(std::move(next), revision);
     if (own && accounted_revision > 0 && revision > accounted_revision + 1) {
       const Lsn from{static_cast<std::uint64_t>(accounted_revision)}, to{static_cast<std::uint64_t>(revision) - 1};
       unexplained = Gap{unexplained ? unexplained->from : from, to};
@@ -66,6 +76,7 @@ void EtcdDatabase::Impl::adopt(Record next, std::int64_t revision, bool own) {
     tell = on_head;
   }
   uncertain = false;
+  if (back) history_changed();
   if (tell) tell(Lsn{static_cast<std::uint64_t>(revision)});
 }
 
@@ -79,15 +90,16 @@ void EtcdDatabase::Impl::note_moved(const Record& next) {
 
 void EtcdDatabase::Impl::lose(const Found& found) {
   if (found.record) note_moved(*found.record);
-  const std::scoped_lock holding(mutex);
-  ownership.owned = false;
-  ownership.stepped_down = found.record && found.record->owner == options.node;
-  ownership.refused_by = found.record ? found.record->owner : std::string();
-  if (found.record) {
-    record = *found.record;
-    record_revision = found.record_revision;
+  bool back = false;
+  {
+    const std::scoped_lock holding(mutex);
+    ownership.owned = false;
+    ownership.stepped_down = found.record && found.record->owner == options.node;
+    ownership.refused_by = found.record ? found.record->owner : std::string();
+    if (found.record) back = take_record(*found.record, found.record_revision);
   }
   uncertain = false;
+  if (back) history_changed();
 }
 
 /// After a comparison that failed, or an outcome that is not known.
