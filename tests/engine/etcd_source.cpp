@@ -201,7 +201,8 @@ TEST_F(EtcdMirror, one_whose_target_was_restored_is_no_continuation_for_those_wh
     servers.start(0);
     servers.wait_until_ready();
   };
-  const Commits change{{Operation::put(key_of(1), "changed")}};
+  const auto key = key_of(1);
+  const Commits change{{Operation::put(key, "changed")}};
   bootstrap(many_keys(2), Lsn{10});
   must(apply(change));
   servers.kill(0);
