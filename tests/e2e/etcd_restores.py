@@ -34,6 +34,16 @@ class EtcdRestores(EtcdTest):
         etcd.start(0)
         etcd.wait_ready()
 
+    def follow_what_will_be_lost(self):
+        for i in range(10):
+            last = self.source.put("/registry/lost", str(i))
+        self.wait_following(last)
+        return last
+
+    def write_on_beyond(self, revision):
+        while self.source.put("/registry/written on", "1") <= revision:
+            pass
+
     def halted_by_a_restore(self):
         facts = self.wait("mirror", lambda facts: facts["status"] == "Halted")
         self.assertEqual(self.target.get("/registry/lost"), "9", "a halted mirror keeps its data")
@@ -43,13 +53,10 @@ class EtcdRestores(EtcdTest):
         self.source.put("/registry/a", "1")
         self.back_up(self.source)
         self.start_both()
-        for i in range(10):
-            lost = self.source.put("/registry/lost", str(i))
-        self.wait_following(lost)
+        lost = self.follow_what_will_be_lost()
         self.restore(self.source)
         self.assertIn("SourceBehind", self.halted_by_a_restore())
-        while self.source.put("/registry/written on", "1") <= lost:
-            pass
+        self.write_on_beyond(lost)
         self.hosts["mirror"].must("resync")
         self.wait("mirror", lambda facts: facts["bootstraps"] == 2)
         self.assert_equal_now()
@@ -59,21 +66,16 @@ class EtcdRestores(EtcdTest):
         self.source.put("/registry/a", "1")
         self.back_up(self.source)
         self.start_both()
-        for i in range(10):
-            lost = self.source.put("/registry/lost", str(i))
-        self.wait_following(lost)
+        lost = self.follow_what_will_be_lost()
         self.hosts["source"].kill()
         self.restore(self.source)
-        while self.source.put("/registry/written on", "1") <= lost:
-            pass
+        self.write_on_beyond(lost)
         self.start_source(self.source)
         self.assertIn("HistoriesParted", self.halted_by_a_restore())
 
     def test_an_emptied_source_halts_its_mirror(self):
         self.start_both()
-        for i in range(10):
-            lost = self.source.put("/registry/lost", str(i))
-        self.wait_following(lost)
+        self.follow_what_will_be_lost()
         self.restore(self.source)
         self.assertIn("SourceBehind", self.halted_by_a_restore())
 

@@ -168,12 +168,17 @@ inline Contents many_keys(std::size_t count, std::size_t value_bytes = 1) {
 
 /// Looks until it is so, or a minute is over.
 template <class Condition>
-void eventually(Condition&& condition) {
+bool becomes_true(const Condition& condition, std::chrono::milliseconds between = std::chrono::milliseconds(5)) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
   while (!condition()) {
-    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));  // between two looks
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(between);
   }
+  return true;
+}
+template <class Condition>
+void eventually(const Condition& condition) {
+  ASSERT_TRUE(becomes_true(condition));
 }
 
 /// Does the transaction change this key?

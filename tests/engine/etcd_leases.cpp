@@ -16,13 +16,17 @@ class EtcdLeases : public EtcdMirror {
 
 /// Sixteen of them take 1.9 MiB with their lines in the side table.
 std::string long_key(std::size_t number) { return key_of(number) + std::string(std::size_t{60} * 1024, 'k'); }
+std::vector<std::string> long_keys(std::size_t count) {
+  std::vector<std::string> keys;
+  for (std::size_t i = 0; i < count; ++i)
+    keys.push_back(long_key(i));
+  return keys;
+}
 
 TEST_F(EtcdLeases, a_group_of_leased_changes_with_long_keys_is_applied) {
   open();
   bootstrap(Contents{}, Lsn{10});
-  std::vector<std::string> keys;
-  for (std::size_t i = 0; i < 16; ++i)
-    keys.push_back(long_key(i));
+  const auto keys = long_keys(16);
   note(5);
   Commits entries;
   for (const auto& key : keys)
@@ -57,9 +61,7 @@ TEST_F(EtcdLeases, leases_given_and_taken_within_one_group_count_as_well) {
 TEST_F(EtcdLeases, an_entry_of_leased_changes_with_long_keys_is_split) {
   open();
   bootstrap(Contents{}, Lsn{10});
-  std::vector<std::string> keys;
-  for (std::size_t i = 0; i < 16; ++i)
-    keys.push_back(long_key(i));
+  const auto keys = long_keys(16);
   note(5);
   std::vector<Operation> entry;
   for (const auto& key : keys)

@@ -66,12 +66,7 @@ class EtcdOwners : public testing::Test {
     return must(etcd::decode_record(found.kvs(0).value()));
   }
   EtcdOptions options_of(const EtcdServers& servers, const std::string& folder) {
-    EtcdOptions options;
-    options.cluster.endpoints = servers.endpoints();
-    options.cluster.call_deadline = patience;
-    options.crosslink_cluster = "prod-us";
-    options.folder = folder_.path() / folder;
-    return options;
+    return options_at(servers, folder_.path() / folder);
   }
 
   EtcdServers source_servers_, target_servers_;

@@ -36,14 +36,7 @@ class EtcdPlaces : public testing::Test {
     const std::array operations{Operation::put(key, "1")};
     return must(user_.commit(operations));
   }
-  EtcdOptions options_of(const std::string& folder) {
-    EtcdOptions options;
-    options.cluster.endpoints = servers_.endpoints();
-    options.cluster.call_deadline = patience;
-    options.crosslink_cluster = "prod-us";
-    options.folder = folder_.path() / folder;
-    return options;
-  }
+  EtcdOptions options_of(const std::string& folder) { return options_at(servers_, folder_.path() / folder); }
 
   EtcdServers servers_;
   TemporaryFolder folder_;

@@ -34,16 +34,6 @@ Lsn put(etcd::Client& client, const std::string& key, const std::string& value) 
   return {static_cast<std::uint64_t>(must(client.txn(builder.build())).header().revision())};
 }
 
-template <class Condition>
-bool becomes_true(const Condition& condition, std::chrono::milliseconds between = std::chrono::milliseconds(5)) {
-  const auto deadline = std::chrono::steady_clock::now() + patience;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    std::this_thread::sleep_for(between);
-  }
-  return true;
-}
-
 class EtcdSource : public ::testing::Test {
  protected:
   EtcdSource() { user = client_of(servers.endpoints()); }

@@ -1,6 +1,7 @@
 // Writes and reads as etcd's users do.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -13,6 +14,16 @@
 #include "support/etcd_server.hpp"
 
 namespace crosslink::test {
+
+/// Of a node of prod-us before those servers.
+inline EtcdOptions options_at(const EtcdServers& servers, const std::filesystem::path& folder) {
+  EtcdOptions options;
+  options.cluster.endpoints = servers.endpoints();
+  options.cluster.call_deadline = patience;
+  options.crosslink_cluster = "prod-us";
+  options.folder = folder;
+  return options;
+}
 
 class EtcdUser {
  public:

@@ -5,8 +5,10 @@
 #include <etcd_services.grpc.pb.h>
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -22,6 +24,9 @@ namespace crosslink::etcd {
 inline constexpr int response_bytes_max = 64 * 1024 * 1024;
 
 MirrorError storage_error(std::string message);
+
+/// A revision is an LSN; a server's word, and so never below 0.
+inline Lsn lsn_of(std::int64_t revision) { return {static_cast<std::uint64_t>(std::max<std::int64_t>(revision, 0))}; }
 
 struct Version {
   unsigned major = 0, minor = 0, patch = 0;

@@ -16,8 +16,6 @@ namespace {
 constexpr std::size_t scan_bytes = std::size_t{1024} * 1024;
 constexpr std::uint64_t revisions_looked_back = 1000;
 
-Lsn lsn_of(std::int64_t revision) { return {static_cast<std::uint64_t>(revision)}; }
-
 }  // namespace
 
 bool EtcdDatabase::Impl::is_mirror() const { return !root && record.role == DatabaseRole::mirror; }

@@ -45,7 +45,7 @@ void EtcdDatabase::Impl::find_foreign() {
     if (found && !of_others && found->record_revision == record_revision) {
       const std::scoped_lock holding(mutex);
       if (found->revision > accounted_revision) {
-        const Lsn from{static_cast<std::uint64_t>(accounted_revision)}, to{static_cast<std::uint64_t>(found->revision)};
+        const auto from = lsn_of(accounted_revision), to = lsn_of(found->revision);
         unexplained = Gap{unexplained ? unexplained->from : from, to};
         accounted_revision = found->revision;
       }
@@ -97,7 +97,7 @@ Result<void> EtcdDatabase::Impl::scan_foreign(Gap& gap) {
         ours |= key == own || key == bootstrap;
         if (keys.contains(key)) touched = &key;
       }
-      at = Lsn{static_cast<std::uint64_t>(revision)};
+      at = lsn_of(revision);
       if (ours || touched == nullptr || at > gap.to) continue;
       const std::scoped_lock holding(mutex);
       ++counted.foreign_writes;
@@ -116,7 +116,7 @@ Result<void> EtcdDatabase::Impl::scan_foreign(Gap& gap) {
 void EtcdDatabase::Impl::forget_foreign(std::int64_t mended) {
   const std::scoped_lock holding(mutex);
   accounted_revision = mended;
-  foreign_forgotten = Lsn{static_cast<std::uint64_t>(mended)};
+  foreign_forgotten = lsn_of(mended);
   foreign_noted = 0;
   foreign_note.clear();
   unexplained.reset();

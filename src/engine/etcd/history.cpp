@@ -15,8 +15,6 @@ constexpr std::size_t cursors_max = 4;
 constexpr std::chrono::milliseconds ask_every(50);
 constexpr std::size_t leases_known_max = 100'000;
 
-Lsn lsn_of(std::int64_t revision) { return {static_cast<std::uint64_t>(std::max<std::int64_t>(revision, 0))}; }
-
 /// A server drops a request for progress while the watch is behind, and answers with what the member has, which may be
 /// less than what is waited for.
 std::jthread ask_often(WatchStream& watch) {

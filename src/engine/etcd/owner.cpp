@@ -77,7 +77,7 @@ void EtcdDatabase::Impl::adopt(Record next, std::int64_t revision, bool own) {
   }
   uncertain = false;
   if (back) history_changed();
-  if (tell) tell(Lsn{static_cast<std::uint64_t>(revision)});
+  if (tell) tell(lsn_of(revision));
 }
 
 /// What another crosslink made of the mirror while we did not own it.

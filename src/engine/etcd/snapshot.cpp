@@ -86,7 +86,7 @@ class SnapshotShelf::Writing {
       }
       if (!page) return page.error();
       if (!*page) break;
-      if (newest) consistent = std::max(consistent, Lsn{static_cast<std::uint64_t>((*page)->header().revision())});
+      if (newest) consistent = std::max(consistent, lsn_of((*page)->header().revision()));
       if (auto appended = append(**page); !appended) return appended;
     }
     const std::scoped_lock lock(mutex_);

@@ -22,8 +22,6 @@ constexpr std::size_t asked_max = 256;
 constexpr std::chrono::seconds start_patience(30);
 constexpr Lsn first_revision{1};
 
-Lsn lsn_of(std::int64_t revision) { return {static_cast<std::uint64_t>(revision)}; }
-
 }  // namespace
 
 Tail::~Tail() {
