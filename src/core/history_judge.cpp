@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "core/broken.hpp"
+#include "core/mistakes.hpp"
 
 namespace crosslink::core {
 namespace {
@@ -28,7 +28,7 @@ MirrorError behind(const SourceState& source, const Position& request, Lsn end) 
     }
     return window_exceeded(source, "the source's own data was taken back and has caught up since");
   }
-  if (CROSSLINK_BROKEN(restored_source_taken_for_window)) return window_exceeded(source, "the window has passed");
+  if (makes(Mistake::restored_source_taken_for_window)) return window_exceeded(source, "the window has passed");
   return {
       ErrorKind::SourceBehind, CausedBy::peer,
       fmt::format("the mirror has entries up to LSN {}, the source's log ends at {}: it lost its tail or was restored",
@@ -39,7 +39,7 @@ MirrorError behind(const SourceState& source, const Position& request, Lsn end) 
 }  // namespace
 
 std::variant<MirrorError, NeedsProof> judge_request(const SourceState& source, const Position& request) {
-  if (CROSSLINK_BROKEN(history_check_left_out)) return NeedsProof{std::min(request.applied_lsn, source.head)};
+  if (makes(Mistake::history_check_left_out)) return NeedsProof{std::min(request.applied_lsn, source.head)};
   if (request.origin != source.origin) {
     return MirrorError(ErrorKind::OriginChanged, CausedBy::peer,
                        fmt::format("the source's data began as {}, the mirror's as {}: it was emptied or made anew",
@@ -68,7 +68,7 @@ std::optional<MirrorError> judge_proof(PositionProof proof, const Position& requ
     case PositionProof::same:
     case PositionProof::unproven: return std::nullopt;
     case PositionProof::parted:
-      if (CROSSLINK_BROKEN(history_check_left_out)) return std::nullopt;
+      if (makes(Mistake::history_check_left_out)) return std::nullopt;
       return MirrorError(ErrorKind::HistoriesParted, CausedBy::peer,
                          fmt::format("the entry at LSN {} is another one at the source: both were written on",
                                      request.last_entry.lsn.value),

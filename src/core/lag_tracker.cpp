@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/broken.hpp"
+#include "core/mistakes.hpp"
 
 namespace crosslink::core {
 
@@ -26,9 +26,9 @@ Result<void> LagTracker::on_reply(const ProbeReply& reply, std::optional<Lsn> ap
   if (reply.upstream_lag_us) {
     upstream = Duration(static_cast<Duration::rep>(std::min<std::uint64_t>(*reply.upstream_lag_us, INT64_MAX / 4)));
   }
-  if (CROSSLINK_BROKEN(chain_lag_without_upstream)) upstream = Duration(0);
+  if (makes(Mistake::chain_lag_without_upstream)) upstream = Duration(0);
   Pending pending{t0, reply.head, upstream};
-  if (CROSSLINK_BROKEN(lag_from_arrival_times)) pending.t0 = now;
+  if (makes(Mistake::lag_from_arrival_times)) pending.t0 = now;
   if (*applied >= pending.head) {
     reach(pending);
     return {};
@@ -41,7 +41,7 @@ Result<void> LagTracker::on_reply(const ProbeReply& reply, std::optional<Lsn> ap
 }
 
 void LagTracker::on_applied(Lsn applied, Instant now) {
-  if (CROSSLINK_BROKEN(lag_from_arrival_times)) caught_up_at_ = now;
+  if (makes(Mistake::lag_from_arrival_times)) caught_up_at_ = now;
   // Heads normally rise; one that fell (the source lost its tail) is reached with those before it.
   while (!pending_.empty() && applied >= pending_.front().head) {
     reach(pending_.front());

@@ -4,7 +4,7 @@
 
 #include <utility>
 
-#include "core/broken.hpp"
+#include "core/mistakes.hpp"
 
 namespace crosslink::core {
 
@@ -28,11 +28,11 @@ Result<void> LogOrder::check_continues(Lsn prev, Lsn last) const {
   }
   if (prev == last_lsn_) return {};
   if (prev > last_lsn_) {
-    if (CROSSLINK_BROKEN(gap_accepted)) return {};
+    if (makes(Mistake::gap_accepted)) return {};
     return MirrorError::protocol_violation(
         fmt::format("the log jumps: after LSN {} comes a batch that follows {}", last_lsn_.value, prev.value));
   }
-  if (CROSSLINK_BROKEN(duplicate_accepted)) return {};
+  if (makes(Mistake::duplicate_accepted)) return {};
   return MirrorError::protocol_violation(
       fmt::format("the log repeats itself: after LSN {} comes a batch that follows {}", last_lsn_.value, prev.value));
 }

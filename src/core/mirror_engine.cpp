@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/broken.hpp"
 #include "core/mirror_machine.hpp"
+#include "core/mistakes.hpp"
 
 namespace crosslink::core {
 
@@ -50,7 +50,7 @@ bool MirrorMachine::start_apply(Instant) {
     apply.leases.insert(apply.leases.end(), batch.leases.begin(), batch.leases.end());
   }
   apply.batches = applying_;
-  apply.group.position = CROSSLINK_BROKEN(position_outside_group) ? *mark_.position : applying_to_;
+  apply.group.position = makes(Mistake::position_outside_group) ? *mark_.position : applying_to_;
   call(Call::apply, std::move(apply));
   return true;
 }
@@ -66,7 +66,7 @@ void MirrorMachine::advance_engine(Instant now) {
   if (dirty && (sync() || now - *dirty_since_ >= config_.sync_every)) return call(Call::sync, mirror_action::Sync{});
   if (dirty) wake(*dirty_since_ + config_.sync_every);
   if (mark_.position && source_ && !pending_.empty() && start_apply(now)) return;
-  const bool may_promote = link_ == Link::down || CROSSLINK_BROKEN(promotion_before_link_teardown);
+  const bool may_promote = link_ == Link::down || makes(Mistake::promotion_before_link_teardown);
   if (promoting_ && !promoted_from_ && may_promote && pending_.empty())
     return call(Call::promote, mirror_action::Promote{});
   if (verify_ && verify_->view_wanted) {
@@ -124,7 +124,7 @@ void MirrorMachine::on_applied(Instant now) {
   applying_.clear();
   if (log_) log_->released_bytes += units;
   set_held(held_bytes_ - std::min(units, held_bytes_));
-  if (CROSSLINK_BROKEN(position_outside_group)) mark_.position = applying_to_;
+  if (makes(Mistake::position_outside_group)) mark_.position = applying_to_;
   lag_.on_applied(mark_.position->applied_lsn, now);
 }
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/broken.hpp"
+#include "core/mistakes.hpp"
 
 namespace crosslink::core {
 namespace {
@@ -52,7 +52,7 @@ void MirrorMachine::back_off(Retry& retry, Instant now) {
 // --- link ----------------------------------------------------------------------------------------------------------
 
 bool MirrorMachine::wants_link() const {
-  if (CROSSLINK_BROKEN(promotion_before_link_teardown) && promoting_) return true;
+  if (makes(Mistake::promotion_before_link_teardown) && promoting_) return true;
   return !stopped_ && !promoting_ && !promoted_from_ && !halted_;
 }
 
@@ -148,7 +148,7 @@ void MirrorMachine::advance_link(Instant now) {
   }
   if (link_ != Link::down || !wants_link()) return;
   const bool settled = !engine_ && pending_.empty() && chunks_.empty();
-  if (!settled && !CROSSLINK_BROKEN(reset_not_awaited)) return;
+  if (!settled && !makes(Mistake::reset_not_awaited)) return;
   if (!hard_retry_.due(now)) return wake(*hard_retry_.at);
   hard_retry_.at.reset();
   link_ = Link::dialing;
@@ -167,7 +167,7 @@ void MirrorMachine::advance_streams(Instant now) {
     return;
   }
   if (log_ || snapshot_ || !pending_.empty() || !chunks_.empty()) return;
-  if (engine_ && !CROSSLINK_BROKEN(reset_not_awaited)) return;
+  if (engine_ && !makes(Mistake::reset_not_awaited)) return;
   if (!bootstrap_wanted_) {
     if (!log_retry_.due(now)) return wake(*log_retry_.at);
     log_ = LogStream{};

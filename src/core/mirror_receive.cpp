@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/broken.hpp"
 #include "core/compression.hpp"
 #include "core/mirror_machine.hpp"
+#include "core/mistakes.hpp"
 
 namespace crosslink::core {
 namespace {
@@ -97,7 +97,7 @@ void MirrorMachine::on_control(const SessionMessage& message, Instant now) {
   if (const auto* notice = std::get_if<Notice>(&message)) return on_notice(*notice);
   const auto* reply = std::get_if<ProbeReply>(&message);
   if (reply == nullptr) return violation(control_stream, misplaced(kind_of(message)), now);
-  if (CROSSLINK_BROKEN(progress_past_undelivered) && log_ && log_->order && reply->head > log_->order->last_lsn()) {
+  if (makes(Mistake::progress_past_undelivered) && log_ && log_->order && reply->head > log_->order->last_lsn()) {
     pending_.push_back({log_->order->last_lsn(), reply->head, 0, nullptr, {}, {}, {}, 0});
     log_->order.emplace(reply->head, config_.entry_bytes_max, *fragments_);
   }
@@ -299,7 +299,7 @@ void MirrorMachine::on_fragment(const EntryFragment& fragment, std::span<const s
   if (crosslink::crc32c(data) != fragment.crc32c) {
     return violation(log_->token, MirrorError::protocol_violation("a fragment does not have its CRC"), now);
   }
-  const bool holds_cap = CROSSLINK_BROKEN(oversize_entry_holds_cap);
+  const bool holds_cap = makes(Mistake::oversize_entry_holds_cap);
   if (holds_cap && !take_in(log_->token, data.size(), now)) return;
   auto taken = log_->order->on_fragment(fragment, data);
   if (!taken) {

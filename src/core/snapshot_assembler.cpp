@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "core/broken.hpp"
+#include "core/mistakes.hpp"
 
 namespace crosslink::core {
 
@@ -69,7 +69,7 @@ void SnapshotAssembler::on_stored(const StoredChunk& chunk) {
 }
 
 SnapshotAssembler::Verdict SnapshotAssembler::on_check(const SnapshotCheck& check) {
-  if (CROSSLINK_BROKEN(switch_before_checksum)) return Verdict::whole;
+  if (makes(Mistake::switch_before_checksum)) return Verdict::whole;
   done_ = false;
   if (check.cut_back_to) {
     std::erase_if(partial_->chunks, [&](const StoredChunk& chunk) { return chunk.offset >= *check.cut_back_to; });

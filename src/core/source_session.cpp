@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/broken.hpp"
+#include "core/mistakes.hpp"
 #include "crosslink/handshake.hpp"
 
 namespace crosslink::core {
@@ -92,7 +92,7 @@ void SourceSession::end(Instant) {
 /// The mirror names incarnations by the history it was told. Whoever changes it ends all sessions first; one that began
 /// in between, or was not told yet, is found here, before it acts on what the engine read or the mirror said.
 bool SourceSession::outlived(Instant now) {
-  if (CROSSLINK_BROKEN(history_outlived_by_session)) return false;
+  if (makes(Mistake::history_outlived_by_session)) return false;
   if (phase_ != Phase::running || announced_ == announcement(read_now_().state)) return false;
   end(now);
   return true;
@@ -179,7 +179,7 @@ void SourceSession::on_new_stream(StreamToken stream, const SessionMessage& mess
                     std::holds_alternative<SessionFailure>(message) || std::holds_alternative<RangeDigest>(message) ||
                     std::holds_alternative<Keys>(message) || std::holds_alternative<VerifyAt>(message) ||
                     std::holds_alternative<VerifyEnd>(message);
-  if (CROSSLINK_BROKEN(ack_after_reset_counted)) {
+  if (makes(Mistake::ack_after_reset_counted)) {
     if (const auto* ack = std::get_if<LogAck>(&message)) account_.ack(ack->released_bytes);
   }
   if (!late) fail_session(stream, misplaced(kind_of(message)));
@@ -388,7 +388,7 @@ bool SourceSession::on_snapshot(Question question, Result<SnapshotFacts> facts, 
   snapshot_->begin_offset = resumed ? snapshot_->request.offset : 0;
   if (facts->total_bytes && snapshot_->begin_offset > *facts->total_bytes) snapshot_->begin_offset = 0;
   auto said = *facts;
-  if (CROSSLINK_BROKEN(snapshot_lsn_too_low) && said.snapshot_lsn.value > 0) {
+  if (makes(Mistake::snapshot_lsn_too_low) && said.snapshot_lsn.value > 0) {
     --said.snapshot_lsn.value;
     said.last_entry.lsn = std::min(said.last_entry.lsn, said.snapshot_lsn);
   }

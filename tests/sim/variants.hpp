@@ -1,12 +1,15 @@
-// The deliberate mistakes of src/core (CROSSLINK_BROKEN) that the simulator must catch.
+// The deliberate mistakes of src/core/mistakes.hpp that the simulator must catch.
 #pragma once
 
 #include <span>
 #include <string_view>
 
+#include "core/mistakes.hpp"
+
 namespace crosslink::sim {
 
 struct Variant {
+  core::Mistake mistake;
   std::string_view name, what;
   std::string_view caught_by;  ///< what the violation says: being caught for another reason proves nothing
 };

@@ -93,6 +93,23 @@ TEST(Core, includes_no_other_folder_of_src) {
   EXPECT_EQ(found_in(lines_below("src/core"), other), std::vector<std::string>{});
 }
 
+TEST(Core, has_deliberate_mistakes_that_nothing_in_the_product_can_switch_on) {
+  static const std::regex switches_on(R"(\b(set_mistake|MistakeInForce)\b)");
+  std::vector<std::string> elsewhere;
+  std::size_t of_its_own = 0;
+  for (const fs::path folder : {"include", "src"}) {
+    for (const auto& where : found_in(lines_below(folder), switches_on)) {
+      if (where.starts_with("src/core/mistakes.")) {
+        ++of_its_own;
+      } else {
+        elsewhere.push_back(where);
+      }
+    }
+  }
+  EXPECT_EQ(elsewhere, std::vector<std::string>{});
+  EXPECT_GT(of_its_own, 0U);
+}
+
 TEST(Map, lets_only_src_quic_include_msquic) {
   std::vector<std::string> found;
   std::size_t in_quic = 0;
