@@ -20,17 +20,7 @@ class Signal {
     waiters_.notify_all();
   }
   /// Until something was said that `heard` (0 at first) does not count yet. False when cancelled.
-  awaitable<bool> wait(Heard& heard) {
-    for (;;) {
-      std::unique_lock lock(mutex_);
-      if (heard != said_) {
-        heard = said_;
-        co_return true;
-      }
-      const bool woken = co_await waiters_.wait(std::move(lock));
-      if (!woken) co_return false;
-    }
-  }
+  awaitable<bool> wait(Heard& heard);
 
  private:
   std::mutex mutex_;

@@ -22,14 +22,7 @@ class StopEvent {
   }
 
   /// True once set; false when cancelled.
-  awaitable<bool> wait() {
-    for (;;) {
-      std::unique_lock lock(mutex_);
-      if (set_) co_return true;
-      const bool woken = co_await waiters_.wait(std::move(lock));
-      if (!woken) co_return false;
-    }
-  }
+  awaitable<bool> wait();
 
  private:
   mutable std::mutex mutex_;
@@ -38,10 +31,6 @@ class StopEvent {
 };
 
 /// For interruptible: ends with `error` once the event is set. The event must outlive the wait.
-inline Interruption when_set(StopEvent& event, MirrorError error) {
-  const bool stopped = co_await event.wait();
-  if (stopped) co_return error;
-  co_return std::nullopt;
-}
+Interruption when_set(StopEvent& event, MirrorError error);
 
 }  // namespace crosslink::link

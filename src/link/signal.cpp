@@ -1,0 +1,17 @@
+#include "link/signal.hpp"
+
+namespace crosslink::link {
+
+awaitable<bool> Signal::wait(Heard& heard) {
+  for (;;) {
+    std::unique_lock lock(mutex_);
+    if (heard != said_) {
+      heard = said_;
+      co_return true;
+    }
+    const bool woken = co_await waiters_.wait(std::move(lock));
+    if (!woken) co_return false;
+  }
+}
+
+}  // namespace crosslink::link
