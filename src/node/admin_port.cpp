@@ -8,19 +8,19 @@
 #include <array>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/ssl/context.hpp>
-#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
-#include <boost/beast/http.hpp>
+#include <boost/json.hpp>
 #include <list>
 #include <memory>
 #include <utility>
 
+#include "crosslink/types.hpp"
 #include "link/stop_event.hpp"
 #include "link/task_group.hpp"
 #include "link/with_timeout.hpp"
+#include "node/byte_stream.hpp"
 #include "node/durable_file.hpp"
+#include "node/http.hpp"
 #include "node/log.hpp"
 #include "node/reports.hpp"
 #include "tls/credentials.hpp"
@@ -29,14 +29,10 @@ namespace crosslink::node {
 namespace {
 
 namespace asio = boost::asio;
-namespace beast = boost::beast;
-namespace http = boost::beast::http;
 using asio::ip::tcp;
 
 constexpr auto tuple_of = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t token_bytes = 32, token_file_bytes_max = 4096;
-using Request = http::request<http::string_body>;
-using Response = http::response<http::string_body>;
 
 bool is_token(std::string_view text) {
   return text.size() == 2 * token_bytes &&
@@ -50,11 +46,11 @@ AdminResponse refusal(unsigned status, ErrorKind kind, const std::string& messag
 }
 
 /// The request's target, split; the query is what follows the first '?'.
-AdminRequest plain_request(const Request& request) {
+AdminRequest plain_request(const HttpRequest& request) {
   AdminRequest plain;
-  const std::string_view target(request.target().data(), request.target().size());
+  const std::string_view target(request.target);
   const auto question = std::min(target.find('?'), target.size());
-  plain.method = std::string(request.method_string());
+  plain.method = request.method;
   plain.path = std::string(target.substr(0, question));
   plain.query = std::string(target.substr(std::min(question + 1, target.size())));
   return plain;
@@ -86,7 +82,7 @@ struct AdminPort::Impl {
   explicit Impl(const asio::any_io_executor& executor) : acceptor(executor) {}
 
   struct Open {
-    beast::tcp_stream* stream;
+    ByteStream* stream;
     bool waits = true;    ///< for a request, or for the rest of one
     bool leaves = false;  ///< after the answer that is being made, if any
   };
@@ -95,10 +91,10 @@ struct AdminPort::Impl {
   Result<void> prepare(const AdminPortOptions& options);
   Result<void> take_certificate(const quic::TlsFiles& files);
   bool may_host(std::string_view host) const;
-  std::optional<AdminResponse> guard(const Request& request) const;
-  static awaitable<AdminResponse> answer(std::shared_ptr<Impl> self, Request request, AdminRoutes& routes);
-  template <class Stream>
-  static awaitable<void> serve_requests(std::shared_ptr<Impl> self, Stream& stream, Place place, AdminRoutes& routes);
+  std::optional<AdminResponse> guard(const HttpRequest& request) const;
+  static awaitable<AdminResponse> answer(std::shared_ptr<Impl> self, HttpRequest request, AdminRoutes& routes);
+  static awaitable<void> serve_requests(std::shared_ptr<Impl> self, ByteStream& stream, Place place,
+                                        AdminRoutes& routes);
   static awaitable<void> serve(std::shared_ptr<Impl> self, tcp::socket socket, AdminRoutes& routes);
   static Task<void> accept_all(std::shared_ptr<Impl> self, link::TaskGroup& group, AdminRoutes& routes);
   void make_room();
@@ -153,38 +149,34 @@ bool AdminPort::Impl::may_host(std::string_view host) const {
     if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
     boost::system::error_code no_literal;
     static_cast<void>(asio::ip::make_address(host, no_literal));
-    return !no_literal || std::ranges::any_of(names, [&](const auto& name) { return beast::iequals(name, host); });
+    return !no_literal || std::ranges::any_of(names, [&](const auto& name) { return equal_ignoring_case(name, host); });
   }
   return host == "localhost" || host == "127.0.0.1" || host == "[::1]";
 }
 
-std::optional<AdminResponse> AdminPort::Impl::guard(const Request& request) const {
-  const auto host = request.find(http::field::host);
-  if (host == request.end() || !may_host({host->value().data(), host->value().size()}))
+std::optional<AdminResponse> AdminPort::Impl::guard(const HttpRequest& request) const {
+  if (!request.host || !may_host(*request.host))
     return refusal(421, ErrorKind::NotAuthorized, "the Host of this request is not where this node listens");
   constexpr std::string_view scheme = "Bearer ";
-  const auto found = request.find(http::field::authorization);
-  std::string_view given;
-  if (found != request.end()) given = {found->value().data(), found->value().size()};
+  const std::string_view given = request.authorization ? std::string_view(*request.authorization) : std::string_view();
   const bool good = given.starts_with(scheme) && given.size() == scheme.size() + token.size() &&
                     CRYPTO_memcmp(given.data() + scheme.size(), token.data(), token.size()) == 0;
   if (!good) return refusal(401, ErrorKind::NotAuthorized, "the token of data_dir/admin.token is missing or wrong");
-  const auto type = request.find(http::field::content_type);
-  const bool json =
-      type != request.end() && (type->value() == "application/json" || type->value().starts_with("application/json;"));
-  const bool changes = request.method() != http::verb::get && request.method() != http::verb::head;
-  if (changes && !json && (request.method() != http::verb::delete_ || !request.body().empty()))
+  const auto& type = request.content_type;
+  const bool json = type && (*type == "application/json" || type->starts_with("application/json;"));
+  const bool changes = request.method != "GET" && request.method != "HEAD";
+  if (changes && !json && (request.method != "DELETE" || !request.body.empty()))
     return refusal(415, ErrorKind::Configuration, "Content-Type must be application/json");
   return std::nullopt;
 }
 
-awaitable<AdminResponse> AdminPort::Impl::answer(std::shared_ptr<Impl> self, Request request, AdminRoutes& routes) {
+awaitable<AdminResponse> AdminPort::Impl::answer(std::shared_ptr<Impl> self, HttpRequest request, AdminRoutes& routes) {
   auto plain = plain_request(request);
   if (auto stranger = routes.answer_stranger(plain.method, plain.path)) co_return *std::move(stranger);
   if (auto refused = self->guard(request)) co_return *std::move(refused);
-  if (!request.body().empty()) {
+  if (!request.body.empty()) {
     boost::json::error_code error;
-    auto parsed = boost::json::parse(request.body(), error);
+    auto parsed = boost::json::parse(request.body, error);
     if (error || !parsed.is_object())
       co_return refusal(400, ErrorKind::Configuration, "the body must be a JSON object");
     plain.body = std::move(parsed.as_object());
@@ -193,56 +185,45 @@ awaitable<AdminResponse> AdminPort::Impl::answer(std::shared_ptr<Impl> self, Req
   co_return co_await std::move(answering);
 }
 
-template <class Stream>
-awaitable<void> AdminPort::Impl::serve_requests(std::shared_ptr<Impl> self, Stream& stream, Place place,
+awaitable<void> AdminPort::Impl::serve_requests(std::shared_ptr<Impl> self, ByteStream& stream, Place place,
                                                 AdminRoutes& routes) {
-  beast::flat_buffer buffer(header_bytes_max + body_bytes_max);
+  HttpReader reader(stream, {header_bytes_max, body_bytes_max});
   for (;;) {
-    beast::get_lowest_layer(stream).expires_after(request_timeout);
-    http::request_parser<http::string_body> parser;
-    parser.header_limit(header_bytes_max);
-    parser.body_limit(body_bytes_max);
+    stream.expires_after(request_timeout);
     place->waits = true;
-    const auto [read_error, read_bytes] = co_await http::async_read(stream, buffer, parser, tuple_of);
+    HttpRequest request;
+    const auto read_error = co_await reader.read(request);
     if (read_error) co_return;
     place->waits = false;
-    beast::get_lowest_layer(stream).expires_never();  // a verify takes as long as it takes
-    auto request = parser.release();
-    const bool keep = request.keep_alive();
-    const auto version = request.version();
+    stream.expires_never();  // a verify takes as long as it takes
+    HttpResponse response;
+    response.version = request.version;
+    response.keep_alive = request.keep_alive;
     auto answering = answer(self, std::move(request), routes);
-    auto answered = co_await std::move(answering);
-    Response response(static_cast<http::status>(answered.status), version);
-    response.set(http::field::content_type, answered.content_type);
-    response.set(http::field::cache_control, "no-store");
-    response.keep_alive(keep);
-    response.body() = std::move(answered.body);
-    response.prepare_payload();
-    beast::get_lowest_layer(stream).expires_after(request_timeout);
-    const auto [write_error, written_bytes] = co_await http::async_write(stream, response, tuple_of);
-    if (write_error || !keep || place->leaves || self->stop.is_set()) co_return;
+    const auto answered = co_await std::move(answering);
+    response.status = answered.status;
+    response.content_type = answered.content_type;
+    response.body = answered.body;
+    const auto text = to_text(response);
+    stream.expires_after(request_timeout);
+    const auto write_error = co_await stream.write(text);
+    if (write_error || !response.keep_alive || place->leaves || self->stop.is_set()) co_return;
   }
 }
 
 awaitable<void> AdminPort::Impl::serve(std::shared_ptr<Impl> self, tcp::socket socket, AdminRoutes& routes) {
-  boost::system::error_code ignored;  // it ends anyway
-  if (!self->tls) {
-    beast::tcp_stream stream(std::move(socket));
-    const auto place = self->open.insert(self->open.end(), Open{&stream});
-    co_await serve_requests(self, stream, place, routes);
-    self->open.erase(place);
-    static_cast<void>(stream.socket().shutdown(tcp::socket::shutdown_send, ignored));
-    co_return;
+  ByteStream stream(std::move(socket));
+  const auto place = self->open.insert(self->open.end(), Open{&stream});
+  boost::system::error_code error;
+  if (self->tls) {
+    stream.use_tls(self->tls);
+    stream.expires_after(request_timeout);
+    error = co_await stream.handshake(TlsSide::server);
   }
-  const auto tls = self->tls;
-  asio::ssl::stream<beast::tcp_stream> stream(beast::tcp_stream(std::move(socket)), *tls);
-  const auto place = self->open.insert(self->open.end(), Open{&stream.next_layer()});
-  stream.next_layer().expires_after(request_timeout);
-  const auto [error] = co_await stream.async_handshake(asio::ssl::stream_base::server, tuple_of);
   if (!error) {
     co_await serve_requests(self, stream, place, routes);
-    stream.next_layer().expires_after(std::chrono::seconds(1));
-    const auto [closed] = co_await stream.async_shutdown(tuple_of);
+    stream.expires_after(std::chrono::seconds(1));
+    const auto closed = co_await stream.shutdown();
     static_cast<void>(closed);  // the client may be gone
   }
   self->open.erase(place);

@@ -7,6 +7,7 @@
 
 #include "link/engine_call.hpp"
 #include "node/body_fields.hpp"
+#include "node/hosting.hpp"
 #include "node/metrics.hpp"
 #include "node/mirror_plan.hpp"
 #include "node/reports.hpp"

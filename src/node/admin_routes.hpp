@@ -2,15 +2,18 @@
 #pragma once
 
 #include <boost/json.hpp>
+#include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "crosslink/awaitable.hpp"
-#include "node/hosting.hpp"
 
 namespace crosslink::node {
+
+class Hosting;
 
 struct AdminRequest {
   std::string method, path;  ///< the path without what follows a '?'

@@ -1,7 +1,7 @@
 // Fields of what a request to the admin port says. What is not understood is an error, never something else.
 #pragma once
 
-#include <boost/json.hpp>
+#include <boost/json/fwd.hpp>
 #include <initializer_list>
 #include <string_view>
 

@@ -11,6 +11,7 @@
 #include "link/task_group.hpp"
 #include "link/with_timeout.hpp"
 #include "node/client_session.hpp"
+#include "node/hosted_database.hpp"
 
 namespace crosslink::node {
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "crosslink/awaitable.hpp"
-#include "node/hosted_database.hpp"
+#include "node/database_list.hpp"
 
 namespace crosslink::node {
 

@@ -16,7 +16,10 @@
 
 #include "link/engine_call.hpp"
 #include "link/with_timeout.hpp"
+#include "node/applied_waiters.hpp"
+#include "node/commit_queue.hpp"
 #include "node/connection_replies.hpp"
+#include "node/hosted_database.hpp"
 #include "node/log.hpp"
 
 namespace crosslink::node {

@@ -5,7 +5,9 @@
 #include <chrono>
 #include <utility>
 
+#include "crosslink/rocksdb_engine.hpp"
 #include "node/connection_replies.hpp"
+#include "node/sync_gate.hpp"
 
 namespace crosslink::node {
 namespace {

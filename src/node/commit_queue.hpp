@@ -15,11 +15,17 @@
 #include <unordered_map>
 #include <vector>
 
-#include "crosslink/rocksdb_engine.hpp"
-#include "node/sync_gate.hpp"
+#include "crosslink/types.hpp"
+#include "node/pending_writes.hpp"
 #include "node/write_run.hpp"
 
+namespace crosslink {
+class RocksdbDatabase;
+}
+
 namespace crosslink::node {
+
+class SyncGate;
 
 /// Keys that a connection wants to know of when they are written. Thread safe.
 class Watch {

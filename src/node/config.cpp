@@ -1,7 +1,6 @@
 #include "node/config.hpp"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <toml++/toml.h>
 #include <algorithm>
@@ -14,6 +13,7 @@
 
 #include "node/durable_file.hpp"
 #include "node/quantity.hpp"
+#include "node/text.hpp"
 
 namespace crosslink::node {
 namespace {
@@ -114,7 +114,7 @@ class Table {
     if (table_ == nullptr) return {};
     for (const auto& [key, node] : *table_) {
       if (!taken_.contains(std::string(key.str())))
-        return wrong(name_of(key.str()), fmt::format("unknown key; known here: {}", fmt::join(taken_, ", ")));
+        return wrong(name_of(key.str()), fmt::format("unknown key; known here: {}", joined(taken_, ", ")));
     }
     return {};
   }

@@ -1,13 +1,16 @@
 #include "node/database_commands.hpp"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 
+#include "crosslink/rocksdb_engine.hpp"
 #include "node/glob.hpp"
+#include "node/hosted_database.hpp"
+#include "node/sync_gate.hpp"
+#include "node/text.hpp"
 
 namespace crosslink::node {
 namespace {
@@ -140,7 +143,7 @@ void info(HostedDatabase& database, const ReadRun& run, RespReply& reply) {
     text += fmt::format(
         "# Sync mode\r\nsync_mirrors:{}\r\nsync_suspended:{}\r\nsync_waiting:{}\r\nsync_unconfirmed:{}\r\n"
         "sync_async:{}\r\n\r\n",
-        fmt::join(sync->mirrors, ","), sync->suspended ? 1 : 0, sync->waiting, sync->unconfirmed, sync->async);
+        joined(sync->mirrors, ","), sync->suspended ? 1 : 0, sync->waiting, sync->unconfirmed, sync->async);
   }
   text += "# Keyspace\r\n";
   for (const auto& one : node.databases) {

@@ -3,7 +3,8 @@
 
 #include <functional>
 
-#include "node/hosted_database.hpp"
+#include "node/database_list.hpp"
+#include "node/write_run.hpp"
 
 namespace crosslink::node {
 

@@ -1,9 +1,9 @@
 #include "node/etcd_place.hpp"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <array>
+#include <boost/json.hpp>
 #include <filesystem>
 #include <set>
 #include <string_view>
@@ -11,6 +11,7 @@
 
 #include "crosslink/types.hpp"
 #include "node/durable_file.hpp"
+#include "node/text.hpp"
 
 namespace crosslink::node {
 namespace {
@@ -80,7 +81,7 @@ std::string to_text(const EtcdPlace& place) {
   const auto keys = !place.prefix           ? std::string("keys as at the source")
                     : place.prefix->empty() ? std::string("all keys")
                                             : "keys " + escape(*place.prefix, 200);
-  return fmt::format("etcd {}, {}", escape(fmt::format("{}", fmt::join(place.cluster.endpoints, ",")), 400), keys);
+  return fmt::format("etcd {}, {}", escape(joined(place.cluster.endpoints, ","), 400), keys);
 }
 
 json::object write_etcd_place(const EtcdPlace& place) {

@@ -5,7 +5,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "node/applied_waiters.hpp"
+#include "node/commit_queue.hpp"
+#include "node/sync_gate.hpp"
+
 namespace crosslink::node {
+
 std::uint64_t ScanCursors::add(std::string key) {
   const std::scoped_lock lock(mutex_);
   by_age_.emplace_back(++last_, std::move(key));
@@ -31,6 +36,8 @@ HostedDatabase::HostedDatabase(const HostingContext& context, DatabaseConfig con
       index_(entry.index),
       kind_(entry.kind),
       engine_(std::move(engine)),
+      applied_waiters_(std::make_shared<AppliedWaiters>()),
+      watches_(std::make_unique<WatchTable>()),
       allow_mirrors_(config_.allow_mirrors) {
   if (kind_ == DatabaseKind::mirror && entry.mirror)
     mirror_ = std::make_shared<HostedMirror>(config_.name, *entry.mirror, make_mirror(context, *entry.mirror));
@@ -40,8 +47,10 @@ HostedDatabase::HostedDatabase(const HostingContext& context, DatabaseConfig con
   }
   source_ = std::make_unique<DatabaseSource>(*engine_.source, engine_.verifiable, context.engine_executor,
                                              source_options(context));
-  if (engine_.local != nullptr) commits_ = std::make_unique<CommitQueue>(*engine_.local, watches_, gate_.get());
+  if (engine_.local != nullptr) commits_ = std::make_unique<CommitQueue>(*engine_.local, *watches_, gate_.get());
 }
+
+HostedDatabase::~HostedDatabase() = default;
 
 DatabaseSourceOptions HostedDatabase::source_options(const HostingContext& context) {
   DatabaseSourceOptions options;

@@ -16,14 +16,18 @@
 #include "crosslink/database_source.hpp"
 #include "crosslink/link.hpp"
 #include "link/stop_event.hpp"
-#include "node/applied_waiters.hpp"
-#include "node/commit_queue.hpp"
 #include "node/config.hpp"
 #include "node/database_engine.hpp"
 #include "node/database_list.hpp"
 #include "node/hosted_mirror.hpp"
 
 namespace crosslink::node {
+
+class AppliedWaiters;
+class CommitQueue;
+class SyncGate;
+class WatchTable;
+struct SyncFacts;
 
 /// Where SCANs go on. Bounded: the one that was used longest ago is forgotten, and its cursor is an error then. Thread
 /// safe.
@@ -58,6 +62,7 @@ class HostedDatabase {
   /// `entry` says what it is; an entry with a mirror's spec gets a Mirror, which does nothing until it is run.
   HostedDatabase(const HostingContext& context, DatabaseConfig config, const CatalogEntry& entry,
                  DatabaseEngine engine);
+  ~HostedDatabase();
   HostedDatabase(const HostedDatabase&) = delete;
   HostedDatabase& operator=(const HostedDatabase&) = delete;
 
@@ -75,7 +80,7 @@ class HostedDatabase {
   RocksdbDatabase* local() { return engine_.local; }
   /// Precondition: local().
   CommitQueue& commits() { return *commits_; }
-  WatchTable& watches() { return watches_; }
+  WatchTable& watches() { return *watches_; }
   ScanCursors& cursors() { return cursors_; }
 
   /// May a mirror with one of these certificate names follow it?
@@ -120,9 +125,9 @@ class HostedDatabase {
   DatabaseEngine engine_;
   std::shared_ptr<HostedMirror> mirror_;
   std::unique_ptr<SyncGate> gate_;  ///< null: nobody waits for mirrors
-  const std::shared_ptr<AppliedWaiters> applied_waiters_ = std::make_shared<AppliedWaiters>();
+  const std::shared_ptr<AppliedWaiters> applied_waiters_;
   std::unique_ptr<DatabaseSource> source_;
-  WatchTable watches_;
+  const std::unique_ptr<WatchTable> watches_;
   ScanCursors cursors_;
   std::atomic<bool> retired_ = false;
   const std::shared_ptr<link::StopEvent> closed_ = std::make_shared<link::StopEvent>();

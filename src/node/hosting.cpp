@@ -1,6 +1,5 @@
 #include "node/hosting.hpp"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <chrono>
@@ -10,6 +9,7 @@
 #include "node/durable_file.hpp"
 #include "node/hosting_impl.hpp"
 #include "node/log.hpp"
+#include "node/text.hpp"
 
 namespace crosslink::node {
 namespace {
@@ -38,8 +38,9 @@ Result<std::string> node_id(const NodeConfig& config) {
 }
 
 std::string stamp() {
-  return fmt::format("{:%Y%m%dT%H%M%S}",
-                     fmt::gmtime(std::chrono::system_clock::to_time_t(std::chrono::system_clock::now())));
+  auto text = utc_text(std::chrono::system_clock::now());
+  std::erase_if(text, [](char c) { return c == '-' || c == ':' || c == 'Z'; });
+  return text;
 }
 
 }  // namespace
@@ -157,8 +158,7 @@ Task<void> Hosting::create_database(std::string name, std::optional<std::vector<
     auto put = self->catalog.put(std::move(entry));
     if (!put) co_return put.error();
     self->step("create.recorded");
-    auto opening = [own = self.get(), entry_now = *put] { return own->open_and_list(entry_now); };
-    auto calling = self->blocking(std::move(opening));
+    auto calling = self->opening([own = self.get(), entry_now = *put] { return own->open_and_list(entry_now); });
     const auto opened = co_await std::move(calling);
     if (opened) co_return Result<void>{};
     static_cast<void>(self->catalog.remove(wanted));  // the first error says more
@@ -217,14 +217,12 @@ Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, std::option
       auto retiring = Impl::retire(self, wanted);
       co_await std::move(retiring);
       self->step("replace.closed");
-      auto moving = [own = self.get(), entry = *put] { return own->finish_replace(entry); };
-      auto calling = self->blocking(std::move(moving));
+      auto calling = self->blocking([own = self.get(), entry = *put] { return own->finish_replace(entry); });
       const auto moved = co_await std::move(calling);
       if (!moved) co_return moved.error();
       put = *self->catalog.find(wanted);
     }
-    auto opening = [own = self.get(), entry = *put] { return own->open_and_list(entry); };
-    auto calling = self->blocking(std::move(opening));
+    auto calling = self->opening([own = self.get(), entry = *put] { return own->open_and_list(entry); });
     auto opened = co_await std::move(calling);
     if (!opened) {
       if (!replacing) static_cast<void>(self->catalog.remove(wanted));  // the first error says more
@@ -258,12 +256,10 @@ Task<void> Hosting::delete_mirror(std::string name, bool keep_data) {
     self->step("delete.closed");
     log(Severity::info, "mirror deleted", {{"mirror", wanted}, {"data", keep ? "kept" : "removed"}});
     if (!keep) {
-      auto removing = [own = self.get(), gone = *put] { return own->finish_delete(gone); };
-      auto calling = self->blocking(std::move(removing));
+      auto calling = self->blocking([own = self.get(), gone = *put] { return own->finish_delete(gone); });
       co_return co_await std::move(calling);
     }
-    auto opening = [own = self.get(), kept = *put] { return own->open_and_list(kept); };
-    auto calling = self->blocking(std::move(opening));
+    auto calling = self->opening([own = self.get(), kept = *put] { return own->open_and_list(kept); });
     const auto opened = co_await std::move(calling);
     if (!opened) co_return opened.error();
     co_return Result<void>{};

@@ -16,12 +16,9 @@
 #include "crosslink/awaitable.hpp"
 #include "node/catalog.hpp"
 #include "node/hosted_database.hpp"
+#include "node/step_listener.hpp"
 
 namespace crosslink::node {
-
-/// Called after each step of a change that survives a kill, with its name, "delete.folder_removed" for instance: what a
-/// test is stopped at. Empty: nobody listens.
-using StepListener = std::function<void(std::string_view step)>;
 
 class Hosting {
  public:

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -10,7 +11,6 @@
 #include <string_view>
 #include <utility>
 
-#include "link/engine_call.hpp"
 #include "link/stop_event.hpp"
 #include "link/task_group.hpp"
 #include "node/command_turn.hpp"
@@ -63,11 +63,9 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   void note_waiting(const std::string& name, const MirrorError& error);
   void note_open(const std::string& name);
   static awaitable<void> retire(std::shared_ptr<Impl> self, std::string name);
-  /// On an engine thread, awaited.
-  template <class Work>
-  auto blocking(Work work) {
-    return link::call_engine(context.engine_executor, std::move(work));
-  }
+  // On an engine thread, awaited.
+  Task<void> blocking(std::move_only_function<Result<void>()> work);
+  Task<DatabasePointer> opening(std::move_only_function<Result<DatabasePointer>()> work);
 
   NodeConfig config;
   Catalog catalog;

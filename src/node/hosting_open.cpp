@@ -6,6 +6,7 @@
 #include <boost/asio/post.hpp>
 #include <vector>
 
+#include "link/engine_call.hpp"
 #include "node/durable_file.hpp"
 #include "node/hosting_impl.hpp"
 #include "node/log.hpp"
@@ -172,6 +173,14 @@ void Hosting::Impl::list_database(const DatabasePointer& database, const Catalog
   list.add(database);
 }
 
+Task<void> Hosting::Impl::blocking(std::move_only_function<Result<void>()> work) {
+  return link::call_engine(context.engine_executor, std::move(work));
+}
+
+Task<DatabasePointer> Hosting::Impl::opening(std::move_only_function<Result<DatabasePointer>()> work) {
+  return link::call_engine(context.engine_executor, std::move(work));
+}
+
 // --- what could not be opened
 
 awaitable<void> Hosting::Impl::open_waiting(std::shared_ptr<Impl> self) {
@@ -194,8 +203,7 @@ awaitable<void> Hosting::Impl::open_waiting(std::shared_ptr<Impl> self) {
 
 /// A cluster that does not answer takes its time: commands do not wait for it.
 awaitable<void> Hosting::Impl::open_one_waiting(std::shared_ptr<Impl> self, CatalogEntry entry) {
-  auto opening = [own = self.get(), entry] { return own->open_database(entry); };
-  auto calling = self->blocking(std::move(opening));
+  auto calling = self->opening([own = self.get(), entry] { return own->open_database(entry); });
   auto opened = co_await std::move(calling);
   const auto turn = co_await self->turn.take();
   const auto* const wanted = self->catalog.find(entry.name);

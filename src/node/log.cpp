@@ -52,7 +52,7 @@ std::string log_text(std::string_view event, const std::vector<LogField>& fields
 
 void log(Severity severity, std::string_view event, const std::vector<LogField>& fields) {
   if (!logger().should_log(level_of(severity))) return;
-  logger().log(level_of(severity), "{}", log_text(event, fields));
+  logger().log(level_of(severity), spdlog::string_view_t(log_text(event, fields)));
 }
 
 void set_log_severity(Severity least) { logger().set_level(level_of(least)); }

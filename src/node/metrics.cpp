@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "node/hosted_database.hpp"
+#include "node/sync_gate.hpp"
 
 namespace crosslink::node {
 namespace {

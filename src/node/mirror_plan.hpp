@@ -1,7 +1,7 @@
 // What a new mirror would meet, and what data it would put aside: asked before anything is changed.
 #pragma once
 
-#include <boost/json.hpp>
+#include <boost/json/fwd.hpp>
 #include <optional>
 #include <string>
 

@@ -1,7 +1,6 @@
 #include "node/node.hpp"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <boost/asio/thread_pool.hpp>
@@ -17,6 +16,7 @@
 #include "node/hosted_database.hpp"
 #include "node/hosting.hpp"
 #include "node/log.hpp"
+#include "node/text.hpp"
 
 namespace crosslink::node {
 namespace {
@@ -27,7 +27,7 @@ std::string text_of(const boost::asio::ip::tcp::endpoint& address) {
   return quic::to_text({address.address(), address.port()});
 }
 
-std::string text_of(const HandshakeReport& report) { return fmt::format("{}", fmt::join(report.peer_names, ",")); }
+std::string text_of(const HandshakeReport& report) { return joined(report.peer_names, ","); }
 
 }  // namespace
 

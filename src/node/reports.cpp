@@ -1,9 +1,11 @@
 #include "node/reports.hpp"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <chrono>
+
+#include "node/sync_gate.hpp"
+#include "node/text.hpp"
 
 namespace crosslink::node {
 namespace {
@@ -27,10 +29,9 @@ json::value last_error_of(const std::optional<MirrorError>& error) {
 
 json::value last_verify_of(const std::optional<LastVerify>& last) {
   if (!last) return nullptr;
-  const auto seconds = std::chrono::system_clock::to_time_t(last->at);
   return json::object{{"outcome", to_string(last->result.outcome)},
                       {"lsn", last->result.lsn.value},
-                      {"at", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(seconds))},
+                      {"at", utc_text(last->at)},
                       {"difference_count", last->result.difference_count},
                       {"reason", last->result.reason}};
 }

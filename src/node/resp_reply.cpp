@@ -1,13 +1,17 @@
 #include "node/resp_reply.hpp"
 
-#include <fmt/format.h>
-
-#include <iterator>
+#include <array>
+#include <charconv>
+#include <limits>
 
 namespace crosslink::node {
 
 void RespReply::header(char kind, std::int64_t number) {
-  fmt::format_to(std::back_inserter(bytes_), "{}{}\r\n", kind, number);
+  std::array<char, std::numeric_limits<std::int64_t>::digits10 + 2> digits{};  // and a sign
+  const auto [end, error] = std::to_chars(digits.data(), digits.data() + digits.size(), number);
+  bytes_ += kind;
+  bytes_.append(digits.data(), end);
+  bytes_ += "\r\n";
 }
 
 void RespReply::simple(std::string_view text) {

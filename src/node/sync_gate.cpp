@@ -1,13 +1,13 @@
 #include "node/sync_gate.hpp"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <chrono>
 #include <utility>
 
 #include "node/log.hpp"
+#include "node/text.hpp"
 
 namespace crosslink::node {
 namespace {
@@ -107,7 +107,7 @@ void SyncGate::decide(Lock lock) {
   if (other) {
     log(suspended ? Severity::warning : Severity::info,
         suspended ? "sync mode suspended: a mirror is lost, writes are answered without it" : "sync mode is back",
-        {{"database", database_}, {"mirrors", fmt::format("{}", fmt::join(config_.mirrors, ","))}});
+        {{"database", database_}, {"mirrors", joined(config_.mirrors, ",")}});
   }
   for (auto& decided : all) {
     for (auto& [run, done] : decided.runs) {
