@@ -1,4 +1,4 @@
-// The yardstick for `crosslink bench link`: one stream over the transport's C interface, callbacks only, none of our
+// The yardstick for `crosslink-bench link`: one stream over the transport's C interface, callbacks only, none of our
 // code.
 //
 //   both ends, on loopback:

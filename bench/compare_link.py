@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs `crosslink bench link` and bare msquic in turn and prints medians and the ratio pair by pair.
+"""Runs `crosslink-bench link` and bare msquic in turn and prints medians and the ratio pair by pair.
 
   bench/compare_link.py --bytes 4000000000 --runs 5
   bench/compare_link.py --bytes 1000000000 --runs 3 --line 'rtt=100 loss=0.01 rate=500'   (root; two network namespaces)
@@ -89,7 +89,7 @@ def main():
     parser.add_argument("--line", help="emulate a long line, for instance 'rtt=100 loss=0.01 rate=500'")
     parser.add_argument("--rate", type=int, default=0, help="known line rate in Mbit/s, given to crosslink's source")
     arguments = parser.parse_args()
-    program, bare = str(arguments.build / "crosslink"), str(arguments.build / "bare_msquic")
+    program, bench, bare = (str(arguments.build / name) for name in ("crosslink", "crosslink-bench", "bare_msquic"))
     amount = ["--bytes", str(arguments.bytes)]
     congestion = ["--congestion", arguments.congestion]
     rates = {"crosslink": [], "bare msquic": []}
@@ -97,12 +97,12 @@ def main():
         certificates(program, folder)
         address = line.source_address or ""
         rate = ["--rate", str(arguments.rate)]
-        ours = [program, "bench", "link", "-o", "json", *congestion]
+        ours = [bench, "link", "-o", "json", *congestion]
         bare_common = [bare, *congestion]
         for run in range(arguments.runs):
             result = measure(
                 line,
-                [program, "bench", "link", "--listen", address, "--cluster-id", "source", *tls(folder, "source"), *congestion, *rate],
+                [bench, "link", "--listen", address, "--cluster-id", "source", *tls(folder, "source"), *congestion, *rate],
                 [*ours, *amount, "--connect", address, "--cluster-id", "source", *tls(folder, "mirror")],
                 [*ours, *amount, *rate])
             rates["crosslink"].append(result["gbit_per_s"])

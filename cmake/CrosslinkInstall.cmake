@@ -1,4 +1,4 @@
-# cmake --install: headers, static libraries, the program, and a package for find_package(crosslink).
+# cmake --install: headers, static libraries, the programs, and a package for find_package(crosslink).
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -11,7 +11,6 @@ target_compile_features(crosslink_all INTERFACE cxx_std_23)
 
 install(TARGETS crosslink_all crosslink_engine_memory crosslink_engine_rocksdb crosslink_engine_etcd crosslink_etcd_wire crosslink_link crosslink_quic crosslink_tls crosslink_core EXPORT crosslink
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(TARGETS crosslink RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY "${CMAKE_SOURCE_DIR}/include/crosslink" DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp")
 install(FILES "${CMAKE_SOURCE_DIR}/LICENSE" DESTINATION ${CMAKE_INSTALL_DOCDIR})
 file(GLOB documents "${CMAKE_SOURCE_DIR}/docs/*.md")
@@ -26,12 +25,20 @@ write_basic_package_version_file("${CMAKE_BINARY_DIR}/crosslinkConfigVersion.cma
 install(FILES "${CMAKE_BINARY_DIR}/crosslinkConfig.cmake" "${CMAKE_BINARY_DIR}/crosslinkConfigVersion.cmake"
   DESTINATION ${package_folder})
 
-# A msquic of our own goes into the library folder, where the program looks for it.
+# A msquic of our own goes into the library folder, where the programs look for it.
 if(CROSSLINK_MSQUIC_BUNDLED)
   file(REAL_PATH "${CROSSLINK_MSQUIC_LIBRARY}" msquic_file)
   install(FILES "${msquic_file}" DESTINATION ${CMAKE_INSTALL_LIBDIR} RENAME libmsquic.so.2)
-  file(RELATIVE_PATH from_program_to_library "${CMAKE_INSTALL_FULL_BINDIR}" "${CMAKE_INSTALL_FULL_LIBDIR}")
-  set_target_properties(crosslink PROPERTIES INSTALL_RPATH "$ORIGIN/${from_program_to_library}")
-else()
-  set_target_properties(crosslink PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
 endif()
+
+# crosslink_install_program(crosslink-bench OPTIONAL): if it was built.
+function(crosslink_install_program program)
+  install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} ${ARGN})
+  if(CROSSLINK_MSQUIC_BUNDLED)
+    file(RELATIVE_PATH from_program_to_library "${CMAKE_INSTALL_FULL_BINDIR}" "${CMAKE_INSTALL_FULL_LIBDIR}")
+    set_target_properties(${program} PROPERTIES INSTALL_RPATH "$ORIGIN/${from_program_to_library}")
+  else()
+    set_target_properties(${program} PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+  endif()
+endfunction()
+crosslink_install_program(crosslink)

@@ -28,7 +28,7 @@ inline constexpr std::size_t bulk_data_bytes_max = 1024 * 1024;
 namespace frame_kind {
 inline constexpr std::uint8_t mirror_hello = 0x01;
 inline constexpr std::uint8_t mirror_hello_ack = 0x02;
-inline constexpr std::uint8_t bench = 0x60;  ///< `crosslink bench link` only
+inline constexpr std::uint8_t bench = 0x60;  ///< `crosslink-bench` only
 inline constexpr std::uint8_t failure = 0x7f;
 }  // namespace frame_kind
 

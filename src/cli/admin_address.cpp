@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/asio/ip/address.hpp>
 #include <cctype>
 #include <cerrno>
@@ -30,11 +31,11 @@ Result<std::string> read_token(const std::filesystem::path& file) {
                                              "runs as",
                                              escape(file.string())));
   }
-  std::string text(token_digits + 2, '\0');
-  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(stream.gcount()));
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r'))
-    text.pop_back();
+  std::array<char, token_digits + 2> read{};
+  stream.read(read.data(), read.size());
+  std::string_view text(read.data(), static_cast<std::size_t>(stream.gcount()));
+  while (text.ends_with('\n') || text.ends_with('\r'))
+    text.remove_suffix(1);
   const auto is_digit = [](char one) { return std::isxdigit(static_cast<unsigned char>(one)) != 0; };
   if (text.size() != token_digits || !std::ranges::all_of(text, is_digit)) {
     return MirrorError(ErrorKind::Storage, CausedBy::us,
@@ -42,7 +43,7 @@ Result<std::string> read_token(const std::filesystem::path& file) {
                                    "node's data_dir",
                                    escape(file.string()), token_digits));
   }
-  return text;
+  return std::string(text);
 }
 
 std::string bracketed(const std::string& host) { return host.find(':') == std::string::npos ? host : "[" + host + "]"; }
@@ -84,19 +85,6 @@ bool is_loopback(std::string_view host) {
   boost::system::error_code error;
   const auto address = boost::asio::ip::make_address(host, error);
   return !error && address.is_loopback();
-}
-
-void add_admin_options(CLI::App& verb, AdminOptions& options) {
-  auto* config = verb.add_option("--config", options.config, "The node's config: its address and token are found there")
-                     ->type_name("FILE");
-  verb.add_option("--admin", options.admin, "The node's admin port, without --config; else CROSSLINK_ADMIN")
-      ->type_name("HOST:PORT")
-      ->excludes(config);
-  verb.add_option("--token-file", options.token_file, "The file admin.token of the node's data_dir")->type_name("FILE");
-  verb.add_option("--ca", options.ca, "PEM file: who signed the node's certificate, when its admin port speaks TLS")
-      ->type_name("FILE");
-  verb.add_option("--cluster-id", options.cluster_id, "With TLS: the node's cluster id, demanded of its certificate")
-      ->type_name("ID");
 }
 
 Result<AdminTarget> find_admin(const AdminOptions& options) {

@@ -1,7 +1,6 @@
 // Where a node's admin port is, and how to prove that we may use it.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,8 +13,6 @@ namespace crosslink::cli {
 struct AdminOptions {
   std::string config, admin, token_file, ca, cluster_id;
 };
-/// --config or --admin and --token-file, --ca, --cluster-id.
-void add_admin_options(CLI::App& verb, AdminOptions& options);
 
 struct AdminTarget {
   quic::HostPort connect;

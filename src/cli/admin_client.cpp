@@ -1,41 +1,33 @@
 #include "cli/admin_client.hpp"
 
 #include <fmt/format.h>
+#include <openssl/ssl.h>
 
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/context.hpp>
-#include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
-#include <boost/beast/http.hpp>
-#include <boost/beast/ssl/ssl_stream.hpp>
+#include <boost/json.hpp>
+#include <exception>
+#include <utility>
 
 #include "crosslink/types.hpp"
+#include "node/byte_stream.hpp"
+#include "node/http.hpp"
 
 namespace crosslink::cli {
 namespace {
 
 namespace asio = boost::asio;
-namespace beast = boost::beast;
-namespace http = beast::http;
 using boost::system::error_code;
-using Request = http::request<http::string_body>;
-using Parser = http::response_parser<http::string_body>;
+using node::ByteStream;
 
-/// Beast keeps deadlines for asynchronous operations only, so each step is one that is run to its end.
-template <class Start>
-error_code run_step(asio::io_context& context, Start start) {
-  error_code result = asio::error::operation_aborted;
-  start([&result](error_code error, auto&&...) { result = error; });
-  context.restart();
-  context.run();
-  return result;
-}
+constexpr node::HttpLimits answer_limits{8 * 1024, admin_answer_bytes_max};
 
 std::string where(const AdminTarget& target) { return escape(target.host); }
 
-MirrorError not_reached(const AdminTarget& target, const error_code& error) {
-  if (error == beast::error::timeout) {
+MirrorError not_reached(const AdminTarget& target, const ByteStream& stream, const error_code& error) {
+  if (stream.timed_out()) {
     return MirrorError::timeout(
         fmt::format("{} did not answer a connection within {} s: check the address, and that the node runs",
                     where(target), admin_connect_timeout.count()));
@@ -47,16 +39,14 @@ MirrorError not_reached(const AdminTarget& target, const error_code& error) {
                   where(target), what));
 }
 
-MirrorError lost(const AdminTarget& target, const error_code& error) {
-  if (error == beast::error::timeout)
+MirrorError lost(const AdminTarget& target, const ByteStream& stream, const error_code& error) {
+  if (stream.timed_out())
     return MirrorError::timeout(fmt::format("the node at {} did not answer in time", where(target)));
-  if (error == http::error::body_limit || error == http::error::header_limit) {
+  if (node::is_too_large(error)) {
     return MirrorError::protocol_violation(
         fmt::format("the answer of {} is larger than {} MiB", where(target), admin_answer_bytes_max / 1024 / 1024));
   }
-  if (error == http::error::end_of_stream || error == http::error::partial_message || error == asio::error::eof ||
-      error == asio::error::connection_reset || error == asio::error::broken_pipe ||
-      error == asio::ssl::error::stream_truncated) {
+  if (node::is_cut_short(error)) {
     return MirrorError::transport(
         TransportCause::stream_ended_early,
         fmt::format("the node at {} closed the connection before its answer was complete: it may be stopping, or speak "
@@ -67,36 +57,34 @@ MirrorError lost(const AdminTarget& target, const error_code& error) {
       "what answers at {} is not a node's admin port ({}): correct the address", where(target), error.message()));
 }
 
-Request request_of(const AdminTarget& target, const AdminRequest& asked) {
-  const auto verb = asked.method == AdminMethod::get    ? http::verb::get
-                    : asked.method == AdminMethod::post ? http::verb::post
-                                                        : http::verb::delete_;
-  Request request(verb, asked.path, 11);
+std::string text_of(const AdminTarget& target, const AdminRequest& asked) {
+  const auto* const method = asked.method == AdminMethod::get    ? "GET"
+                             : asked.method == AdminMethod::post ? "POST"
+                                                                 : "DELETE";
   // A node's admin port with TLS answers to the names in its certificate.
-  request.set(http::field::host, target.tls ? target.tls->name : target.host);
-  request.set(http::field::user_agent, "crosslink");
-  request.set(http::field::accept, "application/json");
-  request.set(http::field::authorization, "Bearer " + target.token);
-  request.keep_alive(false);
+  auto text = fmt::format(
+      "{} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: crosslink\r\nAccept: application/json\r\n"
+      "Authorization: Bearer {}\r\nConnection: close\r\n",
+      method, asked.path, target.tls ? target.tls->name : target.host, target.token);
+  std::string body;
   if (asked.method == AdminMethod::post) {
-    request.set(http::field::content_type, "application/json");
-    request.body() = boost::json::serialize(asked.body);
+    body = boost::json::serialize(asked.body);
+    text += fmt::format("Content-Type: application/json\r\nContent-Length: {}\r\n", body.size());
   }
-  request.prepare_payload();
-  return request;
+  return text + "\r\n" + body;
 }
 
-Result<AdminAnswer> answer_of(const AdminTarget& target, const http::response<http::string_body>& response) {
+Result<AdminAnswer> answer_of(const AdminTarget& target, const node::HttpAnswer& response) {
   error_code error;
-  auto value = boost::json::parse(response.body(), error);
+  auto value = boost::json::parse(response.body, error);
   if (error || !value.is_object()) {
     return MirrorError::protocol_violation(
         fmt::format("what answers at {} is not a node's admin port (HTTP status {}, no JSON object): correct the "
                     "address",
-                    where(target), response.result_int()));
+                    where(target), response.status));
   }
   AdminAnswer answer{std::move(value.get_object()), std::nullopt};
-  if (response.result_int() / 100 == 2) return answer;
+  if (response.status / 100 == 2) return answer;
   const auto* code = answer.body.if_contains("exit_code");
   const auto number = code != nullptr && code->is_int64() ? code->get_int64() : 1;
   // Never 0: an error is none that worked.
@@ -104,55 +92,68 @@ Result<AdminAnswer> answer_of(const AdminTarget& target, const http::response<ht
   return answer;
 }
 
-template <class Stream>
-Result<AdminAnswer> exchange(asio::io_context& context, Stream& stream, const AdminTarget& target,
-                             const AdminRequest& asked) {
-  const auto request = request_of(target, asked);
-  auto& lowest = beast::get_lowest_layer(stream);
-  lowest.expires_after(asked.timeout);
-  if (auto error = run_step(context, [&](auto done) { http::async_write(stream, request, done); }); error) {
-    return lost(target, error);
-  }
-  Parser parser;
-  parser.body_limit(admin_answer_bytes_max);
-  beast::flat_buffer buffer;
-  const auto error = run_step(context, [&](auto done) { http::async_read(stream, buffer, parser, done); });
-  if (error) return lost(target, error);
-  return answer_of(target, parser.get());
+Task<AdminAnswer> exchange(ByteStream& stream, const AdminTarget& target, const AdminRequest& asked) {
+  const auto text = text_of(target, asked);
+  stream.expires_after(asked.timeout);
+  const auto write_error = co_await stream.write(text);
+  if (write_error) co_return lost(target, stream, write_error);
+  node::HttpReader reader(stream, answer_limits);
+  node::HttpAnswer answer;
+  const auto read_error = co_await reader.read(answer);
+  if (read_error) co_return lost(target, stream, read_error);
+  co_return answer_of(target, answer);
 }
 
-Result<AdminAnswer> exchange_with_tls(asio::io_context& context, beast::tcp_stream stream, const AdminTarget& target,
-                                      const AdminRequest& asked) {
+Result<SSL*> start_tls(ByteStream& stream, const AdminTarget& target) {
   error_code error;  // only a file that cannot be read: the others cannot fail
-  asio::ssl::context tls(asio::ssl::context::tls_client);
-  static_cast<void>(tls.set_options(asio::ssl::context::no_tlsv1 | asio::ssl::context::no_tlsv1_1));
-  static_cast<void>(tls.set_verify_mode(asio::ssl::verify_peer, error));
-  static_cast<void>(tls.load_verify_file(target.tls->ca, error));
+  auto tls = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_client);
+  static_cast<void>(tls->set_options(asio::ssl::context::no_tlsv1 | asio::ssl::context::no_tlsv1_1));
+  static_cast<void>(tls->set_verify_mode(asio::ssl::verify_peer, error));
+  static_cast<void>(tls->load_verify_file(target.tls->ca, error));
   if (error) {
     return MirrorError::configuration(
         fmt::format("'{}' holds no PEM certificate that can be read: correct --ca", escape(target.tls->ca)));
   }
-  beast::ssl_stream<beast::tcp_stream> secured(std::move(stream), tls);
+  auto* const session = stream.use_tls(std::move(tls));
   // Names of the certificate only: OpenSSL would otherwise take its common name, too.
-  X509_VERIFY_PARAM_set_hostflags(SSL_get0_param(secured.native_handle()),
+  X509_VERIFY_PARAM_set_hostflags(SSL_get0_param(session),
                                   X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_WILDCARDS);
   const auto& name = target.tls->name;
-  if (X509_VERIFY_PARAM_set1_host(SSL_get0_param(secured.native_handle()), name.c_str(), name.size()) != 1 ||
-      SSL_set_tlsext_host_name(secured.native_handle(), name.c_str()) != 1) {
+  if (X509_VERIFY_PARAM_set1_host(SSL_get0_param(session), name.c_str(), name.size()) != 1 ||
+      SSL_set_tlsext_host_name(session, name.c_str()) != 1) {
     return MirrorError::configuration(fmt::format("TLS does not take the name '{}'", escape(name)));
   }
-  beast::get_lowest_layer(secured).expires_after(admin_connect_timeout);
-  error = run_step(context, [&](auto done) { secured.async_handshake(asio::ssl::stream_base::client, done); });
-  if (error == beast::error::timeout) return not_reached(target, error);
-  if (error) {
-    const auto verdict = SSL_get_verify_result(secured.native_handle());
-    const std::string why = verdict == X509_V_OK ? error.message() : X509_verify_cert_error_string(verdict);
-    return MirrorError::tls_refused(
-        CausedBy::peer, fmt::format("TLS with {} failed ({}): check that --ca signed its certificate and that it "
-                                    "names the cluster id {}",
-                                    where(target), why, name));
+  return session;
+}
+
+Task<void> shake_hands(ByteStream& stream, const AdminTarget& target) {
+  const auto session = start_tls(stream, target);
+  if (!session) co_return session.error();
+  stream.expires_after(admin_connect_timeout);
+  const auto error = co_await stream.handshake(node::TlsSide::client);
+  if (!error) co_return Result<void>{};
+  if (stream.timed_out()) co_return not_reached(target, stream, error);
+  const auto verdict = SSL_get_verify_result(*session);
+  const std::string why = verdict == X509_V_OK ? error.message() : X509_verify_cert_error_string(verdict);
+  co_return MirrorError::tls_refused(
+      CausedBy::peer, fmt::format("TLS with {} failed ({}): check that --ca signed its certificate and that it "
+                                  "names the cluster id {}",
+                                  where(target), why, target.tls->name));
+}
+
+Task<AdminAnswer> connect_and_ask(asio::ip::tcp::socket socket, asio::ip::tcp::resolver::results_type addresses,
+                                  const AdminTarget& target, const AdminRequest& request) {
+  ByteStream stream(std::move(socket));
+  stream.expires_after(admin_connect_timeout);
+  auto connecting = stream.connect(std::move(addresses));
+  const auto error = co_await std::move(connecting);
+  if (error) co_return not_reached(target, stream, error);
+  if (target.tls) {
+    const auto shaken = co_await shake_hands(stream, target);
+    if (!shaken) co_return shaken.error();
   }
-  return exchange(context, secured, target, asked);
+  auto exchanging = exchange(stream, target, request);
+  co_return co_await std::move(exchanging);
 }
 
 }  // namespace
@@ -167,12 +168,18 @@ Result<AdminAnswer> ask(const AdminTarget& target, const AdminRequest& request) 
                                   fmt::format("the name '{}' has no address: correct the address of the admin port",
                                               escape(target.connect.host)));
   }
-  beast::tcp_stream stream(context);
-  stream.expires_after(admin_connect_timeout);
-  error = run_step(context, [&](auto done) { stream.async_connect(addresses, done); });
-  if (error) return not_reached(target, error);
-  if (target.tls) return exchange_with_tls(context, std::move(stream), target, request);
-  return exchange(context, stream, target, request);
+  std::optional<Result<AdminAnswer>> answer;
+  std::exception_ptr failure;
+  auto keep = [](Task<AdminAnswer> asking, std::optional<Result<AdminAnswer>>& kept) -> awaitable<void> {
+    auto said = co_await std::move(asking);
+    kept.emplace(std::move(said));
+  };
+  auto asking = connect_and_ask(asio::ip::tcp::socket(context), addresses, target, request);
+  asio::co_spawn(context.get_executor(), keep(std::move(asking), answer),
+                 [&failure](std::exception_ptr thrown) { failure = std::move(thrown); });
+  context.run();
+  if (failure) std::rethrow_exception(failure);
+  return *std::move(answer);
 }
 
 Result<AdminAnswer> ask_node(const AdminOptions& options, const AdminRequest& request) {

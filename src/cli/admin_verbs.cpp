@@ -4,11 +4,9 @@
 
 #include <algorithm>
 #include <array>
-#include <memory>
 
 #include "cli/json_fields.hpp"
 #include "cli/report.hpp"
-#include "cli/status_text.hpp"
 #include "node/config.hpp"
 
 namespace crosslink::cli {
@@ -23,7 +21,7 @@ int report_unasked(const Globals& globals, const MirrorError& error, boost::json
     append_error(fields, error);
     print_json(fields);
   } else {
-    fmt::print(stderr, "crosslink: {}\n", error.message());
+    fmt::print(stderr, "{}: {}\n", globals.program, error.message());
   }
   return exit_code(error);
 }
@@ -42,7 +40,7 @@ int report_denied(const Globals& globals, const AdminAnswer& answer, boost::json
   } else {
     auto sentence = text(answer.body, "message", sentence_bytes_max);
     if (sentence.empty()) sentence = "the node refused, and did not say why";
-    fmt::print(stderr, "crosslink: {}\n", sentence);
+    fmt::print(stderr, "{}: {}\n", globals.program, sentence);
   }
   return answer.exit_code.value_or(exit_unexpected);
 }
@@ -56,40 +54,31 @@ int ask_and_report(const Globals& globals, const AdminOptions& options, const Ad
   return report_good(globals, std::move(answer->body), said);
 }
 
-void add_name(CLI::App& verb, std::string& name, std::string_view description) {
+void add_admin_options(const Command& verb, AdminOptions& options) {
+  const auto config =
+      verb.option("--config", options.config, "The node's config: its address and token are found there").type("FILE");
+  verb.option("--admin", options.admin, "The node's admin port, without --config; else CROSSLINK_ADMIN")
+      .type("HOST:PORT")
+      .excludes(config);
+  verb.option("--token-file", options.token_file, "The file admin.token of the node's data_dir").type("FILE");
+  verb.option("--ca", options.ca, "PEM file: who signed the node's certificate, when its admin port speaks TLS")
+      .type("FILE");
+  verb.option("--cluster-id", options.cluster_id, "With TLS: the node's cluster id, demanded of its certificate")
+      .type("ID");
+}
+
+Option add_name(const Command& verb, std::string& name, const std::string& description) {
   const auto check = [](const std::string& given) {
     if (node::is_database_name(given)) return std::string();
     return fmt::format("'{}' is not a name of 1 to 64 letters, digits, '_', '.' or '-' without a leading dot",
                        escape(given));
   };
-  verb.add_option("NAME", name, std::string(description))->required()->check(check, "")->type_name("");
+  return verb.option("NAME", name, description).required().check(check).type("");
 }
 
 Result<void> demand_yes(bool yes, std::string_view what) {
   if (yes) return {};
   return MirrorError::configuration(fmt::format("{}; if that is meant, add --yes", what));
-}
-
-void add_mirror_action(CLI::App& app, Globals& globals, const MirrorAction& action) {
-  struct Options {
-    AdminOptions admin;
-    std::string name;
-    bool yes = false;
-  };
-  auto options = std::make_shared<Options>();
-  auto* verb = app.add_subcommand(action.verb, action.description);
-  add_name(*verb, options->name, "The mirror");
-  add_admin_options(*verb, options->admin);
-  const bool asks = !action.agreed.empty();
-  if (asks) verb->add_flag("--yes", options->yes, "Agree: " + action.agreed);
-  verb->footer(fmt::format("Example:\n  crosslink {} orders --config node.toml{}", action.verb, asks ? " --yes" : ""));
-  const auto run = [&globals, options, action, asks]() -> int {
-    if (const auto agreed = demand_yes(!asks || options->yes, action.agreed); !agreed)
-      return report_unasked(globals, agreed.error());
-    const auto path = fmt::format("/v1/mirrors/{}/{}", options->name, action.verb);
-    return ask_and_report(globals, options->admin, {AdminMethod::post, path, {}, admin_answer_timeout}, status_line);
-  };
-  verb->callback([&globals, run] { globals.run = run; });
 }
 
 }  // namespace crosslink::cli

@@ -1,14 +1,13 @@
 // What the verbs over the admin port share.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <functional>
 #include <string>
 #include <string_view>
 
 #include "cli/admin_client.hpp"
-#include "cli/globals.hpp"
+#include "cli/command_line.hpp"
 
 namespace crosslink::cli {
 
@@ -22,17 +21,11 @@ int report_denied(const Globals& globals, const AdminAnswer& answer, boost::json
 int ask_and_report(const Globals& globals, const AdminOptions& options, const AdminRequest& request,
                    const std::function<std::string(const boost::json::object&)>& shown);
 
-/// NAME: a database's name, checked.
-void add_name(CLI::App& verb, std::string& name, std::string_view description);
+/// --config or --admin and --token-file, --ca, --cluster-id.
+void add_admin_options(const Command& verb, AdminOptions& options);
+/// NAME: a database's name, checked, and required unless that is taken back.
+Option add_name(const Command& verb, std::string& name, const std::string& description);
 /// Of what cannot be undone. Errors: Configuration, when it is not there; `what` says what would happen.
 Result<void> demand_yes(bool yes, std::string_view what);
-
-/// A verb `crosslink VERB NAME` that is one POST /v1/mirrors/NAME/VERB and answers with the mirror.
-struct MirrorAction {
-  std::string verb, description;
-  /// What --yes agrees to; empty: it is not needed.
-  std::string agreed;
-};
-void add_mirror_action(CLI::App& app, Globals& globals, const MirrorAction& action);
 
 }  // namespace crosslink::cli

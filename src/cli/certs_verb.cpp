@@ -46,32 +46,24 @@ int issue(const Globals& globals, const Options& options) {
 
 }  // namespace
 
-void add_certs_verb(CLI::App& app, Globals& globals) {
+void add_certs_verb(const Command& program) {
   auto options = std::make_shared<Options>();
-  auto* certs = app.add_subcommand("certs", "Make certificates for clusters that have no authority of their own");
-  certs->require_subcommand(0, 1);
-  certs->footer("Example:\n  crosslink certs init --dir certs\n  crosslink certs issue --dir certs --name prod-us");
+  const auto certs = program.add("certs", "Make certificates for clusters that have no authority of their own");
+  certs.footer("Example:\n  crosslink certs init --dir certs\n  crosslink certs issue --dir certs --name prod-us");
 
-  auto* init_verb = certs->add_subcommand("init", "Make a certificate authority: ca.pem and ca.key");
-  init_verb->add_option("--dir", options->dir, "Folder for the files, made if it is missing")
-      ->required()
-      ->type_name("DIR");
-  init_verb->add_flag("--force", options->force, "Replace existing files");
-  init_verb->footer("Example:\n  crosslink certs init --dir certs");
-  init_verb->callback([&globals, options] { globals.run = [&globals, options] { return init(globals, *options); }; });
+  const auto init_verb = certs.add("init", "Make a certificate authority: ca.pem and ca.key");
+  init_verb.option("--dir", options->dir, "Folder for the files, made if it is missing").required().type("DIR");
+  init_verb.flag("--force", options->force, "Replace existing files");
+  init_verb.footer("Example:\n  crosslink certs init --dir certs");
+  init_verb.run([options](const Globals& globals) { return init(globals, *options); });
 
-  auto* issue_verb =
-      certs->add_subcommand("issue", "Make a cluster's certificate and key: CLUSTER_ID.pem and CLUSTER_ID.key");
-  issue_verb->add_option("--dir", options->dir, "Folder with the authority's files")->required()->type_name("DIR");
-  issue_verb->add_option("--name", options->name, "The cluster's id, a lower-case DNS name")
-      ->required()
-      ->type_name("CLUSTER_ID");
-  issue_verb->add_option("--also", options->also, "A further DNS name; may be given again")
-      ->type_name("DNSNAME")
-      ->allow_extra_args(false);
-  issue_verb->add_flag("--force", options->force, "Replace existing files");
-  issue_verb->footer("Example:\n  crosslink certs issue --dir certs --name prod-us --also prod-us.example.com");
-  issue_verb->callback([&globals, options] { globals.run = [&globals, options] { return issue(globals, *options); }; });
+  const auto issue_verb = certs.add("issue", "Make a cluster's certificate and key: CLUSTER_ID.pem and CLUSTER_ID.key");
+  issue_verb.option("--dir", options->dir, "Folder with the authority's files").required().type("DIR");
+  issue_verb.option("--name", options->name, "The cluster's id, a lower-case DNS name").required().type("CLUSTER_ID");
+  issue_verb.repeated("--also", options->also, "A further DNS name; may be given again").type("DNSNAME");
+  issue_verb.flag("--force", options->force, "Replace existing files");
+  issue_verb.footer("Example:\n  crosslink certs issue --dir certs --name prod-us --also prod-us.example.com");
+  issue_verb.run([options](const Globals& globals) { return issue(globals, *options); });
 }
 
 }  // namespace crosslink::cli

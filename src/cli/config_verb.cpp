@@ -1,6 +1,9 @@
 // `crosslink config`: generate prints one, check reads one.
 #include <fmt/format.h>
 
+#include <memory>
+#include <string>
+
 #include "cli/report.hpp"
 #include "cli/verbs.hpp"
 #include "node/config.hpp"
@@ -26,18 +29,17 @@ int check(const Globals& globals, const std::string& file) {
 
 }  // namespace
 
-void add_config_verb(CLI::App& app, Globals& globals) {
-  auto* verb = app.add_subcommand("config", "Print or check a node's config");
-  verb->require_subcommand(0, 1);
-  verb->footer("Example:\n  crosslink config generate > node.toml");
-  auto* generating = verb->add_subcommand("generate", "Print a commented config with every key");
-  generating->footer("Example:\n  crosslink config generate > node.toml");
-  generating->callback([&globals] { globals.run = [&globals] { return generate(globals); }; });
-  auto* checking = verb->add_subcommand("check", "Read a config as `crosslink serve` would, and say what is wrong");
+void add_config_verb(const Command& program) {
+  const auto verb = program.add("config", "Print or check a node's config");
+  verb.footer("Example:\n  crosslink config generate > node.toml");
+  const auto generating = verb.add("generate", "Print a commented config with every key");
+  generating.footer("Example:\n  crosslink config generate > node.toml");
+  generating.run(generate);
+  const auto checking = verb.add("check", "Read a config as `crosslink serve` would, and say what is wrong");
   auto file = std::make_shared<std::string>();
-  checking->add_option("--config", *file, "The file")->required();
-  checking->footer("Example:\n  crosslink config check --config node.toml");
-  checking->callback([&globals, file] { globals.run = [&globals, file] { return check(globals, *file); }; });
+  checking.option("--config", *file, "The file").required();
+  checking.footer("Example:\n  crosslink config check --config node.toml");
+  checking.run([file](const Globals& globals) { return check(globals, *file); });
 }
 
 }  // namespace crosslink::cli

@@ -3,82 +3,40 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/this_coro.hpp>
-#include <charconv>
 #include <exception>
-#include <optional>
 #include <utility>
 
 #include "tls/credentials.hpp"
 
 namespace crosslink::cli {
 
-void add_tls_options(CLI::App& verb, TlsOptions& options, bool required) {
-  auto* ca = verb.add_option("--ca", options.ca, "PEM file: who may sign the peer's certificate");
-  auto* cert = verb.add_option("--cert", options.cert, "PEM file: our certificate");
-  auto* key = verb.add_option("--key", options.key, "PEM file: our private key");
-  for (auto* one : {ca, cert, key}) {
-    one->type_name("FILE")->required(required);
-    for (auto* other : {ca, cert, key}) {
-      if (other != one) one->needs(other);
+void add_tls_options(const Command& verb, TlsOptions& options, bool required) {
+  const std::array all{verb.option("--ca", options.ca, "PEM file: who may sign the peer's certificate"),
+                       verb.option("--cert", options.cert, "PEM file: our certificate"),
+                       verb.option("--key", options.key, "PEM file: our private key")};
+  for (const auto& one : all) {
+    one.type("FILE").required(required);
+    for (const auto& other : all) {
+      if (other != one) one.needs(other);
     }
   }
 }
 
-void add_alpn_option(CLI::App& verb, std::string& alpn) {
+void add_alpn_option(const Command& verb, std::string& alpn) {
   const auto check = [](const std::string& text) {
     return text.empty() || text.size() > 255 ? std::string("an ALPN has 1 to 255 bytes") : std::string();
   };
-  verb.add_option("--alpn", alpn, "Application protocol both sides must name")->check(check, "")->capture_default_str();
+  verb.option("--alpn", alpn, "Application protocol both sides must name").check(check).shows_default();
 }
 
-void add_congestion_option(CLI::App& verb, quic::CongestionControl& congestion) {
+void add_congestion_option(const Command& verb, quic::CongestionControl& congestion) {
   const auto set = [&congestion](const std::string& text) {
     congestion = text == "cubic" ? quic::CongestionControl::cubic : quic::CongestionControl::bbr;
   };
-  verb.add_option_function<std::string>("--congestion", set, "Congestion control")
-      ->check(CLI::IsMember({"bbr", "cubic"}))
-      ->default_str("bbr");
-}
-
-CLI::Option* add_number_option(CLI::App& verb, const std::string& name, std::uint64_t& number,
-                               const std::string& description, NumberRange range) {
-  const auto read = [](const std::string& text) -> std::optional<std::uint64_t> {
-    std::uint64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-    return value;
-  };
-  const auto check = [read, range](const std::string& text) {
-    const auto value = read(text);
-    if (value && *value >= range.min && *value <= range.max) return std::string();
-    return fmt::format("'{}' is not a whole decimal number from {} to {}", text, range.min, range.max);
-  };
-  const auto store = [read, &number](const CLI::results_t& results) {
-    const auto value = read(results.back());
-    if (value) number = *value;
-    return value.has_value();
-  };
-  return verb.add_option(name, store, description)->check(check, "")->type_name("N");
-}
-
-CLI::Option* add_seconds_option(CLI::App& verb, const std::string& name, std::optional<double>& seconds,
-                                const std::string& description) {
-  static constexpr double min = 0.001, max = 1e6;
-  // Compared the other way round, "nan" would pass.
-  const auto check = [](const std::string& text) {
-    double value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    const bool good = error == std::errc() && end == text.data() + text.size() && value >= min && value <= max;
-    return good ? std::string() : fmt::format("'{}' is not from {} to {:.0f}", text, min, max);
-  };
-  return verb.add_option(name, seconds, description)->check(check, "")->type_name("S");
-}
-
-std::optional<std::chrono::steady_clock::duration> seconds_of(std::optional<double> seconds) {
-  if (!seconds) return std::nullopt;
-  return std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(*seconds));
+  verb.choice("--congestion", set, {"bbr", "cubic"}, "bbr", "Congestion control");
 }
 
 Result<void> check_files(const TlsOptions& options, const std::string& own_name) {

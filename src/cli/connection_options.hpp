@@ -1,15 +1,11 @@
 // Options of every verb that makes QUIC connections, and how such a verb runs.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
-#include <chrono>
-#include <cstdint>
-#include <limits>
-#include <optional>
 #include <string>
 
+#include "cli/command_line.hpp"
 #include "crosslink/quic/config.hpp"
 #include "crosslink/quic/connection.hpp"
 
@@ -20,22 +16,9 @@ struct TlsOptions {
   quic::TlsFiles files() const { return {ca, cert, key}; }
 };
 /// --ca, --cert and --key: all three or, if not `required`, none.
-void add_tls_options(CLI::App& verb, TlsOptions& options, bool required);
-void add_alpn_option(CLI::App& verb, std::string& alpn);
-void add_congestion_option(CLI::App& verb, quic::CongestionControl& congestion);
-/// What a number may be, both ends included.
-struct NumberRange {
-  std::uint64_t min = 0;
-  std::uint64_t max = std::numeric_limits<std::uint64_t>::max();
-};
-/// A number without sign, decimal only: CLI11 by itself reads 010 as 8.
-CLI::Option* add_number_option(CLI::App& verb, const std::string& name, std::uint64_t& number,
-                               const std::string& description, NumberRange range = {});
-
-/// A time in seconds, from 0.001 to a million.
-CLI::Option* add_seconds_option(CLI::App& verb, const std::string& name, std::optional<double>& seconds,
-                                const std::string& description);
-std::optional<std::chrono::steady_clock::duration> seconds_of(std::optional<double> seconds);
+void add_tls_options(const Command& verb, TlsOptions& options, bool required);
+void add_alpn_option(const Command& verb, std::string& alpn);
+void add_congestion_option(const Command& verb, quic::CongestionControl& congestion);
 
 /// Checks the three files and, if `own_name` is given, that our certificate has that DNS name. Errors: Configuration.
 Result<void> check_files(const TlsOptions& options, const std::string& own_name = {});

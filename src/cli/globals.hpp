@@ -1,8 +1,8 @@
-// What every verb knows: the global options, and how a verb hands over its work.
+// What every verb knows: the global options.
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <string>
 
 namespace crosslink::cli {
 
@@ -15,10 +15,9 @@ inline constexpr int exit_usage = 2;
 inline constexpr int exit_unexpected = 1;  ///< an exception: memory ran out, or a bug
 
 struct Globals {
+  std::string program = "crosslink";  ///< before each sentence on stderr
   OutputFormat output = OutputFormat::text;
   LogLevel log_level = LogLevel::info;
-  /// The chosen verb's work, set by its CLI11 callback; run by main once all options are known. Returns the exit code.
-  std::function<int()> run;
 
   bool json() const { return output == OutputFormat::json; }
 };

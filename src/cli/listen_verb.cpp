@@ -153,33 +153,28 @@ int run(const Globals& globals, const Options& options) {
 
 }  // namespace
 
-void add_listen_verb(CLI::App& app, Globals& globals) {
+void add_listen_verb(const Command& program) {
   auto options = std::make_shared<Options>();
-  auto* verb = app.add_subcommand("listen", "Be a bare source, for trying links: shake hands, serve nothing");
-  verb->add_option("--addr", options->address, "Where to listen; port 0 takes a free one")
-      ->required()
-      ->type_name("HOST:PORT");
-  verb->add_option("--cluster-id", options->cluster_id, "Our cluster id; our certificate must have it as DNS name")
-      ->required()
-      ->type_name("ID");
-  add_tls_options(*verb, options->tls, true);
-  add_alpn_option(*verb, options->alpn);
-  verb->add_option("--database", options->databases, "A database that exists; may be given again; without it all do")
-      ->type_name("DB")
-      ->allow_extra_args(false);
-  auto* lsn =
-      add_number_option(*verb, "--snapshot-lsn", options->snapshot_lsn_given, "Announce a snapshot at this LSN");
-  auto* bytes = add_number_option(*verb, "--snapshot-bytes", options->snapshot_bytes, "Its size to announce");
-  lsn->needs(bytes);
-  bytes->needs(lsn);
-  add_number_option(*verb, "--max-handshakes", options->handshakes_max,
-                    "End after so many handshakes; 0, the default, never");
-  verb->footer(
+  const auto verb = program.add("listen", "Be a bare source, for trying links: shake hands, serve nothing");
+  verb.option("--addr", options->address, "Where to listen; port 0 takes a free one").required().type("HOST:PORT");
+  verb.option("--cluster-id", options->cluster_id, "Our cluster id; our certificate must have it as DNS name")
+      .required()
+      .type("ID");
+  add_tls_options(verb, options->tls, true);
+  add_alpn_option(verb, options->alpn);
+  verb.repeated("--database", options->databases, "A database that exists; may be given again; without it all do")
+      .type("DB");
+  const auto lsn = verb.number("--snapshot-lsn", options->snapshot_lsn_given, "Announce a snapshot at this LSN");
+  const auto bytes = verb.number("--snapshot-bytes", options->snapshot_bytes, "Its size to announce");
+  lsn.needs(bytes);
+  bytes.needs(lsn);
+  verb.number("--max-handshakes", options->handshakes_max, "End after so many handshakes; 0, the default, never");
+  verb.footer(
       "Example:\n  crosslink listen --addr 127.0.0.1:4433 --cluster-id prod-us \\\n"
       "    --ca certs/ca.pem --cert certs/prod-us.pem --key certs/prod-us.key --database orders");
-  verb->callback([&globals, options, lsn] {
-    if (lsn->count() > 0) options->snapshot_lsn = options->snapshot_lsn_given;
-    globals.run = [&globals, options] { return run(globals, *options); };
+  verb.run([options, lsn](const Globals& globals) {
+    if (lsn.given()) options->snapshot_lsn = options->snapshot_lsn_given;
+    return run(globals, *options);
   });
 }
 

@@ -1,23 +1,21 @@
-#include "cli/mirror_create.hpp"
-
+// `crosslink mirror create`.
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <vector>
 
 #include "cli/admin_text.hpp"
 #include "cli/admin_verbs.hpp"
-#include "cli/connection_options.hpp"
 #include "cli/human.hpp"
 #include "cli/json_fields.hpp"
 #include "cli/mirror_wait.hpp"
 #include "cli/report.hpp"
 #include "cli/status_text.hpp"
+#include "cli/verbs.hpp"
 #include "node/etcd_place.hpp"
 
 namespace crosslink::cli {
@@ -58,8 +56,7 @@ boost::json::value target_of(const Options& options) {
   cluster.password_file = whole_path(options.password_file);
   place.prefix = options.prefix;
   if (options.revisions_kept) {
-    const auto& kept = *options.revisions_kept;
-    place.target_revisions_kept = kept == "off" ? 0 : std::strtoull(kept.c_str(), nullptr, 10);
+    place.target_revisions_kept = parse_number(*options.revisions_kept).value_or(0);  // off
   }
   return node::write_etcd_place(place);
 }
@@ -136,19 +133,15 @@ int create(const Globals& globals, const Options& options) {
   return report_good(globals, std::move(answer->body), said);
 }
 
-void add_choice(CLI::App& verb, const std::string& name, std::string& value, std::vector<std::string> choices,
-                const std::string& description) {
-  verb.add_option(name, value, description)->check(CLI::IsMember(std::move(choices)))->capture_default_str();
-}
-
 /// As etcdctl names them.
-void add_target_options(CLI::App& verb, Options& options) {
-  add_choice(verb, "--into", options.into, {"rocksdb", "etcd"}, "What keeps it: this node, or an etcd cluster");
-  auto* endpoints = verb.add_option("--endpoints", options.endpoints, "The etcd cluster, http:// or https://")
-                        ->delimiter(',')
-                        ->type_name("URL,...");
+void add_target_options(const Command& verb, Options& options) {
+  verb.option("--into", options.into, "What keeps it: this node, or an etcd cluster")
+      .among({"rocksdb", "etcd"})
+      .shows_default();
+  const auto endpoints =
+      verb.list("--endpoints", options.endpoints, "The etcd cluster, http:// or https://").type("URL,...");
   const auto add = [&](const char* name, auto& value, const char* description, const char* type) {
-    verb.add_option(name, value, description)->type_name(type)->needs(endpoints);
+    verb.option(name, value, description).type(type).needs(endpoints);
   };
   add("--prefix", options.prefix, "What its keys there begin with; as at the source without it", "KEY");
   add("--cacert", options.ca, "PEM file: who may sign the etcd servers' certificates", "FILE");
@@ -156,44 +149,53 @@ void add_target_options(CLI::App& verb, Options& options) {
   add("--key", options.key, "PEM file: our private key for etcd", "FILE");
   add("--user", options.user, "Who we are for etcd", "NAME");
   add("--password-file", options.password_file, "Its first line is the password; its owner's only", "FILE");
-  verb.add_option("--target-revisions-kept", options.revisions_kept,
-                  "Compact the target's history to so many revisions, for all who use it; off: never")
-      ->type_name("N")
-      ->check(CLI::IsMember({"off"}) | CLI::Range(std::int64_t{0}, node::target_revisions_kept_max))
-      ->needs(endpoints);
+  const auto check_kept = [](const std::string& text) {
+    const auto number = parse_number(text);
+    if (text == "off" || (number && *number <= node::target_revisions_kept_max)) return std::string();
+    return fmt::format("'{}' is neither off nor a whole decimal number from 0 to {}", text,
+                       node::target_revisions_kept_max);
+  };
+  verb.option("--target-revisions-kept", options.revisions_kept,
+              "Compact the target's history to so many revisions, for all who use it; off: never")
+      .type("N")
+      .check(check_kept)
+      .needs(endpoints);
 }
 
 }  // namespace
 
-void add_mirror_create_verb(CLI::App& mirror, Globals& globals) {
+void add_mirror_create_verb(const Command& mirror) {
   auto options = std::make_shared<Options>();
-  auto* verb = mirror.add_subcommand("create", "Make a database here that follows one of another cluster");
-  add_name(*verb, options->name, "The mirror: a database of this node");
-  verb->add_option("--from", options->from, "What to mirror: the source's cluster id and the database there")
-      ->required()
-      ->type_name("CLUSTER_ID/DATABASE");
-  verb->add_option("--addr", options->addresses, "The source; several, comma separated, are tried in turn")
-      ->required()
-      ->type_name("HOST:PORT");
-  add_choice(*verb, "--mode", options->mode, {"async", "sync"}, "sync: the source must name this mirror, too");
-  add_choice(*verb, "--congestion", options->congestion, {"bbr", "cubic"}, "Congestion control");
-  add_choice(*verb, "--on-source-behind", options->on_source_behind, {"halt", "resync"},
-             "When the source has lost what this mirror has: wait for an operator, or copy it anew");
-  add_target_options(*verb, *options);
-  auto* replace = verb->add_flag("--replace", options->replace, "Take the place of a database of this name");
-  verb->add_flag("--yes", options->yes, "With --replace: agree to what is shown without it")->needs(replace);
-  auto* dry = verb->add_flag("--dry-run", options->dry_run,
+  const auto verb = mirror.add("create", "Make a database here that follows one of another cluster");
+  add_name(verb, options->name, "The mirror: a database of this node");
+  verb.option("--from", options->from, "What to mirror: the source's cluster id and the database there")
+      .required()
+      .type("CLUSTER_ID/DATABASE");
+  verb.option("--addr", options->addresses, "The source; several, comma separated, are tried in turn")
+      .required()
+      .type("HOST:PORT");
+  verb.option("--mode", options->mode, "sync: the source must name this mirror, too")
+      .among({"async", "sync"})
+      .shows_default();
+  verb.option("--congestion", options->congestion, "Congestion control").among({"bbr", "cubic"}).shows_default();
+  verb.option("--on-source-behind", options->on_source_behind,
+              "When the source has lost what this mirror has: wait for an operator, or copy it anew")
+      .among({"halt", "resync"})
+      .shows_default();
+  add_target_options(verb, *options);
+  const auto replace = verb.flag("--replace", options->replace, "Take the place of a database of this name");
+  verb.flag("--yes", options->yes, "With --replace: agree to what is shown without it").needs(replace);
+  const auto dry = verb.flag("--dry-run", options->dry_run,
                              "Check address, identity, version, database, space and loop, and change nothing");
-  auto* wait = verb->add_flag("--wait", options->wait, "Return once it follows; on a terminal always")->excludes(dry);
-  add_seconds_option(*verb, "--timeout", options->timeout_s, "Of --wait: give up watching after this long")
-      ->needs(wait);
-  add_admin_options(*verb, options->admin);
-  verb->footer(
+  const auto wait = verb.flag("--wait", options->wait, "Return once it follows; on a terminal always").excludes(dry);
+  verb.seconds("--timeout", options->timeout_s, "Of --wait: give up watching after this long").needs(wait);
+  add_admin_options(verb, options->admin);
+  verb.footer(
       "Example:\n  crosslink mirror create orders --from prod-us/orders --addr source.example:7400 \\\n"
       "    --config node.toml --wait\n"
       "  crosslink mirror create registry --from prod-us/registry --addr source.example:7400 --into etcd \\\n"
       "    --endpoints https://10.1.0.1:2379,https://10.1.0.2:2379 --cacert etcd-ca.pem --config node.toml");
-  verb->callback([&globals, options] { globals.run = [&globals, options] { return create(globals, *options); }; });
+  verb.run([options](const Globals& globals) { return create(globals, *options); });
 }
 
 }  // namespace crosslink::cli

@@ -229,29 +229,26 @@ int run(const Globals& globals, const Options& options) {
 
 }  // namespace
 
-void add_ping_verb(CLI::App& app, Globals& globals) {
+void add_ping_verb(const Command& program) {
   auto options = std::make_shared<Options>();
-  auto* verb = app.add_subcommand("ping", "Connect to a source, shake hands and show what it said");
-  verb->add_option("--addr", options->address, "The source; several, comma separated, are tried in turn")
-      ->required()
-      ->type_name("HOST:PORT");
-  verb->add_option("--cluster-id", options->cluster_id,
-                   "The source's cluster id, demanded as DNS name of its certificate")
-      ->required()
-      ->type_name("ID");
-  verb->add_option("--database", options->database, "The database to mirror")->required()->type_name("DB");
-  add_number_option(*verb, "--last-applied-lsn", options->last_applied_lsn,
-                    "The position to claim; 0, the default, is none");
-  add_tls_options(*verb, options->tls, true);
-  add_alpn_option(*verb, options->alpn);
-  add_congestion_option(*verb, options->congestion);
-  verb->add_flag("--retry", options->retry, "Go on, with growing pauses, until it works or no retry can help");
-  add_seconds_option(*verb, "--timeout", options->timeout_s,
-                     "Give up after this long; 10 s by default, with --retry never");
-  verb->footer(
+  const auto verb = program.add("ping", "Connect to a source, shake hands and show what it said");
+  verb.option("--addr", options->address, "The source; several, comma separated, are tried in turn")
+      .required()
+      .type("HOST:PORT");
+  verb.option("--cluster-id", options->cluster_id, "The source's cluster id, demanded as DNS name of its certificate")
+      .required()
+      .type("ID");
+  verb.option("--database", options->database, "The database to mirror").required().type("DB");
+  verb.number("--last-applied-lsn", options->last_applied_lsn, "The position to claim; 0, the default, is none");
+  add_tls_options(verb, options->tls, true);
+  add_alpn_option(verb, options->alpn);
+  add_congestion_option(verb, options->congestion);
+  verb.flag("--retry", options->retry, "Go on, with growing pauses, until it works or no retry can help");
+  verb.seconds("--timeout", options->timeout_s, "Give up after this long; 10 s by default, with --retry never");
+  verb.footer(
       "Example:\n  crosslink ping --addr source.example:4433 --cluster-id prod-us --database orders \\\n"
       "    --ca certs/ca.pem --cert certs/eu-1.pem --key certs/eu-1.key");
-  verb->callback([&globals, options] { globals.run = [&globals, options] { return run(globals, *options); }; });
+  verb.run([options](const Globals& globals) { return run(globals, *options); });
 }
 
 }  // namespace crosslink::cli

@@ -30,7 +30,7 @@ int report_error(const Globals& globals, const MirrorError& error, boost::json::
     print_json(fields);
     return exit_code(error);
   }
-  fmt::print(stderr, "crosslink: {}\n", error.message());
+  fmt::print(stderr, "{}: {}\n", globals.program, error.message());
   if (const auto step = next_step(error.kind()); !step.empty()) fmt::print(stderr, "next step: {}\n", step);
   return exit_code(error);
 }
@@ -48,7 +48,7 @@ int report_good(const Globals& globals, boost::json::object fields, std::string_
 void note(const Globals& globals, LogLevel level, std::string_view text) {
   if (level > globals.log_level) return;
   const std::string_view prefix = level == LogLevel::warning ? "warning: " : "";
-  fmt::print(stderr, "crosslink: {}{}\n", prefix, text);
+  fmt::print(stderr, "{}: {}{}\n", globals.program, prefix, text);
 }
 
 std::string_view next_step(ErrorKind kind) {

@@ -18,7 +18,7 @@ void print_line(std::string_view text);
 /// Appends `error` (the kind), `caused_by` and `message`; all null without an error. Every JSON object ends with them.
 void append_error(boost::json::object& object, const std::optional<MirrorError>& error);
 
-/// The end of a verb that failed: in JSON `fields` and the error as one object on stdout, else `crosslink: <sentence>`
+/// The end of a verb that failed: in JSON `fields` and the error as one object on stdout, else `PROGRAM: <sentence>`
 /// and what to do next on stderr. Returns the exit code.
 int report_error(const Globals& globals, const MirrorError& error, boost::json::object fields = {});
 /// The end of a verb that worked: in JSON `fields` with a null error, else `text`. Returns exit_good.

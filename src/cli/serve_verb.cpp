@@ -9,6 +9,8 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <memory>
+#include <string>
 
 #include "cli/connection_options.hpp"
 #include "cli/report.hpp"
@@ -105,12 +107,12 @@ int run(const Globals& globals, const std::string& file) {
 
 }  // namespace
 
-void add_serve_verb(CLI::App& app, Globals& globals) {
+void add_serve_verb(const Command& program) {
   auto file = std::make_shared<std::string>();
-  auto* verb = app.add_subcommand("serve", "Be a node: databases for clients of Redis, offered to other clusters");
-  verb->add_option("--config", *file, "The node's config; `crosslink config generate` prints one")->required();
-  verb->footer("Example:\n  crosslink serve --config node.toml");
-  verb->callback([&globals, file] { globals.run = [&globals, file] { return run(globals, *file); }; });
+  const auto verb = program.add("serve", "Be a node: databases for clients of Redis, offered to other clusters");
+  verb.option("--config", *file, "The node's config; `crosslink config generate` prints one").required();
+  verb.footer("Example:\n  crosslink serve --config node.toml");
+  verb.run([file](const Globals& globals) { return run(globals, *file); });
 }
 
 }  // namespace crosslink::cli

@@ -1,27 +1,27 @@
-// One function per verb: adds its subcommand, with a footer "Example:", and a callback that sets Globals::run.
-// Each lives in the file of its name, certs_verb.cpp for instance. Both references outlive the parse and the run.
+// One function per verb: adds it to the program, with a footer "Example:". The verbs over the admin port live in
+// mirror_verbs.cpp, mirror_create.cpp and node_verbs.cpp, each other in the file of its name.
 #pragma once
 
-#include <CLI/CLI.hpp>
-
-#include "cli/globals.hpp"
+#include "cli/command_line.hpp"
 
 namespace crosslink::cli {
 
-void add_certs_verb(CLI::App& app, Globals& globals);
-void add_ping_verb(CLI::App& app, Globals& globals);
-void add_listen_verb(CLI::App& app, Globals& globals);
-void add_serve_verb(CLI::App& app, Globals& globals);
-void add_config_verb(CLI::App& app, Globals& globals);
-void add_mirror_verb(CLI::App& app, Globals& globals);
-void add_status_verb(CLI::App& app, Globals& globals);
-void add_pause_verb(CLI::App& app, Globals& globals);
-void add_resume_verb(CLI::App& app, Globals& globals);
-void add_resync_verb(CLI::App& app, Globals& globals);
-void add_promote_verb(CLI::App& app, Globals& globals);
-void add_verify_verb(CLI::App& app, Globals& globals);
-void add_limit_verb(CLI::App& app, Globals& globals);
-void add_db_verb(CLI::App& app, Globals& globals);
-void add_bench_verb(CLI::App& app, Globals& globals);
+void add_certs_verb(const Command& program);
+void add_ping_verb(const Command& program);
+void add_listen_verb(const Command& program);
+void add_serve_verb(const Command& program);
+void add_config_verb(const Command& program);
+void add_mirror_verb(const Command& program);
+void add_status_verb(const Command& program);
+void add_pause_verb(const Command& program);
+void add_resume_verb(const Command& program);
+void add_resync_verb(const Command& program);
+void add_promote_verb(const Command& program);
+void add_verify_verb(const Command& program);
+void add_limit_verb(const Command& program);
+void add_db_verb(const Command& program);
+
+/// Below `crosslink mirror`.
+void add_mirror_create_verb(const Command& mirror);
 
 }  // namespace crosslink::cli

@@ -1,14 +1,15 @@
-"""`crosslink bench` leaves nothing behind: no process, no key, however it ends."""
+"""`crosslink-bench` leaves nothing behind: no process, no key, however it ends."""
 
 import json
 import os
+import shutil
 import signal
 import tempfile
 import time
 import unittest
 from pathlib import Path
 
-from cli_support import Background, CommandLineTest, DEADLINE_S, run
+from cli_support import BENCH, Background, CommandLineTest, DEADLINE_S, run
 
 
 def children_of(process):
@@ -23,6 +24,10 @@ def is_running(process):
         return False
 
 
+def bench(*arguments, **options):
+    return run(*arguments, program=BENCH, **options)
+
+
 class Bench(CommandLineTest):
     def eventually(self, condition, what):
         end = time.monotonic() + DEADLINE_S
@@ -32,15 +37,15 @@ class Bench(CommandLineTest):
 
     def test_figures_have_stable_names(self):
         with tempfile.TemporaryDirectory(prefix="crosslink-test-") as folder:
-            result = run("bench", "link", "--bytes", 1_000_000, "-o", "json", env={**os.environ, "TMPDIR": folder})
+            result = bench("link", "--bytes", 1_000_000, "-o", "json", env={**os.environ, "TMPDIR": folder})
             self.assertEqual(result.returncode, 0, result.stderr)
             self.assertEqual(json.loads(result.stdout)["bytes"], 1_000_000)
             self.assertEqual(os.listdir(folder), [])
 
     def test_a_mirror_on_disk_is_measured_and_leaves_nothing(self):
         with tempfile.TemporaryDirectory(prefix="crosslink-test-") as folder:
-            result = run("bench", "mirror", "--engine", "rocksdb", "--bootstrap-bytes", 20_000_000, "--entries", 2000,
-                         "--runs", 1, "--dir", folder, "-o", "json", timeout=4 * DEADLINE_S)
+            result = bench("mirror", "--engine", "rocksdb", "--bootstrap-bytes", 20_000_000, "--entries", 2000,
+                           "--runs", 1, "--dir", folder, "-o", "json", timeout=4 * DEADLINE_S)
             self.assertEqual(result.returncode, 0, result.stderr)
             figures = json.loads(result.stdout)
             for name in ("bootstrap_seconds", "cp_sync_seconds", "bootstrap_ratio", "catch_up_per_s", "lag_p50_us",
@@ -51,8 +56,8 @@ class Bench(CommandLineTest):
 
     def test_nodes_are_measured_and_leave_nothing(self):
         with tempfile.TemporaryDirectory(prefix="crosslink-test-") as folder:
-            result = run("bench", "node", "--requests", 20_000, "--runs", 2, "--dir", folder, "-o", "json",
-                         timeout=4 * DEADLINE_S)
+            result = bench("node", "--requests", 20_000, "--runs", 2, "--dir", folder, "-o", "json",
+                           timeout=4 * DEADLINE_S)
             self.assertEqual(result.returncode, 0, result.stderr)
             figures = json.loads(result.stdout)
             self.assertEqual(len(figures["runs"]), 2)
@@ -65,8 +70,8 @@ class Bench(CommandLineTest):
 
     def test_etcd_is_measured_beside_make_mirror_and_leaves_nothing(self):
         with tempfile.TemporaryDirectory(prefix="crosslink-test-") as folder:
-            result = run("bench", "etcd", "--keys", 2000, "--large-bytes", 2_000_000, "--dir", folder, "-o", "json",
-                         timeout=280)
+            result = bench("etcd", "--keys", 2000, "--large-bytes", 2_000_000, "--dir", folder, "-o", "json",
+                           timeout=280)
             self.assertEqual(result.returncode, 0, result.stderr)
             figures = json.loads(result.stdout)
             self.assertEqual((figures["keys"], figures["large_bytes"]), (2000, 2_000_000))
@@ -79,23 +84,40 @@ class Bench(CommandLineTest):
                 self.assertLessEqual(figures[name]["p50_ms"], figures[name]["p99_ms"], name)
             self.assertEqual(os.listdir(folder), [])
 
+    def test_nodes_are_the_program_that_is_beside_it(self):
+        with tempfile.TemporaryDirectory(prefix="crosslink-test-") as folder:
+            alone = shutil.copy(BENCH, folder)
+            result = run("node", "--requests", 20_000, program=alone)
+            self.assert_sentence(result, 2, folder, "the program crosslink is not in")
+
     def test_nodes_without_redis_benchmark_say_what_to_install(self):
-        result = run("bench", "node", "--requests", 20_000, env={**os.environ, "PATH": "/nowhere"})
+        result = bench("node", "--requests", 20_000, env={**os.environ, "PATH": "/nowhere"})
         self.assert_sentence(result, 2, "redis-benchmark", "redis-tools")
 
     def test_a_source_on_disk_says_that_it_needs_a_folder(self):
-        result = run("bench", "mirror", "--engine", "rocksdb", "--listen", "127.0.0.1:0", "--cluster-id", "prod-us",
-                     *self.files("prod-us"))
+        result = bench("mirror", "--engine", "rocksdb", "--listen", "127.0.0.1:0", "--cluster-id", "prod-us",
+                       *self.files("prod-us"))
         self.assert_sentence(result, 2, "--dir")
+
+    def test_numbers_that_are_none_say_what_would_do(self):
+        largest = 2**64 - 1
+        for option, text, low, high in (("--bytes", "0", 1, largest), ("--bytes", "1e9", 1, largest),
+                                        ("--streams", "61", 1, 60), ("--rate", "-1", 0, largest)):
+            with self.subTest(option=option, text=text):
+                self.assert_sentence(bench("link", option, text), 2, f"'{text}'", f"from {low} to {high}")
+
+    def test_with_an_address_it_needs_certificates(self):
+        for option in ("--listen", "--connect"):
+            self.assert_sentence(bench("link", option, "127.0.0.1:9"), 2, "--ca, --cert and --key")
 
     def ended_by(self, number):
         """Ends a bench in the middle; what is left of its folder and its source."""
         with tempfile.TemporaryDirectory(prefix="crosslink-test-") as folder:
             environment = {**os.environ, "TMPDIR": folder}
-            with Background("bench", "link", "--bytes", 10**15, env=environment) as bench:
-                self.eventually(lambda: children_of(bench.process.pid), "the source's process")
-                source = children_of(bench.process.pid)[0]
-                self.assertEqual(bench.end(number), -number)
+            with Background("link", "--bytes", 10**15, program=BENCH, env=environment) as running:
+                self.eventually(lambda: children_of(running.process.pid), "the source's process")
+                source = children_of(running.process.pid)[0]
+                self.assertEqual(running.end(number), -number)
                 self.eventually(lambda: not is_running(source), "the source outlived the bench")
             return os.listdir(folder)
 
@@ -108,7 +130,7 @@ class Bench(CommandLineTest):
         self.ended_by(signal.SIGKILL)  # nobody can remove files after that
 
     def test_a_temporary_folder_that_does_not_exist(self):
-        result = run("bench", "link", env={**os.environ, "TMPDIR": "/nowhere/at/all"})
+        result = bench("link", env={**os.environ, "TMPDIR": "/nowhere/at/all"})
         self.assert_sentence(result, 2, "/nowhere/at/all", "TMPDIR")
 
 

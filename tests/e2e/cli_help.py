@@ -2,20 +2,23 @@
 
 import json
 import unittest
+from pathlib import Path
 
-from cli_support import CommandLineTest, run
+from cli_support import BENCH, PROGRAM, CommandLineTest, run
+
+PROGRAMS = [PROGRAM, BENCH] if BENCH else [PROGRAM]
 
 
-def verbs_below(*path):
+def verbs_below(program, *path):
     """Every verb the help knows, found by reading it."""
     found = []
     inside = False
-    for line in run(*path, "--help").stdout.splitlines():
+    for line in run(*path, "--help", program=program).stdout.splitlines():
         if line.startswith("Subcommands:"):
             inside = True
         elif inside and line.startswith("  ") and line[2] != " ":
             verb = (*path, line.split()[0])
-            found += [verb, *verbs_below(*verb)]
+            found += [verb, *verbs_below(program, *verb)]
         elif inside and not line.startswith(" "):
             inside = False
     return found
@@ -23,23 +26,27 @@ def verbs_below(*path):
 
 class Help(CommandLineTest):
     def test_every_verb_has_help_with_an_example_of_itself(self):
-        verbs = verbs_below()
-        for expected in [("certs",), ("certs", "init"), ("certs", "issue"), ("ping",), ("listen",)]:
-            self.assertIn(expected, verbs)
-        for verb in verbs:
-            with self.subTest(verb=verb):
-                result = run(*verb, "--help")
+        expected = {PROGRAM: [("certs",), ("certs", "init"), ("certs", "issue"), ("ping",), ("listen",)],
+                    BENCH: [("link",), ("handshakes",), ("mirror",), ("node",), ("etcd",)]}
+        for program in PROGRAMS:
+            verbs = verbs_below(program)
+            self.assertLessEqual(set(expected[program]), set(verbs))
+            for verb in verbs:
+                with self.subTest(program=program, verb=verb):
+                    result = run(*verb, "--help", program=program)
+                    self.assertEqual((result.returncode, result.stderr), (0, ""))
+                    self.assertIn("Example", result.stdout)
+                    self.assertIn(" ".join([Path(program).name, *verb]), result.stdout.split("Example")[1])
+
+    def test_a_program_has_help_and_a_version(self):
+        for program in PROGRAMS:
+            with self.subTest(program=program):
+                result = run("--help", program=program)
                 self.assertEqual((result.returncode, result.stderr), (0, ""))
                 self.assertIn("Example", result.stdout)
-                self.assertIn("crosslink " + " ".join(verb), result.stdout.split("Example")[1])
-
-    def test_the_program_has_help_and_a_version(self):
-        result = run("--help")
-        self.assertEqual((result.returncode, result.stderr), (0, ""))
-        self.assertIn("Example", result.stdout)
-        version = run("--version")
-        self.assertEqual(version.returncode, 0)
-        self.assertRegex(version.stdout, r"^crosslink \d+\.\d+\.\d+\n$")
+                version = run("--version", program=program)
+                self.assertEqual(version.returncode, 0)
+                self.assertRegex(version.stdout, rf"^{Path(program).name} \d+\.\d+\.\d+\n$")
 
 
 class GlobalOptions(CommandLineTest):
@@ -65,6 +72,12 @@ class UsageErrors(CommandLineTest):
         self.assert_sentence(run("certs", "init"), 2, "--dir")
         self.assert_sentence(run("certs", "init", "--dir"), 2, "--dir")
         self.assert_sentence(run("ping", "--addr", "127.0.0.1:1"), 2, "--cluster-id")
+
+    def test_a_verb_that_moved_to_another_program_is_found(self):
+        for verb in (["bench"], ["bench", "link", "--bytes", "1000"], ["bench", "mirror", "--engine", "memory"]):
+            with self.subTest(verb=verb):
+                self.assert_sentence(run(*verb), 2, "crosslink-bench")
+        self.assertNotIn("bench", run("--help").stdout)
 
     def test_refuse_numbers_that_are_none(self):
         for text in ["-1", "x", "1x", "0x10", "", "18446744073709551616", "1.5"]:

@@ -13,6 +13,7 @@ import unittest
 from pathlib import Path
 
 PROGRAM = os.environ["CROSSLINK_PROGRAM"]
+BENCH = os.environ.get("CROSSLINK_BENCH_PROGRAM")  # if it was built
 DEADLINE_S = 60
 
 ACK_FIELDS = ["accepted", "error_code", "error_detail", "source_cluster_id", "snapshot_lsn", "snapshot_bytes_total"]
@@ -22,8 +23,8 @@ ERROR_FIELDS = ["error", "caused_by", "message"]
 NO_SNAPSHOT = 2**64 - 1
 
 
-def run(*arguments, timeout=DEADLINE_S, **options):
-    return subprocess.run([PROGRAM, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+def run(*arguments, program=PROGRAM, timeout=DEADLINE_S, **options):
+    return subprocess.run([program, *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           timeout=timeout, **options)
 
 
@@ -65,8 +66,8 @@ def unused_port():
 class Background:
     """The program running beside the test; its lines can be waited for. Ended, at the latest, by leaving the block."""
 
-    def __init__(self, *arguments, **options):
-        self.process = subprocess.Popen([PROGRAM, *map(str, arguments)], stdin=subprocess.DEVNULL, text=True,
+    def __init__(self, *arguments, program=PROGRAM, **options):
+        self.process = subprocess.Popen([program, *map(str, arguments)], stdin=subprocess.DEVNULL, text=True,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
         self.lines = {"stdout": queue.Queue(), "stderr": queue.Queue()}
         self.threads = [threading.Thread(target=self._read, args=(name,)) for name in self.lines]
@@ -165,11 +166,11 @@ class CommandLineTest(unittest.TestCase):
         return value
 
     def assert_sentence(self, result, code, *parts):
-        """A failure for people: its exit code, one line `crosslink: ...` with all the parts, nothing on stdout."""
+        """A failure for people: its exit code, one line `PROGRAM: ...` with all the parts, nothing on stdout."""
         self.assertEqual(result.returncode, code, result.stdout + result.stderr)
         self.assertEqual(result.stdout, "")
         lines = result.stderr.splitlines()
-        self.assertTrue(lines[0].startswith("crosslink: "), result.stderr)
+        self.assertTrue(lines[0].startswith(f"{Path(result.args[0]).name}: "), result.stderr)
         self.assertTrue(all(line.startswith("next step: ") for line in lines[1:]), result.stderr)
         for part in parts:
             self.assertIn(str(part), lines[0])

@@ -1,4 +1,4 @@
-// What `crosslink bench mirror` says besides mirroring, over a link of its own to the database "control" (frame kind
+// What `crosslink-bench mirror` says besides mirroring, over a link of its own to the database "control" (frame kind
 // 0x60; no other program speaks it). Numbers are u64, big-endian.
 //
 //   mirror: one request on a stream: a BenchOrder
@@ -10,7 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace crosslink::cli {
+namespace crosslink::bench {
 
 inline constexpr const char* bench_database = "bench";
 inline constexpr const char* bench_control_database = "control";
@@ -47,4 +47,4 @@ std::uint64_t own_cpu_us();
 /// Resident memory of this process now.
 std::uint64_t own_resident_bytes();
 
-}  // namespace crosslink::cli
+}  // namespace crosslink::bench

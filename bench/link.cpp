@@ -6,14 +6,14 @@
 #include <cstdio>
 #include <optional>
 
-#include "cli/bench_options.hpp"
-#include "cli/bench_protocol.hpp"
+#include "bench/options.hpp"
+#include "bench/protocol.hpp"
 #include "cli/human.hpp"
 #include "cli/report.hpp"
 #include "crosslink/link.hpp"
 #include "link/task_group.hpp"
 
-namespace crosslink::cli {
+namespace crosslink::bench {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -28,7 +28,7 @@ class Progress {
     if (!line_.shown() || now - last_ < std::chrono::milliseconds(100)) return;
     last_ = now;
     const auto seconds = std::chrono::duration<double>(now - begin_).count();
-    line_.show(fmt::format("{} {:3}%  {:.2f} Gbit/s", bar(done_, total_, 40),
+    line_.show(fmt::format("{} {:3}%  {:.2f} Gbit/s", cli::bar(done_, total_, 40),
                            done_ * 100 / std::max<std::uint64_t>(total_, 1),
                            static_cast<double>(done_) * 8 / seconds / 1e9));
   }
@@ -36,7 +36,7 @@ class Progress {
  private:
   std::uint64_t total_;
   std::uint64_t done_ = 0;
-  LiveLine line_;
+  cli::LiveLine line_;
   Clock::time_point begin_ = Clock::now();
   Clock::time_point last_{};
 };
@@ -136,7 +136,7 @@ struct Figures {
   quic::ConnectionFacts facts;
 };
 
-Task<Figures> move_bytes(const Globals& globals, const BenchOptions& options, CrossClusterLink& link) {
+Task<Figures> move_bytes(const cli::Globals& globals, const BenchOptions& options, CrossClusterLink& link) {
   if (auto ack = co_await link.connect(Lsn{0}); !ack) co_return ack.error();
   std::vector<StreamOutcome> outcomes(options.streams);
   Figures figures;
@@ -164,7 +164,7 @@ Task<Figures> move_bytes(const Globals& globals, const BenchOptions& options, Cr
   co_return figures;
 }
 
-int print(const Globals& globals, const BenchOptions& options, const Figures& figures,
+int print(const cli::Globals& globals, const BenchOptions& options, const Figures& figures,
           std::uint64_t source_peak_bytes) {
   const double rate = static_cast<double>(figures.bytes) * 8 / figures.seconds / 1e9;
   boost::json::object object{{"bytes", figures.bytes},
@@ -184,33 +184,33 @@ int print(const Globals& globals, const BenchOptions& options, const Figures& fi
                   figures.facts.round_trip.count(), figures.report.packets_lost, figures.report.packets_sent);
   text += fmt::format("\npeak memory: mirror {:.0f} MB", static_cast<double>(own_peak_memory_bytes()) / 1e6);
   if (source_peak_bytes > 0) text += fmt::format(", source {:.0f} MB", static_cast<double>(source_peak_bytes) / 1e6);
-  return report_good(globals, std::move(object), text);
+  return cli::report_good(globals, std::move(object), text);
 }
 
 }  // namespace
 
-int run_bench_link(const Globals& globals, const BenchOptions& options) {
+int run_bench_link(const cli::Globals& globals, const BenchOptions& options) {
   boost::asio::io_context context(1);
   auto source = BenchSource::start(context, options, "link");
-  if (!source) return report_error(globals, source.error());
+  if (!source) return cli::report_error(globals, source.error());
   auto endpoint = quic::Endpoint::open();
-  if (!endpoint) return report_error(globals, endpoint.error());
+  if (!endpoint) return cli::report_error(globals, endpoint.error());
   quic::ClientConfig config;
   config.tls = source->tls().files();
   config.transport.congestion = options.congestion;
   CrossClusterLink link(ClusterId(options.cluster_id), DatabaseId("bench"), source->address(), *endpoint, config);
   std::optional<Result<Figures>> figures;
-  const auto work = [](const Globals& all, const BenchOptions& how, CrossClusterLink& over,
+  const auto work = [](const cli::Globals& all, const BenchOptions& how, CrossClusterLink& over,
                        std::optional<Result<Figures>>& result) -> awaitable<int> {
     co_await boost::asio::this_coro::throw_if_cancelled(false);
     auto moved = co_await move_bytes(all, how, over);
     result.emplace(std::move(moved));
-    co_return exit_good;
+    co_return cli::exit_good;
   };
   source->run(context, work(globals, options, link, figures));
   const auto source_peak_bytes = source->stop();
-  if (!*figures) return report_error(globals, figures->error());
+  if (!*figures) return cli::report_error(globals, figures->error());
   return print(globals, options, **figures, source_peak_bytes);
 }
 
-}  // namespace crosslink::cli
+}  // namespace crosslink::bench

@@ -1,4 +1,4 @@
-// The source of `crosslink bench mirror`: one database that commits what it is told to.
+// The source of `crosslink-bench mirror`: one database that commits what it is told to.
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -17,16 +17,16 @@
 #include <thread>
 #include <type_traits>
 
-#include "cli/bench_mirror_protocol.hpp"
-#include "cli/bench_options.hpp"
-#include "cli/bench_protocol.hpp"
+#include "bench/mirror_protocol.hpp"
+#include "bench/options.hpp"
+#include "bench/protocol.hpp"
 #include "cli/report.hpp"
 #include "crosslink/database_source.hpp"
 #include "crosslink/memory_engine.hpp"
 #include "crosslink/rocksdb_engine.hpp"
 #include "link/engine_call.hpp"
 
-namespace crosslink::cli {
+namespace crosslink::bench {
 
 std::uint64_t own_cpu_us() {
   rusage usage{};
@@ -210,18 +210,19 @@ struct Source {
   }
 };
 
-awaitable<int> serve(const Globals& globals, const BenchOptions& options, quic::Endpoint endpoint, Source& source) {
+awaitable<int> serve(const cli::Globals& globals, const BenchOptions& options, quic::Endpoint endpoint,
+                     Source& source) {
   auto host_port = quic::parse_host_port(options.listen);
-  if (!host_port) co_return report_error(globals, host_port.error());
+  if (!host_port) co_return cli::report_error(globals, host_port.error());
   auto resolving = quic::resolve(*host_port);
   const auto address = co_await std::move(resolving);
-  if (!address) co_return report_error(globals, address.error());
+  if (!address) co_return cli::report_error(globals, address.error());
   quic::ServerConfig config;
   config.tls = options.tls.files();
   config.transport.congestion = options.congestion;
   auto listener = endpoint.listen(*address, config);
-  if (!listener) co_return report_error(globals, listener.error());
-  const auto bound = to_text(listener->local_address());
+  if (!listener) co_return cli::report_error(globals, listener.error());
+  const auto bound = cli::to_text(listener->local_address());
   SourcePolicy policy;
   policy.cluster_id = ClusterId(options.cluster_id);
   policy.authorize = [](std::span<const std::string>, const DatabaseId&) { return true; };
@@ -238,22 +239,22 @@ awaitable<int> serve(const Globals& globals, const BenchOptions& options, quic::
   signals.async_wait([&acceptor](boost::system::error_code error, int) {
     if (!error) acceptor.stop();
   });
-  print_line(fmt::format("listening {}", bound));
+  cli::print_line(fmt::format("listening {}", bound));
   const auto ended = co_await acceptor.run();
-  if (!ended) co_return report_error(globals, ended.error());
-  co_return exit_good;
+  if (!ended) co_return cli::report_error(globals, ended.error());
+  co_return cli::exit_good;
 }
 
 }  // namespace
 
-int run_bench_mirror_source(const Globals& globals, const BenchOptions& options) {
+int run_bench_mirror_source(const cli::Globals& globals, const BenchOptions& options) {
   boost::asio::io_context context(1);
   auto endpoint = quic::Endpoint::open();
-  if (!endpoint) return report_error(globals, endpoint.error());
+  if (!endpoint) return cli::report_error(globals, endpoint.error());
   auto opened = open_database(options);
-  if (!opened) return report_error(globals, opened.error());
+  if (!opened) return cli::report_error(globals, opened.error());
   Source source(*std::move(opened));
-  return run_to_end(context, serve(globals, options, *endpoint, source));
+  return cli::run_to_end(context, serve(globals, options, *endpoint, source));
 }
 
-}  // namespace crosslink::cli
+}  // namespace crosslink::bench

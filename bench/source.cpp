@@ -5,14 +5,14 @@
 #include <boost/asio/this_coro.hpp>
 #include <csignal>
 
-#include "cli/bench_options.hpp"
-#include "cli/bench_protocol.hpp"
+#include "bench/options.hpp"
+#include "bench/protocol.hpp"
 #include "cli/report.hpp"
 #include "crosslink/source.hpp"
 #include "crosslink/throttle.hpp"
 #include "link/task_group.hpp"
 
-namespace crosslink::cli {
+namespace crosslink::bench {
 namespace {
 
 /// One block, shared by every frame of every stream: what is measured is the link, not a memory copy.
@@ -103,15 +103,15 @@ Result<quic::Listener> open_listener(quic::Endpoint& endpoint, const BenchOption
   return endpoint.listen(address, config);
 }
 
-awaitable<int> serve(const Globals& globals, const BenchOptions& options, quic::Endpoint endpoint) {
+awaitable<int> serve(const cli::Globals& globals, const BenchOptions& options, quic::Endpoint endpoint) {
   co_await boost::asio::this_coro::throw_if_cancelled(false);
   auto host_port = quic::parse_host_port(options.listen);
-  if (!host_port) co_return report_error(globals, host_port.error());
+  if (!host_port) co_return cli::report_error(globals, host_port.error());
   auto address = co_await quic::resolve(*host_port);
-  if (!address) co_return report_error(globals, address.error());
+  if (!address) co_return cli::report_error(globals, address.error());
   auto listener = open_listener(endpoint, options, *address);
-  if (!listener) co_return report_error(globals, listener.error());
-  const auto bound = to_text(listener->local_address());
+  if (!listener) co_return cli::report_error(globals, listener.error());
+  const auto bound = cli::to_text(listener->local_address());
   SourcePolicy policy;
   policy.cluster_id = ClusterId(options.cluster_id);
   policy.authorize = [](std::span<const std::string>, const DatabaseId&) { return true; };
@@ -126,19 +126,19 @@ awaitable<int> serve(const Globals& globals, const BenchOptions& options, quic::
   signals.async_wait([&acceptor](boost::system::error_code error, int) {
     if (!error) acceptor.stop();
   });
-  print_line(fmt::format("listening {}", bound));
+  cli::print_line(fmt::format("listening {}", bound));
   auto ended = co_await acceptor.run();
-  if (!ended) co_return report_error(globals, ended.error());
-  co_return exit_good;
+  if (!ended) co_return cli::report_error(globals, ended.error());
+  co_return cli::exit_good;
 }
 
 }  // namespace
 
-int run_bench_source(const Globals& globals, const BenchOptions& options) {
+int run_bench_source(const cli::Globals& globals, const BenchOptions& options) {
   boost::asio::io_context context(1);
   auto endpoint = quic::Endpoint::open();
-  if (!endpoint) return report_error(globals, endpoint.error());
-  return run_to_end(context, serve(globals, options, *endpoint));
+  if (!endpoint) return cli::report_error(globals, endpoint.error());
+  return cli::run_to_end(context, serve(globals, options, *endpoint));
 }
 
-}  // namespace crosslink::cli
+}  // namespace crosslink::bench

@@ -1,17 +1,18 @@
-#include "cli/bench_nodes.hpp"
+#include "bench/nodes.hpp"
 
 #include <fmt/format.h>
 
 #include <boost/system/error_code.hpp>
 #include <chrono>
 #include <fstream>
+#include <system_error>
 #include <utility>
 
-#include "cli/bench_options.hpp"
+#include "bench/options.hpp"
 #include "cli/json_fields.hpp"
 #include "cli/mirror_wait.hpp"
 
-namespace crosslink::cli {
+namespace crosslink::bench {
 namespace {
 
 using boost::json::object;
@@ -20,12 +21,22 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds following_timeout{600};
 constexpr std::chrono::seconds drain_timeout{600};
 
+/// The program crosslink, which is built and installed beside this one. Errors: Configuration, when it is not there.
+Result<std::string> product() {
+  std::error_code error;
+  const auto folder = std::filesystem::read_symlink(own_program, error).parent_path();
+  const auto program = folder / "crosslink";
+  if (!error && std::filesystem::is_regular_file(program, error)) return program.string();
+  return MirrorError::configuration(fmt::format(
+      "the program crosslink is not in '{}', beside this one: build or install it there", escape(folder.string())));
+}
+
 }  // namespace
 
-Result<object> ask_for(const AdminOptions& admin, AdminRequest request) {
-  auto answer = ask_node(admin, request);
+Result<object> ask_for(const cli::AdminOptions& admin, cli::AdminRequest request) {
+  auto answer = cli::ask_node(admin, request);
   if (!answer) return answer.error();
-  if (answer->exit_code) return MirrorError::configuration(text(answer->body, "message", 4096));
+  if (answer->exit_code) return MirrorError::configuration(cli::text(answer->body, "message", 4096));
   return std::move(answer->body);
 }
 
@@ -41,17 +52,19 @@ Result<BenchNode> BenchNode::start(const std::filesystem::path& folder, const st
         cluster_id, tables);
     if (!file.flush()) return MirrorError::configuration(fmt::format("cannot write {}", config));
   }
-  auto process = ChildProcess::start(own_program, {"serve", "--config", config, "-o", "json", "--log-level", "error"});
+  const auto program = product();
+  if (!program) return program.error();
+  auto process = ChildProcess::start(*program, {"serve", "--config", config, "-o", "json", "--log-level", "error"});
   if (!process) return process.error();
   boost::system::error_code error;
   const auto said = boost::json::parse(process->read_line(), error);
   const auto* at = said.if_object();
   if (error || at == nullptr) return MirrorError::configuration("a node did not start; its reason is above");
-  const auto clients = text(*at, "clients");
-  AdminOptions admin;
-  admin.admin = text(*at, "admin");
+  const auto clients = cli::text(*at, "clients");
+  cli::AdminOptions admin;
+  admin.admin = cli::text(*at, "admin");
   admin.token_file = (folder / (cluster_id + ".data") / "admin.token").string();
-  return BenchNode{std::move(*process), admin, cluster_id, text(*at, "mirrors"),
+  return BenchNode{std::move(*process), admin, cluster_id, cli::text(*at, "mirrors"),
                    clients.substr(clients.rfind(':') + 1)};
 }
 
@@ -59,26 +72,26 @@ Result<void> make_mirror(const BenchNode& source, const BenchNode& mirror, const
   more["name"] = database;
   more["from"] = fmt::format("{}/{}", source.cluster_id, database);
   more["addr"] = source.mirrors_address;
-  auto made = ask_for(mirror.admin, {AdminMethod::post, "/v1/mirrors", std::move(more), admin_work_timeout});
+  auto made = ask_for(mirror.admin, {cli::AdminMethod::post, "/v1/mirrors", std::move(more), cli::admin_work_timeout});
   if (!made) return made.error();
-  auto end = wait_until_following({mirror.admin, database, following_timeout, true, false});
+  auto end = cli::wait_until_following({mirror.admin, database, following_timeout, true, false});
   if (end.error) return *end.error;
   return {};
 }
 
 Result<std::uint64_t> head_of(const BenchNode& node, const std::string& database) {
-  auto answer =
-      ask_for(node.admin, {AdminMethod::get, fmt::format("/v1/databases/{}", database), {}, admin_answer_timeout});
+  auto answer = ask_for(
+      node.admin, {cli::AdminMethod::get, fmt::format("/v1/databases/{}", database), {}, cli::admin_answer_timeout});
   if (!answer) return answer.error();
-  if (const auto head = number(*answer, "head_lsn")) return *head;
+  if (const auto head = cli::number(*answer, "head_lsn")) return *head;
   return MirrorError::protocol_violation("the source's node does not say how far its database is");
 }
 
 Result<std::uint64_t> applied_at(const BenchNode& mirror, const std::string& database) {
-  auto answer =
-      ask_for(mirror.admin, {AdminMethod::get, fmt::format("/v1/mirrors/{}", database), {}, admin_answer_timeout});
+  auto answer = ask_for(
+      mirror.admin, {cli::AdminMethod::get, fmt::format("/v1/mirrors/{}", database), {}, cli::admin_answer_timeout});
   if (!answer) return answer.error();
-  return number(*answer, "applied_lsn").value_or(0);
+  return cli::number(*answer, "applied_lsn").value_or(0);
 }
 
 Result<double> drain(const BenchNode& source, const BenchNode& mirror, const std::string& database) {
@@ -94,4 +107,4 @@ Result<double> drain(const BenchNode& source, const BenchNode& mirror, const std
   }
 }
 
-}  // namespace crosslink::cli
+}  // namespace crosslink::bench

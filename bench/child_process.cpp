@@ -1,4 +1,4 @@
-#include "cli/child_process.hpp"
+#include "bench/child_process.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -13,7 +13,7 @@
 #include <fstream>
 #include <utility>
 
-namespace crosslink::cli {
+namespace crosslink::bench {
 namespace {
 
 constexpr std::size_t line_bytes_max = 4096;
@@ -93,4 +93,4 @@ ChildProcess::End ChildProcess::stop() {
   return wait();
 }
 
-}  // namespace crosslink::cli
+}  // namespace crosslink::bench

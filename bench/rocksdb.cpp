@@ -1,4 +1,4 @@
-// `crosslink bench mirror --engine rocksdb`: databases on disk, bootstraps beside cp and sync of the same files.
+// `crosslink-bench mirror --engine rocksdb`: databases on disk, bootstraps beside cp and sync of the same files.
 #include <fmt/format.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,11 +12,11 @@
 #include <fstream>
 #include <optional>
 
-#include "cli/bench_mirror_side.hpp"
+#include "bench/mirror_side.hpp"
 #include "cli/report.hpp"
 #include "crosslink/rocksdb_engine.hpp"
 
-namespace crosslink::cli {
+namespace crosslink::bench {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -263,7 +263,7 @@ Task<Figures> RocksdbBench::measure() {
   co_return figures;
 }
 
-int print(const Globals& globals, const BenchOptions& options, const Figures& figures,
+int print(const cli::Globals& globals, const BenchOptions& options, const Figures& figures,
           std::uint64_t source_peak_bytes) {
   const bool same_machine = options.connect.empty();
   const auto bootstrap = median(figures.bootstrap_and_copy.first);
@@ -305,17 +305,17 @@ int print(const Globals& globals, const BenchOptions& options, const Figures& fi
       options.entries, figures.rate.entries_per_s, figures.rate.source_cpu_us, figures.rate.mirror_cpu_us,
       group_operations, median(figures.written.second), median(figures.written.first), median(figures.written.ratio),
       median(figures.cpu.ratio), std::ranges::max(figures.drain_seconds));
-  return report_good(globals, std::move(object), text);
+  return cli::report_good(globals, std::move(object), text);
 }
 
 }  // namespace
 
-int run_bench_rocksdb(const Globals& globals, const BenchOptions& options) {
+int run_bench_rocksdb(const cli::Globals& globals, const BenchOptions& options) {
   boost::asio::io_context context(1);
   auto source = BenchSource::start(context, options, "mirror");
-  if (!source) return report_error(globals, source.error());
+  if (!source) return cli::report_error(globals, source.error());
   auto endpoint = quic::Endpoint::open();
-  if (!endpoint) return report_error(globals, endpoint.error());
+  if (!endpoint) return cli::report_error(globals, endpoint.error());
   quic::ClientConfig config;
   config.tls = source->tls().files();
   config.transport.congestion = options.congestion;
@@ -325,12 +325,12 @@ int run_bench_rocksdb(const Globals& globals, const BenchOptions& options) {
   auto work = [](RocksdbBench& all, std::optional<Result<Figures>>& result) -> awaitable<int> {
     auto measured = co_await all.measure();
     result.emplace(std::move(measured));
-    co_return exit_good;
+    co_return cli::exit_good;
   };
   source->run(context, work(bench, figures));
   const auto source_peak_bytes = source->stop();
-  if (!*figures) return report_error(globals, figures->error());
+  if (!*figures) return cli::report_error(globals, figures->error());
   return print(globals, options, **figures, source_peak_bytes);
 }
 
-}  // namespace crosslink::cli
+}  // namespace crosslink::bench

@@ -12,19 +12,22 @@
 #include <string>
 #include <thread>
 
-#include "cli/child_process.hpp"
+#include "bench/child_process.hpp"
 #include "crosslink/result.hpp"
-#include "engine/etcd/client.hpp"
-#include "engine/etcd/watch.hpp"
 
-namespace crosslink::cli {
+namespace crosslink::etcd {
+class Client;
+class WatchStream;
+}  // namespace crosslink::etcd
+
+namespace crosslink::bench {
 
 /// One server, a cluster of its own, on loopback. Errors of all: as of etcd::Client.
 class BenchEtcd {
  public:
   static Result<BenchEtcd> start(const std::filesystem::path& folder, const std::string& name);
   const std::string& endpoint() const { return endpoint_; }
-  const std::string& version() const { return client_->version_text(); }
+  const std::string& version() const;
   const std::shared_ptr<etcd::Client>& client() const { return client_; }
 
   /// `count` keys below `prefix`, in transactions of 100 (fewer where values are large) by four clients. Seconds.
@@ -52,7 +55,7 @@ class Arrivals {
   std::optional<Clock::time_point> of(const std::string& key, std::chrono::milliseconds patience);
 
  private:
-  Arrivals() = default;
+  Arrivals();
   void read();
   std::unique_ptr<etcd::WatchStream> watch_;
   std::mutex mutex_;
@@ -61,4 +64,4 @@ class Arrivals {
   std::thread reader_;
 };
 
-}  // namespace crosslink::cli
+}  // namespace crosslink::bench

@@ -1,4 +1,4 @@
-// Options and shared pieces of `crosslink bench`.
+// Options and shared pieces of `crosslink-bench`.
 #pragma once
 
 #include <boost/asio/signal_set.hpp>
@@ -11,12 +11,12 @@
 #include <string>
 #include <utility>
 
-#include "cli/child_process.hpp"
+#include "bench/child_process.hpp"
 #include "cli/connection_options.hpp"
 #include "cli/globals.hpp"
 #include "crosslink/awaitable.hpp"
 
-namespace crosslink::cli {
+namespace crosslink::bench {
 
 struct BenchOptions {
   std::uint64_t bytes = 1'000'000'000;
@@ -36,17 +36,17 @@ struct BenchOptions {
   quic::CongestionControl congestion = quic::CongestionControl::bbr;
   std::string listen, connect;
   std::string cluster_id = "bench-source";
-  TlsOptions tls;
+  cli::TlsOptions tls;
 };
 
 /// The source of link and handshakes: serves until SIGTERM or SIGINT. Prints `listening HOST:PORT` first.
-int run_bench_source(const Globals& globals, const BenchOptions& options);
-int run_bench_mirror_source(const Globals& globals, const BenchOptions& options);
-int run_bench_mirror(const Globals& globals, const BenchOptions& options);
-int run_bench_link(const Globals& globals, const BenchOptions& options);
-int run_bench_handshakes(const Globals& globals, const BenchOptions& options);
-int run_bench_node(const Globals& globals, const BenchOptions& options);
-int run_bench_etcd(const Globals& globals, const BenchOptions& options);
+int run_bench_source(const cli::Globals& globals, const BenchOptions& options);
+int run_bench_mirror_source(const cli::Globals& globals, const BenchOptions& options);
+int run_bench_mirror(const cli::Globals& globals, const BenchOptions& options);
+int run_bench_link(const cli::Globals& globals, const BenchOptions& options);
+int run_bench_handshakes(const cli::Globals& globals, const BenchOptions& options);
+int run_bench_node(const cli::Globals& globals, const BenchOptions& options);
+int run_bench_etcd(const cli::Globals& globals, const BenchOptions& options);
 
 /// A folder of this run alone, removed with this.
 class BenchFolder {
@@ -89,7 +89,7 @@ class BenchSource {
                                    const std::string& verb);
 
   const std::string& address() const { return address_; }
-  const TlsOptions& tls() const { return tls_; }
+  const cli::TlsOptions& tls() const { return tls_; }
   /// Of this run alone, removed with it: what is in `source` below it is the own source's. Precondition: it has a
   /// source of its own, or one on disk.
   const std::filesystem::path& folder() const { return folder_->path(); }
@@ -103,7 +103,7 @@ class BenchSource {
   Result<void> launch(const BenchOptions& options, const std::string& verb);
   BenchSignals signals_;
   std::string address_;
-  TlsOptions tls_;
+  cli::TlsOptions tls_;
   std::optional<BenchFolder> folder_;
   std::optional<ChildProcess> process_;  ///< after the folder: it ends first
 };
@@ -111,4 +111,4 @@ class BenchSource {
 /// Peak resident memory of this process.
 std::uint64_t own_peak_memory_bytes();
 
-}  // namespace crosslink::cli
+}  // namespace crosslink::bench

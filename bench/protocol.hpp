@@ -1,4 +1,4 @@
-// What `crosslink bench link` says on a stream (frame kind 0x60; no other program speaks it).
+// What `crosslink-bench link` says on a stream (frame kind 0x60; no other program speaks it).
 //
 //   mirror: one request, u64 big-endian: how many bytes of data it wants
 //   source: frames of data, then one report frame
@@ -13,7 +13,7 @@
 
 #include "crosslink/frame.hpp"
 
-namespace crosslink::cli {
+namespace crosslink::bench {
 
 inline constexpr std::size_t bench_number_bytes = 8;
 /// The mirror acks at least this often; design section 4.
@@ -59,4 +59,4 @@ inline BenchReport take_report(std::span<const std::byte, BenchReport::payload_b
           take_number(bytes.subspan<24, 8>())};
 }
 
-}  // namespace crosslink::cli
+}  // namespace crosslink::bench

@@ -9,7 +9,7 @@
 
 #include "crosslink/result.hpp"
 
-namespace crosslink::cli {
+namespace crosslink::bench {
 
 /// Its output comes over a pipe. A parent that is killed outright takes it with it; the destructor stops it.
 class ChildProcess {
@@ -42,4 +42,4 @@ class ChildProcess {
   int output_;
 };
 
-}  // namespace crosslink::cli
+}  // namespace crosslink::bench

@@ -1,4 +1,4 @@
-// Nodes that a benchmark starts: this program itself.
+// Nodes that a benchmark starts: the program crosslink, which is beside this one.
 #pragma once
 
 #include <boost/json.hpp>
@@ -6,14 +6,14 @@
 #include <filesystem>
 #include <string>
 
+#include "bench/child_process.hpp"
 #include "cli/admin_client.hpp"
-#include "cli/child_process.hpp"
 #include "crosslink/result.hpp"
 
-namespace crosslink::cli {
+namespace crosslink::bench {
 
 /// {"error", ...} of a node that says no, as an error of the benchmark.
-Result<boost::json::object> ask_for(const AdminOptions& admin, AdminRequest request);
+Result<boost::json::object> ask_for(const cli::AdminOptions& admin, cli::AdminRequest request);
 
 struct BenchNode {
   /// `folder` has its certificates; `tables` is what its config says of databases. Errors: Configuration.
@@ -21,7 +21,7 @@ struct BenchNode {
                                  const std::string& tables);
 
   ChildProcess process;
-  AdminOptions admin;
+  cli::AdminOptions admin;
   std::string cluster_id, mirrors_address, clients_port;
 };
 
@@ -34,4 +34,4 @@ Result<std::uint64_t> applied_at(const BenchNode& mirror, const std::string& dat
 /// Seconds until the mirror has all that is committed now.
 Result<double> drain(const BenchNode& source, const BenchNode& mirror, const std::string& database);
 
-}  // namespace crosslink::cli
+}  // namespace crosslink::bench

@@ -1,14 +1,14 @@
-// `crosslink bench mirror`: how fast entries go from a source to its mirrors, and what that costs on each side.
+// `crosslink-bench mirror`: how fast entries go from a source to its mirrors, and what that costs on each side.
 #include <fmt/format.h>
 
 #include <boost/asio/io_context.hpp>
 #include <optional>
 
-#include "cli/bench_mirror_side.hpp"
+#include "bench/mirror_side.hpp"
 #include "cli/report.hpp"
 #include "crosslink/memory_engine.hpp"
 
-namespace crosslink::cli {
+namespace crosslink::bench {
 namespace {
 
 constexpr std::uint64_t idle_mirrors = 50;
@@ -70,7 +70,7 @@ Task<Figures> measure(MirrorSide& side, const BenchOptions& options) {
   co_return figures;
 }
 
-int print(const Globals& globals, const BenchOptions& options, const Figures& figures,
+int print(const cli::Globals& globals, const BenchOptions& options, const Figures& figures,
           std::uint64_t source_peak_bytes) {
   const bool same_machine = options.connect.empty();
   boost::json::object object{{"engine", options.engine},
@@ -95,18 +95,18 @@ int print(const Globals& globals, const BenchOptions& options, const Figures& fi
     text += fmt::format("\nfrom commit to applied at {} commits/s: median {} us, 99 % within {} us", paced_per_second,
                         figures.lag.p50_us, figures.lag.p99_us);
   }
-  return report_good(globals, std::move(object), text);
+  return cli::report_good(globals, std::move(object), text);
 }
 
 }  // namespace
 
-int run_bench_mirror(const Globals& globals, const BenchOptions& options) {
+int run_bench_mirror(const cli::Globals& globals, const BenchOptions& options) {
   if (options.engine == "rocksdb") return run_bench_rocksdb(globals, options);
   boost::asio::io_context context(1);
   auto source = BenchSource::start(context, options, "mirror");
-  if (!source) return report_error(globals, source.error());
+  if (!source) return cli::report_error(globals, source.error());
   auto endpoint = quic::Endpoint::open();
-  if (!endpoint) return report_error(globals, endpoint.error());
+  if (!endpoint) return cli::report_error(globals, endpoint.error());
   quic::ClientConfig config;
   config.tls = source->tls().files();
   config.transport.congestion = options.congestion;
@@ -116,12 +116,12 @@ int run_bench_mirror(const Globals& globals, const BenchOptions& options) {
                  std::optional<Result<Figures>>& result) -> awaitable<int> {
     auto measured = co_await measure(all, chosen);
     result.emplace(std::move(measured));
-    co_return exit_good;
+    co_return cli::exit_good;
   };
   source->run(context, work(side, options, figures));
   const auto source_peak_bytes = source->stop();
-  if (!*figures) return report_error(globals, figures->error());
+  if (!*figures) return cli::report_error(globals, figures->error());
   return print(globals, options, **figures, source_peak_bytes);
 }
 
-}  // namespace crosslink::cli
+}  // namespace crosslink::bench

@@ -1,4 +1,4 @@
-// `crosslink bench etcd`: a database in one etcd mirrored into another through two nodes, beside `etcdctl make-mirror`
+// `crosslink-bench etcd`: a database in one etcd mirrored into another through two nodes, beside `etcdctl make-mirror`
 // and a bare loader on the same two servers.
 #include <fmt/format.h>
 
@@ -14,13 +14,13 @@
 #include <thread>
 #include <vector>
 
-#include "cli/bench_etcd_server.hpp"
-#include "cli/bench_nodes.hpp"
-#include "cli/bench_options.hpp"
+#include "bench/etcd_server.hpp"
+#include "bench/nodes.hpp"
+#include "bench/options.hpp"
 #include "cli/report.hpp"
 #include "link/engine_call.hpp"
 
-namespace crosslink::cli {
+namespace crosslink::bench {
 namespace {
 
 using boost::json::object;
@@ -297,7 +297,7 @@ Result<Figures> EtcdBench::measure() {
   return figures_;
 }
 
-int report(const Globals& globals, const BenchOptions& options, const Figures& all) {
+int report(const cli::Globals& globals, const BenchOptions& options, const Figures& all) {
   object fields{{"etcd_version", all.version},
                 {"keys", options.keys},
                 {"value_bytes", value_bytes},
@@ -331,30 +331,31 @@ int report(const Globals& globals, const BenchOptions& options, const Figures& a
         static_cast<double>(options.bootstrap_bytes) / 1e9, all.large_copy_s,
         static_cast<double>(all.source_peak_bytes) / 1e6, static_cast<double>(all.mirror_peak_bytes) / 1e6);
   }
-  return report_good(globals, std::move(fields), said);
+  return cli::report_good(globals, std::move(fields), said);
 }
 
-boost::asio::awaitable<int> run(const Globals& globals, const BenchOptions& options, EtcdBench& bench) {
+boost::asio::awaitable<int> run(const cli::Globals& globals, const BenchOptions& options, EtcdBench& bench) {
   co_await boost::asio::this_coro::throw_if_cancelled(false);
   boost::asio::thread_pool worker(1);
   auto work = [&bench] { return bench.measure(); };
   auto calling = link::call_engine(worker.get_executor(), std::move(work));
   const auto figures = co_await std::move(calling);
   bench.stop();
-  co_return figures ? report(globals, options, *figures) : report_error(globals, figures.error());
+  co_return figures ? report(globals, options, *figures) : cli::report_error(globals, figures.error());
 }
 
 }  // namespace
 
-int run_bench_etcd(const Globals& globals, const BenchOptions& options) {
+int run_bench_etcd(const cli::Globals& globals, const BenchOptions& options) {
   boost::asio::io_context context(1);
   BenchSignals signals(context);
   auto folder = BenchFolder::make(options.dir);
-  if (!folder) return report_error(globals, folder.error());
-  if (auto made = folder->make_certificates({source_id, mirror_id}); !made) return report_error(globals, made.error());
+  if (!folder) return cli::report_error(globals, folder.error());
+  if (auto made = folder->make_certificates({source_id, mirror_id}); !made)
+    return cli::report_error(globals, made.error());
   EtcdBench bench(options, folder->path());
   // The servers and nodes end with this process.
   return signals.run(context, run(globals, options, bench), [&] { folder->remove(); });
 }
 
-}  // namespace crosslink::cli
+}  // namespace crosslink::bench

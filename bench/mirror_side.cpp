@@ -1,4 +1,4 @@
-#include "cli/bench_mirror_side.hpp"
+#include "bench/mirror_side.hpp"
 
 #include <fmt/format.h>
 
@@ -7,11 +7,11 @@
 #include <chrono>
 #include <utility>
 
-#include "cli/bench_protocol.hpp"
+#include "bench/protocol.hpp"
 #include "cli/report.hpp"
 #include "link/with_timeout.hpp"
 
-namespace crosslink::cli {
+namespace crosslink::bench {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -161,4 +161,4 @@ Task<RateFigures> MirrorSide::measure_rate(Many& many, BenchOrder entry, std::ui
   co_return figures;
 }
 
-}  // namespace crosslink::cli
+}  // namespace crosslink::bench

@@ -1,5 +1,5 @@
-// `crosslink bench node`: how fast a node serves clients, alone and with a mirror on the same machine. Two nodes, this
-// program itself, and redis-benchmark in front of the one.
+// `crosslink-bench node`: how fast a node serves clients, alone and with a mirror on the same machine. Two nodes and
+// redis-benchmark in front of the one.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -13,11 +13,11 @@
 #include <charconv>
 #include <vector>
 
-#include "cli/bench_nodes.hpp"
-#include "cli/bench_options.hpp"
+#include "bench/nodes.hpp"
+#include "bench/options.hpp"
 #include "cli/report.hpp"
 
-namespace crosslink::cli {
+namespace crosslink::bench {
 namespace {
 
 using boost::json::object;
@@ -105,8 +105,8 @@ Result<void> measure_idle(const BenchNode& source, const BenchNode& mirror, Figu
   if (auto made = make_mirror(source, mirror, idle); !made) return made;
   figures.idle_source_bytes = source.process.resident_bytes();
   figures.idle_mirror_bytes = mirror.process.resident_bytes();
-  auto removed =
-      ask_for(mirror.admin, {AdminMethod::remove, fmt::format("/v1/mirrors/{}", idle), {}, admin_answer_timeout});
+  auto removed = ask_for(
+      mirror.admin, {cli::AdminMethod::remove, fmt::format("/v1/mirrors/{}", idle), {}, cli::admin_answer_timeout});
   if (!removed) return removed.error();
   return {};
 }
@@ -138,7 +138,7 @@ Number median_of(std::vector<Figures> runs, Number Figures::* field) {
   return runs[runs.size() / 2].*field;
 }
 
-int report(const Globals& globals, const std::vector<Figures>& runs) {
+int report(const cli::Globals& globals, const std::vector<Figures>& runs) {
   Figures middle;
   for (const auto field : {&Figures::set_alone_per_s, &Figures::set_mirrored_per_s, &Figures::set_ratio,
                            &Figures::drain_seconds, &Figures::get_per_s})
@@ -154,22 +154,23 @@ int report(const Globals& globals, const std::vector<Figures>& runs) {
       "GET: {:.0f}/s\nresident memory of a node with one idle mirror: {:.0f} MB, of its source's {:.0f} MB",
       middle.set_alone_per_s, middle.set_mirrored_per_s, middle.set_ratio, middle.drain_seconds, middle.get_per_s,
       static_cast<double>(middle.idle_mirror_bytes) / 1e6, static_cast<double>(middle.idle_source_bytes) / 1e6);
-  return report_good(globals, std::move(fields), said);
+  return cli::report_good(globals, std::move(fields), said);
 }
 
-awaitable<int> measure(const Globals& globals, const BenchOptions& options, const BenchFolder& folder, Nodes& nodes) {
+awaitable<int> measure(const cli::Globals& globals, const BenchOptions& options, const BenchFolder& folder,
+                       Nodes& nodes) {
   co_await boost::asio::this_coro::throw_if_cancelled(false);
   std::vector<Figures> runs;
   for (std::uint64_t i = 0; i < options.runs; ++i) {
     const auto own = folder.path() / fmt::format("run-{}", i);
     std::error_code error;
     std::filesystem::copy(folder.path(), own, std::filesystem::copy_options::none, error);  // the certificates
-    if (error) co_return report_error(globals, MirrorError::configuration("cannot write " + own.string()));
-    if (auto started = nodes.start(own); !started) co_return report_error(globals, started.error());
+    if (error) co_return cli::report_error(globals, MirrorError::configuration("cannot write " + own.string()));
+    if (auto started = nodes.start(own); !started) co_return cli::report_error(globals, started.error());
     auto figures = co_await measure_once(nodes, options.requests);
     nodes.stop();
     std::filesystem::remove_all(own, error);
-    if (!figures) co_return report_error(globals, figures.error());
+    if (!figures) co_return cli::report_error(globals, figures.error());
     runs.push_back(*figures);
   }
   co_return report(globals, runs);
@@ -177,12 +178,13 @@ awaitable<int> measure(const Globals& globals, const BenchOptions& options, cons
 
 }  // namespace
 
-int run_bench_node(const Globals& globals, const BenchOptions& options) {
+int run_bench_node(const cli::Globals& globals, const BenchOptions& options) {
   boost::asio::io_context context(1);
   BenchSignals signals(context);
   auto folder = BenchFolder::make(options.dir);
-  if (!folder) return report_error(globals, folder.error());
-  if (auto made = folder->make_certificates({source_id, mirror_id}); !made) return report_error(globals, made.error());
+  if (!folder) return cli::report_error(globals, folder.error());
+  if (auto made = folder->make_certificates({source_id, mirror_id}); !made)
+    return cli::report_error(globals, made.error());
   Nodes nodes;
   return signals.run(context, measure(globals, options, *folder, nodes), [&] {
     nodes.stop();
@@ -190,4 +192,4 @@ int run_bench_node(const Globals& globals, const BenchOptions& options) {
   });
 }
 
-}  // namespace crosslink::cli
+}  // namespace crosslink::bench

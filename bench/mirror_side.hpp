@@ -1,4 +1,4 @@
-// What the mirror's process of `crosslink bench mirror` does for any engine: orders to the source, mirrors, times.
+// What the mirror's process of `crosslink-bench mirror` does for any engine: orders to the source, mirrors, times.
 #pragma once
 
 #include <atomic>
@@ -8,12 +8,12 @@
 #include <string>
 #include <vector>
 
-#include "cli/bench_mirror_protocol.hpp"
-#include "cli/bench_options.hpp"
+#include "bench/mirror_protocol.hpp"
+#include "bench/options.hpp"
 #include "crosslink/mirror.hpp"
 #include "link/task_group.hpp"
 
-namespace crosslink::cli {
+namespace crosslink::bench {
 
 /// An engine that notes when each entry is applied.
 class TimedEngine final : public MirrorEngine {
@@ -94,6 +94,6 @@ class MirrorSide {
 inline bool is_following(Mirror& mirror) { return mirror.status().kind == StatusKind::Following; }
 
 /// The figures of `--engine rocksdb`.
-int run_bench_rocksdb(const Globals& globals, const BenchOptions& options);
+int run_bench_rocksdb(const cli::Globals& globals, const BenchOptions& options);
 
-}  // namespace crosslink::cli
+}  // namespace crosslink::bench

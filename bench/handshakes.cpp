@@ -8,12 +8,12 @@
 #include <optional>
 #include <vector>
 
-#include "cli/bench_options.hpp"
+#include "bench/options.hpp"
 #include "cli/report.hpp"
 #include "crosslink/link.hpp"
 #include "link/task_group.hpp"
 
-namespace crosslink::cli {
+namespace crosslink::bench {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -77,27 +77,27 @@ awaitable<Part> run_part(const Work& work, std::uint64_t at_once) {
   co_return part;
 }
 
-awaitable<int> measure(const Globals& globals, const Work& work) {
+awaitable<int> measure(const cli::Globals& globals, const Work& work) {
   co_await boost::asio::this_coro::throw_if_cancelled(false);
   const auto sequential = co_await run_part(work, 1);
-  if (sequential.error) co_return report_error(globals, *sequential.error);
+  if (sequential.error) co_return cli::report_error(globals, *sequential.error);
   const auto parallel = co_await run_part(work, work.options.parallel);
-  if (parallel.error) co_return report_error(globals, *parallel.error);
+  if (parallel.error) co_return cli::report_error(globals, *parallel.error);
   boost::json::object object{
       {"sequential", sequential.json()}, {"parallel", parallel.json()}, {"at_once", work.options.parallel}};
-  co_return report_good(
+  co_return cli::report_good(
       globals, std::move(object),
       fmt::format("one at a time: {}\n{} at once: {}", sequential.text(), work.options.parallel, parallel.text()));
 }
 
 }  // namespace
 
-int run_bench_handshakes(const Globals& globals, const BenchOptions& options) {
+int run_bench_handshakes(const cli::Globals& globals, const BenchOptions& options) {
   boost::asio::io_context context(1);
   auto source = BenchSource::start(context, options, "handshakes");
-  if (!source) return report_error(globals, source.error());
+  if (!source) return cli::report_error(globals, source.error());
   auto endpoint = quic::Endpoint::open();
-  if (!endpoint) return report_error(globals, endpoint.error());
+  if (!endpoint) return cli::report_error(globals, endpoint.error());
   quic::ClientConfig config;
   config.tls = source->tls().files();
   config.transport.congestion = options.congestion;
@@ -105,4 +105,4 @@ int run_bench_handshakes(const Globals& globals, const BenchOptions& options) {
   return source->run(context, measure(globals, work));
 }
 
-}  // namespace crosslink::cli
+}  // namespace crosslink::bench

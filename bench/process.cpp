@@ -8,10 +8,10 @@
 #include <boost/asio/this_coro.hpp>
 #include <vector>
 
-#include "cli/bench_options.hpp"
+#include "bench/options.hpp"
 #include "tls/certificate_authority.hpp"
 
-namespace crosslink::cli {
+namespace crosslink::bench {
 namespace {
 
 constexpr std::string_view listening_prefix = "listening ";
@@ -72,7 +72,7 @@ int BenchSignals::run(boost::asio::io_context& context, boost::asio::awaitable<i
     waiting.cancel();
     co_return code;
   };
-  return run_to_end(context, until_done(std::move(work), *signals_));
+  return cli::run_to_end(context, until_done(std::move(work), *signals_));
 }
 
 Result<BenchSource> BenchSource::start(boost::asio::io_context& context, const BenchOptions& options,
@@ -98,15 +98,21 @@ Result<BenchSource> BenchSource::start(boost::asio::io_context& context, const B
 
 Result<void> BenchSource::launch(const BenchOptions& options, const std::string& verb) {
   const auto file = [this](const std::string& name) { return (folder() / name).string(); };
-  std::vector<std::string> arguments{
-      "bench",        verb,
-      "--listen",     "127.0.0.1:0",
-      "--cluster-id", options.cluster_id,
-      "--ca",         file("ca.pem"),
-      "--cert",       file(options.cluster_id + ".pem"),
-      "--key",        file(options.cluster_id + ".key"),
-      "--congestion", options.congestion == quic::CongestionControl::bbr ? "bbr" : "cubic",
-      "--rate",       std::to_string(options.rate_mbit_per_s)};
+  std::vector<std::string> arguments{verb,
+                                     "--listen",
+                                     "127.0.0.1:0",
+                                     "--cluster-id",
+                                     options.cluster_id,
+                                     "--ca",
+                                     file("ca.pem"),
+                                     "--cert",
+                                     file(options.cluster_id + ".pem"),
+                                     "--key",
+                                     file(options.cluster_id + ".key"),
+                                     "--congestion",
+                                     options.congestion == quic::CongestionControl::bbr ? "bbr" : "cubic",
+                                     "--rate",
+                                     std::to_string(options.rate_mbit_per_s)};
   if (verb == "mirror") arguments.insert(arguments.end(), {"--engine", options.engine, "--dir", folder().string()});
   auto process = ChildProcess::start(own_program, std::move(arguments));
   if (!process) return process.error();
@@ -127,4 +133,4 @@ int BenchSource::run(boost::asio::io_context& context, boost::asio::awaitable<in
 
 std::uint64_t BenchSource::stop() { return process_ ? process_->stop().peak_memory_bytes : 0; }
 
-}  // namespace crosslink::cli
+}  // namespace crosslink::bench

@@ -1,4 +1,4 @@
-#include "cli/bench_etcd_server.hpp"
+#include "bench/etcd_server.hpp"
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
@@ -11,10 +11,12 @@
 #include <utility>
 #include <vector>
 
+#include "engine/etcd/client.hpp"
 #include "engine/etcd/keys.hpp"
 #include "engine/etcd/txn.hpp"
+#include "engine/etcd/watch.hpp"
 
-namespace crosslink::cli {
+namespace crosslink::bench {
 namespace {
 
 constexpr std::size_t load_clients = 4, load_operations = 100, load_bytes_max = 1'000'000;
@@ -83,6 +85,8 @@ Result<BenchEtcd> BenchEtcd::start(const std::filesystem::path& folder, const st
   }
 }
 
+const std::string& BenchEtcd::version() const { return client_->version_text(); }
+
 Result<double> BenchEtcd::load(const std::string& prefix, std::uint64_t count, std::size_t value_bytes) const {
   const auto each = std::clamp<std::uint64_t>(load_bytes_max / (value_bytes + 64), 1, load_operations);
   const std::string value(value_bytes, 'v');
@@ -149,6 +153,8 @@ Result<std::unique_ptr<Arrivals>> Arrivals::watch(const BenchEtcd& server, const
   return arrivals;
 }
 
+Arrivals::Arrivals() = default;
+
 Arrivals::~Arrivals() {
   watch_->cancel();
   if (reader_.joinable()) reader_.join();
@@ -172,4 +178,4 @@ std::optional<Arrivals::Clock::time_point> Arrivals::of(const std::string& key, 
   return seen_.at(key);
 }
 
-}  // namespace crosslink::cli
+}  // namespace crosslink::bench

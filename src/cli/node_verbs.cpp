@@ -1,0 +1,187 @@
+// What a node has: `crosslink status` of its mirrors, `crosslink db` of its databases.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <boost/algorithm/string/split.hpp>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "cli/admin_text.hpp"
+#include "cli/admin_verbs.hpp"
+#include "cli/json_fields.hpp"
+#include "cli/mirror_wait.hpp"
+#include "cli/report.hpp"
+#include "cli/status_text.hpp"
+#include "cli/verbs.hpp"
+#include "node/quantity.hpp"
+
+namespace crosslink::cli {
+namespace {
+
+constexpr std::chrono::seconds watch_every{1};
+
+struct StatusOptions {
+  AdminOptions admin;
+  std::string name, wait, lag_max;
+  bool watch = false;
+  std::optional<double> timeout_s;
+  std::optional<std::chrono::microseconds> lag;
+};
+
+const boost::json::object no_mirrors{{"mirrors", boost::json::array{}}};
+
+std::string page_of(const StatusOptions& options, const boost::json::object& body) {
+  const auto& mirrors = array_field(body, "mirrors");
+  const bool one = !options.name.empty() && mirrors.size() == 1 && mirrors.front().is_object();
+  return one ? status_page(mirrors.front().get_object()) : status_table(mirrors);
+}
+
+/// The exit code is the status's, not the request's.
+int show(const Globals& globals, const StatusOptions& options, boost::json::object body) {
+  auto code = status_exit_code(array_field(body, "mirrors"), options.lag);
+  auto page = page_of(options, body);
+  for (const auto& one : array_field(body, "not_open")) {
+    const auto* const database = one.if_object();
+    if (database == nullptr) continue;
+    page += fmt::format("\n{}  is not open, tried again and again: {}", text(*database, "name"),
+                        text(*database, "reason", 4096));
+    if (code == exit_good) code = exit_disconnected;
+  }
+  report_good(globals, std::move(body), page);
+  return code;
+}
+
+int once(const Globals& globals, const StatusOptions& options) {
+  auto asked = ask_mirrors(options.admin, options.name);
+  if (!asked) return report_unasked(globals, asked.error(), no_mirrors);
+  if (asked->exit_code) return report_denied(globals, *asked, no_mirrors);
+  return show(globals, options, std::move(asked->body));
+}
+
+int wait(const Globals& globals, const StatusOptions& options) {
+  WaitOptions waiting{options.admin, options.name, {}, false, !globals.json()};
+  waiting.timeout = seconds_of(options.timeout_s);
+  auto end = wait_until_following(waiting);
+  if (end.error) return report_unasked(globals, *end.error, std::move(end.last.body));
+  if (end.last.exit_code) return report_denied(globals, end.last, no_mirrors);
+  return show(globals, options, std::move(end.last.body));
+}
+
+/// Until a signal ends it; a node that is away is shown as such and asked again.
+int watch(const Globals& globals, const StatusOptions& options) {
+  const bool clears = !globals.json() && ::isatty(STDOUT_FILENO) == 1;
+  while (true) {
+    if (clears) fmt::print("\x1b[H\x1b[2J");
+    const auto code = once(globals, options);
+    if (code == exit_usage) return code;  // a wrong option or name stays wrong
+    std::this_thread::sleep_for(watch_every);
+  }
+}
+
+int run_status(const Globals& globals, StatusOptions& options) {
+  if (!options.lag_max.empty()) {
+    const auto lag = node::parse_duration(options.lag_max);
+    if (!lag) return report_unasked(globals, lag.error().with_context("--max-lag"), no_mirrors);
+    options.lag = *lag;
+  }
+  if (options.watch) return watch(globals, options);
+  return options.wait.empty() ? once(globals, options) : wait(globals, options);
+}
+
+struct DatabaseOptions {
+  AdminOptions admin;
+  std::string name;
+  std::optional<std::string> allow_mirrors;
+  bool yes = false;
+};
+
+int list_databases(const Globals& globals, const DatabaseOptions& options) {
+  return ask_and_report(globals, options.admin, {AdminMethod::get, "/v1/databases", {}, admin_answer_timeout},
+                        [](const auto& body) { return database_table(array_field(body, "databases")); });
+}
+
+int create_database(const Globals& globals, const DatabaseOptions& options) {
+  boost::json::object body{{"name", options.name}, {"allow_mirrors", nullptr}};
+  if (options.allow_mirrors) {
+    std::vector<std::string> names;
+    boost::algorithm::split(names, *options.allow_mirrors, [](char one) { return one == ','; });
+    boost::json::array allowed;
+    for (const auto& name : names) {
+      if (options.allow_mirrors->empty()) break;  // --allow-mirrors '' is nobody
+      if (!is_dns_name(name)) {
+        return report_unasked(globals, MirrorError::configuration(fmt::format(
+                                           "--allow-mirrors: '{}' is not the name of a certificate", escape(name))));
+      }
+      allowed.emplace_back(name);
+    }
+    body["allow_mirrors"] = std::move(allowed);
+  }
+  return ask_and_report(globals, options.admin,
+                        {AdminMethod::post, "/v1/databases", std::move(body), admin_answer_timeout}, database_line);
+}
+
+int restamp_database(const Globals& globals, const DatabaseOptions& options) {
+  const auto agreed =
+      demand_yes(options.yes, fmt::format("'{}' gets a new incarnation: mirrors of it will halt or copy it anew, as "
+                                          "they were told; it is for a database restored from a backup",
+                                          options.name));
+  if (!agreed) return report_unasked(globals, agreed.error());
+  const auto path = fmt::format("/v1/databases/{}/restamp", options.name);
+  return ask_and_report(globals, options.admin, {AdminMethod::post, path, {}, admin_answer_timeout}, database_line);
+}
+
+}  // namespace
+
+void add_status_verb(const Command& program) {
+  auto options = std::make_shared<StatusOptions>();
+  const auto verb = program.add(
+      "status", "What mirrors do: exit 3 when --max-lag is passed or the lag is unknown, 4 when one is Disconnected");
+  add_name(verb, options->name, "One mirror in full; without it a table of all").required(false);
+  const auto watching = verb.flag("--watch", options->watch, "Again each second until you end it");
+  const auto waiting = verb.option("--wait", options->wait, "Return once they all follow, the node need not run yet")
+                           .among({"following"})
+                           .excludes(watching);
+  verb.seconds("--timeout", options->timeout_s, "With --wait: give up after this long; never by default")
+      .needs(waiting);
+  verb.option("--max-lag", options->lag_max, "The lag to be content with, such as 5s").type("D");
+  add_admin_options(verb, options->admin);
+  verb.footer(
+      "Example:\n  crosslink status --config node.toml\n"
+      "  crosslink status orders --config node.toml --wait following --timeout 60 --max-lag 5s");
+  verb.run([options](const Globals& globals) { return run_status(globals, *options); });
+}
+
+void add_db_verb(const Command& program) {
+  auto options = std::make_shared<DatabaseOptions>();
+  const auto verb = program.add("db", "The databases of a node");
+  verb.footer("Example:\n  crosslink db list --config node.toml");
+
+  const auto listing = verb.add("list", "Every database: its index for SELECT, its role, who follows it");
+  add_admin_options(listing, options->admin);
+  listing.footer("Example:\n  crosslink db list --config node.toml");
+  listing.run([options](const Globals& globals) { return list_databases(globals, *options); });
+
+  const auto creating = verb.add("create", "Make an empty database that takes writes");
+  add_name(creating, options->name, "The database");
+  creating
+      .option("--allow-mirrors", options->allow_mirrors,
+              "Certificate names that may mirror it, comma separated; without it any that the CA signed")
+      .type("NAMES");
+  add_admin_options(creating, options->admin);
+  creating.footer("Example:\n  crosslink db create orders --allow-mirrors eu-standby --config node.toml");
+  creating.run([options](const Globals& globals) { return create_database(globals, *options); });
+
+  const auto stamping = verb.add("restamp", "Say that a database is another one now: after restoring a backup");
+  add_name(stamping, options->name, "The database");
+  stamping.flag("--yes", options->yes, "Agree: its mirrors take it for another database");
+  add_admin_options(stamping, options->admin);
+  stamping.footer("Example:\n  crosslink db restamp orders --config node.toml --yes");
+  stamping.run([options](const Globals& globals) { return restamp_database(globals, *options); });
+}
+
+}  // namespace crosslink::cli
