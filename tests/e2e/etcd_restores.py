@@ -9,7 +9,7 @@ from etcd_support import EtcdTest, text64
 class EtcdRestores(EtcdTest):
     def setUp(self):
         super().setUp()
-        self.source, self.target = self.cluster("from"), self.cluster("to")
+        self.source, self.target = self.own_cluster("from"), self.own_cluster("to")
 
     def start_both(self):
         self.start_source(self.source)

@@ -11,8 +11,11 @@ import shutil
 import signal
 import ssl
 import subprocess
+import tempfile
 import threading
 import time
+import unittest
+from pathlib import Path
 
 from cli_support import CommandLineTest, run, unused_port
 from host_process import DEADLINE_S, HostProcess
@@ -37,8 +40,8 @@ class Etcd:
 
     With `certificates`, a folder of them, it speaks TLS as localhost and wants certificates; we are eu-1."""
 
-    # One alone leads soon; several shall not elect whenever this machine is slow.
-    TIMES = [["--heartbeat-interval", "50", "--election-timeout", "500"],
+    # One alone leads at once; several shall not elect whenever this machine is slow.
+    TIMES = [["--heartbeat-interval", "10", "--election-timeout", "100"],
              ["--heartbeat-interval", "100", "--election-timeout", "1000"]]
     READS = ("/v3/kv/range", "/v3/maintenance/status")
 
@@ -68,7 +71,8 @@ class Etcd:
         client, peer = (f"{scheme}://127.0.0.1:{port}" for scheme, port in zip((self.scheme, "http"), self.ports[member]))
         log = open(self.folder / f"m{member}.log", "ab")
         self.processes[member] = subprocess.Popen(
-            ["etcd", "--name", f"m{member}", "--data-dir", str(self.folder / f"m{member}"), "--listen-peer-urls", peer,
+            ["setpriv", "--pdeathsig", "KILL",  # it ends with us, however we end
+             "etcd", "--name", f"m{member}", "--data-dir", str(self.folder / f"m{member}"), "--listen-peer-urls", peer,
              "--initial-advertise-peer-urls", peer, "--listen-client-urls", client, "--advertise-client-urls", client,
              "--initial-cluster", cluster, "--initial-cluster-token", self.token, *self.TIMES[len(self.ports) > 1],
              "--logger", "zap", "--log-level", "error", *self.flags],
@@ -87,7 +91,7 @@ class Etcd:
             except OSError:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(0.02)  # between two attempts
+                time.sleep(0.005)  # between two attempts
 
     def kill(self, member):
         self.processes[member].kill()
@@ -217,6 +221,42 @@ class Etcd:
         self.call("/v3/kv/compaction", {"revision": revision or self.now(), "physical": physical})
 
 
+class SharedEtcd(Etcd):
+    """A server that the cases of this process use one after another. No key and no lease is in it at the beginning, but its
+    revisions go on, and its history has what was there before."""
+
+    idle = []  # that no case has now
+
+    def __init__(self):
+        folder = tempfile.TemporaryDirectory(prefix="crosslink-test-")
+        unittest.addModuleCleanup(folder.cleanup)
+        super().__init__(Path(folder.name) / "etcd")
+        unittest.addModuleCleanup(self.close)
+
+    @classmethod
+    def take(cls, case):
+        etcd = cls.idle.pop() if cls.idle else cls()
+        etcd.empty()
+        case.addCleanup(cls.idle.append, etcd)
+        return etcd
+
+    def empty(self):
+        for lease in self.leases():
+            self.call("/v3/lease/revoke", {"ID": lease})
+        everything = {"key": text64("\0"), "range_end": text64("\0")}
+        self.call("/v3/kv/deleterange", everything)
+        if "kvs" in self.call("/v3/kv/range", {**everything, "limit": 1}) or self.leases():
+            raise AssertionError("somebody writes to a shared etcd that nobody should have")
+
+    def leases(self):
+        return [lease["ID"] for lease in self.call("/v3/lease/leases", {}).get("leases", [])]
+
+    def kill(self, member):
+        raise AssertionError("who ends or stops a server has one of its own")
+
+    freeze = kill
+
+
 class Load:
     """Transactions of one to twenty operations on few keys, one after another, until it rests."""
 
@@ -272,7 +312,11 @@ class EtcdTest(CommandLineTest):
         self.hosts, self.loads = {}, []
         self.addCleanup(lambda: shutil.rmtree(self.data, ignore_errors=True))
 
-    def cluster(self, name, members=1, flags=()):
+    def cluster(self):
+        return SharedEtcd.take(self)
+
+    def own_cluster(self, name, members=1, flags=()):
+        """For a case that ends or stops it, or changes what it allows."""
         etcd = Etcd(self.data / name, members, flags)
         self.addCleanup(etcd.close)
         return etcd

@@ -4,6 +4,9 @@
 
 #include <atomic>
 #include <fstream>
+#include <memory>
+#include <string>
+#include <type_traits>
 
 #include "crosslink/etcd_engine.hpp"
 #include "support/engine_conformance.hpp"
@@ -17,9 +20,11 @@ namespace {
 /// A write is tried so often before the engine says that it failed.
 constexpr std::uint32_t transactions_tried = 3;
 
+/// The log of a root is read from its very beginning: a server of its own. A mirror's begins with its bootstrap.
+template <class Servers>
 class TestedEtcd final : public TestedDatabase {
  public:
-  TestedEtcd(bool root, const std::string& prefix) : root_(root), user_(servers_, prefix) {
+  explicit TestedEtcd(const std::string& prefix) : user_(servers_, prefix) {
     options_.cluster.endpoints = {gate_.endpoint()};
     options_.cluster.call_deadline = patience;
     options_.prefix = prefix;
@@ -69,9 +74,9 @@ class TestedEtcd final : public TestedDatabase {
   }
 
  private:
-  void open() { database_ = must(root_ ? EtcdDatabase::open_root(options_) : EtcdDatabase::open_mirror(options_)); }
-  bool root_;
-  EtcdServers servers_;
+  static constexpr bool root = std::is_same_v<Servers, EtcdServers>;
+  void open() { database_ = must(root ? EtcdDatabase::open_root(options_) : EtcdDatabase::open_mirror(options_)); }
+  Servers servers_;
   std::atomic<std::uint32_t> failing_ = 0;
   EtcdGate gate_{servers_.endpoints().front().substr(std::string("http://").size())};
   TemporaryFolder folder_;
@@ -82,8 +87,8 @@ class TestedEtcd final : public TestedDatabase {
 
 EngineUnderTest etcd_with(std::string name, const std::string& mirror_prefix) {
   return {.name = std::move(name),
-          .make_root = [] { return std::make_unique<TestedEtcd>(true, ""); },
-          .make_empty_mirror = [=] { return std::make_unique<TestedEtcd>(false, mirror_prefix); },
+          .make_root = [] { return std::make_unique<TestedEtcd<EtcdServers>>(""); },
+          .make_empty_mirror = [=] { return std::make_unique<TestedEtcd<SharedEtcd>>(mirror_prefix); },
           .snapshots_max = EtcdOptions{}.snapshots_max};
 }
 

@@ -62,7 +62,7 @@ class EtcdThatHangs : public testing::Test {
     return cluster;
   }
   void TearDown() override { servers_.thaw(0); }
-  EtcdServers servers_{3}, other_servers_;
+  EtcdServers servers_{3};
   TemporaryFolder folder_;
 };
 
@@ -76,8 +76,9 @@ TEST_F(EtcdThatHangs, a_source_goes_on_with_another_member) {
 }
 
 TEST_F(EtcdThatHangs, a_mirror_goes_on_with_another_member) {
+  const SharedEtcd other_servers;
   EtcdCluster source;
-  source.endpoints = other_servers_.endpoints();
+  source.endpoints = other_servers.endpoints();
   source.call_deadline = patience;
   const auto root = must(EtcdDatabase::open_root(options_of(source, folder_.path() / "root")));
   EtcdUser user(source, "");

@@ -27,12 +27,13 @@
 
 namespace crosslink::test {
 
-class EtcdMirror : public testing::Test {
+template <class Servers>
+class EtcdMirrorIn : public testing::Test {
  protected:
   static constexpr const char* prefix = "/registry/";
   static constexpr const char* mirror_name = "copy";
 
-  EtcdMirror() {
+  EtcdMirrorIn() {
     EtcdCluster direct;
     direct.endpoints = servers.endpoints();
     direct.call_deadline = patience;
@@ -149,12 +150,13 @@ class EtcdMirror : public testing::Test {
   }
 
   std::atomic<int> seen = 0;  ///< by a hook of the gate, which may be called until the mirror has ended
-  EtcdServers servers;
+  Servers servers;
   EtcdGate gate{servers.endpoints().front().substr(std::string("http://").size())};
   std::shared_ptr<etcd::Client> user;
   TemporaryFolder folder;
   std::unique_ptr<EtcdDatabase> mirror;
 };
+using EtcdMirror = EtcdMirrorIn<SharedEtcd>;
 
 inline std::string key_of(std::size_t number) { return fmt::format("/registry/k{:06}", number); }
 

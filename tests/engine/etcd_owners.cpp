@@ -69,7 +69,7 @@ class EtcdOwners : public testing::Test {
     return options_at(servers, folder_.path() / folder);
   }
 
-  EtcdServers source_servers_, target_servers_;
+  SharedEtcd source_servers_, target_servers_;
   TemporaryFolder folder_;
   EtcdUser source_user_{source_servers_, ""}, target_user_{target_servers_, ""};
   std::unique_ptr<EtcdDatabase> root_;

@@ -38,7 +38,7 @@ class EtcdPlaces : public testing::Test {
   }
   EtcdOptions options_of(const std::string& folder) { return options_at(servers_, folder_.path() / folder); }
 
-  EtcdServers servers_;
+  SharedEtcd servers_;
   TemporaryFolder folder_;
   EtcdUser user_{servers_, ""};
 };

@@ -34,9 +34,10 @@ Lsn put(etcd::Client& client, const std::string& key, const std::string& value) 
   return {static_cast<std::uint64_t>(must(client.txn(builder.build())).header().revision())};
 }
 
-class EtcdSource : public ::testing::Test {
+template <class Servers>
+class EtcdSourceIn : public ::testing::Test {
  protected:
-  EtcdSource() { user = client_of(servers.endpoints()); }
+  EtcdSourceIn() { user = client_of(servers.endpoints()); }
   void start() {
     servers.start(0);
     servers.wait_until_ready();
@@ -61,12 +62,16 @@ class EtcdSource : public ::testing::Test {
   }
   std::uint64_t times_gone_back() const { return source->source_state().times_gone_back; }
 
-  EtcdServers servers;
+  Servers servers;
   std::shared_ptr<etcd::Client> user;
   TemporaryFolder folder;
   std::atomic<int> history_changes = 0;
   std::unique_ptr<EtcdDatabase> source;
 };
+using EtcdSource = EtcdSourceIn<SharedEtcd>;
+// For what ends the server.
+using EtcdSourceOutage = EtcdSourceIn<EtcdServers>;
+using EtcdMirrorOutage = EtcdMirrorIn<EtcdServers>;
 
 TEST_F(EtcdSource, a_database_idle_for_long_in_a_busy_cluster_has_a_last_entry_that_its_own_log_proves) {
   const auto ours = put("/registry/a", "1");
@@ -80,7 +85,7 @@ TEST_F(EtcdSource, a_database_idle_for_long_in_a_busy_cluster_has_a_last_entry_t
   EXPECT_EQ(must(source->prove(last, head)), PositionProof::same);
 }
 
-TEST_F(EtcdSource, a_cluster_restored_from_a_backup_is_noticed_while_it_is_followed) {
+TEST_F(EtcdSourceOutage, a_cluster_restored_from_a_backup_is_noticed_while_it_is_followed) {
   put("/registry/a", "1");
   servers.kill(0);
   servers.back_up();
@@ -101,7 +106,7 @@ TEST_F(EtcdSource, a_cluster_restored_from_a_backup_is_noticed_while_it_is_follo
   EXPECT_EQ(times_gone_back(), 1u);
 }
 
-TEST_F(EtcdSource, a_cluster_restored_and_written_on_before_it_is_seen_again_is_noticed) {
+TEST_F(EtcdSourceOutage, a_cluster_restored_and_written_on_before_it_is_seen_again_is_noticed) {
   put("/registry/a", "1");
   servers.kill(0);
   servers.back_up();
@@ -126,7 +131,7 @@ TEST_F(EtcdSource, a_cluster_restored_and_written_on_before_it_is_seen_again_is_
   EXPECT_EQ(must(source->prove(last_entry(), source->source_state().head)), PositionProof::same);
 }
 
-TEST_F(EtcdSource, a_restart_of_the_cluster_alone_is_no_step_back) {
+TEST_F(EtcdSourceOutage, a_restart_of_the_cluster_alone_is_no_step_back) {
   open();
   must(source->wait_for(put("/registry/a", "1"), patience));
   must(source->wait_for(put("/elsewhere", "1"), patience));
@@ -138,8 +143,8 @@ TEST_F(EtcdSource, a_restart_of_the_cluster_alone_is_no_step_back) {
   EXPECT_TRUE(becomes_true([&] { return source->remark().empty(); })) << "on an idle cluster as well";
 }
 
-TEST_F(EtcdSource, an_endpoint_of_another_cluster_is_not_followed) {
-  EtcdServers other;
+TEST_F(EtcdSourceOutage, an_endpoint_of_another_cluster_is_not_followed) {
+  const SharedEtcd other;
   const auto stranger = client_of(other.endpoints());
   auto both = options();
   both.cluster.endpoints.push_back(other.endpoints().front());
@@ -156,7 +161,7 @@ TEST_F(EtcdSource, an_endpoint_of_another_cluster_is_not_followed) {
   must(source->wait_for(put("/registry/a", "2"), patience));
 }
 
-TEST_F(EtcdSource, its_only_endpoint_is_reached_again_after_an_outage) {
+TEST_F(EtcdSourceOutage, its_only_endpoint_is_reached_again_after_an_outage) {
   etcd::wire::RangeRequest any;
   any.set_key("a");
   for (int outage = 0; outage < 3; ++outage) {
@@ -183,7 +188,7 @@ TEST_F(EtcdSource, nodes_before_one_cluster_agree_on_the_incarnation_of_one_data
   EXPECT_NE(incarnation_of("other name", [](auto& chosen) { chosen.crosslink_cluster = "prod-eu"; }), first);
 }
 
-TEST_F(EtcdMirror, one_whose_target_was_restored_is_no_continuation_for_those_who_mirror_it) {
+TEST_F(EtcdMirrorOutage, one_whose_target_was_restored_is_no_continuation_for_those_who_mirror_it) {
   auto direct = options();
   direct.cluster.endpoints = servers.endpoints();
   mirror = must(EtcdDatabase::open_mirror(direct));
@@ -219,7 +224,7 @@ TEST_F(EtcdMirror, one_whose_target_was_restored_is_no_continuation_for_those_wh
 // --- large revisions
 
 /// A watch of one's own, to see what the server does.
-std::vector<etcd::wire::WatchResponse> answers_of_a_watch(const std::string& endpoint, Lsn up_to) {
+std::vector<etcd::wire::WatchResponse> answers_of_a_watch(const std::string& endpoint, Lsn after, Lsn up_to) {
   const auto channel =
       grpc::CreateChannel(endpoint.substr(std::string("http://").size()), grpc::InsecureChannelCredentials());
   grpc::ClientContext context;
@@ -228,7 +233,7 @@ std::vector<etcd::wire::WatchResponse> answers_of_a_watch(const std::string& end
   etcd::wire::WatchRequest request;
   request.mutable_create()->set_key("/registry/");
   request.mutable_create()->set_range_end("/registry0");
-  request.mutable_create()->set_start_revision(1);
+  request.mutable_create()->set_start_revision(static_cast<std::int64_t>(after.value) + 1);
   request.mutable_create()->set_fragment(true);
   stream->Write(request);
   std::vector<etcd::wire::WatchResponse> answers;
@@ -246,7 +251,8 @@ std::vector<etcd::wire::WatchResponse> answers_of_a_watch(const std::string& end
 
 TEST_F(EtcdSource, revisions_that_the_server_sends_in_pieces_are_put_together) {
   constexpr std::size_t operations = 100, revisions = 6;
-  Lsn head;
+  const auto before = put("/elsewhere", "1");
+  auto head = before;
   for (std::size_t revision = 0; revision < revisions; ++revision) {
     etcd::TxnBuilder builder;
     for (std::size_t i = 0; i < operations; ++i)
@@ -254,14 +260,14 @@ TEST_F(EtcdSource, revisions_that_the_server_sends_in_pieces_are_put_together) {
     head.value = static_cast<std::uint64_t>(must(user->txn(builder.build())).header().revision());
   }
   std::size_t cut = 0;  // pieces that end within a revision
-  const auto answers = answers_of_a_watch(servers.endpoints().front(), head);
+  const auto answers = answers_of_a_watch(servers.endpoints().front(), before, head);
   for (std::size_t i = 0; i + 1 < answers.size(); ++i) {
     if (!answers[i].fragment() || answers[i].events().empty() || answers[i + 1].events().empty()) continue;
     cut += answers[i].events().rbegin()->kv().mod_revision() == answers[i + 1].events(0).kv().mod_revision() ? 1 : 0;
   }
   ASSERT_GT(cut, 0u) << "this server cut no revision";
   open();
-  Lsn at{0};
+  auto at = before;
   std::size_t entries = 0;
   while (at < head) {
     const auto slice = must(source->read_log(at, 1024));

@@ -2,25 +2,43 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <random>
+#include <set>
 #include <sstream>
 #include <stdexcept>
 #include <thread>
+#include <type_traits>
+#include <utility>
 
 #include "crosslink/etcd_engine.hpp"
 #include "engine/etcd/client.hpp"
+#include "engine/etcd/keys.hpp"
 
 namespace crosslink::test {
 namespace {
 
 constexpr auto whole = std::filesystem::copy_options::recursive;
+
+/// Are connections taken at an endpoint of this machine?
+bool listens(const std::string& endpoint) {
+  const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<std::uint16_t>(std::stoi(endpoint.substr(endpoint.rfind(':') + 1))));
+  const bool connected = ::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  ::close(socket);
+  return connected;
+}
 
 }  // namespace
 
@@ -73,7 +91,7 @@ void EtcdServers::start_at(std::size_t index, std::uint16_t client_port) {
   const auto peer = fmt::format("http://127.0.0.1:{}", member.peer_port.number());
   const auto client = fmt::format("{}://127.0.0.1:{}", scheme(), client_port);
   const auto data = folder_.path() / fmt::format("m{}", index);
-  const bool alone = members_.size() == 1;  // leads soon; several shall not elect whenever this machine is slow
+  const bool alone = members_.size() == 1;  // leads at once; several shall not elect whenever this machine is slow
   std::vector<std::string> arguments{"etcd",
                                      "--name",
                                      fmt::format("m{}", index),
@@ -92,9 +110,9 @@ void EtcdServers::start_at(std::size_t index, std::uint16_t client_port) {
                                      "--initial-cluster-token",
                                      token_,
                                      "--heartbeat-interval",
-                                     alone ? "50" : "100",
+                                     alone ? "10" : "100",
                                      "--election-timeout",
-                                     alone ? "500" : "1000",
+                                     alone ? "100" : "1000",
                                      "--logger",
                                      "zap",
                                      "--log-level",
@@ -133,16 +151,18 @@ void EtcdServers::wait_until_ready(const std::vector<std::string>& endpoints) co
     cluster.key_file = options_.key;
   }
   cluster.call_deadline = std::chrono::seconds(1);
+  const auto answers = [&cluster] {
+    // A client that was refused takes long to end.
+    if (!listens(cluster.endpoints.front())) return false;
+    const auto opened = etcd::Client::open(cluster);
+    etcd::wire::RangeRequest any;
+    any.set_key("a");
+    return opened && (*opened)->range(any);
+  };
   const auto deadline = std::chrono::steady_clock::now() + patience;
   for (std::size_t i = 0; i < endpoints.size(); ++i) {
     cluster.endpoints = {endpoints[i]};
-    for (;;) {
-      const auto opened = etcd::Client::open(cluster);
-      if (opened) {
-        etcd::wire::RangeRequest any;
-        any.set_key("a");
-        if ((*opened)->range(any)) break;
-      }
+    while (!answers()) {
       const bool ended = ::waitpid(members_[i].process, nullptr, WNOHANG) != 0;
       if (ended || std::chrono::steady_clock::now() > deadline) {
         std::ifstream log(folder_.path() / fmt::format("m{}.log", i));
@@ -150,7 +170,7 @@ void EtcdServers::wait_until_ready(const std::vector<std::string>& endpoints) co
         text << log.rdbuf();
         throw std::runtime_error("etcd does not start: " + text.str());
       }
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
   }
 }
@@ -166,21 +186,59 @@ void EtcdServers::kill(std::size_t index) {
 void EtcdServers::freeze(std::size_t index) { ::kill(members_[index].process, SIGSTOP); }
 void EtcdServers::thaw(std::size_t index) { ::kill(members_[index].process, SIGCONT); }
 
-std::size_t EtcdServers::leader() const {
-  EtcdCluster cluster;
-  cluster.call_deadline = std::chrono::seconds(2);
-  const auto deadline = std::chrono::steady_clock::now() + patience;
-  while (std::chrono::steady_clock::now() < deadline) {
-    for (std::size_t i = 0; i < members_.size(); ++i) {
-      cluster.endpoints = {endpoints()[i]};
-      const auto opened = etcd::Client::open(cluster);
-      if (!opened) continue;
-      const auto status = (*opened)->status();
-      if (status && status->leader() == status->header().member_id()) return i;
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  }
-  throw std::runtime_error("the etcd cluster has no leader");
+// --- shared servers
+// -------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// Those that no case has now; ended with the process.
+std::vector<std::unique_ptr<EtcdServers>>& idle_servers() {
+  static std::vector<std::unique_ptr<EtcdServers>> servers;
+  return servers;
 }
+
+template <class T>
+T value_of(Result<T> result) {
+  if (!result) throw std::runtime_error("a shared etcd cannot be emptied: " + result.error().message());
+  if constexpr (!std::is_void_v<T>) return *std::move(result);
+}
+
+/// Keys of all databases and of crosslink itself, and the leases that they have.
+void empty(const EtcdServers& servers) {
+  EtcdCluster cluster;
+  cluster.endpoints = servers.endpoints();
+  cluster.call_deadline = patience;
+  const auto client = value_of(etcd::Client::open(cluster));
+  etcd::wire::RangeRequest all;
+  all.set_key(etcd::first_key);
+  all.set_range_end(etcd::no_end);
+  all.set_keys_only(true);
+  std::set<std::int64_t> leases;
+  const auto before = value_of(client->range(all));
+  for (const auto& pair : before.kvs())
+    leases.insert(pair.lease());
+  leases.erase(0);
+  for (const auto lease : leases)
+    value_of(client->revoke(lease));
+  etcd::wire::TxnRequest deletion;
+  auto& range = *deletion.add_success()->mutable_delete_range();
+  range.set_key(etcd::first_key);
+  range.set_range_end(etcd::no_end);
+  value_of(client->txn(deletion));
+  if (value_of(client->range(all)).kvs_size() != 0)
+    throw std::runtime_error("somebody writes to a shared etcd that nobody should have");
+}
+
+}  // namespace
+
+SharedEtcd::SharedEtcd() {
+  auto& idle = idle_servers();
+  if (idle.empty()) idle.push_back(std::make_unique<EtcdServers>());
+  servers_ = std::move(idle.back());
+  idle.pop_back();
+  empty(*servers_);
+}
+
+SharedEtcd::~SharedEtcd() { idle_servers().push_back(std::move(servers_)); }
 
 }  // namespace crosslink::test

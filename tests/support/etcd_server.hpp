@@ -44,8 +44,6 @@ class EtcdServers {
   /// SIGSTOP and SIGCONT: it hangs, and what was sent to it is not lost.
   void freeze(std::size_t member);
   void thaw(std::size_t member);
-  /// The one that leads, once there is one.
-  std::size_t leader() const;
 
  private:
   struct Member {
@@ -60,6 +58,23 @@ class EtcdServers {
   std::string token_;
   std::vector<Member> members_;
   std::optional<ReservedPort> aside_;
+};
+
+/// A server that the cases of this process use one after another, this one's as long as this object lives. No key is in
+/// it at the beginning, but its revisions go on, and its history has what was there before. Who ends or changes a
+/// server, or needs one without a past, has EtcdServers instead.
+class SharedEtcd {
+ public:
+  SharedEtcd();
+  ~SharedEtcd();
+  SharedEtcd(const SharedEtcd&) = delete;
+  SharedEtcd& operator=(const SharedEtcd&) = delete;
+  // NOLINTNEXTLINE(google-explicit-constructor): it is used in the place of EtcdServers
+  operator const EtcdServers&() const { return *servers_; }
+  std::vector<std::string> endpoints() const { return servers_->endpoints(); }
+
+ private:
+  std::unique_ptr<EtcdServers> servers_;
 };
 
 }  // namespace crosslink::test
