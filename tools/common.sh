@@ -22,15 +22,24 @@ logged() {
   fi
 }
 
+# phase WHAT COMMAND...: runs it and notes its seconds in the file that CROSSLINK_PHASES names, if it does (.ci/run).
+phase() {
+  local what=$1 began=$SECONDS code=0
+  shift
+  "$@" || code=$?
+  [ -z "${CROSSLINK_PHASES:-}" ] || printf '%s\t%s\n' "$((SECONDS - began))" "$what" >> "$CROSSLINK_PHASES"
+  return "$code"
+}
+
 configure_preset() {
   [ -f "build/$1/build.ninja" ] || logged "configuring $1" -- cmake --preset "$1"
 }
 
-# build_preset PRESET [TARGET...]: the build's own progress is shown.
+# build_preset PRESET [TARGET...]: the build's own progress is shown, with how much is done and the seconds so far.
 build_preset() {
   local preset=$1
   shift
   configure_preset "$preset"
   echo "-- building $preset"
-  cmake --build --preset "$preset" ${1:+--target "$@"}
+  NINJA_STATUS='[%p, %f of %t, %e s] ' cmake --build --preset "$preset" ${1:+--target "$@"}
 }

@@ -9,6 +9,9 @@ function(run what)
   set(output "${output}" PARENT_SCOPE)
 endfunction()
 
+# What the compiler's cache keeps is found again in another clone.
+set(ENV{CCACHE_BASEDIR} "${FOLDER}")
+set(ENV{CCACHE_NOHASHDIR} 1)
 file(REMOVE_RECURSE "${FOLDER}")
 run("installing" ${CMAKE_COMMAND} --install "${BUILD}" --prefix "${FOLDER}/first")
 file(RENAME "${FOLDER}/first" "${FOLDER}/prefix")
@@ -17,7 +20,7 @@ if(SANITIZE)
   set(flags "-DCMAKE_CXX_FLAGS=-fsanitize=${SANITIZE}")
 endif()
 run("configuring the outside project" ${CMAKE_COMMAND} -S "${OUTSIDE}" -B "${FOLDER}/build" -G Ninja
-  "-DCMAKE_CXX_COMPILER=${COMPILER}" "-DCMAKE_CXX_COMPILER_LAUNCHER=${LAUNCHER}" "-DCMAKE_PREFIX_PATH=${FOLDER}/prefix" ${flags})
+  "-DCMAKE_CXX_COMPILER=${COMPILER}" "-DCMAKE_CXX_COMPILER_LAUNCHER=${CCACHE}" "-DCMAKE_PREFIX_PATH=${FOLDER}/prefix" ${flags})
 if(NOT output MATCHES "crosslink found in ${FOLDER}/prefix")
   message(FATAL_ERROR "found another crosslink:\n${output}")
 endif()

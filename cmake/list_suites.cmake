@@ -1,0 +1,45 @@
+# Writes LIST, which adds a CTest entry for each suite of the GoogleTest program PROGRAM (CrosslinkTests.cmake).
+execute_process(COMMAND "${PROGRAM}" --gtest_list_tests OUTPUT_VARIABLE output RESULT_VARIABLE result ERROR_VARIABLE errors)
+if(NOT result EQUAL 0)
+  message(FATAL_ERROR "${PROGRAM} --gtest_list_tests failed (${result}):\n${errors}")
+endif()
+string(REGEX MATCHALL "(^|\n)[A-Za-z0-9_/]+\\.( |\n)" suites "${output}")
+if(NOT suites)
+  message(FATAL_ERROR "${PROGRAM} has no suites:\n${output}")
+endif()
+file(MAKE_DIRECTORY "${RESULTS}")
+
+foreach(name LABELS SPLIT PROPERTIES)
+  string(REPLACE "," ";" ${name} "${${name}}")
+endforeach()
+string(REPLACE ";" " " PROPERTIES "${PROPERTIES}")
+set(text "")
+# The entry: its name, what it runs, and in which of how many parts.
+function(add_entry name suite index total)
+  string(REPLACE "/" "." file "${name}")
+  string(APPEND text
+    "add_test([==[${name}]==] [==[${PROGRAM}]==] [==[--gtest_filter=${suite}.*]==] --gtest_color=no)\n"
+    "set_tests_properties([==[${name}]==] PROPERTIES LABELS \"${LABELS}\" TIMEOUT ${TIMEOUT}\n"
+    "  ENVIRONMENT \"GTEST_OUTPUT=json:${RESULTS}/${file}.json\\;GTEST_SHARD_INDEX=${index}\\;GTEST_TOTAL_SHARDS=${total}\"\n"
+    "  ${PROPERTIES})\n")
+  set(text "${text}" PARENT_SCOPE)
+endfunction()
+
+foreach(suite IN LISTS suites)
+  string(REGEX REPLACE "[\n ]|\\.[ \n]" "" suite "${suite}")
+  set(parts 1)
+  foreach(one IN LISTS SPLIT)
+    if(one MATCHES "^(.+):([0-9]+)$" AND CMAKE_MATCH_1 STREQUAL suite)
+      set(parts ${CMAKE_MATCH_2})
+    endif()
+  endforeach()
+  if(parts EQUAL 1)
+    add_entry("${PREFIX}.${suite}" "${suite}" 0 1)
+  else()
+    foreach(part RANGE 1 ${parts})
+      math(EXPR index "${part} - 1")
+      add_entry("${PREFIX}.${suite}.part_${part}_of_${parts}" "${suite}" ${index} ${parts})
+    endforeach()
+  endif()
+endforeach()
+file(WRITE "${LIST}" "${text}")
