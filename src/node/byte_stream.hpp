@@ -12,7 +12,7 @@
 
 #include "crosslink/awaitable.hpp"
 
-struct ssl_st;
+struct ssl_st;  // OpenSSL's SSL
 namespace boost::asio::ssl {
 class context;
 }

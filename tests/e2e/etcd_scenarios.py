@@ -304,7 +304,7 @@ class EtcdScenarios(EtcdTest):
         self.assert_verified()
 
     def test_compactions_during_the_snapshot_do_not_stop_it(self):
-        source, target = self.cluster(), self.cluster()
+        source, target = self.own_cluster("from"), self.own_cluster("to")
         for i in range(0, 20000, 100):
             source.txn([(f"/registry/big{k:05}", "x" * 2000) for k in range(i, i + 100)])
         load = self.load(source)

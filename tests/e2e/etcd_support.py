@@ -222,12 +222,13 @@ class Etcd:
 
 
 class SharedEtcd(Etcd):
-    """A server that the cases of this process use one after another. No key and no lease is in it at the beginning, but its
-    revisions go on, and its history has what was there before."""
+    """A server that the cases of this process use one after another. It has no key and no lease at the beginning, and its
+    history is compacted, but its revisions go on."""
 
     idle = []  # that no case has now
 
     def __init__(self):
+        self.compacted_at = 1  # the revision that a new server is at
         folder = tempfile.TemporaryDirectory(prefix="crosslink-test-")
         unittest.addModuleCleanup(folder.cleanup)
         super().__init__(Path(folder.name) / "etcd")
@@ -244,9 +245,17 @@ class SharedEtcd(Etcd):
         for lease in self.leases():
             self.call("/v3/lease/revoke", {"ID": lease})
         everything = {"key": text64("\0"), "range_end": text64("\0")}
-        self.call("/v3/kv/deleterange", everything)
+        self.put("last", "")  # there is a revision that nobody has compacted to
+        self.compact(self.revision(self.call("/v3/kv/deleterange", everything)), physical=False)
         if "kvs" in self.call("/v3/kv/range", {**everything, "limit": 1}) or self.leases():
             raise AssertionError("somebody writes to a shared etcd that nobody should have")
+        # A source reads the history that it finds: none is to pay for the values of another case.
+        if self.now() > self.compacted_at:
+            self.compact()
+
+    def compact(self, revision=None, physical=True):
+        self.compacted_at = revision or self.now()
+        super().compact(self.compacted_at, physical)
 
     def leases(self):
         return [lease["ID"] for lease in self.call("/v3/lease/leases", {}).get("leases", [])]

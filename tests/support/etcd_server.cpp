@@ -203,7 +203,7 @@ T value_of(Result<T> result) {
   if constexpr (!std::is_void_v<T>) return *std::move(result);
 }
 
-/// Keys of all databases and of crosslink itself, and the leases that they have.
+/// Of the keys of all databases and of crosslink itself, of the leases that they have, and of what was before.
 void empty(const EtcdServers& servers) {
   EtcdCluster cluster;
   cluster.endpoints = servers.endpoints();
@@ -225,8 +225,10 @@ void empty(const EtcdServers& servers) {
   range.set_key(etcd::first_key);
   range.set_range_end(etcd::no_end);
   value_of(client->txn(deletion));
-  if (value_of(client->range(all)).kvs_size() != 0)
-    throw std::runtime_error("somebody writes to a shared etcd that nobody should have");
+  const auto after = value_of(client->range(all));
+  if (after.kvs_size() != 0) throw std::runtime_error("somebody writes to a shared etcd that nobody should have");
+  // A root that opens looks back as far as there is a history.
+  if (after.header().revision() > 1) value_of(client->compact(after.header().revision()));
 }
 
 }  // namespace

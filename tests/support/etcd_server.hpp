@@ -60,9 +60,9 @@ class EtcdServers {
   std::optional<ReservedPort> aside_;
 };
 
-/// A server that the cases of this process use one after another, this one's as long as this object lives. No key is in
-/// it at the beginning, but its revisions go on, and its history has what was there before. Who ends or changes a
-/// server, or needs one without a past, has EtcdServers instead.
+/// A server that the cases of this process use one after another, this one's as long as this object lives. It has no
+/// key at the beginning, and its history is compacted, but its revisions go on. Who ends or changes a server, or reads
+/// the log from its very beginning, has EtcdServers instead.
 class SharedEtcd {
  public:
   SharedEtcd();
