@@ -7,12 +7,17 @@ set(CMAKE_CXX_COMPILE_OPTIONS_PIE -fPIC)  # programs as libraries, which lets th
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}")
 
-# What the cache keeps is found again in another clone: nothing it hashes, and nothing the compiler writes, names this
-# folder. Precompiled headers need the two words of sloppiness (ccache's manual); nothing here uses __TIME__.
+# What the cache keeps is found again in another clone: nothing that it hashes, and nothing that the compiler writes, names
+# this folder.
 find_program(CCACHE ccache)
 if(CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER env "CCACHE_BASEDIR=${CMAKE_SOURCE_DIR}" CCACHE_NOHASHDIR=1
-    CCACHE_SLOPPINESS=pch_defines,time_macros "${CCACHE}")
+  file(RELATIVE_PATH up_from_build "${CMAKE_BINARY_DIR}" "${CMAKE_SOURCE_DIR}")
+  string(REGEX REPLACE "/$" "" up_from_build "${up_from_build}")
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+    "${CMAKE_SOURCE_DIR}/cmake/compiler_launcher" "${CMAKE_SOURCE_DIR}" "${up_from_build}" "${CCACHE}")
+endif()
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  add_compile_options("SHELL:-Xclang -fno-pch-timestamp")  # else a precompiled header is good for one clone only
 endif()
 if(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")  # a debugger finds the sources by their full names
   add_compile_options("-ffile-prefix-map=${CMAKE_SOURCE_DIR}/=")

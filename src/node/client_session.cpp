@@ -7,9 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/associated_executor.hpp>
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/prefer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <utility>
@@ -37,20 +35,6 @@ constexpr auto wait_max = std::chrono::hours(24 * 365);
 constexpr std::int64_t max_lag_ms_max = 24ll * 60 * 60 * 1000;
 /// Of a client that has not said its password.
 constexpr RespLimits stranger_limits{16 * 1024, 16 * 1024, 16, 16 * 1024};
-
-/// Has the committing thread carry out the run, and waits for it, whatever is cancelled meanwhile.
-awaitable<void> commit(CommitQueue& queue, WriteRun& run) {
-  auto initiation = [&queue, &run](auto handler) {
-    auto resume_on = boost::asio::prefer(boost::asio::any_io_executor(boost::asio::get_associated_executor(handler)),
-                                         boost::asio::execution::outstanding_work.tracked);
-    auto kept = std::make_shared<decltype(handler)>(std::move(handler));
-    queue.push(run, [resume_on = std::move(resume_on), kept = std::move(kept)]() mutable {
-      boost::asio::post(resume_on, [kept = std::move(kept)]() mutable { std::move (*kept)(); });
-    });
-  };
-  co_await boost::asio::async_initiate<const boost::asio::use_awaitable_t<>, void()>(initiation,
-                                                                                     boost::asio::use_awaitable);
-}
 
 /// What has a meaning of its own in MULTI, or is answered in its place by EXEC.
 bool may_stand_in_transaction(ConnectionCommand command) {

@@ -2,6 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/execution/outstanding_work.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/prefer.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <chrono>
 #include <utility>
 
@@ -207,6 +214,19 @@ void CommitQueue::answer(std::vector<AnsweredRun>& group, Lsn lsn) {
     }
   }
   if (!held.empty()) gate_->hold(lsn, std::move(held));
+}
+
+awaitable<void> commit(CommitQueue& queue, WriteRun& run) {
+  auto initiation = [&queue, &run](auto handler) {
+    auto resume_on = boost::asio::prefer(boost::asio::any_io_executor(boost::asio::get_associated_executor(handler)),
+                                         boost::asio::execution::outstanding_work.tracked);
+    auto kept = std::make_shared<decltype(handler)>(std::move(handler));
+    queue.push(run, [resume_on = std::move(resume_on), kept = std::move(kept)]() mutable {
+      boost::asio::post(resume_on, [kept = std::move(kept)]() mutable { std::move (*kept)(); });
+    });
+  };
+  co_await boost::asio::async_initiate<const boost::asio::use_awaitable_t<>, void()>(initiation,
+                                                                                     boost::asio::use_awaitable);
 }
 
 }  // namespace crosslink::node

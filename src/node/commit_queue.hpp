@@ -15,6 +15,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "crosslink/awaitable.hpp"
 #include "crosslink/types.hpp"
 #include "node/pending_writes.hpp"
 #include "node/write_run.hpp"
@@ -87,5 +88,8 @@ class CommitQueue {
   bool stopping_ = false;
   std::jthread thread_;
 };
+
+/// Has the committing thread carry out the run, and waits for it, whatever is cancelled meanwhile.
+awaitable<void> commit(CommitQueue& queue, WriteRun& run);
 
 }  // namespace crosslink::node

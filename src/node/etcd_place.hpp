@@ -1,7 +1,7 @@
 // Where in an existing etcd cluster a database is kept, as an operator says it: in the config, or in a command.
 #pragma once
 
-#include <boost/json/fwd.hpp>
+#include <boost/json/object.hpp>
 #include <cstdint>
 #include <optional>
 #include <string>

@@ -228,7 +228,6 @@ class SharedEtcd(Etcd):
     idle = []  # that no case has now
 
     def __init__(self):
-        self.compacted_at = 1  # the revision that a new server is at
         folder = tempfile.TemporaryDirectory(prefix="crosslink-test-")
         unittest.addModuleCleanup(folder.cleanup)
         super().__init__(Path(folder.name) / "etcd")
@@ -245,17 +244,12 @@ class SharedEtcd(Etcd):
         for lease in self.leases():
             self.call("/v3/lease/revoke", {"ID": lease})
         everything = {"key": text64("\0"), "range_end": text64("\0")}
-        self.put("last", "")  # there is a revision that nobody has compacted to
-        self.compact(self.revision(self.call("/v3/kv/deleterange", everything)), physical=False)
+        self.put("last", "")  # so that there is a revision that nobody has compacted to
+        newest = self.revision(self.call("/v3/kv/deleterange", everything))
         if "kvs" in self.call("/v3/kv/range", {**everything, "limit": 1}) or self.leases():
             raise AssertionError("somebody writes to a shared etcd that nobody should have")
         # A source reads the history that it finds: none is to pay for the values of another case.
-        if self.now() > self.compacted_at:
-            self.compact()
-
-    def compact(self, revision=None, physical=True):
-        self.compacted_at = revision or self.now()
-        super().compact(self.compacted_at, physical)
+        self.compact(newest, physical=False)
 
     def leases(self):
         return [lease["ID"] for lease in self.call("/v3/lease/leases", {}).get("leases", [])]
