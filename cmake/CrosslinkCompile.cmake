@@ -23,7 +23,7 @@ if(NOT CMAKE_BUILD_TYPE STREQUAL "Debug")  # a debugger finds the sources by the
   add_compile_options("-ffile-prefix-map=${CMAKE_SOURCE_DIR}/=")
 endif()
 
-# Asio's functions are compiled once, in src/quic/asio.cpp, and not in each file that calls them. A user of the installed
+# Asio's functions are compiled once, in src/asio, and not in each file that calls them. A user of the installed
 # package may do the same or not: the package does not say so, and header-only copies in user code meet ours as one.
 add_compile_definitions(BOOST_ASIO_SEPARATE_COMPILATION)
 

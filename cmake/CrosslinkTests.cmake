@@ -56,6 +56,7 @@ endif()
   foreach(name LABELS SPLIT PROPERTIES)  # a list would fall apart on its way through the build's command line
     list(JOIN ARG_${name} "," ARG_${name})
   endforeach()
+  set_property(TARGET ${program} APPEND PROPERTY LINK_DEPENDS "${CMAKE_SOURCE_DIR}/cmake/list_suites.cmake")
   add_custom_command(TARGET ${program} POST_BUILD BYPRODUCTS "${list}" VERBATIM
     COMMAND ${CMAKE_COMMAND} -D "PROGRAM=$<TARGET_FILE:${program}>" -D "PREFIX=${ARG_PREFIX}" -D "LABELS=${ARG_LABELS}"
       -D "TIMEOUT=${ARG_TIMEOUT}" -D "SPLIT=${ARG_SPLIT}" -D "PROPERTIES=${ARG_PROPERTIES}" -D "LIST=${list}"

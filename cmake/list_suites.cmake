@@ -20,7 +20,7 @@ function(add_entry name suite index total)
   string(APPEND text
     "add_test([==[${name}]==] [==[${PROGRAM}]==] [==[--gtest_filter=${suite}.*]==] --gtest_color=no)\n"
     "set_tests_properties([==[${name}]==] PROPERTIES LABELS \"${LABELS}\" TIMEOUT ${TIMEOUT}\n"
-    "  ENVIRONMENT \"GTEST_OUTPUT=json:${RESULTS}/${file}.json\\;GTEST_SHARD_INDEX=${index}\\;GTEST_TOTAL_SHARDS=${total}\"\n"
+    "  ENVIRONMENT \"GTEST_OUTPUT=json:${RESULTS}/${file}.json;GTEST_SHARD_INDEX=${index};GTEST_TOTAL_SHARDS=${total}\"\n"
     "  ${PROPERTIES})\n")
   set(text "${text}" PARENT_SCOPE)
 endfunction()
