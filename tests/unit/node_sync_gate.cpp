@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <future>
 
+#include "crosslink/rocksdb_engine.hpp"
 #include "node/commit_queue.hpp"
 
 namespace crosslink::node {
