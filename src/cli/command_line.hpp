@@ -14,7 +14,7 @@
 
 #include "cli/globals.hpp"
 
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming): their name
 class App;
 class Option;
 }  // namespace CLI
