@@ -14,7 +14,7 @@
 
 struct ssl_st;  // OpenSSL's SSL
 namespace boost::asio::ssl {
-class context;
+class context;  // NOLINT(readability-identifier-naming): their name
 }
 
 namespace crosslink::node {
