@@ -16,8 +16,11 @@ constexpr std::array<std::string_view, 5> size_units{"B", "KiB", "MiB", "GiB", "
 std::size_t unit_of(std::uint64_t bytes) {
   std::size_t unit = 0;
   // 1023.95 of a unit would be shown as 1024.0.
-  for (double left = static_cast<double>(bytes); left >= 1023.95 && unit + 1 < size_units.size(); left /= 1024)
+  auto left = static_cast<double>(bytes);
+  while (left >= 1023.95 && unit + 1 < size_units.size()) {
+    left /= 1024;
     ++unit;
+  }
   return unit;
 }
 
