@@ -49,6 +49,11 @@ if(CROSSLINK_SANITIZE)
   endif()
 endif()
 
+# Several sources of a library are compiled as one, so that what they include is parsed once: where a whole build counts for
+# more than that of one file (the release preset). The other presets compile each by itself, which also keeps every file
+# including what it uses.
+set(CROSSLINK_UNITY 0 CACHE STRING "how many sources of a library are compiled as one; 0 for each by itself")
+
 # crosslink_library(core SOURCES a.cpp b.cpp LINKS fmt::fmt PRIVATE_LINKS x)
 # makes the static library crosslink_core with alias crosslink::core.
 function(crosslink_library name)
@@ -56,6 +61,12 @@ function(crosslink_library name)
   add_library(crosslink_${name} STATIC ${ARG_SOURCES})
   add_library(crosslink::${name} ALIAS crosslink_${name})
   set_target_properties(crosslink_${name} PROPERTIES EXPORT_NAME ${name})
+  if(CROSSLINK_UNITY GREATER 0)
+    set_target_properties(crosslink_${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE ${CROSSLINK_UNITY})
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")  # it takes the sources, included into one, for headers
+      target_compile_options(crosslink_${name} PRIVATE -Wno-subobject-linkage)
+    endif()
+  endif()
   target_include_directories(crosslink_${name}
     PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>
     PRIVATE ${CMAKE_SOURCE_DIR}/src)

@@ -4,6 +4,7 @@
 
 #include <msgpack.hpp>
 
+#include "core/pack_sink.hpp"
 #include "core/utf8.hpp"
 
 namespace crosslink::core {
@@ -93,14 +94,6 @@ class MapVisitor : public msgpack::null_visitor {
   std::string refusal_;
 };
 
-struct Sink {
-  std::vector<std::byte>& bytes;
-  void write(const char* data, std::size_t size) {
-    const auto added = std::as_bytes(std::span(data, size));
-    bytes.insert(bytes.end(), added.begin(), added.end());
-  }
-};
-
 }  // namespace
 
 Result<Fields> decode_map(std::span<const std::byte> payload, std::size_t fields_max, bool skip_containers,
@@ -119,8 +112,8 @@ Result<Fields> decode_map(std::span<const std::byte> payload, std::size_t fields
 
 std::vector<std::byte> encode_map(const Fields& fields) {
   std::vector<std::byte> bytes;
-  Sink sink{bytes};
-  msgpack::packer<Sink> packer(sink);
+  PackSink sink{bytes};
+  msgpack::packer<PackSink> packer(sink);
   packer.pack_map(static_cast<std::uint32_t>(fields.size()));
   for (const auto& [name, value] : fields) {
     packer.pack(name);

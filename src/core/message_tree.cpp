@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <msgpack.hpp>
 
+#include "core/pack_sink.hpp"
 #include "core/utf8.hpp"
 
 namespace crosslink::core {
@@ -105,14 +106,7 @@ class TreeVisitor : public msgpack::null_visitor {
   std::string refusal_;
 };
 
-struct Sink {
-  std::vector<std::byte>& bytes;
-  void write(const char* data, std::size_t size) {
-    const auto added = std::as_bytes(std::span(data, size));
-    bytes.insert(bytes.end(), added.begin(), added.end());
-  }
-};
-using Packer = msgpack::packer<Sink>;
+using Packer = msgpack::packer<PackSink>;
 
 void pack(Packer& packer, const TreeMap& map);
 
@@ -160,7 +154,7 @@ Result<ReadTree> read_tree(std::span<const std::byte> payload) {
 }
 
 void write_tree(std::vector<std::byte>& out, const TreeMap& map) {
-  Sink sink{out};
+  PackSink sink{out};
   Packer packer(sink);
   pack(packer, map);
 }

@@ -6,9 +6,7 @@
 
 #include <algorithm>
 #include <array>
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/ssl/context.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/json.hpp>
 #include <list>
 #include <memory>
@@ -23,6 +21,7 @@
 #include "node/http.hpp"
 #include "node/log.hpp"
 #include "node/reports.hpp"
+#include "node/tuple_of.hpp"
 #include "tls/credentials.hpp"
 
 namespace crosslink::node {
@@ -31,7 +30,6 @@ namespace {
 namespace asio = boost::asio;
 using asio::ip::tcp;
 
-constexpr auto tuple_of = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t token_bytes = 32, token_file_bytes_max = 4096;
 
 bool is_token(std::string_view text) {

@@ -1,15 +1,15 @@
 #include "node/byte_stream.hpp"
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/impl/src.hpp>  // Asio's code for TLS, compiled here and nowhere else
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <functional>
 #include <optional>
 #include <utility>
+
+#include "node/tuple_of.hpp"
 
 namespace crosslink::node {
 namespace {
@@ -18,7 +18,6 @@ namespace asio = boost::asio;
 using asio::ip::tcp;
 using boost::system::error_code;
 
-constexpr auto tuple_of = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t receive_bytes_max = 64 * 1024;
 
 /// What TLS reads from and writes to in place of a socket, so that none of it waits: Asio's own way, each operation of

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <map>
 #include <utility>
 
@@ -12,6 +10,7 @@
 #include "link/with_timeout.hpp"
 #include "node/client_session.hpp"
 #include "node/hosted_database.hpp"
+#include "node/tuple_of.hpp"
 
 namespace crosslink::node {
 
@@ -73,7 +72,6 @@ awaitable<void> ClientPort::Impl::serve(std::shared_ptr<Impl> self, std::shared_
 }
 
 Task<void> ClientPort::Impl::accept_all(std::shared_ptr<Impl> self, link::TaskGroup& group) {
-  constexpr auto tuple_of = boost::asio::as_tuple(boost::asio::use_awaitable);
   for (;;) {
     // One that came between two waits has cancelled neither.
     if (link::is_cancelled(co_await boost::asio::this_coro::cancellation_state))

@@ -6,9 +6,7 @@
 
 #include <algorithm>
 #include <array>
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <utility>
 
@@ -19,11 +17,11 @@
 #include "node/connection_replies.hpp"
 #include "node/hosted_database.hpp"
 #include "node/log.hpp"
+#include "node/tuple_of.hpp"
 
 namespace crosslink::node {
 namespace {
 
-constexpr auto tuple_of = boost::asio::as_tuple(boost::asio::use_awaitable);
 constexpr std::size_t run_commands_max = 1024, out_bytes_soft_max = 1024 * 1024;
 constexpr std::size_t transaction_commands_max = 100'000, transaction_bytes_max = 128ull * 1024 * 1024;
 constexpr std::size_t watched_keys_max = 10'000;

@@ -41,7 +41,7 @@ Position position_of(FieldReader& r) {
 
 constexpr std::string_view first_line = "crosslink mirror\n";
 
-MirrorError unreadable(const std::string& why) {
+MirrorError unreadable_record(const std::string& why) {
   return {ErrorKind::UnsupportedOperation, CausedBy::us, "a mirror's record in etcd cannot be read: " + why};
 }
 
@@ -112,11 +112,11 @@ std::string encode_record(const Record& record) {
 }
 
 Result<Record> decode_record(std::string_view value) {
-  if (!value.starts_with(first_line)) return unreadable("it does not begin as one");
+  if (!value.starts_with(first_line)) return unreadable_record("it does not begin as one");
   const auto tree = core::read_tree(bytes_of(value.substr(first_line.size())));
-  if (!tree) return unreadable(tree.error().message());
+  if (!tree) return unreadable_record(tree.error().message());
   FieldReader r(tree->map, "a mirror's record");
-  if (r.u64("version") != record_version) return unreadable("it was written by another version of crosslink");
+  if (r.u64("version") != record_version) return unreadable_record("it was written by another version of crosslink");
   Record record;
   record.role = static_cast<DatabaseRole>(r.u64("role", static_cast<std::uint64_t>(DatabaseRole::promoted)));
   record.bootstrapping = r.boolean("bootstrapping");
@@ -141,7 +141,7 @@ Result<Record> decode_record(std::string_view value) {
         Record::Split{{split.u64("lsn")}, {split.bytes16("hash")}, {split.bytes16("list")}, split.u64("done")};
     if (split.error()) r.wrong(split.error()->message());
   }
-  if (r.error()) return unreadable(r.error()->message());
+  if (r.error()) return unreadable_record(r.error()->message());
   return record;
 }
 

@@ -10,6 +10,10 @@
 
 namespace crosslink {
 
+namespace memory {
+inline MirrorError storage_error() { return {ErrorKind::Storage, CausedBy::us, "the disk is full, by order of a test"}; }
+}  // namespace memory
+
 struct MemoryDatabase::Impl {
   explicit Impl(const MemoryOptions& chosen) : options(chosen), random(chosen.seed), shelf(chosen.snapshots_max) {}
 

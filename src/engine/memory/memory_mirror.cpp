@@ -6,7 +6,6 @@ namespace crosslink {
 
 namespace {
 
-MirrorError storage_error() { return {ErrorKind::Storage, CausedBy::us, "the disk is full, by order of a test"}; }
 MirrorError promoted_error() {
   return {ErrorKind::MirrorPromoted, CausedBy::us, "this database was promoted: it follows nobody"};
 }
@@ -27,7 +26,7 @@ Result<void> MemoryDatabase::apply(const ApplyGroup& group) {
   auto& live = impl_->live;
   if (live.role != DatabaseRole::mirror) return promoted_error();
   if (!live.position) return MirrorError::configuration("there is no data yet to apply entries to");
-  if (impl_->fails()) return storage_error();
+  if (impl_->fails()) return memory::storage_error();
   // At a direct mirror of a root each entry's own LSN is the root's; further down only the group's last one is known.
   const bool direct =
       group.position.origin == group.position.incarnation || group.position.origin_lsn == group.position.applied_lsn;
@@ -52,7 +51,7 @@ Result<void> MemoryDatabase::step_back(Lsn from) {
   auto& live = impl_->live;
   if (live.role != DatabaseRole::mirror) return promoted_error();
   if (!live.position) return MirrorError::configuration("there is no position to step back from");
-  if (impl_->fails()) return storage_error();
+  if (impl_->fails()) return memory::storage_error();
   if (live.position->origin_lsn == live.position->applied_lsn) live.position->origin_lsn = from;  // a direct mirror
   live.position->applied_lsn = from;
   impl_->made_durable();
@@ -61,7 +60,7 @@ Result<void> MemoryDatabase::step_back(Lsn from) {
 
 Result<Lsn> MemoryDatabase::sync() {
   const std::scoped_lock lock(impl_->mutex);
-  if (impl_->fails()) return storage_error();
+  if (impl_->fails()) return memory::storage_error();
   impl_->made_durable();
   return impl_->live.position ? impl_->live.position->applied_lsn : impl_->live.head;
 }
@@ -71,7 +70,7 @@ Result<void> MemoryDatabase::begin_snapshot(const SnapshotFacts& facts) {
   if (impl_->live.role != DatabaseRole::mirror) return promoted_error();
   if (facts.format != kv_format)
     return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::peer, "this database reads kv snapshots only");
-  if (impl_->fails()) return storage_error();
+  if (impl_->fails()) return memory::storage_error();
   impl_->partial = PartialSnapshot{facts, {}};
   impl_->partial_bytes.clear();
   return {};
@@ -81,7 +80,7 @@ Result<void> MemoryDatabase::store_chunk(const StoredChunk& chunk, std::span<con
   const std::scoped_lock lock(impl_->mutex);
   if (!impl_->partial || impl_->partial->bytes() != chunk.offset || chunk.bytes != bytes.size())
     return MirrorError::configuration("a chunk that does not follow what is stored");
-  if (impl_->fails()) return storage_error();
+  if (impl_->fails()) return memory::storage_error();
   impl_->partial_bytes.insert(impl_->partial_bytes.end(), bytes.begin(), bytes.end());
   impl_->partial->chunks.push_back(chunk);
   return {};
@@ -108,7 +107,7 @@ Result<void> MemoryDatabase::switch_snapshot() {
   auto& live = impl_->live;
   if (live.role != DatabaseRole::mirror) return promoted_error();
   if (!impl_->partial) return MirrorError::configuration("there is no snapshot to switch in");
-  if (impl_->fails()) return storage_error();
+  if (impl_->fails()) return memory::storage_error();
   auto pairs = memory::decode_pairs(impl_->partial_bytes);
   if (!pairs) {
     return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::peer, pairs.error().message());
@@ -135,7 +134,7 @@ Result<void> MemoryDatabase::switch_snapshot() {
 
 Result<void> MemoryDatabase::drop_snapshot() {
   const std::scoped_lock lock(impl_->mutex);
-  if (impl_->fails()) return storage_error();
+  if (impl_->fails()) return memory::storage_error();
   impl_->partial.reset();
   impl_->partial_bytes = {};
   return {};
@@ -147,7 +146,7 @@ Result<PromotedFrom> MemoryDatabase::promote(const std::string& source_cluster, 
   if (live.promoted_from) return *live.promoted_from;
   if (live.role != DatabaseRole::mirror || !live.position)
     return MirrorError::configuration("there is no mirrored data to promote");
-  if (impl_->fails()) return storage_error();
+  if (impl_->fails()) return memory::storage_error();
   live.role = DatabaseRole::promoted;
   live.promoted_from = PromotedFrom{source_cluster, source_database, *live.position};
   live.origin_lsn = live.head;

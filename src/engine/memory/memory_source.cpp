@@ -8,12 +8,6 @@ namespace crosslink {
 using memory::Image;
 using memory::LogItem;
 
-namespace {
-
-MirrorError storage_error() { return {ErrorKind::Storage, CausedBy::us, "the disk is full, by order of a test"}; }
-
-}  // namespace
-
 // --- with the mutex held
 
 bool MemoryDatabase::Impl::fails() {
@@ -98,7 +92,7 @@ Result<Lsn> MemoryDatabase::commit(std::span<const Operation> operations, std::u
   const Lsn lsn{live.head.value + 1};
   if (encoded_entry_bytes(lsn, operations) > impl_->options.entry_bytes_max)
     return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us, "this commit is larger than an entry may be");
-  if (impl_->fails()) return storage_error();
+  if (impl_->fails()) return memory::storage_error();
   std::vector<std::byte> bytes;
   encode_entry(bytes, lsn, commit_time_us, operations);
   std::span<const std::byte> rest = bytes;
