@@ -17,9 +17,19 @@
 
 #include "crosslink/awaitable.hpp"
 #include "crosslink/engine.hpp"
+#include "crosslink/position.hpp"
 #include "crosslink/source.hpp"
+#include "crosslink/sync_mode.hpp"
 
 namespace crosslink {
+
+/// What a mirror said of itself, for the length of a call.
+struct MirrorProgress {
+  const std::vector<std::string>& peer_names;  ///< of its certificate
+  MirrorIdentity mirror;
+  Incarnation incarnation;  ///< the newest of the history in which the LSNs are meant
+  Lsn applied, durable;
+};
 
 struct DatabaseSourceOptions {
   /// Own "cluster/database".
@@ -28,8 +38,14 @@ struct DatabaseSourceOptions {
   std::function<std::vector<std::string>()> upstream_chain;
   /// Of a database that is a mirror itself: how old its data is (Mirror::lag). Absent: a root. Any thread.
   std::function<std::optional<std::chrono::microseconds>()> upstream_lag;
-  /// Certificate names of mirrors in sync mode.
+  /// Certificate names of mirrors in sync mode, and what such a mirror is told of it.
   std::vector<std::string> sync_mirrors;
+  OnSyncLoss on_sync_loss = OnSyncLoss::error;
+  std::chrono::milliseconds sync_timeout{5'000};
+  /// What the confirmations of a mirror that is named are worth now. On any thread; must not block. Empty: no mirror is
+  /// told.
+  std::function<std::optional<SyncStanding>(const std::vector<std::string>& peer_names, const MirrorIdentity& mirror)>
+      sync_standing;
   std::uint64_t entry_bytes_max = entry_bytes_max_default;
   /// Sent to one mirror and not yet acknowledged as applied or stored.
   std::uint64_t in_flight_bytes_max = 64ull * 1024 * 1024;
@@ -41,12 +57,16 @@ struct DatabaseSourceOptions {
   std::uint32_t snapshots_per_minute_max = 6, verifies_per_minute_max = 6;  ///< per mirror, by name
   std::uint32_t snapshots_per_minute_in_all_max = 60, verifies_per_minute_in_all_max = 60;
   /// A mirror said how far it is. On the mirror's session's executor; must not block.
-  std::function<void(const std::vector<std::string>& peer_names, Lsn applied, Lsn durable)> on_mirror_at;
+  std::function<void(const MirrorProgress&)> on_mirror_at;
+  /// The history changed by itself: what mirrors said before does not count. On the thread that found it; must not
+  /// block.
+  std::function<void()> on_history_change;
 };
 
 /// One mirror that is being served.
 struct ServedMirrorFacts {
   std::vector<std::string> peer_names;  ///< of its certificate
+  MirrorIdentity mirror;                ///< empty until it began the session
   quic::Address address;
   Lsn applied, durable;  ///< as it last said of the log; 0: it did not yet
   std::chrono::system_clock::time_point certificate_not_after;

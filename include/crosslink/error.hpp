@@ -34,9 +34,10 @@ enum class ErrorKind : std::uint8_t {
   AlreadyConnected,
   Cancelled,
   MirrorPromoted,
-  Configuration,  ///< a file, address or option given to us cannot be used; ours, beyond the other implementation's
-                  ///< kinds
-  Storage,
+  Configuration,   ///< a file, address or option given to us cannot be used; ours, beyond the other implementation's
+                   ///< kinds
+  Storage,         ///< nothing of what was to be written is there
+  OutcomeUnknown,  ///< it was written, and the disk did not confirm it: it may be there, now or later
   SnapshotOffsetRegression,
   SnapshotCrcMismatch,
   BytesInFlightCapExceeded,

@@ -96,6 +96,8 @@ class EtcdDatabase final : public SourceEngine, public MirrorEngine, public Veri
   /// As far as it can be told before a snapshot is received; begin_snapshot() knows more. Errors: UnsupportedOperation
   /// when it would be kept over the root's own keys; NotAuthorized; Storage.
   Result<void> may_follow(const Incarnation& source, const std::string& crosslink_cluster, Lsn head) const;
+  /// Of the mirror of this name at this place, whichever node follows for it.
+  MirrorId mirror_id() const;
   /// Removes the mirror's record, and what belongs to it, from the target: the next one of its name begins anew. The
   /// mirrored keys stay. This object is of no use then. Errors: Busy while another owns it; NotAuthorized; Storage.
   Result<void> forget();

@@ -21,6 +21,7 @@
 #include "crosslink/engine.hpp"
 #include "crosslink/link.hpp"
 #include "crosslink/status.hpp"
+#include "crosslink/sync_mode.hpp"
 #include "crosslink/verify.hpp"
 
 namespace crosslink {
@@ -28,6 +29,9 @@ namespace crosslink {
 struct MirrorOptions {
   /// Own "cluster/database". A source whose chain contains it is refused: a loop.
   std::string name;
+  /// Which copy this is, over restarts: by it a source in sync mode tells it from others of its cluster's. All zero:
+  /// the source is not told, and does not count its confirmations.
+  MirrorId id;
   /// Demand sync mode: a source that does not name this mirror in sync_mirrors answers NotAuthorized. One that does
   /// makes it a sync mirror without this, too: what is applied is made durable at once, and the threshold of Degraded
   /// is sync's.
@@ -59,7 +63,9 @@ struct MirrorFacts {
   std::optional<Lsn> source_head;  ///< as far as the source is known to be; absent before the first session
   /// Since the source last said how far it is; absent: it did not since the start.
   std::optional<std::chrono::microseconds> heard_ago;
-  bool sync = false;                      ///< in sync mode: demanded here, or the source names this mirror
+  bool sync = false;  ///< in sync mode: demanded here, or the source names this mirror
+  /// In sync mode: what the source promises, as it last said; absent: it names no such mirror, or was not heard.
+  std::optional<SyncPromise> sync_promise;
   std::uint64_t received_bytes = 0;       ///< of log and snapshots, uncompressed, since it was made
   std::uint64_t snapshot_resumed_at = 0;  ///< offset at which the snapshot was last taken up; 0: its beginning
   std::uint64_t bootstraps = 0;           ///< snapshots switched in, the first one included

@@ -34,6 +34,16 @@ using Incarnation = detail::Id128<struct IncarnationTag>;
 using EntryHash = detail::Id128<struct EntryHashTag>;
 /// Names one snapshot: the same id always gives the same bytes.
 using SnapshotId = detail::Id128<struct SnapshotIdTag>;
+/// Names one mirror, for as long as it is that one: drawn when it is created, kept over restarts. All zero: none.
+using MirrorId = detail::Id128<struct MirrorIdTag>;
+
+/// Which copy a mirror is, in its own words. A certificate's name says whose it is; one cluster may have several
+/// mirrors of one database, and several nodes under one name.
+struct MirrorIdentity {
+  std::string database;  ///< its own "cluster/database"; empty: it did not say
+  MirrorId id;           ///< all zero: it did not say
+  friend auto operator<=>(const MirrorIdentity&, const MirrorIdentity&) = default;
+};
 
 template <class Tag>
 std::string to_string(const detail::Id128<Tag>& id) {

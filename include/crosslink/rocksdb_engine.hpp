@@ -86,7 +86,9 @@ class RocksdbDatabase final : public SourceEngine, public MirrorEngine, public V
   /// Commits operations in order as one entry; returns its LSN. A range without an end ends after the last key there
   /// is. `commit_time_us`: Unix time, 0 if unknown. Unchanged on failure. Errors: Configuration while it is a mirror,
   /// for no operations, and for a range with begin >= end; UnsupportedOperation over entry_bytes_max and for a lease;
-  /// Storage.
+  /// Storage: nothing of it is there; OutcomeUnknown: it was written, get() shows it, and the disk did not confirm it.
+  /// Until the disk is opened anew, within a second or at the next write, no mirror sees it; then either it is there
+  /// for good, or it is gone and another incarnation begins.
   Result<Lsn> commit(std::span<const Operation> operations, std::uint64_t commit_time_us = 0);
   /// Errors: Storage.
   Result<std::optional<std::string>> get(std::string_view key) const;
@@ -101,6 +103,8 @@ class RocksdbDatabase final : public SourceEngine, public MirrorEngine, public V
   void unpin(const std::string& holder) override;
   std::optional<WindowLeft> window_left(Lsn after) const override;
   void watch_head(std::function<void(Lsn head)> on_head) override;
+  /// Also after the disk failed and what it had not confirmed is gone.
+  void watch_history(std::function<void()> on_change) override;
 
   // MirrorEngine
   EngineTraits traits() const override;

@@ -83,6 +83,14 @@ std::string promote_text(const object& promoted) {
                                         : fmt::format("{}{} in LSN", all ? "" : "at least ", grouped(*entries)));
     if (const auto detail = text(*lost, "detail", 4096); !detail.empty()) page += ": " + detail;
   }
+  if (const auto* sync = object_field(promoted, "sync"); sync != nullptr && !flag(promoted, "again")) {
+    const auto missing = text(*sync, "missing");
+    page += fmt::format("\n  sync mode     {}: {}",
+                        missing == "none"       ? "nothing confirmed is missing"
+                        : missing == "possible" ? "CONFIRMED WRITES MAY BE MISSING"
+                                                : "not known",
+                        text(*sync, "detail", 4096));
+  }
   page +=
       fmt::format("\n  incarnation   {}\n  origin        {}", text(promoted, "incarnation"), text(promoted, "origin"));
   return page;
@@ -138,6 +146,35 @@ std::string followers_of(const object& database) {
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
+std::string identity_text(const object& mirror) {
+  const auto id = text(mirror, "id");
+  return id.empty() ? "one that says no id" : fmt::format("{} (id {})", text(mirror, "database"), id);
+}
+
+/// For each name in sync mode that a mirror came under which does not count.
+std::string sync_lines(const object& database) {
+  std::string lines;
+  const auto* sync = object_field(database, "sync");
+  if (sync == nullptr) return lines;
+  const auto name = text(database, "name");
+  for (const auto& one : array_field(*sync, "counted")) {
+    const auto* named = one.if_object();
+    if (named == nullptr) continue;
+    const auto* other = object_field(*named, "not_counted");
+    const auto* counted = object_field(*named, "counted");
+    if (other != nullptr) {
+      lines += fmt::format(
+          "\n{}: under the name {} {} does not count in sync mode, {} does; `crosslink db count-mirror {} "
+          "ID --yes` changes that",
+          name, text(*named, "name"), identity_text(*other),
+          counted != nullptr ? identity_text(*counted) : std::string("none yet"), name);
+    }
+    if (const auto trouble = text(*named, "trouble", 4096); !trouble.empty())
+      lines += fmt::format("\n{}: {} does not count in sync mode yet: {}", name, text(*named, "name"), trouble);
+  }
+  return lines;
+}
+
 }  // namespace
 
 std::string database_table(const boost::json::array& databases) {
@@ -155,6 +192,9 @@ std::string database_table(const boost::json::array& databases) {
                     names_of(database->if_contains("allow_mirrors"), "any"), sync_names, followers_of(*database)});
   }
   auto page = table_text(rows);
+  for (const auto& one : databases) {
+    if (const auto* database = one.if_object()) page += sync_lines(*database);
+  }
   for (const auto& one : databases) {
     const auto* database = one.if_object();
     const auto remark = database == nullptr ? std::string() : text(*database, "remark", 4096);

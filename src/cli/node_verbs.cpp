@@ -97,6 +97,7 @@ struct DatabaseOptions {
   AdminOptions admin;
   std::string name;
   std::optional<std::string> allow_mirrors;
+  std::string mirror_id;
   bool yes = false;
 };
 
@@ -123,6 +124,18 @@ int create_database(const Globals& globals, const DatabaseOptions& options) {
   }
   return ask_and_report(globals, options.admin,
                         {AdminMethod::post, "/v1/databases", std::move(body), admin_answer_timeout}, database_line);
+}
+
+int count_mirror(const Globals& globals, const DatabaseOptions& options) {
+  const auto agreed = demand_yes(
+      options.yes, fmt::format("the mirror with this id will count in sync mode of '{}', and the one that does so now "
+                               "no longer: promote only the one that counts",
+                               options.name));
+  if (!agreed) return report_unasked(globals, agreed.error());
+  const auto path = fmt::format("/v1/databases/{}/count-mirror", options.name);
+  return ask_and_report(globals, options.admin,
+                        {AdminMethod::post, path, boost::json::object{{"id", options.mirror_id}}, admin_answer_timeout},
+                        database_line);
 }
 
 int restamp_database(const Globals& globals, const DatabaseOptions& options) {
@@ -175,6 +188,16 @@ void add_db_verb(const Command& program) {
   add_admin_options(creating, options->admin);
   creating.footer("Example:\n  crosslink db create orders --allow-mirrors eu-standby --config node.toml");
   creating.run([options](const Globals& globals) { return create_database(globals, *options); });
+
+  const auto counting = verb.add(
+      "count-mirror", "Sync mode: say which mirror counts under a name, when it is another than the one that did");
+  add_name(counting, options->name, "The database");
+  counting.option("ID", options->mirror_id, "The mirror's id, as `db list` shows it").required();
+  counting.flag("--yes", options->yes, "Agree: what only the other mirror has is no longer waited for");
+  add_admin_options(counting, options->admin);
+  counting.footer(
+      "Example:\n  crosslink db count-mirror orders 5f0c9a7e3b1d4c2f8e6a0b9d7c5e3f11 --config node.toml --yes");
+  counting.run([options](const Globals& globals) { return count_mirror(globals, *options); });
 
   const auto stamping = verb.add("restamp", "Say that a database is another one now: after restoring a backup");
   add_name(stamping, options->name, "The database");

@@ -77,6 +77,7 @@ std::string_view next_step(ErrorKind kind) {
     case ErrorKind::MirrorPromoted:
     case ErrorKind::Configuration:
     case ErrorKind::Storage:
+    case ErrorKind::OutcomeUnknown:
     case ErrorKind::SnapshotOffsetRegression:
     case ErrorKind::SnapshotCrcMismatch:
     case ErrorKind::BytesInFlightCapExceeded:

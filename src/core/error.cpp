@@ -30,6 +30,7 @@ constexpr std::array rules{
     ErrorRule{MirrorPromoted, "MirrorPromoted", "local", std::nullopt, hard, 6, "Promoted"},
     ErrorRule{Configuration, "Configuration", "local", std::nullopt, hard, 2, "-"},
     ErrorRule{Storage, "Storage", "local", std::nullopt, session_stays, 1, "Degraded"},
+    ErrorRule{OutcomeUnknown, "OutcomeUnknown", "local", std::nullopt, hard, 1, "-"},
     ErrorRule{SnapshotOffsetRegression, "SnapshotOffsetRegression", "mirror", std::nullopt, restart_snapshot, 1,
               "Bootstrapping"},
     ErrorRule{SnapshotCrcMismatch, "SnapshotCrcMismatch", "mirror", std::nullopt, last_good_chunk, 1, "Bootstrapping"},

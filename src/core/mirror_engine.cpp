@@ -57,6 +57,7 @@ bool MirrorMachine::start_apply(Instant) {
 
 void MirrorMachine::advance_engine(Instant now) {
   if (engine_) return;
+  if (engine_refused_) return ask_for_view();
   if (!storage_retry_.due(now)) return wake(*storage_retry_.at);
   if (reread_wanted_) return call(Call::sync, mirror_action::Sync{});
   if (log_ && log_->step_back_to) return call(Call::step_back, mirror_action::StepBack{*log_->step_back_to});
@@ -69,11 +70,14 @@ void MirrorMachine::advance_engine(Instant now) {
   const bool may_promote = link_ == Link::down || makes(Mistake::promotion_before_link_teardown);
   if (promoting_ && !promoted_from_ && may_promote && pending_.empty())
     return call(Call::promote, mirror_action::Promote{});
-  if (verify_ && verify_->view_wanted) {
-    verify_->view_asked = true;
-    return call(Call::open_view, mirror_action::OpenView{});
-  }
-  if (!promoting_ && !promoted_from_) advance_snapshot(now);
+  ask_for_view();
+  if (!engine_ && !promoting_ && !promoted_from_) advance_snapshot(now);
+}
+
+void MirrorMachine::ask_for_view() {
+  if (!verify_ || !verify_->view_wanted) return;
+  verify_->view_asked = true;
+  call(Call::open_view, mirror_action::OpenView{});
 }
 
 void MirrorMachine::advance_snapshot(Instant now) {
@@ -93,7 +97,7 @@ void MirrorMachine::advance_snapshot(Instant now) {
     return call(Call::store_chunk,
                 mirror_action::StoreChunk{next.chunk, std::move(next.keep), next.bytes, std::move(next.leases)});
   }
-  if (halted_) return;  // also by this very snapshot: nothing would come of it but work
+  if (halted_) return;  // by the source, while it came: nothing would come of it but work
   if (switch_wanted_) return call(Call::switch_snapshot, mirror_action::SwitchSnapshot{assembler_.consistent_lsn()});
   if (!check_wanted_ && assembler_.complete()) check_wanted_ = true;
   if (check_wanted_) return call(Call::check_snapshot, mirror_action::CheckSnapshot{});
@@ -204,6 +208,7 @@ void MirrorMachine::on_engine_error(Call which, const MirrorError& error, Instan
     if (error.kind() == ErrorKind::Busy) reread_engine();
   } else if (!dropped) {
     promoting_ = false;
+    engine_refused_ = true;
     halt(error, now);
   }
 }

@@ -67,6 +67,7 @@ void MirrorMachine::on_connected(Instant now) {
   begin.features = feature_verify | feature_limit;
   begin.sync = config_.sync;
   begin.software = config_.software;
+  if (config_.id != MirrorId{}) begin.mirror = {config_.self, config_.id};
   begin.bulk_data_bytes_max = bulk_data_bytes_max;
   begin.entry_bytes_max = config_.entry_bytes_max;
   begin.in_flight_bytes_max = config_.in_flight_bytes_max;
@@ -334,6 +335,7 @@ Result<void> MirrorMachine::resume(Instant now) {
   limit_changed_ = limit_changed_ || paused_;
   paused_ = false;
   halted_.reset();
+  engine_refused_ = false;
   log_retry_.clear();
   snapshot_retry_.clear();
   hard_retry_.clear();
@@ -345,6 +347,7 @@ Result<void> MirrorMachine::resume(Instant now) {
 Result<void> MirrorMachine::resync(Instant now) {
   if (auto refused = refuse_if_promoted(); !refused) return refused;
   halted_.reset();
+  engine_refused_ = false;
   snapshot_retry_.clear();
   drop_snapshot_stream();
   forget_chunks();
@@ -375,6 +378,7 @@ Result<void> MirrorMachine::promote(Instant now, bool accept_inconsistent) {
   if (const auto why = why_inconsistent(); !why.empty() && !accept_inconsistent) return MirrorError::configuration(why);
   promoting_ = true;
   halted_.reset();  // this is what its operator chose; what stops the promotion itself halts it again
+  engine_refused_ = false;
   advance(now);
   return {};
 }

@@ -114,6 +114,7 @@ struct EngineAnswer {
 struct MirrorMachineConfig {
   std::string software;
   std::string self;                        ///< own "cluster/database": a chain that contains it is a loop
+  MirrorId id;                             ///< which copy of it; all zero: the source is not told
   bool sync = false;                       ///< demand sync mode; a source that names this mirror makes it so, too
   bool resync_when_source_behind = false;  ///< instead of Halted; never with sync
   std::uint64_t entry_bytes_max = entry_bytes_max_default;
@@ -180,6 +181,8 @@ class MirrorMachine {
   std::uint64_t last_snapshot_bytes() const { return last_snapshot_bytes_; }  ///< of the last one switched in
   /// The head that the source last named; absent before the first session.
   const std::optional<Lsn>& source_head() const { return source_head_; }
+  /// Of the source, in this session or the last; absent: it names no such mirror, or did not say.
+  const std::optional<SyncPromise>& sync_promise() const { return sync_promise_; }
   /// When a control frame came last; absent: none did since the start.
   const std::optional<Instant>& heard_at() const { return control_at_; }
   /// Of log and snapshots, as they count for the throttle, since the machine was made.
@@ -306,6 +309,7 @@ class MirrorMachine {
 
   // mirror_engine.cpp
   void advance_engine(Instant now);
+  void ask_for_view();
   bool start_apply(Instant now);
   void advance_snapshot(Instant now);
   void call(Call which, MirrorAction action);
@@ -363,6 +367,7 @@ class MirrorMachine {
   std::optional<SessionBegin::Source> source_;
   bool unproven_ = false;    ///< of the log that goes on, or went on last
   bool sync_named_ = false;  ///< by the source, in this session or the last
+  std::optional<SyncPromise> sync_promise_;
   std::optional<Lsn> source_head_;
   std::uint64_t received_bytes_ = 0, snapshot_resumed_at_ = 0;
   std::uint64_t features_ = 0, cap_bytes_ = 0;
@@ -391,6 +396,7 @@ class MirrorMachine {
   // the operator
   bool paused_ = false, stopped_ = false, promoting_ = false;
   std::optional<std::string> halted_;
+  bool engine_refused_ = false;  ///< a call, for good: of what it holds nothing more is asked until an operator decides
   std::uint64_t bandwidth_ = 0;
   bool limit_changed_ = false;
 

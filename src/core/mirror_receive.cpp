@@ -14,10 +14,6 @@ namespace {
 /// What may pass the cap: it is tested between frames, on two streams.
 constexpr std::uint64_t over_cap_bytes_max = 2 * 1024 * 1024;
 
-MirrorError misplaced(std::uint8_t kind) {
-  return MirrorError::protocol_violation(fmt::format("a {} frame is not allowed here", kind_name(kind)));
-}
-
 }  // namespace
 
 void MirrorMachine::violation(StreamToken stream, const MirrorError& error, Instant) {
@@ -46,7 +42,7 @@ void MirrorMachine::on_frame(StreamToken stream, std::uint8_t kind, std::shared_
   } else if (stream == control_stream) {
     on_control(decoded->message, now);
   } else if (link_ == Link::beginning) {
-    violation(stream, misplaced(kind), now);
+    violation(stream, misplaced_frame(kind), now);
   } else if (const auto* failure = std::get_if<SessionFailure>(&decoded->message)) {
     on_failure(stream, to_error(*failure), now);
   } else if (log_ && stream == log_->token) {
@@ -90,13 +86,13 @@ void MirrorMachine::on_control(const SessionMessage& message, Instant now) {
     return on_failure(control_stream, to_error(*failure), now);
   if (link_ == Link::beginning) {
     const auto* begin = std::get_if<SessionBegin>(&message);
-    if (begin == nullptr) return violation(control_stream, misplaced(kind_of(message)), now);
+    if (begin == nullptr) return violation(control_stream, misplaced_frame(kind_of(message)), now);
     return on_session_begin(*begin, now);
   }
   control_at_ = now;
   if (const auto* notice = std::get_if<Notice>(&message)) return on_notice(*notice);
   const auto* reply = std::get_if<ProbeReply>(&message);
-  if (reply == nullptr) return violation(control_stream, misplaced(kind_of(message)), now);
+  if (reply == nullptr) return violation(control_stream, misplaced_frame(kind_of(message)), now);
   if (makes(Mistake::progress_past_undelivered) && log_ && log_->order && reply->head > log_->order->last_lsn()) {
     pending_.push_back({log_->order->last_lsn(), reply->head, 0, nullptr, {}, {}, {}, 0});
     log_->order.emplace(reply->head, config_.entry_bytes_max, *fragments_);
@@ -104,6 +100,7 @@ void MirrorMachine::on_control(const SessionMessage& message, Instant now) {
   // Our LSN and the source's head are of one count only once the source has judged our position: before its LogBegin it
   // may have been bootstrapped anew and count otherwise.
   source_head_ = reply->head;
+  if (sync_promise_ && reply->sync_standing) sync_promise_->standing = reply->sync_standing;
   std::optional<Lsn> applied;
   if (log_ && log_->order && !log_->step_back_to) applied = mark_.position->applied_lsn;
   if (applied && *applied >= reply->head) notice_.window_left_bytes = notice_.window_left_ms = std::nullopt;
@@ -139,6 +136,10 @@ void MirrorMachine::on_session_begin(const SessionBegin& begin, Instant now) {
   cap_bytes_ = std::min(config_.in_flight_bytes_max, begin.in_flight_bytes_max);
   source_ = begin.source;
   sync_named_ = begin.sync;
+  sync_promise_.reset();
+  if (begin.sync && begin.source->on_sync_loss) {
+    sync_promise_ = {*begin.source->on_sync_loss, std::chrono::milliseconds(begin.source->sync_timeout_ms), {}};
+  }
   link_ = Link::up;
   link_reason_ = "the session stands";
   control_at_ = now;
@@ -220,12 +221,12 @@ void MirrorMachine::on_log_frame(const Decoded& decoded, std::shared_ptr<const v
   if (const auto* begin = std::get_if<LogBegin>(&decoded.message); begin != nullptr && !log_->order) {
     return on_log_begin(*begin, now);
   }
-  if (!log_->order) return violation(log_->token, misplaced(kind_of(decoded.message)), now);
+  if (!log_->order) return violation(log_->token, misplaced_frame(kind_of(decoded.message)), now);
   if (const auto* batch = std::get_if<LogBatch>(&decoded.message))
     return on_log_batch(*batch, std::move(keep), data, now);
   if (const auto* fragment = std::get_if<EntryFragment>(&decoded.message)) return on_fragment(*fragment, data, now);
   if (const auto* lease = std::get_if<LeaseInfo>(&decoded.message)) return on_lease(log_->token, *lease, now);
-  violation(log_->token, misplaced(kind_of(decoded.message)), now);
+  violation(log_->token, misplaced_frame(kind_of(decoded.message)), now);
 }
 
 void MirrorMachine::on_log_begin(const LogBegin& begin, Instant now) {
@@ -348,7 +349,7 @@ void MirrorMachine::on_snapshot_frame(const Decoded& decoded, std::shared_ptr<co
   }
   const auto* chunk = std::get_if<SnapshotChunk>(&decoded.message);
   if (const auto* lease = std::get_if<LeaseInfo>(&decoded.message)) return on_lease(token, *lease, now);
-  if (chunk == nullptr || !snapshot_->begun) return violation(token, misplaced(kind_of(decoded.message)), now);
+  if (chunk == nullptr || !snapshot_->begun) return violation(token, misplaced_frame(kind_of(decoded.message)), now);
   const auto data = payload.subspan(decoded.data_at);
   const auto stored = assembler_.on_chunk(*chunk, data);
   if (!stored) return give_up(stored.error());

@@ -22,6 +22,7 @@ enum class Mistake : std::uint8_t {
   chain_lag_without_upstream,
   restored_source_taken_for_window,
   history_outlived_by_session,
+  lsn_confirmed_across_histories,
   none,  ///< stays the last: its value is how many there are
 };
 

@@ -84,6 +84,7 @@ TreeMap write(const SessionBegin& begin) {
       .put("software", begin.software);
   w.put("bulk_data_bytes_max", begin.bulk_data_bytes_max).put("entry_bytes_max", begin.entry_bytes_max);
   w.put("in_flight_bytes_max", begin.in_flight_bytes_max);
+  if (!begin.mirror.database.empty()) w.put("mirror", begin.mirror.database).id("mirror_id", begin.mirror.id);
   if (!begin.source) return w.take();
   const auto& source = *begin.source;
   TreeList history;
@@ -96,6 +97,10 @@ TreeMap write(const SessionBegin& begin) {
   }
   for (const auto& incarnation : source.history.trimmed())
     trimmed.push_back({binary(incarnation.bytes)});
+  if (source.on_sync_loss) {
+    w.put("on_sync_loss", std::string(to_string(*source.on_sync_loss)));
+    w.put("sync_timeout_ms", source.sync_timeout_ms);
+  }
   w.texts("chain", source.chain).id("origin", source.origin);
   w.put("history", std::move(history)).put("trimmed", std::move(trimmed));
   if (const auto& from = source.promoted_from) {
@@ -110,11 +115,10 @@ TreeMap write(const SessionBegin& begin) {
 }
 TreeMap write(const Probe& probe) { return Writer().put("t0_us", probe.t0_us).take(); }
 TreeMap write(const ProbeReply& reply) {
-  return Writer()
-      .put("t0_us", reply.t0_us)
-      .lsn("head", reply.head)
-      .optional("upstream_lag_us", reply.upstream_lag_us)
-      .take();
+  Writer w;
+  w.put("t0_us", reply.t0_us).lsn("head", reply.head).optional("upstream_lag_us", reply.upstream_lag_us);
+  if (reply.sync_standing) w.put("sync_standing", std::string(to_string(*reply.sync_standing)));
+  return w.take();
 }
 TreeMap write(const Limit& limit) {
   return Writer().put("bytes_per_s", limit.bytes_per_s).put("paused", limit.paused).take();
@@ -276,6 +280,7 @@ SessionMessage read(const SessionBegin*, FieldReader& r) {
   begin.bulk_data_bytes_max = r.u64("bulk_data_bytes_max");
   begin.entry_bytes_max = r.u64("entry_bytes_max");
   begin.in_flight_bytes_max = r.u64("in_flight_bytes_max");
+  if (r.has("mirror_id")) begin.mirror = {r.text("mirror"), {r.bytes16("mirror_id")}};
   const auto of_source = {"chain", "origin", "history", "trimmed", "promoted_from"};
   if (std::ranges::none_of(of_source, [&](const char* name) { return r.has(name); })) return begin;
   SessionBegin::Source source;
@@ -290,12 +295,17 @@ SessionMessage read(const SessionBegin*, FieldReader& r) {
     if (p.error()) r.wrong(p.error()->message());
     source.promoted_from = std::move(from);
   }
+  // A word of a later version says no more than that it is none of these.
+  if (r.has("on_sync_loss")) source.on_sync_loss = on_sync_loss_named(r.text("on_sync_loss"));
+  if (source.on_sync_loss) source.sync_timeout_ms = r.u64("sync_timeout_ms", sync_timeout_ms_max);
   begin.source = std::move(source);
   return begin;
 }
 SessionMessage read(const Probe*, FieldReader& r) { return Probe{r.u64("t0_us", INT64_MAX)}; }
 SessionMessage read(const ProbeReply*, FieldReader& r) {
-  return ProbeReply{r.u64("t0_us", INT64_MAX), lsn(r, "head"), r.optional_u64("upstream_lag_us")};
+  ProbeReply reply{r.u64("t0_us", INT64_MAX), lsn(r, "head"), r.optional_u64("upstream_lag_us")};
+  if (r.has("sync_standing")) reply.sync_standing = sync_standing_named(r.text("sync_standing"));
+  return reply;
 }
 SessionMessage read(const Limit*, FieldReader& r) { return Limit{r.u64("bytes_per_s"), r.boolean("paused")}; }
 SessionMessage read(const Notice*, FieldReader& r) {
@@ -524,6 +534,10 @@ MirrorError to_error(const SessionFailure& failure) {
   if ((kind == ErrorKind::SourceBehind || kind == ErrorKind::HistoriesParted) && failure.lsn)
     data = AtLsn{{*failure.lsn}};
   return {kind, CausedBy::peer, printable(failure.detail), data};
+}
+
+MirrorError misplaced_frame(std::uint8_t kind) {
+  return MirrorError::protocol_violation(fmt::format("a {} frame is not allowed here", kind_name(kind)));
 }
 
 }  // namespace crosslink::core

@@ -13,12 +13,14 @@
 #include "crosslink/frame.hpp"
 #include "crosslink/position.hpp"
 #include "crosslink/result.hpp"
+#include "crosslink/sync_mode.hpp"
 
 namespace crosslink::core {
 
 inline constexpr std::size_t bulk_map_bytes_max = 1024;
 inline constexpr std::size_t bulk_payload_bytes_max = bulk_data_bytes_max + bulk_map_bytes_max;
 inline constexpr std::size_t chain_max = 16;
+inline constexpr std::uint64_t sync_timeout_ms_max = 1000ull * 3600 * 24 * 365;
 inline constexpr std::size_t formats_max = 8;
 inline constexpr std::size_t codecs_max = 8;
 inline constexpr std::size_t splits_max = 15;
@@ -44,9 +46,13 @@ struct SessionBegin {
     Incarnation origin;
     History history;
     std::optional<PromotedFrom> promoted_from;
+    /// With sync: what the source does when the mirror does not confirm. Absent: a source of an older version.
+    std::optional<OnSyncLoss> on_sync_loss = std::nullopt;
+    std::uint64_t sync_timeout_ms = 0;  ///< with on_sync_loss
     friend bool operator==(const Source&, const Source&) = default;
   };
   std::optional<Source> source;
+  MirrorIdentity mirror = {};  ///< what only a mirror says
   friend bool operator==(const SessionBegin&, const SessionBegin&) = default;
 };
 struct Probe {
@@ -57,6 +63,7 @@ struct ProbeReply {
   std::uint64_t t0_us = 0;
   Lsn head;
   std::optional<std::uint64_t> upstream_lag_us;
+  std::optional<SyncStanding> sync_standing = std::nullopt;  ///< of the mirror that asks, in sync mode
   friend bool operator==(const ProbeReply&, const ProbeReply&) = default;
 };
 struct Limit {
@@ -203,5 +210,8 @@ struct Decoded {
 /// Errors (peer): ProtocolViolation for a kind that is no session kind and for every breach of the document's "Forms".
 /// SessionBegin, RangeDigest and Keys are read in both directions: the optional part is there or not as a whole.
 Result<Decoded> decode_message(std::uint8_t kind, std::span<const std::byte> payload);
+
+/// The peer sent a frame of this kind where none may come.
+MirrorError misplaced_frame(std::uint8_t kind);
 
 }  // namespace crosslink::core

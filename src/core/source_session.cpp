@@ -22,10 +22,6 @@ std::pair<std::optional<Incarnation>, std::uint64_t> announcement(const SourceSt
   return {of.history.empty() ? std::nullopt : std::optional(of.history.newest().incarnation), of.times_gone_back};
 }
 
-MirrorError misplaced(std::uint8_t kind) {
-  return MirrorError::protocol_violation(fmt::format("a {} frame is not allowed here", kind_name(kind)));
-}
-
 }  // namespace
 
 SourceSession::SourceSession(SourceSessionConfig config, std::function<SourceNow()> read_now, StreamToken control,
@@ -119,12 +115,6 @@ void SourceSession::drop_snapshot() {
   snapshot_.reset();
 }
 
-void SourceSession::drop_verify() {
-  if (!verify_) return;
-  if (verify_->said_at) actions_.push_back(source_action::CloseView{});
-  verify_.reset();
-}
-
 // --- receiving -----------------------------------------------------------------------------------------------------
 
 void SourceSession::on_frame(StreamToken stream, std::uint8_t kind, std::span<const std::byte> payload, Instant now) {
@@ -147,7 +137,7 @@ void SourceSession::on_frame(StreamToken stream, std::uint8_t kind, std::span<co
   if (!decoded) return fail_session(stream, decoded.error());
   const auto& message = decoded->message;
   if (phase_ == Phase::begin && (stream != control_ || !std::holds_alternative<SessionBegin>(message))) {
-    return fail_session(stream, misplaced(kind));
+    return fail_session(stream, misplaced_frame(kind));
   }
   const bool gives_up = stream != control_ && std::holds_alternative<SessionFailure>(message);
   if (stream == control_) {
@@ -156,11 +146,11 @@ void SourceSession::on_frame(StreamToken stream, std::uint8_t kind, std::span<co
     give_up_bulk();
   } else if (log_ && stream == log_->token) {
     const auto* ack = std::get_if<LogAck>(&message);
-    if (ack == nullptr || !log_->begun) return fail_session(stream, misplaced(kind));
+    if (ack == nullptr || !log_->begun) return fail_session(stream, misplaced_frame(kind));
     on_log_ack(*ack, now);
   } else if (snapshot_ && stream == snapshot_->token) {
     const auto* ack = std::get_if<SnapshotAck>(&message);
-    if (ack == nullptr || !snapshot_->facts) return fail_session(stream, misplaced(kind));
+    if (ack == nullptr || !snapshot_->facts) return fail_session(stream, misplaced_frame(kind));
     on_snapshot_ack(*ack, now);
   } else if (verify_ && stream == verify_->token) {
     on_verify(message);
@@ -182,7 +172,7 @@ void SourceSession::on_new_stream(StreamToken stream, const SessionMessage& mess
   if (makes(Mistake::ack_after_reset_counted)) {
     if (const auto* ack = std::get_if<LogAck>(&message)) account_.ack(ack->released_bytes);
   }
-  if (!late) fail_session(stream, misplaced(kind_of(message)));
+  if (!late) fail_session(stream, misplaced_frame(kind_of(message)));
 }
 
 void SourceSession::on_control(const SessionMessage& message, Instant now) {
@@ -192,6 +182,7 @@ void SourceSession::on_control(const SessionMessage& message, Instant now) {
   if (const auto* probe = std::get_if<Probe>(&message)) {
     const auto facts = read_now_();
     ProbeReply reply{probe->t0_us, facts.state.head, {}};
+    if (config_.sync_named && config_.sync_standing) reply.sync_standing = config_.sync_standing(*mirror_);
     if (facts.upstream_lag) reply.upstream_lag_us = static_cast<std::uint64_t>(facts.upstream_lag->count());
     return send(control_, reply);
   }
@@ -206,7 +197,7 @@ void SourceSession::on_control(const SessionMessage& message, Instant now) {
     std::get<source_action::Close>(actions_.back()) = {close_code(error), error};
     return;
   }
-  fail_session(control_, misplaced(kind_of(message)));
+  fail_session(control_, misplaced_frame(kind_of(message)));
 }
 
 void SourceSession::on_session_begin(const SessionBegin& begin) {
@@ -229,6 +220,11 @@ void SourceSession::on_session_begin(const SessionBegin& begin) {
   answer.entry_bytes_max = config_.entry_bytes_max;
   answer.in_flight_bytes_max = config_.in_flight_bytes_max;
   answer.source = SessionBegin::Source{config_.chain, state.origin, state.history, state.promoted_from};
+  if (config_.sync_named) {
+    answer.source->on_sync_loss = config_.on_sync_loss;
+    answer.source->sync_timeout_ms = static_cast<std::uint64_t>(config_.sync_timeout.count());
+  }
+  mirror_ = begin.mirror;
   features_ = answer.features & begin.features;
   bulk_bytes_max_ = std::min(config_.bulk_bytes_max, begin.bulk_data_bytes_max);
   entry_bytes_max_ = std::min(config_.entry_bytes_max, begin.entry_bytes_max);
@@ -351,7 +347,7 @@ void SourceSession::on_log_ack(const LogAck& ack, Instant) {
     log_->unpinned = true;
     actions_.push_back(source_action::Unpin{});
   }
-  actions_.push_back(source_action::MirrorAt{ack.applied, ack.durable});
+  actions_.push_back(source_action::MirrorAt{announced_.first.value_or(Incarnation{}), ack.applied, ack.durable});
 }
 
 // --- snapshot ------------------------------------------------------------------------------------------------------
@@ -431,75 +427,6 @@ void SourceSession::on_snapshot_ack(const SnapshotAck& ack, Instant) {
   if (!release(*snapshot_, ack.offset)) {
     return fail_session(snapshot_->token, MirrorError::protocol_violation("a SnapshotAck says what cannot be"));
   }
-}
-
-// --- verify --------------------------------------------------------------------------------------------------------
-
-void SourceSession::open_verify(StreamToken stream, const VerifyBegin& begin, Instant now) {
-  if ((features_ & feature_verify) == 0) return fail_session(stream, misplaced(kind_of(begin)));
-  if (verify_ || (config_.take_verify && !config_.take_verify(now))) {
-    return fail_stream(stream,
-                       {ErrorKind::Busy, CausedBy::peer, "another verify runs, or too many did within a minute"});
-  }
-  verify_ = Verify{};
-  verify_->token = stream;
-  verify_->applied = begin.applied_lsn;
-  verify_->asked = ++last_question_;
-  actions_.push_back(source_action::OpenView{last_question_});
-}
-
-bool SourceSession::on_view(Question question, Result<Lsn> at, Instant now) {
-  if (outlived(now) || !verify_ || verify_->asked != question) return false;
-  verify_->asked.reset();
-  if (!at) {
-    fail_stream(verify_->token, at.error());
-    return false;
-  }
-  verify_->said_at = true;
-  send(verify_->token, VerifyAt{*at});
-  return true;
-}
-
-void SourceSession::on_verify(const SessionMessage& message) {
-  const auto stream = verify_->token;
-  if (std::holds_alternative<VerifyEnd>(message)) {
-    actions_.push_back(source_action::EndStream{stream});
-    return drop_verify();
-  }
-  if (const auto* failure = std::get_if<SessionFailure>(&message)) {
-    static_cast<void>(failure);
-    return drop_verify();
-  }
-  if (verify_->asked || !verify_->said_at) return fail_session(stream, misplaced(kind_of(message)));
-  if (std::holds_alternative<VerifyAt>(message) && !verify_->confirmed) {
-    verify_->confirmed = true;
-    return;
-  }
-  const auto* digest = std::get_if<RangeDigest>(&message);
-  const auto* keys = std::get_if<Keys>(&message);
-  const bool question = (digest != nullptr && !digest->answer) || (keys != nullptr && !keys->answer);
-  if (!verify_->confirmed || !question) return fail_session(stream, misplaced(kind_of(message)));
-  verify_->asked = ++last_question_;
-  verify_->range = digest != nullptr ? digest->range : keys->range;
-  if (digest != nullptr) {
-    actions_.push_back(source_action::DigestRange{last_question_, verify_->range});
-  } else {
-    actions_.push_back(source_action::ListKeys{last_question_, verify_->range});
-  }
-}
-
-void SourceSession::on_digest(Question question, Result<RangeDigest::Answer> answer, Instant) {
-  if (!verify_ || verify_->asked != question) return;
-  verify_->asked.reset();
-  if (!answer) return fail_stream(verify_->token, answer.error());
-  send(verify_->token, RangeDigest{verify_->range, *std::move(answer)});
-}
-
-void SourceSession::on_keys(Question question, Result<Keys::Answer> answer, Instant) {
-  if (!verify_ || verify_->asked != question) return;
-  verify_->asked.reset();
-  if (!answer) return fail_stream(verify_->token, answer.error());
-  send(verify_->token, Keys{verify_->range, *std::move(answer)});
 }
 
 // --- what next -----------------------------------------------------------------------------------------------------

@@ -86,8 +86,10 @@ struct ListKeys {
   KeyRange range;
 };  ///< on_keys
 struct CloseView {};
-/// The mirror says how far it is, in the present history: for sync mode and for people.
+/// The mirror says how far it is, in the history whose newest incarnation is `incarnation`: for sync mode and for
+/// people.
 struct MirrorAt {
+  Incarnation incarnation;
   Lsn applied, durable;
 };
 struct Wake {
@@ -105,6 +107,10 @@ struct SourceSessionConfig {
   std::string software;
   std::vector<std::string> chain;  ///< this "cluster/database" first, then its own source's, up to the root
   bool sync_named = false;         ///< this mirror stands in sync_mirrors
+  OnSyncLoss on_sync_loss = OnSyncLoss::error;
+  std::chrono::milliseconds sync_timeout{0};
+  /// With sync_named: what its confirmations are worth now. Quick. Empty: the mirror is not told.
+  std::function<std::optional<SyncStanding>(const MirrorIdentity&)> sync_standing;
   std::uint64_t entry_bytes_max = entry_bytes_max_default;
   std::uint64_t in_flight_bytes_max = 64ull * 1024 * 1024;
   std::uint64_t bulk_bytes_max = bulk_data_bytes_max;
@@ -155,6 +161,8 @@ class SourceSession {
   /// What to do, in order. Empty after the call.
   std::vector<SourceAction> take_actions();
   bool closed() const { return phase_ == Phase::closed; }
+  /// Absent: the mirror has not begun the session yet.
+  const std::optional<MirrorIdentity>& mirror() const { return mirror_; }
   std::uint64_t in_flight_bytes() const { return account_.in_flight(); }
 
  private:
@@ -232,6 +240,7 @@ class SourceSession {
   std::uint64_t features_ = 0, entry_bytes_max_ = 0, bulk_bytes_max_ = 0;
   /// Of the history that the mirror was told: the newest incarnation, and how often it had gone back.
   std::pair<std::optional<Incarnation>, std::uint64_t> announced_;
+  std::optional<MirrorIdentity> mirror_;
   Limit limit_;
   std::optional<Instant> next_send_;  ///< bandwidth
   ThrottleAccount account_{0};

@@ -1,38 +1,89 @@
 #include "core/sync_rule.hpp"
 
 #include <algorithm>
+#include <array>
+
+#include "core/mistakes.hpp"
+
+namespace crosslink {
+namespace {
+
+constexpr std::array losses{OnSyncLoss::error, OnSyncLoss::async};
+constexpr std::array standings{SyncStanding::counted, SyncStanding::suspended, SyncStanding::not_counted};
+
+template <class All>
+std::optional<typename All::value_type> named(const All& all, std::string_view name) {
+  const auto* const found = std::ranges::find_if(all, [name](auto one) { return to_string(one) == name; });
+  return found == all.end() ? std::nullopt : std::optional(*found);
+}
+
+}  // namespace
+
+std::string_view to_string(OnSyncLoss loss) { return loss == OnSyncLoss::error ? "error" : "async"; }
+
+std::string_view to_string(SyncStanding standing) {
+  switch (standing) {
+    case SyncStanding::counted: return "counted";
+    case SyncStanding::suspended: return "suspended";
+    case SyncStanding::not_counted: return "not_counted";
+  }
+  return "";
+}
+
+std::optional<OnSyncLoss> on_sync_loss_named(std::string_view name) { return named(losses, name); }
+std::optional<SyncStanding> sync_standing_named(std::string_view name) { return named(standings, name); }
+
+}  // namespace crosslink
 
 namespace crosslink::core {
+namespace {
+
+bool covers(const SyncPoint& said, const SyncPoint& commit) {
+  const bool same = said.incarnation == commit.incarnation || makes(Mistake::lsn_confirmed_across_histories);
+  return same && said.lsn >= commit.lsn;
+}
+
+}  // namespace
 
 SyncRule::SyncRule(SyncConfig config) : config_(std::move(config)) {
   for (const auto& mirror : config_.mirrors)
-    durable_[mirror] = Lsn{};
+    durable_[mirror] = {};
 }
 
-void SyncRule::on_commit(Lsn lsn, Instant now) { waiting_.push_back({lsn, now}); }
+void SyncRule::on_commit(const SyncPoint& commit, Instant now) {
+  const bool parted = !waiting_.empty() && waiting_.front().commit.incarnation != commit.incarnation;
+  if (parted) give_up_waiting();
+  waiting_.push_back({commit, now});
+}
 
-void SyncRule::on_source_durable(Lsn lsn) { source_durable_ = std::max(source_durable_, lsn); }
+void SyncRule::on_source_durable(const SyncPoint& point) { source_durable_ = point; }
 
-void SyncRule::on_mirror_durable(const std::string& mirror, Lsn lsn) {
+void SyncRule::on_mirror_durable(const std::string& mirror, const SyncPoint& point) {
   const auto found = durable_.find(mirror);
   // A mirror that lost its tail says less than before, and then less is true.
-  if (found != durable_.end()) found->second = lsn;
+  if (found != durable_.end()) found->second = point;
 }
 
 void SyncRule::on_mirror_caught_up(const std::string& mirror) { lost_.erase(mirror); }
 
 void SyncRule::on_history_change() {
-  source_durable_ = Lsn{};
+  give_up_waiting();
+  if (makes(Mistake::lsn_confirmed_across_histories)) return;
+  // Data that was restored may go on under the incarnation that it had.
+  source_durable_ = {};
   for (auto& [mirror, durable] : durable_)
-    durable = Lsn{};
+    durable = {};
+}
+
+void SyncRule::give_up_waiting() {
   for (const auto& one : waiting_)
-    given_up_.push_back(one.lsn);
+    given_up_.push_back(one.commit);
   waiting_.clear();
 }
 
-std::optional<std::string> SyncRule::missing(Lsn lsn) const {
+std::optional<std::string> SyncRule::missing(const SyncPoint& commit) const {
   for (const auto& [mirror, durable] : durable_) {
-    if (durable < lsn) return mirror;
+    if (!covers(durable, commit)) return mirror;
   }
   return std::nullopt;
 }
@@ -40,35 +91,35 @@ std::optional<std::string> SyncRule::missing(Lsn lsn) const {
 std::vector<SyncRule::Decided> SyncRule::decide(Instant now) {
   std::vector<Decided> decided;
   decided.reserve(given_up_.size());
-  for (const auto lsn : given_up_)
-    decided.push_back({lsn, Answer::unconfirmed, config_.mirrors.empty() ? std::string{} : config_.mirrors.front()});
+  for (const auto& commit : given_up_)
+    decided.push_back({commit, Answer::unconfirmed, config_.mirrors.empty() ? std::string{} : config_.mirrors.front()});
   given_up_.clear();
   auto next = waiting_.begin();
   for (; next != waiting_.end(); ++next) {
-    if (source_durable_ < next->lsn) break;
-    const auto lacking = missing(next->lsn);
+    if (!covers(source_durable_, next->commit)) break;
+    const auto lacking = missing(next->commit);
     if (!lacking) {
-      decided.push_back({next->lsn, Answer::confirmed, {}});
+      decided.push_back({next->commit, Answer::confirmed, {}});
       continue;
     }
     if (suspended()) {
-      decided.push_back({next->lsn, Answer::async, *lacking});
+      decided.push_back({next->commit, Answer::async, *lacking});
       continue;
     }
     if (now - next->since < config_.timeout) break;
     if (config_.on_loss == OnSyncLoss::async) {
       for (const auto& [mirror, durable] : durable_) {
-        if (durable < next->lsn) lost_.insert(mirror);
+        if (!covers(durable, next->commit)) lost_.insert(mirror);
       }
     }
-    decided.push_back({next->lsn, suspended() ? Answer::async : Answer::unconfirmed, *lacking});
+    decided.push_back({next->commit, suspended() ? Answer::async : Answer::unconfirmed, *lacking});
   }
   waiting_.erase(waiting_.begin(), next);
   return decided;
 }
 
 std::optional<Instant> SyncRule::next_deadline() const {
-  if (waiting_.empty() || suspended() || waiting_.front().lsn > source_durable_) return std::nullopt;
+  if (waiting_.empty() || suspended() || !covers(source_durable_, waiting_.front().commit)) return std::nullopt;
   return waiting_.front().since + config_.timeout;
 }
 

@@ -11,11 +11,11 @@
 #include <vector>
 
 #include "core/lag_tracker.hpp"
+#include "crosslink/position.hpp"
+#include "crosslink/sync_mode.hpp"
 #include "crosslink/types.hpp"
 
 namespace crosslink::core {
-
-enum class OnSyncLoss : std::uint8_t { error, async };
 
 struct SyncConfig {
   std::vector<std::string> mirrors;  ///< names; empty: the rule is off
@@ -23,21 +23,30 @@ struct SyncConfig {
   OnSyncLoss on_loss = OnSyncLoss::error;
 };
 
+/// A commit, or how far somebody is. An LSN alone says nothing: after a change of history it may come again, for
+/// another commit.
+struct SyncPoint {
+  Incarnation incarnation;  ///< the newest of the history in which the LSN is meant
+  Lsn lsn;
+  friend auto operator<=>(const SyncPoint&, const SyncPoint&) = default;
+};
+
 class SyncRule {
  public:
   explicit SyncRule(SyncConfig config);
   bool names(const std::string& mirror) const { return durable_.contains(mirror); }
 
-  /// A commit whose writer waits. LSNs rise.
-  void on_commit(Lsn lsn, Instant now);
-  void on_source_durable(Lsn lsn);
-  /// What a LogAck of the present history said; of a mirror that is not named it changes nothing.
-  void on_mirror_durable(const std::string& mirror, Lsn lsn);
+  /// A commit whose writer waits. LSNs rise within an incarnation; another incarnation than that of the commit before
+  /// is a change of history.
+  void on_commit(const SyncPoint& commit, Instant now);
+  void on_source_durable(const SyncPoint& point);
+  /// What a LogAck said; of a mirror that is not named it changes nothing. It counts for commits of its incarnation
+  /// alone.
+  void on_mirror_durable(const std::string& mirror, const SyncPoint& point);
   /// The mirror has caught up to the head. Sync returns once every mirror that was lost has.
   void on_mirror_caught_up(const std::string& mirror);
-  /// The history changed, and LSNs may come again: nothing that the source or mirrors said before counts. Who waits is
-  /// answered `unconfirmed`, whatever `on_loss` says: his commit may no longer be there, and another at its LSN.
-  /// decide() says so at once.
+  /// The history changed: nothing that the source or mirrors said before counts. Who waits is answered `unconfirmed`,
+  /// whatever `on_loss` says: his commit may no longer be there. decide() says so at once.
   void on_history_change();
 
   enum class Answer : std::uint8_t {
@@ -46,7 +55,7 @@ class SyncRule {
     async,        ///< acknowledged without the mirrors: counted and shown
   };
   struct Decided {
-    Lsn lsn;
+    SyncPoint commit;
     Answer answer;
     std::string missing;  ///< unconfirmed, async: which mirror
   };
@@ -54,20 +63,22 @@ class SyncRule {
   std::vector<Decided> decide(Instant now);
   /// When decide() is due next, if nothing else happens. Absent: time alone decides nothing.
   std::optional<Instant> next_deadline() const;
+  bool is_lost(const std::string& mirror) const { return lost_.contains(mirror); }
   bool suspended() const { return !lost_.empty(); }  ///< on_loss = async and a mirror is lost
 
  private:
   struct Waiting {
-    Lsn lsn;
+    SyncPoint commit;
     Instant since;
   };
-  std::optional<std::string> missing(Lsn lsn) const;
+  void give_up_waiting();
+  std::optional<std::string> missing(const SyncPoint& commit) const;
   SyncConfig config_;
-  std::map<std::string, Lsn> durable_;
-  Lsn source_durable_;
-  std::deque<Waiting> waiting_;
-  std::vector<Lsn> given_up_;   ///< waited when the history changed
-  std::set<std::string> lost_;  ///< on_loss = async: which mirrors nobody waits for
+  std::map<std::string, SyncPoint> durable_;
+  SyncPoint source_durable_;
+  std::deque<Waiting> waiting_;      ///< all of one incarnation
+  std::vector<SyncPoint> given_up_;  ///< waited when the history changed
+  std::set<std::string> lost_;       ///< on_loss = async: which mirrors nobody waits for
 };
 
 }  // namespace crosslink::core

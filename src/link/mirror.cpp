@@ -29,6 +29,7 @@ core::MirrorMachineConfig machine_config(const MirrorOptions& options, const Cro
   core::MirrorMachineConfig config;
   config.software = link::software;
   config.self = options.name;
+  config.id = options.id;
   config.sync = options.sync;
   config.resync_when_source_behind = options.resync_when_source_behind;
   config.entry_bytes_max = options.entry_bytes_max;
@@ -489,6 +490,7 @@ MirrorFacts Mirror::facts() const {
   facts.source_head = machine.source_head();
   if (machine.heard_at()) facts.heard_ago = link::session_now() - *machine.heard_at();
   facts.sync = machine.sync();
+  facts.sync_promise = machine.sync_promise();
   facts.received_bytes = machine.received_bytes();
   facts.snapshot_resumed_at = machine.snapshot_resumed_at();
   facts.bootstraps = machine.bootstraps();

@@ -30,7 +30,8 @@ unsigned status_of(ErrorKind kind) {
     case ErrorKind::Timeout:
     case ErrorKind::NotConnected:
     case ErrorKind::Cancelled: return unavailable;
-    case ErrorKind::Storage: return 500;
+    case ErrorKind::Storage:
+    case ErrorKind::OutcomeUnknown: return 500;
     case ErrorKind::ClusterIdMismatch:
     case ErrorKind::ObserverRoleViolation:
     case ErrorKind::ProtocolVersionMismatch:
@@ -101,6 +102,37 @@ json::object known_loss(const MirrorFacts& before, bool linked, const MirrorFact
                             : fmt::format("LSN {} to {} are not here", applied + 1, head);
   if (!known) detail += "; what it wrote since is not known here and lost";
   return {{"known", known}, {"entries_lsn", head - applied}, {"heard_ms_ago", ago}, {"detail", std::move(detail)}};
+}
+
+/// In sync mode: may a write that the source answered OK be missing here? Null when this is no mirror in sync mode.
+json::value confirmed_loss(const MirrorFacts& facts, bool linked) {
+  if (!facts.sync) return nullptr;
+  const auto said = [](const char* missing, std::string detail) {
+    return json::object{{"missing", missing}, {"detail", std::move(detail)}};
+  };
+  const auto& promise = facts.sync_promise;
+  if (!promise || !promise->standing) {
+    return said("unknown",
+                "the source did not say since this node started whether it answers writes without this mirror");
+  }
+  if (*promise->standing == SyncStanding::not_counted) {
+    return said(
+        "possible",
+        "another mirror counts for this one's name at the source: it answered writes OK that this one may lack");
+  }
+  if (*promise->standing == SyncStanding::suspended) {
+    return said(
+        "possible",
+        "the source had let this mirror go (on_sync_loss = async): writes that it answered OK since then may be "
+        "missing here");
+  }
+  if (promise->on_loss == OnSyncLoss::error) return said("none", "every write that the source answered OK is here");
+  const bool heard = linked && facts.heard_ago && *facts.heard_ago <= promise->timeout;
+  if (heard) return said("none", "every write that the source answered OK by now is here");
+  return said("possible",
+              fmt::format("the source answers writes OK without this mirror once it has not confirmed them for "
+                          "{} ms (on_sync_loss = async): those since it was last heard may be missing here",
+                          promise->timeout.count()));
 }
 
 }  // namespace
@@ -335,6 +367,7 @@ awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::
                       {"source_lsn", facts.source_head ? json::value(facts.source_head->value) : nullptr},
                       {"lag_ms", or_null(lag)},
                       {"lost", known_loss(facts, linked, facts)},
+                      {"sync", confirmed_loss(facts, linked)},
                       {"again", again}};
   if (*dry_run) co_return object(report);
   auto promoting = hosting_->promote(name, *accept_inconsistent);
@@ -402,8 +435,20 @@ awaitable<AdminResponse> AdminRoutes::answer_databases(const AdminRequest& reque
   if (rest.empty()) co_return wrong_method("GET and POST");
   const auto [name, verb] = split(rest);
   if (verb.empty()) co_return request.method == "GET" ? now(std::string(name)) : wrong_method("GET");
-  if (verb != "restamp") co_return no_such("such command");
+  if (verb != "restamp" && verb != "count-mirror") co_return no_such("such command");
   if (request.method != "POST") co_return wrong_method("POST");
+  if (verb == "count-mirror") {
+    if (auto good = only_fields(request.body, {"id"}); !good) co_return failed(good.error(), exit_usage_code);
+    const auto* const text = request.body.if_contains("id");
+    const auto id =
+        text != nullptr && text->is_string() ? detail::from_hex(std::string_view(text->as_string())) : std::nullopt;
+    if (!id)
+      co_return failed(MirrorError::configuration("id: must be 32 hex digits, as the status shows it"),
+                       exit_usage_code);
+    auto counting = hosting_->count_mirror(std::string(name), {*id});
+    const auto counted = co_await std::move(counting);
+    co_return counted ? now(std::string(name)) : failed(counted.error());
+  }
   auto stamping = hosting_->restamp(std::string(name));
   const auto stamped = co_await std::move(stamping);
   co_return stamped ? now(std::string(name)) : failed(stamped.error());

@@ -56,6 +56,7 @@ json::object write_entry(const CatalogEntry& entry) {
                        {"etcd", nullptr},
                        {"allow_mirrors", nullptr}};
   if (entry.mirror) written["mirror"] = write_spec(*entry.mirror);
+  if (entry.mirror_id != MirrorId{}) written["mirror_id"] = to_string(entry.mirror_id);
   if (entry.etcd) written["etcd"] = write_etcd_place(*entry.etcd);
   if (entry.allow_mirrors) written["allow_mirrors"] = json::value_from(*entry.allow_mirrors);
   return written;
@@ -99,6 +100,9 @@ CatalogEntry read_entry(const json::object& from) {
   if (entry.set_aside.find('/') != std::string::npos) throw std::invalid_argument("set_aside");
   if (!from.at("mirror").is_null()) entry.mirror = read_spec(from.at("mirror").as_object());
   if (entry.kind == DatabaseKind::mirror && !entry.mirror) throw std::invalid_argument("mirror");
+  if (const auto* const id = from.if_contains("mirror_id"); id != nullptr) {
+    entry.mirror_id = {must(detail::from_hex(std::string_view(id->as_string())), "mirror_id")};
+  }
   if (const auto* const place = from.if_contains("etcd"); place != nullptr && !place->is_null()) {
     auto read = read_etcd_place(place->as_object());
     if (!read) throw std::invalid_argument(read.error().message());

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "crosslink/position.hpp"
 #include "crosslink/result.hpp"
 #include "node/etcd_place.hpp"
 #include "node/mirror_spec.hpp"
@@ -38,6 +39,7 @@ struct CatalogEntry {
   DatabaseKind kind = DatabaseKind::root;
   DatabaseChange change = DatabaseChange::none;
   std::optional<MirrorSpec> mirror;  ///< of mirrors, and of detached ones unless the catalog was lost
+  MirrorId mirror_id;                ///< of mirrors; drawn when one is created
   std::optional<EtcdPlace> etcd;     ///< where it is kept; absent: RocksDB, below data_dir
   std::string set_aside;             ///< of `replacing`: a name under data_dir/set-aside
   std::optional<std::vector<std::string>> allow_mirrors;  ///< as given when it was created here; the config goes before

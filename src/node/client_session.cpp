@@ -8,6 +8,7 @@
 #include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/write.hpp>
+#include <set>
 #include <utility>
 
 #include "link/engine_call.hpp"
@@ -377,8 +378,12 @@ DatabasePointer ClientSession::written_database() const {
 std::int64_t ClientSession::mirrors_that_applied() const {
   const auto database = written_database();
   if (!database) return 0;
-  return std::ranges::count_if(database->source().mirrors(),
-                               [this](const ServedMirrorFacts& mirror) { return mirror.applied >= written_lsn_; });
+  // A mirror that dialed again may still have its old session.
+  std::set<std::pair<std::string, MirrorIdentity>> applied;
+  for (const auto& mirror : database->source().mirrors()) {
+    if (mirror.applied >= written_lsn_) applied.emplace(mirror.peer_names.front(), mirror.mirror);
+  }
+  return static_cast<std::int64_t>(applied.size());
 }
 
 bool ClientSession::client_left() {

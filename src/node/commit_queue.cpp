@@ -52,6 +52,14 @@ void run_one(PendingWrites& pending, const PlacedCommand& placed, WriteRun& run)
   }
 }
 
+std::string failure_text(const MirrorError& error) {
+  if (error.kind() != ErrorKind::OutcomeUnknown) return fmt::format("ERR not stored: {}", error.message());
+  return fmt::format(
+      "ERR outcome unknown: the disk did not confirm this write ({}). It may be stored or not: read before you repeat "
+      "it",
+      error.message());
+}
+
 }  // namespace
 
 // --- watches
@@ -190,14 +198,14 @@ void CommitQueue::commit(std::vector<AnsweredRun>& group) {
     for (const auto& queued : group) {
       auto& run = *queued.run;
       if (!committed) {
-        run.fail(fmt::format("ERR not stored: {}", committed.error().message()));
+        run.fail(failure_text(committed.error()));
       } else if (run.wrote()) {
         run.lsn = *committed;
       }
     }
     if (committed) lsn = *committed;
     // After the commit: who watches a key from now on reads what was written.
-    if (committed) watches_->touch(pending_.operations());
+    if (committed || committed.error().kind() == ErrorKind::OutcomeUnknown) watches_->touch(pending_.operations());
     pending_.forget();
   }
   answer(group, lsn);
@@ -213,7 +221,10 @@ void CommitQueue::answer(std::vector<AnsweredRun>& group, Lsn lsn) {
       answered.done();
     }
   }
-  if (!held.empty()) gate_->hold(lsn, std::move(held));
+  if (held.empty()) return;
+  // What was committed is in the present history, whatever became of the history meanwhile.
+  const auto state = database_->source_state();
+  gate_->hold({state.history.newest().incarnation, lsn}, std::move(held));
 }
 
 awaitable<void> commit(CommitQueue& queue, WriteRun& run) {

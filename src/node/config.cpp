@@ -143,9 +143,9 @@ Result<RocksdbCompression> parse_compression(std::string_view text) {
   return MirrorError::configuration("must be \"none\", \"lz4\" or \"zstd\"");
 }
 
-Result<core::OnSyncLoss> parse_sync_loss(std::string_view text) {
-  if (text == "error") return core::OnSyncLoss::error;
-  if (text == "async") return core::OnSyncLoss::async;
+Result<OnSyncLoss> parse_sync_loss(std::string_view text) {
+  if (text == "error") return OnSyncLoss::error;
+  if (text == "async") return OnSyncLoss::async;
   return MirrorError::configuration("must be \"error\" or \"async\"");
 }
 

@@ -33,7 +33,7 @@ struct DatabaseConfig {
   /// `sync` is always.
   std::vector<std::string> sync_mirrors;
   std::chrono::milliseconds sync_timeout{5'000};
-  core::OnSyncLoss on_sync_loss = core::OnSyncLoss::error;
+  OnSyncLoss on_sync_loss = OnSyncLoss::error;
   /// Of a mirror in etcd whose command says nothing else: what EtcdOptions says.
   std::uint64_t target_revisions_kept = EtcdOptions().target_revisions_kept;
 };

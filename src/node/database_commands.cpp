@@ -143,7 +143,8 @@ void info(HostedDatabase& database, const ReadRun& run, RespReply& reply) {
     text += fmt::format(
         "# Sync mode\r\nsync_mirrors:{}\r\nsync_suspended:{}\r\nsync_waiting:{}\r\nsync_unconfirmed:{}\r\n"
         "sync_async:{}\r\n\r\n",
-        joined(sync->mirrors, ","), sync->suspended ? 1 : 0, sync->waiting, sync->unconfirmed, sync->async);
+        joined(database.config().sync_mirrors, ","), sync->suspended ? 1 : 0, sync->waiting, sync->unconfirmed,
+        sync->async);
   }
   text += "# Keyspace\r\n";
   for (const auto& one : node.databases) {

@@ -64,8 +64,9 @@ Result<DatabaseEngine> open_etcd(const EngineWish& wish) {
   auto may_follow = [database](const Incarnation& source, const std::string& cluster, Lsn head) {
     return database->may_follow(source, cluster, head);
   };
-  return DatabaseEngine{std::move(owner),     database, database, database, nullptr, to_text(*wish.entry.etcd),
-                        std::move(may_follow)};
+  return DatabaseEngine{
+      std::move(owner),     database, database, database, nullptr, to_text(*wish.entry.etcd), std::move(may_follow),
+      database->mirror_id()};
 }
 
 }  // namespace

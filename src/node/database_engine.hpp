@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,8 @@ struct DatabaseEngine {
   /// Could a mirror there follow a root of that incarnation in that cluster, whose head is there (no_snapshot:
   /// unknown)? Null: any.
   std::function<Result<void>(const Incarnation& source, const std::string& cluster, Lsn head)> may_follow = nullptr;
+  /// Of a mirror that several nodes may follow for: the same at all of them. Absent: the catalog's.
+  std::optional<MirrorId> mirror_id = std::nullopt;
 };
 
 /// What an engine is opened with.

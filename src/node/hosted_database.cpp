@@ -40,11 +40,9 @@ HostedDatabase::HostedDatabase(const HostingContext& context, DatabaseConfig con
       watches_(std::make_unique<WatchTable>()),
       allow_mirrors_(config_.allow_mirrors) {
   if (kind_ == DatabaseKind::mirror && entry.mirror)
-    mirror_ = std::make_shared<HostedMirror>(config_.name, *entry.mirror, make_mirror(context, *entry.mirror));
-  if (!config_.sync_mirrors.empty() && engine_.local != nullptr) {
-    gate_ = std::make_unique<SyncGate>(
-        config_.name, core::SyncConfig{config_.sync_mirrors, config_.sync_timeout, config_.on_sync_loss});
-  }
+    mirror_ = std::make_shared<HostedMirror>(config_.name, *entry.mirror,
+                                             make_mirror(context, *entry.mirror, entry.mirror_id));
+  if (!config_.sync_mirrors.empty() && engine_.local != nullptr) gate_ = make_gate(context, entry);
   source_ = std::make_unique<DatabaseSource>(*engine_.source, engine_.verifiable, context.engine_executor,
                                              source_options(context));
   if (engine_.local != nullptr) commits_ = std::make_unique<CommitQueue>(*engine_.local, *watches_, gate_.get());
@@ -57,13 +55,22 @@ DatabaseSourceOptions HostedDatabase::source_options(const HostingContext& conte
   options.name = context.cluster_id + "/" + config_.name;
   options.sync_mirrors = config_.sync_mirrors;
   options.bootstrap_away_max = config_.log_window.time;
-  options.on_mirror_at = [this](const std::vector<std::string>& names, Lsn applied, Lsn durable) {
-    applied_waiters_->on_applied(applied);
+  options.on_mirror_at = [this](const MirrorProgress& progress) {
+    applied_waiters_->on_applied(progress.applied);
     // Of a mirror nothing is to be confirmed, and what is said of it now is not true of what it may be promoted with.
-    if (!gate_) return;
-    const auto now = state();
-    if (now.role != DatabaseRole::mirror) gate_->on_mirror_at(names, durable, now.head);
+    if (!gate_ || !takes_writes()) return;
+    gate_->on_mirror_at(progress.peer_names, progress.mirror, {progress.incarnation, progress.durable}, head_point());
   };
+  options.on_history_change = [this] {
+    if (gate_) gate_->on_history_change();
+  };
+  if (gate_) {
+    options.on_sync_loss = config_.on_sync_loss;
+    options.sync_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(config_.sync_timeout);
+    options.sync_standing = [this](const std::vector<std::string>& names, const MirrorIdentity& mirror) {
+      return gate_->standing(names, mirror);
+    };
+  }
   if (mirror_) {
     // Once promoted it is a root of its own: the old source may follow it then.
     options.upstream_chain = [this] {
@@ -74,7 +81,29 @@ DatabaseSourceOptions HostedDatabase::source_options(const HostingContext& conte
   return options;
 }
 
-std::unique_ptr<Mirror> HostedDatabase::make_mirror(const HostingContext& context, const MirrorSpec& spec) {
+core::SyncPoint HostedDatabase::head_point() const {
+  const auto now = state();
+  return {now.history.empty() ? Incarnation{} : now.history.newest().incarnation, now.head};
+}
+
+std::unique_ptr<SyncGate> HostedDatabase::make_gate(const HostingContext& context, const CatalogEntry& entry) const {
+  const auto file = engine_folder(context.data_dir, entry) / "sync_mirrors.json";
+  auto counted = read_counted_mirrors(file);
+  // Without it any mirror of the name would count anew: rather none does until an operator has looked.
+  const auto unreadable = counted ? std::optional<MirrorError>() : counted.error();
+  SyncGate::Options options;
+  options.database = config_.name;
+  options.config = {config_.sync_mirrors, config_.sync_timeout, config_.on_sync_loss};
+  if (counted) options.counted = *std::move(counted);
+  options.keep = [file, unreadable](const CountedMirrors& wanted) -> Result<void> {
+    if (unreadable) return *unreadable;
+    return write_counted_mirrors(file, wanted);
+  };
+  return std::make_unique<SyncGate>(std::move(options));
+}
+
+std::unique_ptr<Mirror> HostedDatabase::make_mirror(const HostingContext& context, const MirrorSpec& spec,
+                                                    const MirrorId& id) {
   quic::ClientConfig client;
   client.tls = context.tls;
   client.transport.congestion = spec.congestion;
@@ -82,6 +111,7 @@ std::unique_ptr<Mirror> HostedDatabase::make_mirror(const HostingContext& contex
                                                  spec.addresses, context.endpoint, std::move(client));
   MirrorOptions options;
   options.name = context.cluster_id + "/" + config_.name;
+  options.id = engine_.mirror_id.value_or(id);
   options.sync = spec.sync;
   options.resync_when_source_behind = spec.resync_when_source_behind;
   options.disconnected_after = context.disconnected_after;
@@ -99,6 +129,17 @@ std::unique_ptr<Mirror> HostedDatabase::make_mirror(const HostingContext& contex
 std::optional<SyncFacts> HostedDatabase::sync_facts() const {
   if (!gate_) return std::nullopt;
   return gate_->facts();
+}
+
+std::optional<std::string> HostedDatabase::sync_standing(std::span<const std::string> peer_names,
+                                                         const MirrorIdentity& mirror) const {
+  const auto standing = gate_ ? gate_->standing(peer_names, mirror) : std::nullopt;
+  return standing ? std::optional(std::string(to_string(*standing))) : std::nullopt;
+}
+
+Result<void> HostedDatabase::count_mirror(const MirrorId& id) {
+  if (!gate_) return MirrorError::configuration(fmt::format("database '{}' names no mirrors in sync mode", name()));
+  return gate_->count(id);
 }
 
 void HostedDatabase::change_history() {

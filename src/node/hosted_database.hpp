@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/sync_rule.hpp"
 #include "crosslink/database_source.hpp"
 #include "crosslink/link.hpp"
 #include "link/stop_event.hpp"
@@ -100,8 +101,12 @@ class HostedDatabase {
 
   /// Absent: the config names no mirrors in sync mode. Any thread.
   std::optional<SyncFacts> sync_facts() const;
+  /// SyncGate::standing, in words; absent also without sync mode. Any thread.
+  std::optional<std::string> sync_standing(std::span<const std::string> peer_names, const MirrorIdentity& mirror) const;
   /// Who waits for LSNs that mirrors apply here.
   const std::shared_ptr<AppliedWaiters>& applied_waiters() const { return applied_waiters_; }
+  /// SyncGate::count. Blocks. Errors: Configuration, also without sync mode; Storage.
+  Result<void> count_mirror(const MirrorId& id);
   /// The history changes, or did: sessions of mirrors end, and what they said does not count. Any thread.
   void change_history();
   /// Nobody waits for mirrors any more: writes that do are answered NOSYNC. Any thread.
@@ -117,7 +122,10 @@ class HostedDatabase {
 
  private:
   DatabaseSourceOptions source_options(const HostingContext& context);
-  std::unique_ptr<Mirror> make_mirror(const HostingContext& context, const MirrorSpec& spec);
+  std::unique_ptr<Mirror> make_mirror(const HostingContext& context, const MirrorSpec& spec, const MirrorId& id);
+  std::unique_ptr<SyncGate> make_gate(const HostingContext& context, const CatalogEntry& entry) const;
+  /// How far its log has come, in its present history.
+  core::SyncPoint head_point() const;
 
   const DatabaseConfig config_;
   const std::uint32_t index_;

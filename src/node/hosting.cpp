@@ -186,6 +186,7 @@ Result<std::optional<CatalogEntry>> plan_mirror(const CatalogEntry* present, con
   entry.name = name;
   entry.kind = DatabaseKind::mirror;
   entry.mirror = spec;
+  entry.mirror_id = engine::random_id<MirrorId>();
   entry.etcd = etcd;
   if (present == nullptr) return std::optional(std::move(entry));
   if (present->kind == DatabaseKind::mirror && present->mirror == spec && present->etcd == etcd && !replace)
@@ -302,6 +303,16 @@ Task<void> Hosting::restamp(std::string name) {
     co_return stamped;
   };
   return work(impl_, std::move(name));
+}
+
+Task<void> Hosting::count_mirror(std::string name, MirrorId id) {
+  auto work = [](std::shared_ptr<Impl> self, std::string wanted, MirrorId chosen) -> Task<void> {
+    const auto database = self->list.find(wanted);
+    if (!database) co_return unknown_database(wanted);
+    auto calling = self->blocking([database, chosen] { return database->count_mirror(chosen); });
+    co_return co_await std::move(calling);
+  };
+  return work(impl_, std::move(name), id);
 }
 
 Task<PromotedFrom> Hosting::promote(std::string name, bool accept_inconsistent) {

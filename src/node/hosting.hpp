@@ -57,6 +57,9 @@ class Hosting {
   Task<void> change_mirror(std::string name, std::function<Result<void>(MirrorSpec& spec, Mirror& mirror)> change);
   /// A new incarnation, after restoring a backup. Errors: Configuration for a mirror.
   Task<void> restamp(std::string name);
+  /// In sync mode the mirror with this id counts from now on, in the place of the one that did (SyncGate::count).
+  /// Errors: Configuration, Storage.
+  Task<void> count_mirror(std::string name, MirrorId id);
   /// Promotes a mirror; what it was is in the result. Errors: as Mirror::promote.
   Task<PromotedFrom> promote(std::string name, bool accept_inconsistent);
 

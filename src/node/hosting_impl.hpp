@@ -46,7 +46,7 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   Result<void> finish_replace(CatalogEntry entry);
   Result<void> finish_delete(const CatalogEntry& entry);
   Result<DatabasePointer> open_database(const CatalogEntry& entry);
-  Result<DatabasePointer> open_and_list(const CatalogEntry& entry);
+  Result<DatabasePointer> open_and_list(CatalogEntry entry);
   void list_database(const DatabasePointer& database, const CatalogEntry& entry);
   void start_mirror(const DatabasePointer& database);
   static void forget(const EngineWish& wish);

@@ -6,6 +6,7 @@
 #include <boost/asio/post.hpp>
 #include <vector>
 
+#include "engine/random_id.hpp"
 #include "link/engine_call.hpp"
 #include "node/durable_file.hpp"
 #include "node/hosting_impl.hpp"
@@ -152,7 +153,14 @@ Result<DatabasePointer> Hosting::Impl::open_database(const CatalogEntry& entry) 
   return DatabasePointer(database.release(), std::move(close));
 }
 
-Result<DatabasePointer> Hosting::Impl::open_and_list(const CatalogEntry& entry) {
+Result<DatabasePointer> Hosting::Impl::open_and_list(CatalogEntry entry) {
+  // A mirror of an older version's making, or one that was found without a catalog.
+  if (entry.kind == DatabaseKind::mirror && entry.mirror_id == MirrorId{}) {
+    entry.mirror_id = engine::random_id<MirrorId>();
+    auto put = catalog.put(std::move(entry));
+    if (!put) return put.error();
+    entry = *std::move(put);
+  }
   auto opened = open_database(entry);
   if (opened) list_database(*opened, entry);
   return opened;

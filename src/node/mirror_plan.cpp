@@ -111,6 +111,7 @@ std::string_view check_of(ErrorKind kind) {
     case ErrorKind::Cancelled:
     case ErrorKind::MirrorPromoted:
     case ErrorKind::Storage:
+    case ErrorKind::OutcomeUnknown:
     case ErrorKind::SnapshotOffsetRegression:
     case ErrorKind::SnapshotCrcMismatch:
     case ErrorKind::BytesInFlightCapExceeded:

@@ -100,6 +100,42 @@ void put_spec(json::object& into, const MirrorSpec& spec) {
   into["on_source_behind"] = spec.resync_when_source_behind ? "resync" : "halt";
 }
 
+json::value identity_of(const std::optional<MirrorIdentity>& mirror) {
+  if (!mirror) return nullptr;
+  const bool says = mirror->id != MirrorId{};
+  return json::object{{"database", says ? json::value(escape(mirror->database)) : nullptr},
+                      {"id", says ? json::value(to_string(mirror->id)) : nullptr}};
+}
+
+json::value sync_of(const HostedDatabase& database) {
+  const auto sync = database.sync_facts();
+  if (!sync) return nullptr;
+  json::array counted;
+  for (const auto& one : sync->mirrors) {
+    counted.push_back(json::object{{"name", one.name},
+                                   {"counted", identity_of(one.counted)},
+                                   {"not_counted", identity_of(one.not_counted)},
+                                   {"trouble", one.trouble}});
+  }
+  return json::object{{"mirrors", json::value_from(database.config().sync_mirrors)},
+                      {"counted", std::move(counted)},
+                      {"suspended", sync->suspended},
+                      {"waiting", sync->waiting},
+                      {"unconfirmed", sync->unconfirmed},
+                      {"async", sync->async}};
+}
+
+json::object report_follower(HostedDatabase& database, const ServedMirrorFacts& one) {
+  const auto identity = identity_of(one.mirror);
+  return {{"name", escape(one.peer_names.front())},
+          {"address", quic::to_text(one.address)},
+          {"database", identity.at("database")},
+          {"id", identity.at("id")},
+          {"sync_standing", or_null(database.sync_standing(one.peer_names, one.mirror))},
+          {"applied_lsn", one.applied.value},
+          {"durable_lsn", one.durable.value}};
+}
+
 }  // namespace
 
 json::object report_mirror(HostedDatabase& database) {
@@ -137,10 +173,7 @@ json::object report_database(HostedDatabase& database) {
   const auto state = database.state();
   json::array mirrors;
   for (const auto& one : database.source().mirrors()) {
-    mirrors.push_back(json::object{{"name", escape(one.peer_names.front())},
-                                   {"address", quic::to_text(one.address)},
-                                   {"applied_lsn", one.applied.value},
-                                   {"durable_lsn", one.durable.value}});
+    mirrors.push_back(report_follower(database, one));
   }
   json::object report{
       {"name", database.name()},
@@ -157,14 +190,7 @@ json::object report_database(HostedDatabase& database) {
       {"log_window_bytes", database.config().log_window.bytes},
       {"allow_mirrors", nullptr},
       {"mirrors", std::move(mirrors)}};
-  report["sync"] = nullptr;
-  if (const auto sync = database.sync_facts()) {
-    report["sync"] = json::object{{"mirrors", json::value_from(sync->mirrors)},
-                                  {"suspended", sync->suspended},
-                                  {"waiting", sync->waiting},
-                                  {"unconfirmed", sync->unconfirmed},
-                                  {"async", sync->async}};
-  }
+  report["sync"] = sync_of(database);
   if (const auto allowed = database.allow_mirrors()) report["allow_mirrors"] = json::value_from(*allowed);
   return report;
 }

@@ -18,12 +18,17 @@ core::Instant steady_now() {
 
 }  // namespace
 
-SyncGate::SyncGate(std::string database, core::SyncConfig config, Clock clock)
-    : database_(std::move(database)), config_(std::move(config)), clock_(std::move(clock)), rule_(config_) {}
-
-SyncGate::SyncGate(std::string database, core::SyncConfig config)
-    : SyncGate(std::move(database), std::move(config), &steady_now) {
-  thread_ = std::thread([this] { work(); });
+SyncGate::SyncGate(Options options)
+    : database_(std::move(options.database)),
+      config_(std::move(options.config)),
+      keep_(std::move(options.keep)),
+      clock_(options.clock ? options.clock : Clock(&steady_now)),
+      rule_(config_) {
+  for (const auto& name : config_.mirrors) {
+    auto& named = names_[name];
+    if (const auto kept = options.counted.find(name); kept != options.counted.end()) named.counted = kept->second;
+  }
+  if (!options.clock) thread_ = std::thread([this] { work(); });
 }
 
 SyncGate::~SyncGate() {
@@ -31,48 +36,148 @@ SyncGate::~SyncGate() {
   if (thread_.joinable()) thread_.join();
 }
 
-void SyncGate::hold(Lsn lsn, std::vector<AnsweredRun> runs) {
+void SyncGate::hold(const core::SyncPoint& commit, std::vector<AnsweredRun> runs) {
   Lock lock(mutex_);
-  rule_.on_commit(lsn, clock_());
-  rule_.on_source_durable(lsn);
+  rule_.on_commit(commit, clock_());
+  rule_.on_source_durable(commit);
   const bool first = waiting_.empty();
   runs_ += runs.size();
-  waiting_.push_back({lsn, std::move(runs)});
+  waiting_.push_back({commit, std::move(runs)});
   decide(std::move(lock));
   if (first) changed_.notify_one();  // the thread waited for nothing in particular
 }
 
-void SyncGate::on_mirror_at(std::span<const std::string> peer_names, Lsn durable, Lsn head) {
+bool SyncGate::is_named(std::span<const std::string> peer_names, const std::string& name) const {
+  return std::ranges::any_of(peer_names, [&name](const std::string& one) { return equal_ignoring_case(one, name); });
+}
+
+void SyncGate::on_mirror_at(std::span<const std::string> peer_names, const MirrorIdentity& mirror,
+                            const core::SyncPoint& durable, const core::SyncPoint& head) {
   Lock lock(mutex_);
-  for (const auto& mirror : config_.mirrors) {
-    const bool named = std::ranges::any_of(
-        peer_names, [&mirror](const std::string& name) { return equal_ignoring_case(name, mirror); });
-    if (!named) continue;
-    rule_.on_mirror_durable(mirror, durable);
-    if (rule_.suspended() && caught_up(mirror, durable, head)) rule_.on_mirror_caught_up(mirror);
+  for (auto& [name, named] : names_) {
+    if (!is_named(peer_names, name)) continue;
+    if (mirror.id == MirrorId{} || (named.counted && *named.counted != mirror)) {
+      note_not_counted(name, named, mirror);
+    } else if (!named.counted) {
+      if (!named.newcomer || named.newcomer->mirror == mirror) named.newcomer = {mirror, durable, head};
+      if (!keep_at_) keep_at_ = clock_();
+      changed_.notify_one();
+    } else {
+      take_in(name, named, durable, head);
+    }
   }
   decide(std::move(lock));
 }
 
+void SyncGate::take_in(const std::string& name, Named& named, const core::SyncPoint& durable,
+                       const core::SyncPoint& head) {
+  rule_.on_mirror_durable(name, durable);
+  const bool comparable = durable.incarnation == head.incarnation;
+  if (rule_.suspended() && comparable && caught_up(named, durable.lsn, head.lsn)) rule_.on_mirror_caught_up(name);
+}
+
+void SyncGate::note_not_counted(const std::string& name, Named& named, const MirrorIdentity& mirror) {
+  if (named.not_counted == mirror) return;
+  named.not_counted = mirror;
+  log(Severity::warning, "a mirror under a name in sync_mirrors is not the one that counts",
+      {{"database", database_},
+       {"name", name},
+       {"mirror", to_text(mirror)},
+       {"counted", named.counted ? to_text(*named.counted) : std::string("none yet")}});
+}
+
+/// Which mirror counts is on disk before it does: else two could, one before a restart and one after it.
+void SyncGate::keep_newcomers() {
+  constexpr auto again_after = std::chrono::seconds(1);
+  const std::scoped_lock keeping(keep_mutex_);
+  Lock lock(mutex_);
+  if (!keep_at_ || stopping_ || clock_() < *keep_at_) return;
+  keep_at_.reset();
+  auto wanted = counted_now();
+  for (const auto& [name, named] : names_) {
+    if (named.newcomer) wanted[name] = named.newcomer->mirror;
+  }
+  lock.unlock();
+  const auto kept = keep_(wanted);
+  lock.lock();
+  if (!kept) keep_at_ = clock_() + again_after;
+  for (auto& [name, named] : names_) {
+    if (!named.newcomer || !wanted.contains(name) || wanted[name] != named.newcomer->mirror) continue;
+    named.trouble = kept ? std::string() : kept.error().message();
+    if (!kept) continue;
+    named.counted = named.newcomer->mirror;
+    const auto said = *std::exchange(named.newcomer, std::nullopt);
+    take_in(name, named, said.durable, said.head);
+    log(Severity::info, "a mirror counts in sync mode from now on",
+        {{"database", database_}, {"name", name}, {"mirror", to_text(*named.counted)}});
+  }
+}
+
+Result<void> SyncGate::count(const MirrorId& id) {
+  const std::scoped_lock keeping(keep_mutex_);
+  Lock lock(mutex_);
+  const auto found = std::ranges::find_if(
+      names_, [&id](const auto& one) { return one.second.not_counted && one.second.not_counted->id == id; });
+  if (found == names_.end() || id == MirrorId{})
+    return MirrorError::configuration("no mirror with this id came under a name in sync_mirrors since the start");
+  const auto name = found->first;
+  const auto mirror = *found->second.not_counted;
+  auto wanted = counted_now();
+  wanted[name] = mirror;
+  lock.unlock();
+  if (auto kept = keep_(wanted); !kept) return kept;
+  lock.lock();
+  auto& named = names_[name];
+  named.not_counted = named.counted;
+  named.counted = mirror;
+  named.newcomer.reset();
+  named.goal.reset();
+  rule_.on_mirror_durable(name, {});  // what the other one said does not count for this one
+  log(Severity::info, "another mirror counts in sync mode from now on",
+      {{"database", database_}, {"name", name}, {"mirror", to_text(mirror)}});
+  return {};
+}
+
+std::optional<SyncStanding> SyncGate::standing(std::span<const std::string> peer_names,
+                                               const MirrorIdentity& mirror) const {
+  const std::scoped_lock lock(mutex_);
+  std::optional<SyncStanding> standing;
+  for (const auto& [name, named] : names_) {
+    if (!is_named(peer_names, name) || !named.counted) continue;
+    if (*named.counted != mirror) return SyncStanding::not_counted;
+    standing = rule_.is_lost(name) ? SyncStanding::suspended : SyncStanding::counted;
+  }
+  return standing;
+}
+
+CountedMirrors SyncGate::counted_now() const {
+  CountedMirrors counted;
+  for (const auto& [name, named] : names_) {
+    if (named.counted) counted[name] = *named.counted;
+  }
+  return counted;
+}
+
 /// While writes go on a mirror is always a little behind. It is back once it reached what was the head in half the time
 /// that a writer would wait.
-bool SyncGate::caught_up(const std::string& mirror, Lsn durable, Lsn head) {
+bool SyncGate::caught_up(Named& named, Lsn durable, Lsn head) {
   const auto now = clock_();
-  const auto [place, is_new] = goals_.try_emplace(mirror, Goal{head, now});
-  auto& goal = place->second;
-  const bool reached = durable >= goal.head;
-  const bool back = durable >= head || (!is_new && reached && now - goal.since <= config_.timeout / 2);
+  const bool is_new = !named.goal;
+  if (is_new) named.goal = {head, now};
+  const bool reached = durable >= named.goal->head;
+  const bool back = durable >= head || (!is_new && reached && now - named.goal->since <= config_.timeout / 2);
   if (back) {
-    goals_.erase(place);
+    named.goal.reset();
   } else if (reached) {
-    goal = {head, now};
+    named.goal = {head, now};
   }
   return back;
 }
 
 void SyncGate::on_history_change() {
   Lock lock(mutex_);
-  goals_.clear();
+  for (auto& [name, named] : names_)
+    named.goal.reset();
   rule_.on_history_change();
   decide(std::move(lock));
 }
@@ -84,11 +189,20 @@ void SyncGate::stop() {
   decide(std::move(lock));
 }
 
-void SyncGate::look() { decide(Lock(mutex_)); }
+void SyncGate::look() {
+  keep_newcomers();
+  decide(Lock(mutex_));
+}
+
+std::optional<core::Instant> SyncGate::due() const {
+  const auto deadline = rule_.next_deadline();
+  if (!keep_at_ || !deadline) return keep_at_ ? keep_at_ : deadline;
+  return std::min(*keep_at_, *deadline);
+}
 
 std::optional<core::Instant> SyncGate::next_look() const {
   const std::scoped_lock lock(mutex_);
-  return rule_.next_deadline();
+  return due();
 }
 
 /// Replies are made and sent off without the lock: the committing thread never waits for that.
@@ -119,7 +233,7 @@ void SyncGate::decide(Lock lock) {
 
 SyncGate::Decided SyncGate::answer(const core::SyncRule::Decided& decided) {
   // What stop() answered is still counted as waiting by the rule.
-  if (waiting_.empty() || waiting_.front().lsn != decided.lsn) return {};
+  if (waiting_.empty() || waiting_.front().commit != decided.commit) return {};
   auto one = std::move(waiting_.front());
   waiting_.pop_front();
   switch (decided.answer) {
@@ -139,7 +253,7 @@ SyncGate::Decided SyncGate::refuse(Waiting waiting, const std::string& missing) 
     unconfirmed_ += held.run->answers_of_writes();
   runs_ -= waiting.runs.size();
   return {std::move(waiting.runs),
-          fmt::format("NOSYNC stored at LSN {}, not confirmed by {}", waiting.lsn.value, missing)};
+          fmt::format("NOSYNC stored at LSN {}, not confirmed by {}", waiting.commit.lsn.value, missing)};
 }
 
 void SyncGate::work() {
@@ -147,11 +261,11 @@ void SyncGate::work() {
     {
       Lock lock(mutex_);
       if (stopping_) return;
-      const auto due = rule_.next_deadline();
-      if (!due) {
+      const auto next = due();
+      if (!next) {
         changed_.wait(lock);
-      } else if (clock_() < *due) {
-        changed_.wait_until(lock, std::chrono::steady_clock::time_point(*due));
+      } else if (clock_() < *next) {
+        changed_.wait_until(lock, std::chrono::steady_clock::time_point(*next));
       }
     }
     look();
@@ -160,12 +274,22 @@ void SyncGate::work() {
 
 SyncFacts SyncGate::facts() const {
   const std::scoped_lock lock(mutex_);
-  return {config_.mirrors, rule_.suspended(), runs_, unconfirmed_, async_};
+  SyncFacts facts{{}, rule_.suspended(), runs_, unconfirmed_, async_};
+  for (const auto& name : config_.mirrors) {
+    const auto& named = names_.at(name);
+    facts.mirrors.push_back({name, named.counted, named.not_counted, named.trouble});
+  }
+  return facts;
 }
 
 std::size_t SyncGate::waiting() const {
   const std::scoped_lock lock(mutex_);
   return runs_;
+}
+
+std::string to_text(const MirrorIdentity& mirror) {
+  if (mirror.id == MirrorId{}) return "one that says no id, of an older version";
+  return fmt::format("{} (id {})", escape(mirror.database, 200), to_string(mirror.id));
 }
 
 }  // namespace crosslink::node

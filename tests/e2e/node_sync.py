@@ -11,6 +11,8 @@ import time
 import unittest
 
 import redis
+
+from cli_support import unused_port
 from node_support import DEADLINE_S, NodeTest, client, eventually
 
 SYNC = 'sync_mirrors = ["eu-1"]\nallow_mirrors = ["eu-1"]\n'
@@ -25,7 +27,7 @@ def conversation(node, *commands):
 
 class WithMirror(NodeTest):
     def nodes(self, per_database="", **more):
-        self.source = self.node("prod-us", per_database=per_database)
+        self.source = self.node("prod-us", per_database=per_database, mirrors_port=unused_port())
         self.mirror = self.node("eu-1", cluster="eu-1", databases=(), **more)
 
     def follow(self, **more):
@@ -133,6 +135,92 @@ class SyncMode(WithMirror):
         self.source.stop()
         self.assertLess(time.monotonic() - begun, DEADLINE_S / 2)
         connection.close()
+
+
+class WhichMirrorCounts(WithMirror):
+    """A certificate's name says whose a mirror is, not which."""
+
+    def facts(self):
+        return self.source.call("GET", "/v1/databases/packages")
+
+    def standing(self, mirror):
+        return [one["sync_standing"] for one in self.facts()["mirrors"] if one["database"] == f"eu-1/{mirror}"]
+
+    def test_a_trial_mirror_under_the_same_name_confirms_nothing_until_an_operator_says_so(self):
+        self.nodes(SYNC + 'sync_timeout = "300ms"')
+        self.follow()
+        eventually(lambda: self.standing("packages"), lambda seen: seen == ["counted"], "the mirror to count")
+        self.mirror.create_mirror("trial", self.source, database="packages")
+        self.mirror.await_following("trial")
+        self.mirror.call("POST", "/v1/mirrors/packages/pause")
+        with client(self.source) as one:
+            for number in range(10):
+                with self.assertRaisesRegex(redis.ResponseError, "not confirmed by eu-1"):
+                    one.set("k", number)
+        eventually(lambda: self.standing("trial"), lambda seen: seen == ["not_counted"], "the second one to be shown")
+        self.assertIn("is not the one that counts", self.source.log_text())
+        named = self.facts()["sync"]["counted"][0]
+        self.assertEqual((named["counted"]["database"], named["not_counted"]["database"]), ("eu-1/packages", "eu-1/trial"))
+        trial = named["not_counted"]["id"]
+        self.assertIn(trial, self.source.verb("db", "list"))
+
+        self.source.stop()
+        self.source.start()
+        with client(self.source) as one, self.assertRaisesRegex(redis.ResponseError, "not confirmed by eu-1"):
+            one.set("k", "after the restart")
+        eventually(lambda: self.facts()["sync"]["counted"][0]["not_counted"], lambda seen: seen is not None, "the trial to come")
+        self.assertIn("--yes", self.source.verb("db", "count-mirror", "packages", trial, code=2))
+        self.source.verb("db", "count-mirror", "packages", trial, "--yes")
+        with client(self.source) as one:
+            self.assertTrue(one.set("k", "confirmed"))
+
+    def test_wait_counts_two_mirrors_of_one_name_as_two(self):
+        self.nodes()
+        self.follow()
+        self.mirror.create_mirror("second", self.source, database="packages")
+        self.mirror.await_following("second")
+        with client(self.source) as one:
+            one.set("k", 1)
+            self.assertEqual(one.wait(2, DEADLINE_S * 1000), 2)
+
+
+class PromotedInSyncMode(WithMirror):
+    def promotion(self, on_loss, while_let_go):
+        self.nodes(SYNC + f'sync_timeout = "2s"\non_sync_loss = "{on_loss}"')
+        self.follow()
+        eventually(lambda: self.source.call("GET", "/v1/databases/packages")["mirrors"],
+                   lambda seen: [one["sync_standing"] for one in seen] == ["counted"], "the mirror to count")
+        self.mirror.await_mirror("packages", lambda _: self.dry_run()["sync"]["missing"] == "none", "the mirror to hear so")
+        if while_let_go:
+            self.mirror.process.send_signal(19)  # SIGSTOP
+            with client(self.source) as one:
+                self.assertTrue(one.set("k", "confirmed without the mirror"))
+        self.source.kill()
+        if while_let_go:
+            self.mirror.process.send_signal(18)  # SIGCONT
+        else:
+            self.mirror.await_mirror("packages", lambda one: not one["connected"], "the link to be gone")
+        return self.mirror.call("POST", "/v1/mirrors/packages/promote", {})["sync"]
+
+    def dry_run(self):
+        return self.mirror.call("POST", "/v1/mirrors/packages/promote", {"dry_run": True})
+
+    def test_a_mirror_that_had_been_let_go_says_that_confirmed_writes_may_be_missing(self):
+        said = self.promotion("async", while_let_go=True)
+        self.assertEqual(said["missing"], "possible", said)
+        self.assertIn("on_sync_loss = async", said["detail"])
+
+    def test_a_mirror_that_no_write_was_confirmed_without_says_that_none_is_missing(self):
+        said = self.promotion("error", while_let_go=False)
+        self.assertEqual(said["missing"], "none", said)
+
+    def test_after_a_restart_without_the_source_it_is_not_known(self):
+        self.nodes(SYNC + 'sync_timeout = "2s"')
+        self.follow(mode="sync")
+        self.source.kill()
+        self.mirror.stop()
+        self.mirror.start()
+        self.assertEqual(self.dry_run()["sync"]["missing"], "unknown")
 
 
 class Wait(WithMirror):

@@ -425,6 +425,63 @@ TEST(EverySecond, a_commit_is_on_disk_a_second_later_without_anybody_asking) {
   EXPECT_LT(kept_at_once, seeds) << "the disk takes nothing away, so nothing was shown";
 }
 
+// --- a sync that fails
+// -------------------------------------------------------------------------------------------
+
+class FailedSync : public ::testing::Test {
+ protected:
+  FailedSync() {
+    auto options = options_for(folder.path() / "root", disk->env());
+    options.sync = RocksdbSync::always;
+    database = must(RocksdbDatabase::open_root(options));
+    database->watch_history([this] { ++histories; });
+    must(put("first"));
+  }
+  Result<Lsn> put(const std::string& key) {
+    const std::array operations{Operation::put(key, "v")};
+    return database->commit(operations);
+  }
+  bool comes(const std::function<bool()>& condition) const {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (!condition() && std::chrono::steady_clock::now() < until)
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return condition();
+  }
+  const TemporaryFolder folder;
+  const std::shared_ptr<FaultyDisk> disk = FaultyDisk::below(folder.path());
+  std::unique_ptr<RocksdbDatabase> database;
+  std::atomic<int> histories = 0;
+};
+
+TEST_F(FailedSync, leaves_the_outcome_unknown_and_shows_mirrors_nothing_until_it_is_on_disk) {
+  const auto before = database->source_state();
+  disk->fail_next_sync_of_log(false);
+  EXPECT_EQ(refusal(put("second")), "OutcomeUnknown");
+  EXPECT_EQ(must(database->get("second")), "v") << "a reader sees it: so nobody may be told that it is not stored";
+  EXPECT_TRUE(comes([&] { return database->source_state().head > before.head; })) << "it is opened anew by itself";
+  EXPECT_EQ(must(database->get("second")), "v");
+  EXPECT_EQ(must(database->read_log(before.head, 1'000'000)).count, 1u);
+  EXPECT_EQ(database->source_state().history, before.history) << "nothing was lost";
+  EXPECT_EQ(histories, 0);
+}
+
+TEST_F(FailedSync, that_takes_the_tail_gives_its_lsns_to_another_history) {
+  const auto before = database->source_state();
+  disk->fail_next_sync_of_log(true);
+  EXPECT_EQ(refusal(put("second")), "OutcomeUnknown");
+  const auto seen = must(database->read_log(before.head, 1'000'000));
+  EXPECT_EQ(seen.count, 0u) << "a mirror would have what the source has not";
+  EXPECT_TRUE(comes([&] { return histories == 1; }));
+  const auto third = must(put("third"));
+  EXPECT_EQ(must(database->get("second")), std::nullopt);
+  EXPECT_EQ(must(database->get("third")), "v");
+  const auto after = database->source_state();
+  EXPECT_EQ(after.history.records().size(), before.history.records().size() + 1);
+  EXPECT_EQ(after.history.newest().cause, HistoryCause::unclean_stop);
+  EXPECT_EQ(after.head, third);
+  EXPECT_EQ(histories, 1);
+}
+
 // --- a full disk
 // -------------------------------------------------------------------------------------------------
 

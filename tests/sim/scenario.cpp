@@ -74,6 +74,7 @@ class Scenario {
   // The operator.
   void pause_or_resume();
   void resync();
+  void fail_sync();
   void promote();
   void limit();
   void verify();
@@ -127,7 +128,7 @@ void Scenario::build_sources() {
   if (synced_mode_) {
     root_config.sync.mirrors = {"near/db"};
     root_config.sync.timeout = world_.between(Time(100'000), 2 * second);
-    root_config.sync.on_loss = world_.chance(0.5) ? core::OnSyncLoss::error : core::OnSyncLoss::async;
+    root_config.sync.on_loss = world_.chance(0.5) ? OnSyncLoss::error : OnSyncLoss::async;
   }
   SourceHostConfig middle_config;
   middle_config.chain = {"middle/db", "root/db"};
@@ -217,6 +218,7 @@ const std::vector<Scenario::Fault>& Scenario::faults() {
       {2, &Scenario::jump_clock},     {3, &Scenario::damage_chunk}, {4, &Scenario::misread},
       {4, &Scenario::limit},          {4, &Scenario::verify},       {6, &Scenario::pause_or_resume},
       {4, &Scenario::resync},         {2, &Scenario::promote},      {2, &Scenario::restamp_source},
+      {3, &Scenario::fail_sync},
   };
   return all;
 }
@@ -289,6 +291,12 @@ void Scenario::kill_source_now(bool power) {
     world_.tell("root/db: is back");
     root_->restart();
   });
+}
+
+void Scenario::fail_sync() {
+  if (root_->is_down() || quiet_) return;
+  world_.tell("root/db: a sync fails");
+  root_->lose_tail(world_.chance(0.5));
 }
 
 void Scenario::kill_mirror() {

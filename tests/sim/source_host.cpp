@@ -164,7 +164,7 @@ void SourceHost::carry_out(const std::shared_ptr<Served>& served) {
       } else if (std::holds_alternative<CloseView>(action)) {
         served->view.reset();
       } else if (const auto* at = std::get_if<MirrorAt>(&action)) {
-        sync_rule_.on_mirror_durable(served->mirror, at->durable);
+        sync_rule_.on_mirror_durable(served->mirror, {at->incarnation, at->durable});
         if (at->applied >= database_->engine().source_state().head) sync_rule_.on_mirror_caught_up(served->mirror);
         decide_commits();
       } else if (const auto* wake = std::get_if<Wake>(&action)) {
@@ -269,6 +269,26 @@ void SourceHost::head_moved() {
   }
 }
 
+core::SyncPoint SourceHost::point(Lsn lsn) const {
+  return {database_->engine().source_state().history.newest().incarnation, lsn};
+}
+
+void SourceHost::lose_tail(bool told) {
+  auto& engine = database_->engine();
+  const auto head = engine.source_state().head;
+  engine.crash();
+  database_->changed();
+  recovered();
+  engine.unclean_stop();
+  database_->note_standing();
+  world_->happened(event::failed_sync);
+  if (engine.source_state().head <= head) world_->happened(event::source_tail);
+  if (told) {
+    end_sessions();
+    history_changed();
+  }
+}
+
 bool SourceHost::commit(std::size_t big_bytes) {
   if (down_) return false;
   const auto lsn = database_->commit(big_bytes);
@@ -277,8 +297,8 @@ bool SourceHost::commit(std::size_t big_bytes) {
     return false;
   }
   if (!config_.sync.mirrors.empty()) {
-    sync_rule_.on_commit(*lsn, clock());
-    waiting_[lsn->value] = database_->node();
+    sync_rule_.on_commit(point(*lsn), clock());
+    waiting_[point(*lsn)] = database_->node();
     later(config_.sync.timeout + Time(1), [this] { decide_commits(); });
   }
   head_moved();
@@ -296,14 +316,14 @@ void SourceHost::sync() {
   if (down_) return;
   const auto durable = database_->engine().sync();
   if (!durable) return;
-  sync_rule_.on_source_durable(*durable);
+  sync_rule_.on_source_durable(point(*durable));
   decide_commits();
 }
 
 void SourceHost::decide_commits() {
   if (config_.sync.mirrors.empty()) return;
   for (const auto& decided : sync_rule_.decide(clock())) {
-    const auto found = waiting_.find(decided.lsn.value);
+    const auto found = waiting_.find(decided.commit);
     if (found == waiting_.end()) continue;
     const auto* node = found->second;
     waiting_.erase(found);

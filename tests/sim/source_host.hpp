@@ -38,6 +38,9 @@ class SourceHost {
   bool commit(std::size_t big_bytes);
   /// LSNs go by that no entry has.
   void pass_over(std::uint64_t lsns);
+  /// The disk fails a sync: what it had not confirmed is gone, LSNs come again, and the process lives on. `told`:
+  /// sessions and sync mode hear of it at once, else they find out.
+  void lose_tail(bool told);
   /// Every session ends, as before a change of history.
   void end_sessions();
   /// The history has changed, whether sessions were ended before or must find it themselves.
@@ -92,6 +95,7 @@ class SourceHost {
   void engine_later(const Handle& handle, std::function<void(Served&)> what);
   void forget(const std::shared_ptr<Served>& served);
   core::SourceNow read_now();
+  core::SyncPoint point(Lsn lsn) const;
   void decide_commits();
   void unpin(const core::PinKeeper::Holders& holders);
   void check_promises();
@@ -111,7 +115,7 @@ class SourceHost {
   std::uint64_t sessions_ = 0;
   const Node* last_confirmed_ = nullptr;
   std::map<std::string, std::pair<const Node*, const Node*>> kept_;  ///< by mirror: promised, and where it is kept
-  std::map<std::uint64_t, const Node*> waiting_;                     ///< sync mode: commits whose writers wait
+  std::map<core::SyncPoint, const Node*> waiting_;                   ///< sync mode: commits whose writers wait
 };
 
 }  // namespace crosslink::sim

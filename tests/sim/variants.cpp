@@ -40,6 +40,8 @@ constexpr std::array all{
             "a source that was restored is taken for one whose window has passed", "told to let go"},
     Variant{Mistake::history_outlived_by_session, "history_outlived_by_session",
             "a session goes on under a history that has changed", "and holds the commit"},
+    Variant{Mistake::lsn_confirmed_across_histories, "lsn_confirmed_across_histories",
+            "what a mirror said of a history that is gone confirms commits of the next", "does not hold durably"},
 };
 
 constexpr bool every_mistake_has_its_line() {

@@ -101,6 +101,11 @@ void FaultyDisk::refuse_sync_of(const Path& folder) {
   refused_folder_ = folder.lexically_normal();
 }
 
+void FaultyDisk::fail_next_sync_of_log(bool takes) {
+  const std::scoped_lock lock(mutex_);
+  log_sync_fails_ = takes;
+}
+
 void FaultyDisk::restore_power() {
   const std::scoped_lock lock(mutex_);
   // The bytes first: they are found under the names that they have now.
@@ -242,6 +247,10 @@ FaultyDisk::Status FaultyDisk::sync(const Path& name) {
   }
   if (auto admitted = admit(true); !admitted.ok()) return admitted;
   std::error_code error;
+  if (log_sync_fails_ && name.extension() == ".log") {
+    if (*std::exchange(log_sync_fails_, std::nullopt)) fs::resize_file(name, synced_[name], error);
+    return Status::IOError("the log cannot be synced");
+  }
   const auto bytes = fs::file_size(name, error);
   if (!error) synced_[name] = bytes;
   return Status::OK();

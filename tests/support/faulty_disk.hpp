@@ -43,6 +43,10 @@ class FaultyDisk final : public rocksdb::FileSystemWrapper {
   /// Syncing this folder fails from now on; what changed in it is there all the same. Empty: no longer.
   void refuse_sync_of(const Path& folder);
 
+  /// The next syncing of a log of RocksDB's fails, once. `takes`: what it was to make sure is gone, as on Linux, which
+  /// drops what it could not write; else it is there all the same.
+  void fail_next_sync_of_log(bool takes);
+
   // FileSystem
   const char* Name() const override { return "FaultyDisk"; }
   using Options = rocksdb::IOOptions;
@@ -97,6 +101,7 @@ class FaultyDisk final : public rocksdb::FileSystemWrapper {
   std::uint64_t changes_ = 0, cut_at_ = 0, kept_files_ = 0, refused_ = 0;
   bool cut_ = false, full_ = false;
   Path refused_folder_;
+  std::optional<bool> log_sync_fails_;  ///< whether that takes what was not synced
   std::function<void(const Path&)> on_sync_;
 };
 

@@ -93,25 +93,37 @@ WireFields promoted_fields() {
       "cluster='c database='d origin=#p incarnation=#q last_entry_lsn=4 last_entry_hash=#h applied_lsn=5 "
       "origin_lsn=6");
 }
-SessionBegin mirror_begin() { return {3, true, "crosslink-1", 65536, 1048576, 2097152, {}}; }
-WireFields mirror_begin_fields() {
+SessionBegin common_begin() { return {3, true, "crosslink-1", 65536, 1048576, 2097152, {}, {}}; }
+WireFields common_begin_fields() {
   return wire(
       "features=3 mode='sync software='crosslink-1 bulk_data_bytes_max=65536 entry_bytes_max=1048576 "
       "in_flight_bytes_max=2097152");
 }
+SessionBegin mirror_begin() {
+  auto begin = common_begin();
+  begin.mirror = {"m/d", id_of<MirrorId>('m')};
+  return begin;
+}
+WireFields mirror_begin_fields() {
+  auto fields = common_begin_fields();
+  std::ranges::move(wire("mirror='m/d ?mirror_id=#m"), std::back_inserter(fields));
+  return fields;
+}
 SessionBegin source_begin() {
-  auto begin = mirror_begin();
+  auto begin = common_begin();
   begin.sync = false;
   auto history = History::from_records({{id_of<Incarnation>('a'), {1}, HistoryCause::created},
                                         {id_of<Incarnation>('b'), {9}, HistoryCause::unclean_stop}},
                                        {id_of<Incarnation>('t')});
   const Position position{id_of<Incarnation>('p'), id_of<Incarnation>('q'), {{4}, id_of('h')}, {5}, {6}};
-  begin.source =
-      SessionBegin::Source{{"c/d", "e/f"}, id_of<Incarnation>('o'), history.value(), PromotedFrom{"c", "d", position}};
+  begin.source = SessionBegin::Source{{"c/d", "e/f"},    id_of<Incarnation>('o'),
+                                      history.value(),   PromotedFrom{"c", "d", position},
+                                      OnSyncLoss::async, 250};
   return begin;
 }
 WireFields source_begin_fields() {
-  auto fields = with(mirror_begin_fields(), "mode", str("async"));
+  auto fields = with(common_begin_fields(), "mode", str("async"));
+  std::ranges::move(wire("?on_sync_loss='async sync_timeout_ms=250"), std::back_inserter(fields));
   std::ranges::move(wire("chain=['c/d,'e/f origin=#o trimmed=[#t"), std::back_inserter(fields));
   fields.push_back({"history", history_bytes()});
   fields.push_back({"promoted_from", map_of(promoted_fields())});
@@ -137,7 +149,8 @@ std::vector<Specimen> specimens() {
       {mirror_begin(), mirror_begin_fields()},
       {source_begin(), marked},
       {Probe{INT64_MAX}, wire("t0_us=9223372036854775807")},
-      {ProbeReply{5, {UINT64_MAX}, 6}, wire("t0_us=5 head=max ?upstream_lag_us=6")},
+      {ProbeReply{5, {UINT64_MAX}, 6, SyncStanding::suspended},
+       wire("t0_us=5 head=max ?upstream_lag_us=6 ?sync_standing='suspended")},
       {Limit{5, true}, wire("bytes_per_s=5 paused=true")},
       {Notice{1, 2, 3}, wire("?snapshot_queue=1 ?window_left_ms=2 ?window_left_bytes=3")},
       {SnapshotRequest{{"kv", "x"}, facts.id, 0}, wire("formats=['kv,'x ?snapshot_id=#s offset=0")},

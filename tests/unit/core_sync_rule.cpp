@@ -17,10 +17,13 @@ SyncRule rule_of(std::vector<std::string> mirrors, OnSyncLoss on_loss = OnSyncLo
   return SyncRule({std::move(mirrors), Duration(1'000), on_loss});
 }
 
+/// In the history that all is about unless said otherwise.
+SyncPoint at(std::uint64_t lsn, std::uint8_t history = 1) { return {Incarnation{{std::byte{history}}}, Lsn{lsn}}; }
+
 Answers decided(SyncRule& rule, std::int64_t now) {
   Answers all;
   for (const auto& one : rule.decide(Instant(now)))
-    all.emplace_back(one.lsn.value, one.answer, one.missing);
+    all.emplace_back(one.commit.lsn.value, one.answer, one.missing);
   return all;
 }
 
@@ -34,20 +37,20 @@ Answers confirmed(std::initializer_list<std::uint64_t> lsns) {
 const Answers nothing;
 
 /// A commit that is durable at the source at once.
-void commit(SyncRule& rule, std::uint64_t lsn, std::int64_t now) {
-  rule.on_commit(Lsn{lsn}, Instant(now));
-  rule.on_source_durable(Lsn{lsn});
+void commit(SyncRule& rule, std::uint64_t lsn, std::int64_t now, std::uint8_t history = 1) {
+  rule.on_commit(at(lsn, history), Instant(now));
+  rule.on_source_durable(at(lsn, history));
 }
 
 TEST(SyncRule, confirms_what_is_durable_at_the_source_and_at_every_named_mirror) {
   // Each of the three in each order comes last once; until then nothing is confirmed.
   for (const int last : {0, 1, 2}) {
     auto rule = rule_of({"eu-1", "eu-2"});
-    rule.on_commit(Lsn{5}, Instant(0));
+    rule.on_commit(at(5), Instant(0));
     const auto report = [&](int who) {
-      if (who == 0) rule.on_source_durable(Lsn{5});
-      if (who == 1) rule.on_mirror_durable("eu-1", Lsn{5});
-      if (who == 2) rule.on_mirror_durable("eu-2", Lsn{5});
+      if (who == 0) rule.on_source_durable(at(5));
+      if (who == 1) rule.on_mirror_durable("eu-1", at(5));
+      if (who == 2) rule.on_mirror_durable("eu-2", at(5));
     };
     report((last + 1) % 3);
     EXPECT_EQ(decided(rule, 1), nothing) << last;
@@ -63,17 +66,17 @@ TEST(SyncRule, confirms_up_to_the_lsn_that_is_durable_and_no_further) {
   auto rule = rule_of({"eu-1"});
   for (const std::uint64_t lsn : {4u, 7u, 9u})
     commit(rule, lsn, 0);
-  rule.on_mirror_durable("eu-1", Lsn{8});
+  rule.on_mirror_durable("eu-1", at(8));
   EXPECT_EQ(decided(rule, 1), confirmed({4, 7})) << "in the order of their LSNs";
-  rule.on_mirror_durable("eu-1", Lsn{9});
+  rule.on_mirror_durable("eu-1", at(9));
   EXPECT_EQ(decided(rule, 1), confirmed({9}));
 }
 
 TEST(SyncRule, without_named_mirrors_only_the_source_counts) {
   auto rule = rule_of({});
-  rule.on_commit(Lsn{1}, Instant(0));
+  rule.on_commit(at(1), Instant(0));
   EXPECT_EQ(decided(rule, 5'000), nothing);
-  rule.on_source_durable(Lsn{1});
+  rule.on_source_durable(at(1));
   EXPECT_EQ(decided(rule, 5'000), confirmed({1}));
 }
 
@@ -88,7 +91,7 @@ TEST(SyncRule, a_mirror_that_is_not_named_changes_nothing) {
   auto rule = rule_of({"eu-1"}, OnSyncLoss::async);
   EXPECT_TRUE(rule.names("eu-1"));
   EXPECT_FALSE(rule.names("other"));
-  rule.on_mirror_durable("other", Lsn{9});
+  rule.on_mirror_durable("other", at(9));
   EXPECT_FALSE(rule.names("other"));
   commit(rule, 1, 0);
   EXPECT_EQ(decided(rule, 1), nothing);
@@ -100,7 +103,7 @@ TEST(SyncRule, a_mirror_that_is_not_named_changes_nothing) {
 TEST(SyncRule, with_error_the_writer_is_told_which_mirror_is_missing) {
   auto rule = rule_of({"eu-1", "eu-2"});
   commit(rule, 1, 500);
-  rule.on_mirror_durable("eu-1", Lsn{1});
+  rule.on_mirror_durable("eu-1", at(1));
   EXPECT_EQ(decided(rule, 1'499), nothing);
   EXPECT_EQ(decided(rule, 1'500), (Answers{{1, Answer::unconfirmed, "eu-2"}}));
   EXPECT_FALSE(rule.suspended());
@@ -114,7 +117,7 @@ TEST(SyncRule, with_error_each_commit_waits_its_own_time) {
   EXPECT_EQ(decided(rule, 1'399), nothing);
   EXPECT_EQ(decided(rule, 1'400), (Answers{{2, Answer::unconfirmed, "eu-1"}}));
   commit(rule, 3, 2'000);
-  rule.on_mirror_durable("eu-1", Lsn{3});
+  rule.on_mirror_durable("eu-1", at(3));
   EXPECT_EQ(decided(rule, 2'001), confirmed({3})) << "the mirror is back";
 }
 
@@ -122,18 +125,18 @@ TEST(SyncRule, what_was_answered_unconfirmed_is_not_answered_again) {
   auto rule = rule_of({"eu-1"});
   commit(rule, 1, 0);
   EXPECT_EQ(decided(rule, 1'000).size(), 1u);
-  rule.on_mirror_durable("eu-1", Lsn{1});
+  rule.on_mirror_durable("eu-1", at(1));
   EXPECT_EQ(decided(rule, 1'001), nothing);
 }
 
 TEST(SyncRule, nothing_is_answered_that_is_not_durable_at_the_source_even_after_the_timeout) {
   for (const auto on_loss : {OnSyncLoss::error, OnSyncLoss::async}) {
     auto rule = rule_of({"eu-1"}, on_loss);
-    rule.on_commit(Lsn{1}, Instant(0));
+    rule.on_commit(at(1), Instant(0));
     EXPECT_EQ(decided(rule, 9'000), nothing);
-    rule.on_mirror_durable("eu-1", Lsn{1});
+    rule.on_mirror_durable("eu-1", at(1));
     EXPECT_EQ(decided(rule, 9'000), nothing);
-    rule.on_source_durable(Lsn{1});
+    rule.on_source_durable(at(1));
     EXPECT_EQ(decided(rule, 9'000), confirmed({1}));
   }
 }
@@ -146,16 +149,16 @@ TEST(SyncRule, with_async_nobody_waits_after_the_loss_until_the_mirror_has_caugh
   EXPECT_FALSE(rule.suspended());
   EXPECT_EQ(decided(rule, 1'000), (Answers{{1, Answer::async, "eu-1"}, {2, Answer::async, "eu-1"}}));
   EXPECT_TRUE(rule.suspended());
-  rule.on_mirror_durable("eu-1", Lsn{1});
+  rule.on_mirror_durable("eu-1", at(1));
   EXPECT_TRUE(rule.suspended()) << "it is back, but has not caught up";
   commit(rule, 3, 1'100);
   EXPECT_EQ(decided(rule, 1'100), (Answers{{3, Answer::async, "eu-1"}}));
-  rule.on_mirror_durable("eu-1", Lsn{3});
+  rule.on_mirror_durable("eu-1", at(3));
   rule.on_mirror_caught_up("eu-1");
   EXPECT_FALSE(rule.suspended());
   commit(rule, 4, 1'200);
   EXPECT_EQ(decided(rule, 1'200), nothing) << "sync is back";
-  rule.on_mirror_durable("eu-1", Lsn{4});
+  rule.on_mirror_durable("eu-1", at(4));
   EXPECT_EQ(decided(rule, 1'201), confirmed({4}));
 }
 
@@ -163,7 +166,7 @@ TEST(SyncRule, while_suspended_what_every_mirror_has_is_confirmed_all_the_same) 
   auto rule = rule_of({"eu-1"}, OnSyncLoss::async);
   commit(rule, 1, 0);
   ASSERT_EQ(decided(rule, 1'000).size(), 1u);
-  rule.on_mirror_durable("eu-1", Lsn{2});
+  rule.on_mirror_durable("eu-1", at(2));
   commit(rule, 2, 1'001);
   commit(rule, 3, 1'001);
   EXPECT_EQ(decided(rule, 1'001), (Answers{{2, Answer::confirmed, ""}, {3, Answer::async, "eu-1"}}));
@@ -174,35 +177,55 @@ TEST(SyncRule, one_call_answers_confirmed_and_timed_out_commits_in_the_order_of_
   commit(rule, 1, 0);
   commit(rule, 2, 100);
   commit(rule, 3, 900);
-  rule.on_mirror_durable("eu-1", Lsn{1});
+  rule.on_mirror_durable("eu-1", at(1));
   EXPECT_EQ(decided(rule, 1'100), (Answers{{1, Answer::confirmed, ""}, {2, Answer::unconfirmed, "eu-1"}}));
-  rule.on_mirror_durable("eu-1", Lsn{3});
+  rule.on_mirror_durable("eu-1", at(3));
   EXPECT_EQ(decided(rule, 1'100), confirmed({3}));
 }
 
-TEST(SyncRule, a_change_of_history_forgets_what_mirrors_said) {
-  auto rule = rule_of({"eu-1", "eu-2"});
-  rule.on_mirror_durable("eu-1", Lsn{9});
-  rule.on_mirror_durable("eu-2", Lsn{4});
-  rule.on_history_change();
-  commit(rule, 5, 0);
-  rule.on_mirror_durable("eu-2", Lsn{9});
-  EXPECT_EQ(decided(rule, 1), nothing) << "eu-1 said it of another history";
-  EXPECT_TRUE(rule.names("eu-1"));
-  rule.on_mirror_durable("eu-1", Lsn{5});
-  EXPECT_EQ(decided(rule, 2), confirmed({5}));
+TEST(SyncRule, what_a_mirror_said_of_another_history_confirms_nothing) {
+  // As after a failed sync: the source is back at LSN 4, and nobody told the rule.
+  for (const bool told : {true, false}) {
+    auto rule = rule_of({"eu-1", "eu-2"});
+    rule.on_mirror_durable("eu-1", at(9, 1));
+    rule.on_mirror_durable("eu-2", at(4, 1));
+    if (told) rule.on_history_change();
+    commit(rule, 5, 0, 2);
+    rule.on_mirror_durable("eu-2", at(9, 2));
+    EXPECT_EQ(decided(rule, 1), nothing) << "eu-1 has another commit of that LSN";
+    EXPECT_TRUE(rule.names("eu-1"));
+    rule.on_mirror_durable("eu-1", at(5, 2));
+    EXPECT_EQ(decided(rule, 2), confirmed({5}));
+  }
 }
 
-TEST(SyncRule, a_change_of_history_forgets_what_was_durable_at_the_source) {
+TEST(SyncRule, after_a_restore_nothing_said_before_counts_though_the_incarnation_is_the_same) {
   auto rule = rule_of({"eu-1"});
-  commit(rule, 9, 0);
-  rule.on_mirror_durable("eu-1", Lsn{9});
+  rule.on_mirror_durable("eu-1", at(9));
+  rule.on_history_change();
+  commit(rule, 5, 0);
+  EXPECT_EQ(decided(rule, 1), nothing);
+}
+
+TEST(SyncRule, a_mirror_may_say_so_before_the_source_has_a_commit_of_the_new_history) {
+  auto rule = rule_of({"eu-1"});
+  commit(rule, 5, 0, 1);
+  rule.on_mirror_durable("eu-1", at(6, 2));
+  EXPECT_EQ(decided(rule, 1), nothing) << "LSN 5 of the first history may not be in the second";
+  commit(rule, 6, 2, 2);
+  EXPECT_EQ(decided(rule, 3), (Answers{{5, Answer::unconfirmed, "eu-1"}, {6, Answer::confirmed, ""}}));
+}
+
+TEST(SyncRule, what_was_durable_at_the_source_in_another_history_confirms_nothing) {
+  auto rule = rule_of({"eu-1"});
+  commit(rule, 9, 0, 1);
+  rule.on_mirror_durable("eu-1", at(9, 1));
   ASSERT_EQ(decided(rule, 1), confirmed({9}));
   rule.on_history_change();  // restored to LSN 4
-  rule.on_commit(Lsn{5}, Instant(2));
-  rule.on_mirror_durable("eu-1", Lsn{5});
+  rule.on_commit(at(5, 2), Instant(2));
+  rule.on_mirror_durable("eu-1", at(5, 2));
   EXPECT_EQ(decided(rule, 3), nothing) << "the source had synced another commit of that LSN";
-  rule.on_source_durable(Lsn{5});
+  rule.on_source_durable(at(5, 2));
   EXPECT_EQ(decided(rule, 4), confirmed({5}));
 }
 
@@ -210,11 +233,11 @@ TEST(SyncRule, who_waits_while_the_history_changes_is_never_confirmed) {
   for (const auto on_loss : {OnSyncLoss::error, OnSyncLoss::async}) {
     auto rule = rule_of({"eu-1"}, on_loss);
     commit(rule, 5, 0);
-    rule.on_commit(Lsn{6}, Instant(0));
+    rule.on_commit(at(6), Instant(0));
     rule.on_history_change();
     // Another history comes as far; its LSN 6 is another commit.
-    rule.on_source_durable(Lsn{8});
-    rule.on_mirror_durable("eu-1", Lsn{8});
+    rule.on_source_durable(at(8, 2));
+    rule.on_mirror_durable("eu-1", at(8, 2));
     EXPECT_EQ(decided(rule, 1), (Answers{{5, Answer::unconfirmed, "eu-1"}, {6, Answer::unconfirmed, "eu-1"}}));
     EXPECT_EQ(decided(rule, 2), nothing) << "answered once";
     EXPECT_FALSE(rule.next_deadline().has_value());
@@ -223,8 +246,8 @@ TEST(SyncRule, who_waits_while_the_history_changes_is_never_confirmed) {
 
 TEST(SyncRule, a_mirror_that_lost_its_tail_confirms_less_than_before) {
   auto rule = rule_of({"eu-1"});
-  rule.on_mirror_durable("eu-1", Lsn{9});
-  rule.on_mirror_durable("eu-1", Lsn{4});
+  rule.on_mirror_durable("eu-1", at(9));
+  rule.on_mirror_durable("eu-1", at(4));
   commit(rule, 5, 0);
   EXPECT_EQ(decided(rule, 1), nothing);
 }
@@ -235,7 +258,7 @@ TEST(SyncRule, the_next_deadline_is_that_of_the_oldest_commit_that_waits) {
   commit(rule, 1, 100);
   commit(rule, 2, 300);
   EXPECT_EQ(rule.next_deadline(), Instant(1'100));
-  rule.on_mirror_durable("eu-1", Lsn{1});
+  rule.on_mirror_durable("eu-1", at(1));
   ASSERT_EQ(decided(rule, 400), confirmed({1}));
   EXPECT_EQ(rule.next_deadline(), Instant(1'300));
   ASSERT_EQ(decided(rule, 1'300).size(), 1u) << "due exactly then";

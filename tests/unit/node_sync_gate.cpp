@@ -9,12 +9,12 @@
 
 #include "crosslink/rocksdb_engine.hpp"
 #include "node/commit_queue.hpp"
+#include "support/faulty_disk.hpp"
 
 namespace crosslink::node {
 namespace {
 
 using namespace std::chrono_literals;
-using core::OnSyncLoss;
 
 /// One run, as the committing thread leaves it: each command that wrote answered OK, each other one 0.
 struct Client {
@@ -38,14 +38,31 @@ const std::string waits = "answered 0";
 class Gate : public ::testing::Test {
  public:
   std::unique_ptr<SyncGate> gate(OnSyncLoss on_loss, std::vector<std::string> mirrors = {"eu-1"}) {
-    return std::make_unique<SyncGate>("orders", core::SyncConfig{std::move(mirrors), 5s, on_loss},
-                                      [this] { return core::Instant(now); });
+    SyncGate::Options options;
+    options.database = "orders";
+    options.config = {std::move(mirrors), 5s, on_loss};
+    options.counted = disk;
+    options.keep = [this](const CountedMirrors& wanted) -> Result<void> {
+      if (disk_is_full) return MirrorError(ErrorKind::Storage, CausedBy::us, "the disk is full");
+      disk = wanted;
+      return {};
+    };
+    options.clock = [this] { return core::Instant(now); };
+    return std::make_unique<SyncGate>(std::move(options));
   }
-  static void write(SyncGate& gate, std::uint64_t lsn, Client& client) { gate.hold(Lsn{lsn}, {client.asks()}); }
-  static void mirror_at(SyncGate& gate, const std::string& name, std::uint64_t durable, std::uint64_t head) {
+  static core::SyncPoint at(std::uint64_t lsn) { return {Incarnation{{std::byte{1}}}, Lsn{lsn}}; }
+  static MirrorIdentity copy(const std::string& database, std::uint8_t id) {
+    return {database, MirrorId{{std::byte{id}}}};
+  }
+  static void write(SyncGate& gate, std::uint64_t lsn, Client& client) { gate.hold(at(lsn), {client.asks()}); }
+  static void mirror_at(SyncGate& gate, const std::string& name, std::uint64_t durable, std::uint64_t head,
+                        const MirrorIdentity& mirror = copy("eu/orders", 7)) {
     const std::vector<std::string> names{"another-name", name};
-    gate.on_mirror_at(names, Lsn{durable}, Lsn{head});
+    gate.on_mirror_at(names, mirror, at(durable), at(head));
+    gate.look();  // as the gate's thread does
   }
+  CountedMirrors disk;
+  bool disk_is_full = false;
   void pass(SyncGate& gate, std::chrono::milliseconds time) {
     now += time;
     gate.look();
@@ -93,7 +110,7 @@ TEST_F(Gate, holds_from_the_start_although_the_mirror_was_never_there) {
 TEST_F(Gate, unconfirmed_are_the_commands_that_wrote_and_a_transaction_as_a_whole) {
   const auto one = gate(OnSyncLoss::error);
   Client pipeline({false, true, false, true}), transaction({true}, true);
-  one->hold(Lsn{3}, {pipeline.asks(), transaction.asks()});
+  one->hold(at(3), {pipeline.asks(), transaction.asks()});
   pass(*one, 5s);
   const std::string error = "-NOSYNC stored at LSN 3, not confirmed by eu-1\r\n";
   EXPECT_EQ(pipeline.got(), ":0\r\n" + error + ":0\r\n" + error);
@@ -139,15 +156,99 @@ TEST_F(Gate, a_mirror_that_keeps_up_with_a_writer_that_never_rests_is_back_one_t
   }
 }
 
-TEST_F(Gate, after_a_change_of_history_nothing_said_before_confirms) {
+TEST_F(Gate, a_mirror_that_has_lost_entries_does_not_confirm_those_that_got_their_lsns) {
+  for (const bool told : {true, false}) {
+    const auto one = gate(OnSyncLoss::error);
+    mirror_at(*one, "eu-1", 1000, 1000);
+    if (told) one->on_history_change();
+    Client client({true});
+    one->hold({Incarnation{{std::byte{2}}}, Lsn{20}}, {client.asks()});
+    EXPECT_EQ(client.got(), waits);
+    mirror_at(*one, "eu-1", 1001, 1001);  // a word of the old history that was on its way
+    EXPECT_EQ(client.got(), waits);
+    pass(*one, 5s);
+    EXPECT_EQ(client.got(), "-NOSYNC stored at LSN 20, not confirmed by eu-1\r\n");
+  }
+}
+
+// --- which mirror counts
+// --------------------------------------------------------------------------------------------
+
+TEST_F(Gate, a_second_mirror_under_the_name_confirms_nothing_and_is_shown) {
   const auto one = gate(OnSyncLoss::error);
-  mirror_at(*one, "eu-1", 1000, 1000);
-  one->on_history_change();
+  mirror_at(*one, "eu-1", 3, 9, copy("eu/orders", 7));
+  mirror_at(*one, "eu-1", 9, 9, copy("eu/trial", 8));
   Client client({true});
-  write(*one, 20, client);
+  write(*one, 9, client);
   EXPECT_EQ(client.got(), waits);
+  // A copy of the same name in another node of that cluster is another one, too.
+  mirror_at(*one, "eu-1", 9, 9, copy("eu/orders", 9));
+  EXPECT_EQ(client.got(), waits);
+  EXPECT_EQ(one->facts().mirrors.front().counted, copy("eu/orders", 7));
+  EXPECT_EQ(one->facts().mirrors.front().not_counted, copy("eu/orders", 9));
+  const std::vector<std::string> names{"eu-1"};
+  EXPECT_EQ(one->standing(names, copy("eu/orders", 7)), SyncStanding::counted);
+  EXPECT_EQ(one->standing(names, copy("eu/trial", 8)), SyncStanding::not_counted);
+  mirror_at(*one, "eu-1", 9, 9, copy("eu/orders", 7));
+  EXPECT_EQ(client.got(), "+OK\r\n");
+}
+
+TEST_F(Gate, which_mirror_counts_is_kept_over_a_restart_and_counts_only_once_it_is_kept) {
+  disk_is_full = true;
+  auto one = gate(OnSyncLoss::error);
+  Client client({true});
+  write(*one, 4, client);
+  mirror_at(*one, "eu-1", 4, 4);
+  EXPECT_EQ(client.got(), waits) << "after a restart another one could count";
+  EXPECT_EQ(one->facts().mirrors.front().trouble, "the disk is full");
+  disk_is_full = false;
+  pass(*one, 1s);
+  EXPECT_EQ(client.got(), "+OK\r\n");
+  one = gate(OnSyncLoss::error);
+  Client later({true});
+  write(*one, 5, later);
+  mirror_at(*one, "eu-1", 5, 5, copy("eu/trial", 8));
+  EXPECT_EQ(later.got(), waits);
+  mirror_at(*one, "eu-1", 5, 5);
+  EXPECT_EQ(later.got(), "+OK\r\n");
+}
+
+TEST_F(Gate, an_operator_says_when_another_mirror_counts) {
+  const auto one = gate(OnSyncLoss::error);
+  mirror_at(*one, "eu-1", 9, 9, copy("eu/orders", 7));
+  EXPECT_FALSE(one->count(MirrorId{{std::byte{8}}}).ok()) << "it never came";
+  mirror_at(*one, "eu-1", 5, 9, copy("eu/orders", 8));
+  ASSERT_TRUE(one->count(MirrorId{{std::byte{8}}}).ok());
+  EXPECT_EQ(disk.at("eu-1"), copy("eu/orders", 8));
+  Client client({true});
+  write(*one, 9, client);
+  EXPECT_EQ(client.got(), waits) << "what the other one said is not true of this one";
+  mirror_at(*one, "eu-1", 9, 9, copy("eu/orders", 7));
+  EXPECT_EQ(client.got(), waits);
+  mirror_at(*one, "eu-1", 9, 9, copy("eu/orders", 8));
+  EXPECT_EQ(client.got(), "+OK\r\n");
+}
+
+TEST_F(Gate, a_mirror_that_says_no_id_does_not_count) {
+  const auto one = gate(OnSyncLoss::error);
+  Client client({true});
+  write(*one, 1, client);
+  mirror_at(*one, "eu-1", 1, 1, MirrorIdentity{});
+  EXPECT_EQ(client.got(), waits);
+  EXPECT_EQ(one->facts().mirrors.front().not_counted, MirrorIdentity{});
+}
+
+TEST_F(Gate, a_mirror_that_was_let_go_is_told_so) {
+  const auto one = gate(OnSyncLoss::async);
+  mirror_at(*one, "eu-1", 1, 1);
+  const std::vector<std::string> names{"eu-1"};
+  EXPECT_EQ(one->standing(names, copy("eu/orders", 7)), SyncStanding::counted);
+  Client client({true});
+  write(*one, 2, client);
   pass(*one, 5s);
-  EXPECT_EQ(client.got(), "-NOSYNC stored at LSN 20, not confirmed by eu-1\r\n");
+  EXPECT_EQ(one->standing(names, copy("eu/orders", 7)), SyncStanding::suspended);
+  mirror_at(*one, "eu-1", 2, 2);
+  EXPECT_EQ(one->standing(names, copy("eu/orders", 7)), SyncStanding::counted);
 }
 
 TEST_F(Gate, a_stop_answers_who_waits_and_whoever_comes_later) {
@@ -171,6 +272,8 @@ class SyncedQueue : public ::testing::Test {
     std::string pattern = (std::filesystem::temp_directory_path() / "crosslink-gate-XXXXXX").string();
     folder = ::mkdtemp(pattern.data());
     RocksdbOptions options;
+    disk = test::FaultyDisk::below(folder);
+    options.env = disk->env();
     options.folder = folder / "db";
     options.sync = RocksdbSync::always;
     options.write_buffer_bytes = 1024 * 1024;
@@ -185,7 +288,11 @@ class SyncedQueue : public ::testing::Test {
     std::filesystem::remove_all(folder);
   }
   void begin(std::chrono::milliseconds timeout) {
-    gate = std::make_unique<SyncGate>("orders", core::SyncConfig{{"eu-1"}, timeout, OnSyncLoss::error});
+    SyncGate::Options options;
+    options.database = "orders";
+    options.config = {{"eu-1"}, timeout, OnSyncLoss::error};
+    options.keep = [](const CountedMirrors&) { return Result<void>{}; };
+    gate = std::make_unique<SyncGate>(std::move(options));
     queue = std::make_unique<CommitQueue>(*database, watches, gate.get());
   }
   /// Carries out one command; its answer comes later.
@@ -201,7 +308,16 @@ class SyncedQueue : public ::testing::Test {
   static std::string got(std::future<std::string> later) {
     return later.wait_for(30s) == std::future_status::ready ? later.get() : "no answer";
   }
+  /// The mirror has all up to `lsn` of the database's present history.
+  void mirror_at(Lsn lsn) {
+    const auto state = database->source_state();
+    const std::vector<std::string> names{"eu-1"};
+    const MirrorIdentity mirror{"eu/orders", MirrorId{{std::byte{7}}}};
+    const auto incarnation = state.history.newest().incarnation;
+    gate->on_mirror_at(names, mirror, {incarnation, lsn}, {incarnation, state.head});
+  }
   std::filesystem::path folder;
+  std::shared_ptr<test::FaultyDisk> disk;
   std::unique_ptr<RocksdbDatabase> database;
   WatchTable watches;
   std::unique_ptr<SyncGate> gate;
@@ -220,11 +336,30 @@ TEST_F(SyncedQueue, commits_go_on_while_answers_wait_and_what_wrote_nothing_does
   EXPECT_EQ(database->get("k").value(), std::nullopt);
   EXPECT_NE(first.wait_for(0s), std::future_status::ready);
   EXPECT_NE(second.wait_for(0s), std::future_status::ready);
-  const auto head = database->source_state().head;
-  const std::vector<std::string> names{"eu-1"};
-  gate->on_mirror_at(names, head, head);
+  mirror_at(database->source_state().head);
   EXPECT_EQ(got(std::move(first)), "+OK\r\n");
   EXPECT_EQ(got(std::move(second)), ":1\r\n");
+}
+
+TEST_F(SyncedQueue, after_a_failed_sync_nothing_is_ok_that_the_mirror_does_not_have) {
+  begin(1h);
+  auto first = say({"SET", "first", "v"});
+  while (gate->waiting() == 0)
+    std::this_thread::yield();
+  const auto head = database->source_state().head;
+  mirror_at(head);
+  ASSERT_EQ(got(std::move(first)), "+OK\r\n");
+  // It had reached the mirror before the source's own disk failed, as far as the gate is told.
+  mirror_at(Lsn{head.value + 100});
+  disk->fail_next_sync_of_log(true);
+  EXPECT_TRUE(got(say({"SET", "lost", "v"})).starts_with("-ERR outcome unknown: "));
+  auto again = say({"SET", "again", "v"});
+  while (gate->waiting() == 0)
+    std::this_thread::yield();
+  EXPECT_LT(database->source_state().head.value, head.value + 100) << "the LSNs came again";
+  EXPECT_NE(again.wait_for(0s), std::future_status::ready);
+  mirror_at(database->source_state().head);
+  EXPECT_EQ(got(std::move(again)), "+OK\r\n");
 }
 
 TEST_F(SyncedQueue, a_thread_of_its_own_answers_when_time_is_up) {

@@ -78,6 +78,15 @@ Result<void> EtcdDatabase::Impl::check_source(const SnapshotFacts& facts) {
   return *same ? own_source(prefix) : Result<void>{};
 }
 
+MirrorId EtcdDatabase::mirror_id() const {
+  PairDigest digest;
+  digest.add("etcd cluster", std::to_string(impl_->client->cluster_id()));
+  digest.add("prefix", impl_->keys.prefix);
+  digest.add("crosslink cluster", impl_->options.crosslink_cluster);
+  digest.add("mirror", impl_->options.name);
+  return {digest.digest().bytes};
+}
+
 Result<void> EtcdDatabase::may_follow(const Incarnation& source, const std::string& crosslink_cluster, Lsn head) const {
   const auto& client = *impl_->client;
   if (!may_be_in(source, client.cluster_id())) return {};

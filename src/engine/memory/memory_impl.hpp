@@ -11,7 +11,9 @@
 namespace crosslink {
 
 namespace memory {
-inline MirrorError storage_error() { return {ErrorKind::Storage, CausedBy::us, "the disk is full, by order of a test"}; }
+inline MirrorError storage_error() {
+  return {ErrorKind::Storage, CausedBy::us, "the disk is full, by order of a test"};
+}
 }  // namespace memory
 
 struct MemoryDatabase::Impl {

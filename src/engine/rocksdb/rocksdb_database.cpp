@@ -126,8 +126,10 @@ void RocksdbDatabase::Impl::commit_group(std::vector<Request*>& group) {
   if (options.sync == RocksdbSync::always && !unpublished.empty()) {
     const auto synced = live->sync_log();
     for (auto* request : group) {
-      if (!synced && request->result->ok()) request->result = synced.error();
+      if (!synced && request->result->ok())
+        request->result = MirrorError(ErrorKind::OutcomeUnknown, CausedBy::us, synced.error().message());
     }
+    if (!synced) return;  // recover() finds out what became of it
   }
   publish();
 }
@@ -188,6 +190,11 @@ SourceState RocksdbDatabase::source_state() const {
 void RocksdbDatabase::watch_head(std::function<void(Lsn head)> on_head) {
   const std::scoped_lock lock(impl_->watch_mutex);
   impl_->on_head = std::move(on_head);
+}
+
+void RocksdbDatabase::watch_history(std::function<void()> on_change) {
+  const std::scoped_lock lock(impl_->watch_mutex);
+  impl_->on_history = std::move(on_change);
 }
 
 Result<SnapshotFacts> RocksdbDatabase::Impl::describe(Live& of, Live& checkpoint) {

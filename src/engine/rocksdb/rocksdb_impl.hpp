@@ -58,6 +58,7 @@ struct RocksdbDatabase::Impl {
   /// After an error of the disk: opens the data anew if it looks as if that went well. With write_mutex held. Errors:
   /// Storage.
   Result<void> recover();
+  Result<void> begin_owed_incarnation();
 
   // --- writing, with write_mutex held
   /// One batch, one record. `origin_lsn`: 0 for its own.
@@ -66,6 +67,7 @@ struct RocksdbDatabase::Impl {
   Result<void> write_record(const rocks::DatabaseRecord& next);
   void add_operations(rocksdb::WriteBatch& batch, std::span<const Operation> operations) const;
   /// What was written becomes what is read.
+  /// Every commit that mirrors are to see goes through here: with `always` once it is on disk.
   void publish();
   Result<void> begin_incarnation(HistoryCause cause);
 
@@ -108,6 +110,7 @@ struct RocksdbDatabase::Impl {
   rocks::DatabaseRecord written_record;  ///< as it stands in RocksDB
   EntryId written_last_entry;
   std::vector<rocks::LogRecord> unpublished;
+  bool incarnation_owed = false;  ///< the log lost its tail, and the history does not say so yet
   bool log_lost = false;          ///< found when the data was taken over: the newest record is not in the log
   bool dirty = false;             ///< written since the last sync
   bool pointer_in_doubt = false;  ///< a switch failed at its one step
@@ -123,6 +126,7 @@ struct RocksdbDatabase::Impl {
 
   std::mutex watch_mutex;
   std::function<void(Lsn)> on_head;
+  std::function<void()> on_history;
 
   std::mutex queue_mutex;
   std::condition_variable queue_changed;

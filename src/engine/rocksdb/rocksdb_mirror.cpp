@@ -188,6 +188,7 @@ Result<Lsn> RocksdbDatabase::sync() {
   if (impl_->live_now()->has_failed()) {
     const std::scoped_lock writing(impl_->write_mutex);
     if (auto recovered = impl_->recover(); !recovered) return recovered.error();
+    impl_->publish();
   }
   std::shared_ptr<Live> live;
   Lsn reached;

@@ -190,7 +190,7 @@ Result<void> RocksdbDatabase::Impl::note_running() {
 }
 
 Result<void> RocksdbDatabase::Impl::recover() {
-  if (!live->has_failed()) return {};
+  if (!live->has_failed()) return begin_owed_incarnation();
   const auto refuse = [](std::string_view why) {
     return MirrorError(ErrorKind::Storage, CausedBy::us, fmt::format("the disk failed before; {}", why));
   };
@@ -199,6 +199,7 @@ Result<void> RocksdbDatabase::Impl::recover() {
   if (!free) return free.error();
   if (*free < 2 * options.write_buffer_bytes) return refuse("there is not enough free space yet to go on");
   std::shared_ptr<Live> opened;
+  bool all_there = false;
   {
     // Nobody reads meanwhile. Should it not open, reading goes on from what is there.
     std::unique_lock lock(mutex);
@@ -215,16 +216,27 @@ Result<void> RocksdbDatabase::Impl::recover() {
     auto writing = Live::open(live->folder(), options, false);
     live->fail();
     if (!writing) return refuse(writing.error().message());
-    if ((*writing)->head() == (unpublished.empty() ? head : unpublished.back().last)) {
-      live = *std::move(writing);
-      return {};
-    }
-    opened = *std::move(writing);
+    all_there = (*writing)->head() == (unpublished.empty() ? head : unpublished.back().last);
+    (all_there ? live : opened) = *std::move(writing);
   }
+  if (all_there) return begin_owed_incarnation();
   // What was not on disk is not there.
   unpublished.clear();
   if (auto taken = take_over(std::move(opened)); !taken) return taken;
-  return record.history.empty() ? Result<void>{} : begin_incarnation(HistoryCause::unclean_stop);
+  incarnation_owed = !record.history.empty();
+  auto begun = begin_owed_incarnation();
+  // Also when that failed, and is tried again: LSNs come again from now on.
+  const std::scoped_lock watching(watch_mutex);
+  if (on_history) on_history();
+  return begun;
+}
+
+/// Nothing is written after a tail was lost until the history says so.
+Result<void> RocksdbDatabase::Impl::begin_owed_incarnation() {
+  if (!std::exchange(incarnation_owed, false)) return {};
+  auto begun = begin_incarnation(HistoryCause::unclean_stop);
+  incarnation_owed = !begun.ok();
+  return begun;
 }
 
 void RocksdbDatabase::Impl::maintain(const std::stop_token& stop) {
@@ -248,7 +260,7 @@ void RocksdbDatabase::Impl::maintain(const std::stop_token& stop) {
     }
     if (live_now()->has_failed()) {
       const std::scoped_lock writing(write_mutex);
-      static_cast<void>(recover());  // again in a second
+      if (recover()) publish();  // else again in a second
     }
     data_bytes = live_now()->data_bytes();
     trim();
