@@ -14,8 +14,8 @@ Task<void> show(OfferedDatabase& source, Mirror& mirror, MemoryDatabase& copy) {
   // 1. Promotion ends the link, applies what was received whole and opens for writes. It says where that was.
   auto promoted = co_await mirror.promote();
   if (!promoted) co_return promoted.error();
-  std::cout << "promoted from " << promoted->cluster << "/" << promoted->database << " at LSN "
-            << promoted->position.applied_lsn.value << "\n";
+  std::cout << "promoted from " << promoted->from.cluster << "/" << promoted->from.database << " at LSN "
+            << promoted->from.position.applied_lsn.value << "\n";
 
   // 2. Writes go here now, and what the old source still commits no longer arrives.
   put(copy, "balance", "90");

@@ -86,7 +86,22 @@ struct MirrorFacts {
   std::optional<std::uint64_t> snapshot_queue;  ///< snapshots that the source makes or sends before this mirror's
 };
 
-/// Thread safe. Everything but run() and verify() returns at once.
+struct PromotionOptions {
+  bool accept_inconsistent = false;
+  /// Data that may be older at the moment that it would take writes, or of unknown age, is not promoted.
+  std::optional<std::chrono::milliseconds> lag_max = {};
+  /// Given up after this long. A step of the engine that is under way then is awaited.
+  std::chrono::milliseconds timeout{30'000};
+};
+
+struct Promotion {
+  PromotedFrom from;
+  /// How old the data was at most when it was opened for writes; absent: unknown, also when it was promoted before.
+  std::optional<std::chrono::microseconds> age;
+  friend bool operator==(const Promotion&, const Promotion&) = default;
+};
+
+/// Thread safe. Everything but run(), promote() and verify() returns at once.
 class Mirror {
  public:
   /// `engine` (and `verifiable`, which may be null: then verify() is refused) must outlive run(); its calls are made on
@@ -120,10 +135,13 @@ class Mirror {
   Result<void> set_bandwidth(std::uint64_t bytes_per_s);
   /// Smallest lag that readers accept: probes are as frequent as it needs. Absent: they do not ask.
   void set_max_lag(std::optional<std::chrono::milliseconds> max_lag);
-  /// Ends the link, applies what was received whole, opens the database for writes. Again: the first result. Errors:
-  /// Configuration when there is no data to promote, or MirrorFacts::inconsistent and not accepted; Storage; Cancelled
-  /// by cancellation, and when run() ends first. Needs run() to be running.
-  Task<PromotedFrom> promote(bool accept_inconsistent = false);
+  /// Ends the link, applies what was received whole, opens the database for writes. Again: the first result. Not done
+  /// in time, withdrawn by pause() or resume(), or refused for its age, it follows on. Errors: Configuration when there
+  /// is no data to promote, MirrorFacts::inconsistent and not accepted, or too old (promotion_refused_for_age() then);
+  /// Timeout; Busy while another is under way; Storage; Cancelled by pause() and resume(), by cancellation, which
+  /// leaves it under way, and when run() ends first. Needs run() to be running.
+  Task<Promotion> promote(PromotionOptions options = {});
+  bool promotion_refused_for_age() const;
   /// Compares this mirror with its source at one LSN. Errors: Busy while one runs; Configuration when it is not
   /// following; MirrorPromoted; Cancelled as for promote().
   Task<VerifyResult> verify();

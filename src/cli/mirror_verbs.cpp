@@ -26,7 +26,7 @@ constexpr int exit_could_not_tell = 1;
 /// Each verb has its own, of which it uses some.
 struct Options {
   AdminOptions admin;
-  std::string name, bandwidth, lag_max;
+  std::string name, bandwidth, lag_max, timeout;
   bool yes = false, keep_data = false, dry_run = false, accept_inconsistent = false;
 };
 
@@ -91,6 +91,11 @@ int promote(const Globals& globals, const Options& options) {
     const auto lag = node::parse_duration(options.lag_max);
     if (!lag) return report_unasked(globals, lag.error().with_context("--require-lag"));
     body["require_lag_ms"] = lag->count();
+  }
+  if (!options.timeout.empty()) {
+    const auto timeout = node::parse_duration(options.timeout);
+    if (!timeout) return report_unasked(globals, timeout.error().with_context("--timeout"));
+    body["timeout_ms"] = timeout->count();
   }
   const auto agreed =
       demand_yes(options.yes || options.dry_run,
@@ -192,6 +197,9 @@ void add_promote_verb(const Command& program) {
   add_name(verb, options->name, "The mirror");
   verb.option("--require-lag", options->lag_max,
               "Only when the lag is known and no longer than this, such as 5s; else exit code 3")
+      .type("D");
+  verb.option("--timeout", options->timeout,
+              "Give up after this long, 30s by default, with the reason: the mirror then follows on; exit code 4")
       .type("D");
   verb.flag("--dry-run", options->dry_run, "Show what would happen, and change nothing");
   verb.flag("--accept-inconsistent", options->accept_inconsistent,

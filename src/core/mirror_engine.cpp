@@ -67,9 +67,6 @@ void MirrorMachine::advance_engine(Instant now) {
   if (dirty && (sync() || now - *dirty_since_ >= config_.sync_every)) return call(Call::sync, mirror_action::Sync{});
   if (dirty) wake(*dirty_since_ + config_.sync_every);
   if (mark_.position && source_ && !pending_.empty() && start_apply(now)) return;
-  const bool may_promote = link_ == Link::down || makes(Mistake::promotion_before_link_teardown);
-  if (promoting_ && !promoted_from_ && may_promote && pending_.empty())
-    return call(Call::promote, mirror_action::Promote{});
   ask_for_view();
   if (!engine_ && !promoting_ && !promoted_from_) advance_snapshot(now);
 }
@@ -206,8 +203,10 @@ void MirrorMachine::on_engine_error(Call which, const MirrorError& error, Instan
   } else if (error.kind() == ErrorKind::Storage || error.kind() == ErrorKind::Busy) {
     on_storage_error(error, now);
     if (error.kind() == ErrorKind::Busy) reread_engine();
+    if (giving_up_) give_up_promotion(*giving_up_, now);
   } else if (!dropped) {
     promoting_ = false;
+    giving_up_.reset();
     engine_refused_ = true;
     halt(error, now);
   }
@@ -249,6 +248,8 @@ void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {
     case Call::promote:
       promoted_from_ = answer->promoted_from;
       promoting_ = false;
+      giving_up_.reset();
+      age_at_promotion_ = lag_.lag(now);
       // Of a bootstrap nothing is left to do.
       bootstrap_wanted_ = begin_snapshot_wanted_ = drop_snapshot_wanted_ = check_wanted_ = switch_wanted_ = false;
       assembler_.on_dropped();

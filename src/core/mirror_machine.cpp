@@ -303,6 +303,7 @@ void MirrorMachine::acknowledge_snapshot(Instant now) {
 
 void MirrorMachine::advance(Instant now) {
   advance_engine(now);
+  if (promoting_ && !promoted_from_) advance_promotion(now);
   advance_verify(now);
   advance_link(now);
   advance_streams(now);
@@ -318,11 +319,16 @@ void MirrorMachine::on_time(Instant now) { advance(now); }
 // --- the operator --------------------------------------------------------------------------------------------------
 
 Result<void> MirrorMachine::refuse_if_promoted() const {
-  if (!promoted_from_ && !promoting_) return {};
-  return MirrorError(ErrorKind::MirrorPromoted, CausedBy::us, "it was promoted: it follows nobody any more");
+  if (promoted_from_)
+    return MirrorError(ErrorKind::MirrorPromoted, CausedBy::us, "it was promoted: it follows nobody any more");
+  if (!promoting_) return {};
+  return MirrorError(ErrorKind::Busy, CausedBy::us,
+                     giving_up_ ? "its promotion is given up unless the step under way succeeds: try again"
+                                : "it is being promoted: pause or resume end that");
 }
 
 Result<void> MirrorMachine::pause(Instant now) {
+  give_up_promotion(MirrorError::cancelled("the promotion, by pause"), now);
   if (auto refused = refuse_if_promoted(); !refused) return refused;
   limit_changed_ = limit_changed_ || !paused_;
   paused_ = true;
@@ -331,6 +337,7 @@ Result<void> MirrorMachine::pause(Instant now) {
 }
 
 Result<void> MirrorMachine::resume(Instant now) {
+  give_up_promotion(MirrorError::cancelled("the promotion, by resume"), now);
   if (auto refused = refuse_if_promoted(); !refused) return refused;
   limit_changed_ = limit_changed_ || paused_;
   paused_ = false;
@@ -371,16 +378,61 @@ std::string MirrorMachine::why_inconsistent() const {
   return {};
 }
 
-Result<void> MirrorMachine::promote(Instant now, bool accept_inconsistent) {
+Result<void> MirrorMachine::promote(Instant now, const PromotionWish& wish) {
   if (promoted_from_) return {};
+  if (auto refused = refuse_if_promoted(); !refused) return refused;
   if (!mark_.position && !mark_.inconsistent)
     return MirrorError::configuration("there is nothing to promote: the first bootstrap is not complete");
-  if (const auto why = why_inconsistent(); !why.empty() && !accept_inconsistent) return MirrorError::configuration(why);
+  if (const auto why = why_inconsistent(); !why.empty() && !wish.accept_inconsistent)
+    return MirrorError::configuration(why);
   promoting_ = true;
+  promotion_ = wish;
+  given_up_.reset();
+  given_up_for_age_ = false;
   halted_.reset();  // this is what its operator chose; what stops the promotion itself halts it again
   engine_refused_ = false;
+  if (wish.within) {
+    promote_by_ = now + *wish.within;
+    wake(promote_by_);
+  }
   advance(now);
   return {};
+}
+
+void MirrorMachine::give_up_promotion(const MirrorError& why, Instant now) {
+  if (!promoting_) return;
+  if (engine_ == Call::promote) {
+    giving_up_ = why;
+    return;
+  }
+  promoting_ = false;
+  giving_up_.reset();
+  given_up_ = why;
+  // Where the engine stands is its to say: a call that failed may have changed something, and may be its last error.
+  if (storage_error_) reread_wanted_ = true;
+  advance(now);
+}
+
+/// The age is judged each time before the data is opened for writes, not when that was asked for.
+void MirrorMachine::advance_promotion(Instant now) {
+  if (promotion_.within && now >= promote_by_) {
+    const auto waited = std::chrono::ceil<std::chrono::seconds>(*promotion_.within).count();
+    const auto why = storage_error_ ? storage_error_->message() : std::string("what came before is not done yet");
+    return give_up_promotion(MirrorError::timeout(fmt::format("not promoted within {} s: {}", waited, why)), now);
+  }
+  const bool may_promote = link_ == Link::down || makes(Mistake::promotion_before_link_teardown);
+  if (engine_ || !may_promote || !pending_.empty() || !storage_retry_.due(now)) return;
+  if (promotion_.age_max) {
+    const auto age = lag_.lag(now);
+    if (!age || *age > *promotion_.age_max) {
+      given_up_for_age_ = true;
+      const auto is = age ? fmt::format("the lag is {} ms", std::chrono::ceil<std::chrono::milliseconds>(*age).count())
+                          : std::string("the lag is not known");
+      const auto most = std::chrono::floor<std::chrono::milliseconds>(*promotion_.age_max).count();
+      return give_up_promotion(MirrorError::configuration(fmt::format("{}, over the {} ms asked for", is, most)), now);
+    }
+  }
+  call(Call::promote, mirror_action::Promote{});
 }
 
 Result<void> MirrorMachine::set_bandwidth(std::uint64_t bytes_per_s, Instant now) {

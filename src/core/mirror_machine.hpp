@@ -111,6 +111,12 @@ struct EngineAnswer {
   std::optional<PromotedFrom> promoted_from;  ///< of Promote
 };
 
+struct PromotionWish {
+  bool accept_inconsistent = false;
+  std::optional<Duration> age_max = {};  ///< older data, or data of unknown age, is not promoted
+  std::optional<Duration> within = {};   ///< given up then; absent: it is tried until it is done or withdrawn
+};
+
 struct MirrorMachineConfig {
   std::string software;
   std::string self;                        ///< own "cluster/database": a chain that contains it is a loop
@@ -163,9 +169,16 @@ class MirrorMachine {
   Result<void> resume(Instant now);
   /// Drops nothing that is readable now: a new snapshot replaces it.
   Result<void> resync(Instant now);
-  /// Begins a promotion: promotion_done() tells. Errors: Configuration when there is no data to promote, or none that
-  /// is consistent and that is not accepted.
-  Result<void> promote(Instant now, bool accept_inconsistent = false);
+  /// Begins a promotion, which ends as promoted_from() or given_up(). Errors: Configuration when there is no data to
+  /// promote, or none that is consistent and that is not accepted; Busy while another is under way.
+  Result<void> promote(Instant now, const PromotionWish& wish = {});
+  /// Why the promotion that was begun last did not come about; the mirror follows on. Absent: it is under way, or done.
+  const std::optional<MirrorError>& given_up() const { return given_up_; }
+  /// The data was too old when it was to take writes, or nobody knew how old.
+  bool given_up_for_age() const { return given_up_for_age_; }
+  /// How old the data was at most when it was opened for writes; absent: unknown, or it was not promoted by this
+  /// machine.
+  const std::optional<Duration>& age_at_promotion() const { return age_at_promotion_; }
   Result<void> set_bandwidth(std::uint64_t bytes_per_s, Instant now);
   /// Errors: Busy while one runs; Configuration when it is not following.
   Result<void> start_verify(Instant now);
@@ -278,6 +291,9 @@ class MirrorMachine {
   void back_off(Retry& retry, Instant now);
   void wake(Instant at);
   Result<void> refuse_if_promoted() const;
+  /// At once, or when the engine's call has failed that may still bring it about.
+  void give_up_promotion(const MirrorError& why, Instant now);
+  void advance_promotion(Instant now);
   Duration probe_interval() const;
   void set_held(std::uint64_t bytes);
 
@@ -395,6 +411,12 @@ class MirrorMachine {
 
   // the operator
   bool paused_ = false, stopped_ = false, promoting_ = false;
+  PromotionWish promotion_;
+  Instant promote_by_{0};
+  std::optional<MirrorError> giving_up_;  ///< once the engine's call has failed
+  std::optional<MirrorError> given_up_;
+  bool given_up_for_age_ = false;
+  std::optional<Duration> age_at_promotion_;
   std::optional<std::string> halted_;
   bool engine_refused_ = false;  ///< a call, for good: of what it holds nothing more is asked until an operator decides
   std::uint64_t bandwidth_ = 0;

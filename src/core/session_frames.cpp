@@ -84,7 +84,8 @@ TreeMap write(const SessionBegin& begin) {
       .put("software", begin.software);
   w.put("bulk_data_bytes_max", begin.bulk_data_bytes_max).put("entry_bytes_max", begin.entry_bytes_max);
   w.put("in_flight_bytes_max", begin.in_flight_bytes_max);
-  if (!begin.mirror.database.empty()) w.put("mirror", begin.mirror.database).id("mirror_id", begin.mirror.id);
+  if (!begin.mirror.database.empty()) w.put("mirror", begin.mirror.database);
+  if (begin.mirror.id != MirrorId{}) w.id("mirror_id", begin.mirror.id);
   if (!begin.source) return w.take();
   const auto& source = *begin.source;
   TreeList history;
@@ -99,8 +100,8 @@ TreeMap write(const SessionBegin& begin) {
     trimmed.push_back({binary(incarnation.bytes)});
   if (source.on_sync_loss) {
     w.put("on_sync_loss", std::string(to_string(*source.on_sync_loss)));
-    w.put("sync_timeout_ms", source.sync_timeout_ms);
   }
+  if (source.sync_timeout_ms > 0) w.put("sync_timeout_ms", source.sync_timeout_ms);
   w.texts("chain", source.chain).id("origin", source.origin);
   w.put("history", std::move(history)).put("trimmed", std::move(trimmed));
   if (const auto& from = source.promoted_from) {
@@ -280,7 +281,8 @@ SessionMessage read(const SessionBegin*, FieldReader& r) {
   begin.bulk_data_bytes_max = r.u64("bulk_data_bytes_max");
   begin.entry_bytes_max = r.u64("entry_bytes_max");
   begin.in_flight_bytes_max = r.u64("in_flight_bytes_max");
-  if (r.has("mirror_id")) begin.mirror = {r.text("mirror"), {r.bytes16("mirror_id")}};
+  if (r.has("mirror")) begin.mirror.database = r.text("mirror");
+  if (const auto id = r.optional_bytes16("mirror_id")) begin.mirror.id = {*id};
   const auto of_source = {"chain", "origin", "history", "trimmed", "promoted_from"};
   if (std::ranges::none_of(of_source, [&](const char* name) { return r.has(name); })) return begin;
   SessionBegin::Source source;
@@ -297,7 +299,7 @@ SessionMessage read(const SessionBegin*, FieldReader& r) {
   }
   // A word of a later version says no more than that it is none of these.
   if (r.has("on_sync_loss")) source.on_sync_loss = on_sync_loss_named(r.text("on_sync_loss"));
-  if (source.on_sync_loss) source.sync_timeout_ms = r.u64("sync_timeout_ms", sync_timeout_ms_max);
+  if (r.has("sync_timeout_ms")) source.sync_timeout_ms = r.u64("sync_timeout_ms", sync_timeout_ms_max);
   begin.source = std::move(source);
   return begin;
 }

@@ -529,16 +529,23 @@ void Mirror::set_max_lag(std::optional<std::chrono::milliseconds> max_lag) {
   impl_->machine.set_max_lag(max_lag);
 }
 
-Task<PromotedFrom> Mirror::promote(bool accept_inconsistent) {
-  auto work = [](std::shared_ptr<Impl> self, bool accept) -> Task<PromotedFrom> {
+bool Mirror::promotion_refused_for_age() const {
+  const std::scoped_lock lock(impl_->mutex);
+  return impl_->machine.given_up_for_age();
+}
+
+Task<Promotion> Mirror::promote(PromotionOptions options) {
+  auto work = [](std::shared_ptr<Impl> self, core::PromotionWish wish) -> Task<Promotion> {
     const auto begun =
-        self->command([accept](MirrorMachine& told, core::Instant now) { return told.promote(now, accept); });
+        self->command([wish](MirrorMachine& told, core::Instant now) { return told.promote(now, wish); });
     if (!begun) co_return begun.error();
     link::Signal::Heard heard = 0;
     for (;;) {
       {
         const std::scoped_lock lock(self->mutex);
-        if (self->machine.promoted_from()) co_return *self->machine.promoted_from();
+        const auto& machine = self->machine;
+        if (machine.promoted_from()) co_return Promotion{*machine.promoted_from(), machine.age_at_promotion()};
+        if (machine.given_up()) co_return *machine.given_up();
         if (self->ended) co_return MirrorError::cancelled("the promotion: the mirror was stopped");
         const auto status = self->machine.status(link::session_now());
         if (status.kind == StatusKind::Halted)
@@ -548,7 +555,7 @@ Task<PromotedFrom> Mirror::promote(bool accept_inconsistent) {
       if (!woken) co_return MirrorError::cancelled("waiting for the promotion");
     }
   };
-  return work(impl_, accept_inconsistent);
+  return work(impl_, core::PromotionWish{options.accept_inconsistent, options.lag_max, options.timeout});
 }
 
 Task<VerifyResult> Mirror::verify() {

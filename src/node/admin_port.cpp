@@ -90,7 +90,8 @@ struct AdminPort::Impl {
   Result<void> take_certificate(const quic::TlsFiles& files);
   bool may_host(std::string_view host) const;
   std::optional<AdminResponse> guard(const HttpRequest& request) const;
-  static awaitable<AdminResponse> answer(std::shared_ptr<Impl> self, HttpRequest request, AdminRoutes& routes);
+  static awaitable<AdminResponse> answer(std::shared_ptr<Impl> self, HttpRequest request, const ByteStream& stream,
+                                         AdminRoutes& routes);
   static awaitable<void> serve_requests(std::shared_ptr<Impl> self, ByteStream& stream, Place place,
                                         AdminRoutes& routes);
   static awaitable<void> serve(std::shared_ptr<Impl> self, tcp::socket socket, AdminRoutes& routes);
@@ -168,8 +169,10 @@ std::optional<AdminResponse> AdminPort::Impl::guard(const HttpRequest& request) 
   return std::nullopt;
 }
 
-awaitable<AdminResponse> AdminPort::Impl::answer(std::shared_ptr<Impl> self, HttpRequest request, AdminRoutes& routes) {
+awaitable<AdminResponse> AdminPort::Impl::answer(std::shared_ptr<Impl> self, HttpRequest request,
+                                                 const ByteStream& stream, AdminRoutes& routes) {
   auto plain = plain_request(request);
+  plain.caller.gone = [&stream] { return stream.peer_left(); };
   if (auto stranger = routes.answer_stranger(plain.method, plain.path)) co_return *std::move(stranger);
   if (auto refused = self->guard(request)) co_return *std::move(refused);
   if (!request.body.empty()) {
@@ -197,7 +200,7 @@ awaitable<void> AdminPort::Impl::serve_requests(std::shared_ptr<Impl> self, Byte
     HttpResponse response;
     response.version = request.version;
     response.keep_alive = request.keep_alive;
-    auto answering = answer(self, std::move(request), routes);
+    auto answering = answer(self, std::move(request), stream, routes);
     const auto answered = co_await std::move(answering);
     response.status = answered.status;
     response.content_type = answered.content_type;

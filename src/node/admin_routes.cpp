@@ -81,22 +81,21 @@ std::optional<double> milliseconds_of(const std::optional<std::chrono::microseco
   return static_cast<double>(time->count()) / 1e3;
 }
 
-/// What of the source's data is known not to be here.
 /// A source that was heard a moment ago has not written much since; what an older one wrote is not known.
 constexpr auto heard_now = std::chrono::seconds(1);
 
-/// `before`: as it stood when the promotion began; `after` it, or the same.
-json::object known_loss(const MirrorFacts& before, bool linked, const MirrorFacts& after) {
-  if (!before.heard_ago || !after.source_head) {
+/// What of the source's data is known not to be here, at the moment of these facts. `linked`: when that was asked.
+json::object known_loss(const MirrorFacts& facts, bool linked) {
+  if (!facts.heard_ago || !facts.source_head) {
     return {{"known", false},
             {"entries_lsn", nullptr},
             {"heard_ms_ago", nullptr},
             {"detail", "the source was not heard since this node started"}};
   }
-  const bool known = linked && *before.heard_ago <= heard_now;
-  const auto applied = after.position ? after.position->applied_lsn.value : 0;
-  const auto head = std::max(after.source_head->value, applied);
-  const auto ago = std::chrono::duration<double, std::milli>(*before.heard_ago).count();
+  const bool known = linked && *facts.heard_ago <= heard_now;
+  const auto applied = facts.position ? facts.position->applied_lsn.value : 0;
+  const auto head = std::max(facts.source_head->value, applied);
+  const auto ago = std::chrono::duration<double, std::milli>(*facts.heard_ago).count();
   auto detail = fmt::format("the source was {}heard {:.0f} ms ago, at LSN {}; ", known ? "" : "last ", ago, head);
   detail += head == applied ? std::string("all up to there is here")
                             : fmt::format("LSN {} to {} are not here", applied + 1, head);
@@ -231,7 +230,7 @@ awaitable<AdminResponse> AdminRoutes::answer_mirror(const AdminRequest& request,
     const bool keep = request.query == "keep_data=true";
     if (!keep && !request.query.empty() && request.query != "keep_data=false")
       co_return failed(MirrorError::configuration("keep_data must be true or false"), exit_usage_code);
-    auto deleting = hosting_->delete_mirror(name, keep);
+    auto deleting = hosting_->delete_mirror(name, keep, request.caller);
     const auto deleted = co_await std::move(deleting);
     if (!deleted) co_return failed(deleted.error());
     co_return object({{"name", name}, {"data", keep ? "kept" : "removed"}});
@@ -275,7 +274,7 @@ awaitable<AdminResponse> AdminRoutes::answer_mirror(const AdminRequest& request,
   } else {
     co_return no_such("such command");
   }
-  auto changing = hosting_->change_mirror(name, std::move(change));
+  auto changing = hosting_->change_mirror(name, std::move(change), request.caller);
   const auto changed = co_await std::move(changing);
   co_return changed ? mirror_now(name) : failed(changed.error());
 }
@@ -317,7 +316,7 @@ awaitable<AdminResponse> AdminRoutes::create_mirror(const AdminRequest& request)
   }
   auto looking = check_place(*hosting_, *wish);
   if (const auto good = co_await std::move(looking); !good) co_return failed(good.error(), {}, std::move(more));
-  auto creating = hosting_->create_mirror(wish->name, wish->spec, wish->etcd, wish->replace);
+  auto creating = hosting_->create_mirror(wish->name, wish->spec, wish->etcd, wish->replace, request.caller);
   const auto created = co_await std::move(creating);
   if (!created) co_return failed(created.error(), {}, std::move(more));
   if (auto* const replaced = more.if_contains("replaced"); replaced != nullptr && replaced->is_object())
@@ -325,64 +324,108 @@ awaitable<AdminResponse> AdminRoutes::create_mirror(const AdminRequest& request)
   co_return mirror_now(wish->name, std::move(more));
 }
 
+namespace {
+
+struct PromotionWish {
+  bool dry_run = false;
+  PromotionOptions options;
+};
+
+/// A field of milliseconds. Errors: Configuration.
+Result<std::optional<std::chrono::milliseconds>> milliseconds_field(const json::object& body, std::string_view name) {
+  const auto* const field = body.if_contains(name);
+  if (field == nullptr || field->is_null()) return std::optional<std::chrono::milliseconds>();
+  constexpr double most = 1000.0 * 3600 * 24 * 365;
+  json::error_code error;
+  const auto number = field->to_number<double>(error);
+  if (error || !(number >= 0 && number <= most))
+    return MirrorError::configuration(fmt::format("{}: must be a number of milliseconds, at most a year", name));
+  return std::optional(std::chrono::milliseconds(static_cast<std::int64_t>(number)));
+}
+
+Result<PromotionWish> read_promotion(const json::object& body) {
+  if (auto good = only_fields(body, {"require_lag_ms", "dry_run", "accept_inconsistent", "timeout_ms"}); !good)
+    return good.error();
+  const auto dry_run = flag_field(body, "dry_run");
+  if (!dry_run) return dry_run.error();
+  const auto accept = flag_field(body, "accept_inconsistent");
+  if (!accept) return accept.error();
+  const auto lag = milliseconds_field(body, "require_lag_ms");
+  if (!lag) return lag.error();
+  const auto timeout = milliseconds_field(body, "timeout_ms");
+  if (!timeout) return timeout.error();
+  PromotionWish wish{*dry_run, {*accept, *lag}};
+  if (*timeout) wish.options.timeout = **timeout;
+  return wish;
+}
+
+/// What a promotion would give, or gave.
+json::object promotion_report(const std::string& name, const MirrorSpec& spec, const MirrorFacts& facts,
+                              const std::optional<std::chrono::microseconds>& lag, bool linked) {
+  const auto& position = facts.position;
+  return {{"name", name},
+          {"lsn", position ? json::value(position->applied_lsn.value) : nullptr},
+          {"incarnation", position ? json::value(to_string(position->incarnation)) : nullptr},
+          {"origin", position ? json::value(to_string(position->origin)) : nullptr},
+          {"consistent", facts.inconsistent.empty()},
+          {"inconsistent", facts.inconsistent},
+          {"source_cluster", spec.source_cluster},
+          {"source_database", spec.source_database},
+          {"source_lsn", facts.source_head ? json::value(facts.source_head->value) : nullptr},
+          {"lag_ms", or_null(milliseconds_of(lag))},
+          {"lost", known_loss(facts, linked)},
+          {"sync", confirmed_loss(facts, linked)}};
+}
+
+/// Of a dry run, which judges what is now as the promotion would judge what is then.
+std::optional<AdminResponse> too_old(const PromotionOptions& wish, const MirrorStatus& status) {
+  if (!wish.lag_max || (status.lag && *status.lag <= *wish.lag_max)) return std::nullopt;
+  const auto is = status.lag ? fmt::format("the lag is {:.0f} ms", *milliseconds_of(status.lag))
+                             : std::string("the lag is not known");
+  return failed(MirrorError::configuration(fmt::format("{}, over the {} ms asked for", is, wish.lag_max->count())),
+                exit_lag);
+}
+
+}  // namespace
+
 awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::string name) {
   const auto database = hosting_->databases().find(name);
   if (!database || database->mirror() == nullptr) co_return no_mirror(name);
   auto& mirror = database->mirror()->mirror();
   const auto spec = database->mirror()->spec();
-  if (auto good = only_fields(request.body, {"require_lag_ms", "dry_run", "accept_inconsistent"}); !good)
-    co_return failed(good.error(), exit_usage_code);
-  const auto dry_run = flag_field(request.body, "dry_run");
-  if (!dry_run) co_return failed(dry_run.error(), exit_usage_code);
-  const auto accept_inconsistent = flag_field(request.body, "accept_inconsistent");
-  if (!accept_inconsistent) co_return failed(accept_inconsistent.error(), exit_usage_code);
+  const auto wish = read_promotion(request.body);
+  if (!wish) co_return failed(wish.error(), exit_usage_code);
   const auto status = mirror.status();
   const auto facts = mirror.facts();
   const bool linked = mirror.link().state() == LinkState::connected;
   const bool again = status.kind == StatusKind::Promoted;
-  const auto lag = milliseconds_of(status.lag);
-  const auto* const limit = request.body.if_contains("require_lag_ms");
-  if (limit != nullptr && !limit->is_null() && !again) {
-    json::error_code error;
-    const auto most = limit->to_number<double>(error);
-    if (error) co_return failed(MirrorError::configuration("require_lag_ms: must be a number"), exit_usage_code);
-    if (!lag || *lag > most) {
-      const auto is = lag ? fmt::format("the lag is {:.0f} ms", *lag) : std::string("the lag is not known");
-      co_return failed(MirrorError::configuration(fmt::format("{}, over the {:.0f} ms asked for", is, most)), exit_lag);
-    }
-  }
-  if (!facts.position && facts.inconsistent.empty() && !again) {
+  if (!facts.position && facts.inconsistent.empty() && !again)
     co_return failed(MirrorError::configuration("it has no data yet: its first bootstrap is not done"), exit_refused);
+  if (wish->dry_run) {
+    if (auto refused = again ? std::nullopt : too_old(wish->options, status)) co_return *std::move(refused);
+    auto report = promotion_report(name, spec, facts, status.lag, linked);
+    report["dry_run"] = true;
+    report["promoted"] = report["again"] = again;
+    co_return object(report);
   }
-  json::object report{{"name", name},
-                      {"dry_run", *dry_run},
-                      {"promoted", again},
-                      {"lsn", facts.position ? json::value(facts.position->applied_lsn.value) : nullptr},
-                      {"incarnation", facts.position ? json::value(to_string(facts.position->incarnation)) : nullptr},
-                      {"origin", facts.position ? json::value(to_string(facts.position->origin)) : nullptr},
-                      {"consistent", facts.inconsistent.empty()},
-                      {"inconsistent", facts.inconsistent},
-                      {"source_cluster", spec.source_cluster},
-                      {"source_database", spec.source_database},
-                      {"source_lsn", facts.source_head ? json::value(facts.source_head->value) : nullptr},
-                      {"lag_ms", or_null(lag)},
-                      {"lost", known_loss(facts, linked, facts)},
-                      {"sync", confirmed_loss(facts, linked)},
-                      {"again", again}};
-  if (*dry_run) co_return object(report);
-  auto promoting = hosting_->promote(name, *accept_inconsistent);
+  auto promoting = hosting_->promote(name, wish->options, request.caller);
   const auto promoted = co_await std::move(promoting);
   if (!promoted) {
+    if (mirror.promotion_refused_for_age()) co_return failed(promoted.error(), exit_lag);
     const bool refused = promoted.error().kind() == ErrorKind::Configuration;
     co_return failed(promoted.error(), refused ? std::optional(exit_refused) : std::nullopt);
   }
-  const auto after = mirror.facts();
+  // What it said when it was asked for may be of another time: what counts is when it took writes.
+  auto report = promotion_report(name, spec, mirror.facts(), promoted->age, linked);
+  const auto& position = promoted->from.position;
+  report["dry_run"] = false;
   report["promoted"] = true;
-  report["lsn"] = promoted->position.applied_lsn.value;
-  report["incarnation"] = to_string(promoted->position.incarnation);
-  report["origin"] = to_string(promoted->position.origin);
-  report["lost"] = known_loss(facts, linked, after);
-  report["source_lsn"] = after.source_head ? json::value(after.source_head->value) : nullptr;
+  report["again"] = again;
+  report["lsn"] = position.applied_lsn.value;
+  report["incarnation"] = to_string(position.incarnation);
+  report["origin"] = to_string(position.origin);
+  report["consistent"] = facts.inconsistent.empty();
+  report["inconsistent"] = facts.inconsistent;
   co_return object(report);
 }
 
@@ -428,7 +471,7 @@ awaitable<AdminResponse> AdminRoutes::answer_databases(const AdminRequest& reque
                          exit_usage_code);
       allowed = *std::move(read);
     }
-    auto creating = hosting_->create_database(std::string(name->as_string()), std::move(allowed));
+    auto creating = hosting_->create_database(std::string(name->as_string()), std::move(allowed), request.caller);
     const auto created = co_await std::move(creating);
     co_return created ? now(std::string(name->as_string())) : failed(created.error());
   }
@@ -449,7 +492,7 @@ awaitable<AdminResponse> AdminRoutes::answer_databases(const AdminRequest& reque
     const auto counted = co_await std::move(counting);
     co_return counted ? now(std::string(name)) : failed(counted.error());
   }
-  auto stamping = hosting_->restamp(std::string(name));
+  auto stamping = hosting_->restamp(std::string(name), request.caller);
   const auto stamped = co_await std::move(stamping);
   co_return stamped ? now(std::string(name)) : failed(stamped.error());
 }

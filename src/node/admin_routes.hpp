@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "crosslink/awaitable.hpp"
+#include "node/command_turns.hpp"
 
 namespace crosslink::node {
 
@@ -19,6 +20,7 @@ struct AdminRequest {
   std::string method, path;  ///< the path without what follows a '?'
   std::string query;
   boost::json::object body;
+  CommandCaller caller;
 };
 struct AdminResponse {
   unsigned status = 200;

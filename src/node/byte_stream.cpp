@@ -1,5 +1,7 @@
 #include "node/byte_stream.hpp"
 
+#include <poll.h>
+
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/ssl/impl/src.hpp>  // Asio's code for TLS, compiled here and nowhere else
 #include <boost/asio/ssl/stream.hpp>
@@ -150,6 +152,11 @@ void ByteStream::expires_after(std::chrono::steady_clock::duration time) {
 
 void ByteStream::expires_never() { impl_->timer.expires_at(std::chrono::steady_clock::time_point::max()); }
 bool ByteStream::timed_out() const { return impl_->timed_out; }
+
+bool ByteStream::peer_left() const {
+  pollfd watched{impl_->socket.native_handle(), POLLRDHUP, 0};
+  return ::poll(&watched, 1, 0) != 0;
+}
 
 void ByteStream::cancel() {
   error_code ignored;  // it is closed then

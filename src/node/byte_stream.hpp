@@ -37,6 +37,8 @@ class ByteStream {
   bool timed_out() const;
   /// Ends what waits now.
   void cancel();
+  /// The other side has closed the connection, or sends no more. Looks, and does not wait.
+  bool peer_left() const;
 
   /// To the first address that takes it.
   awaitable<boost::system::error_code> connect(boost::asio::ip::tcp::resolver::results_type addresses);

@@ -157,12 +157,19 @@ Result<void> Catalog::parse(std::string_view text) {
   return {};
 }
 
-const CatalogEntry* Catalog::find(std::string_view name) const {
+std::vector<CatalogEntry> Catalog::entries() const {
+  const std::scoped_lock lock(*mutex_);
+  return entries_;
+}
+
+std::optional<CatalogEntry> Catalog::find(std::string_view name) const {
+  const std::scoped_lock lock(*mutex_);
   const auto found = std::ranges::find(entries_, name, &CatalogEntry::name);
-  return found == entries_.end() ? nullptr : &*found;
+  return found == entries_.end() ? std::nullopt : std::optional(*found);
 }
 
 Result<CatalogEntry> Catalog::put(CatalogEntry entry) {
+  const std::scoped_lock lock(*mutex_);
   auto entries = entries_;
   auto next_index = next_index_;
   const auto found = std::ranges::find(entries, entry.name, &CatalogEntry::name);
@@ -182,6 +189,7 @@ Result<CatalogEntry> Catalog::put(CatalogEntry entry) {
 }
 
 Result<void> Catalog::remove(std::string_view name) {
+  const std::scoped_lock lock(*mutex_);
   auto entries = entries_;
   std::erase_if(entries, [name](const CatalogEntry& entry) { return entry.name == name; });
   if (auto saved = save(entries, next_index_); !saved) return saved;

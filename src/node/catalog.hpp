@@ -9,6 +9,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -46,6 +48,7 @@ struct CatalogEntry {
   friend bool operator==(const CatalogEntry&, const CatalogEntry&) = default;
 };
 
+/// Thread safe.
 class Catalog {
  public:
   static constexpr std::size_t databases_max = 1024;
@@ -54,8 +57,8 @@ class Catalog {
   /// Reads `file`; a file that is not there is an empty catalog. Errors: Storage; Configuration when it is no catalog.
   static Result<Catalog> load(std::filesystem::path file);
 
-  const std::vector<CatalogEntry>& entries() const { return entries_; }  ///< by index
-  const CatalogEntry* find(std::string_view name) const;
+  std::vector<CatalogEntry> entries() const;  ///< by index
+  std::optional<CatalogEntry> find(std::string_view name) const;
   /// Adds or replaces the entry of that name (a new one gets its index here), durable when it returns. Unchanged on
   /// failure. Errors: Storage; Configuration above databases_max.
   Result<CatalogEntry> put(CatalogEntry entry);
@@ -68,6 +71,8 @@ class Catalog {
   Result<void> save(const std::vector<CatalogEntry>& entries, std::uint32_t next_index) const;
 
   std::filesystem::path file_;
+  /// Also held while the file is written: one change after another.
+  std::unique_ptr<std::mutex> mutex_ = std::make_unique<std::mutex>();
   std::vector<CatalogEntry> entries_;
   std::uint32_t next_index_ = 0;
 };

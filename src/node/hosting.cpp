@@ -22,6 +22,8 @@ MirrorError unknown_database(std::string_view name) {
   return MirrorError::configuration(fmt::format("there is no database '{}' here", escape(name, 80)));
 }
 
+MirrorError caller_left() { return MirrorError::cancelled("the command: its caller left before it began"); }
+
 MirrorError no_mirror(std::string_view name) {
   return MirrorError::configuration(fmt::format("database '{}' is no mirror", name));
 }
@@ -144,13 +146,16 @@ void Hosting::stop() { impl_->stop.set(); }
 
 // --- commands
 
-Task<void> Hosting::create_database(std::string name, std::optional<std::vector<std::string>> allow_mirrors) {
-  auto work = [](std::shared_ptr<Impl> self, std::string wanted,
-                 std::optional<std::vector<std::string>> allow) -> Task<void> {
-    const auto turn = co_await self->turn.take();
+Task<void> Hosting::create_database(std::string name, std::optional<std::vector<std::string>> allow_mirrors,
+                                    CommandCaller caller) {
+  auto work = [](std::shared_ptr<Impl> self, std::string wanted, std::optional<std::vector<std::string>> allow,
+                 CommandCaller asking) -> Task<void> {
+    auto taking = self->take_turn("db create", wanted, std::move(asking));
+    const auto turn = co_await std::move(taking);
+    if (!turn) co_return caller_left();
     if (!is_database_name(wanted))
       co_return MirrorError::configuration("a database's name is 1 to 64 of A-Z a-z 0-9 _ . - and begins with no dot");
-    if (self->catalog.find(wanted) != nullptr)
+    if (self->catalog.find(wanted))
       co_return MirrorError::configuration(fmt::format("database '{}' exists already", wanted));
     CatalogEntry entry;
     entry.name = wanted;
@@ -164,7 +169,7 @@ Task<void> Hosting::create_database(std::string name, std::optional<std::vector<
     static_cast<void>(self->catalog.remove(wanted));  // the first error says more
     co_return opened.error();
   };
-  return work(impl_, std::move(name), std::move(allow_mirrors));
+  return work(impl_, std::move(name), std::move(allow_mirrors), std::move(caller));
 }
 
 namespace {
@@ -179,7 +184,7 @@ std::string free_name(const fs::path& folder, const std::string& wanted) {
 }
 
 /// What is to be written for `create_mirror`; absent: the very mirror is there already.
-Result<std::optional<CatalogEntry>> plan_mirror(const CatalogEntry* present, const std::string& name,
+Result<std::optional<CatalogEntry>> plan_mirror(const std::optional<CatalogEntry>& present, const std::string& name,
                                                 const MirrorSpec& spec, const std::optional<EtcdPlace>& etcd,
                                                 bool replace, const fs::path& set_aside_folder) {
   CatalogEntry entry;
@@ -188,7 +193,7 @@ Result<std::optional<CatalogEntry>> plan_mirror(const CatalogEntry* present, con
   entry.mirror = spec;
   entry.mirror_id = engine::random_id<MirrorId>();
   entry.etcd = etcd;
-  if (present == nullptr) return std::optional(std::move(entry));
+  if (!present) return std::optional(std::move(entry));
   if (present->kind == DatabaseKind::mirror && present->mirror == spec && present->etcd == etcd && !replace)
     return std::optional<CatalogEntry>();
   if (!replace) {
@@ -203,10 +208,13 @@ Result<std::optional<CatalogEntry>> plan_mirror(const CatalogEntry* present, con
 
 }  // namespace
 
-Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, std::optional<EtcdPlace> etcd, bool replace) {
+Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, std::optional<EtcdPlace> etcd, bool replace,
+                                  CommandCaller caller) {
   auto work = [](std::shared_ptr<Impl> self, std::string wanted, MirrorSpec chosen, std::optional<EtcdPlace> place,
-                 bool replacing) -> Task<void> {
-    const auto turn = co_await self->turn.take();
+                 bool replacing, CommandCaller asking) -> Task<void> {
+    auto taking = self->take_turn("mirror create", wanted, std::move(asking));
+    const auto turn = co_await std::move(taking);
+    if (!turn) co_return caller_left();
     auto planned =
         plan_mirror(self->catalog.find(wanted), wanted, chosen, place, replacing, self->config.data_dir / "set-aside");
     if (!planned) co_return planned.error();
@@ -234,14 +242,16 @@ Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, std::option
     log(Severity::info, "mirror created", {{"mirror", wanted}, {"source", chosen.source_name()}});
     co_return Result<void>{};
   };
-  return work(impl_, std::move(name), std::move(spec), std::move(etcd), replace);
+  return work(impl_, std::move(name), std::move(spec), std::move(etcd), replace, std::move(caller));
 }
 
-Task<void> Hosting::delete_mirror(std::string name, bool keep_data) {
-  auto work = [](std::shared_ptr<Impl> self, std::string wanted, bool keep) -> Task<void> {
-    const auto turn = co_await self->turn.take();
-    const auto* const present = self->catalog.find(wanted);
-    if (present == nullptr) co_return unknown_database(wanted);
+Task<void> Hosting::delete_mirror(std::string name, bool keep_data, CommandCaller caller) {
+  auto work = [](std::shared_ptr<Impl> self, std::string wanted, bool keep, CommandCaller asking) -> Task<void> {
+    auto taking = self->take_turn("mirror delete", wanted, std::move(asking));
+    const auto turn = co_await std::move(taking);
+    if (!turn) co_return caller_left();
+    const auto present = self->catalog.find(wanted);
+    if (!present) co_return unknown_database(wanted);
     if (present->kind == DatabaseKind::root) co_return no_mirror(wanted);
     auto entry = *present;
     if (keep) {
@@ -265,16 +275,19 @@ Task<void> Hosting::delete_mirror(std::string name, bool keep_data) {
     if (!opened) co_return opened.error();
     co_return Result<void>{};
   };
-  return work(impl_, std::move(name), keep_data);
+  return work(impl_, std::move(name), keep_data, std::move(caller));
 }
 
 Task<void> Hosting::change_mirror(std::string name,
-                                  std::function<Result<void>(MirrorSpec& spec, Mirror& mirror)> change) {
-  auto work = [](std::shared_ptr<Impl> self, std::string wanted, auto apply) -> Task<void> {
-    const auto turn = co_await self->turn.take();
+                                  std::function<Result<void>(MirrorSpec& spec, Mirror& mirror)> change,
+                                  CommandCaller caller) {
+  auto work = [](std::shared_ptr<Impl> self, std::string wanted, auto apply, CommandCaller asking) -> Task<void> {
+    auto taking = self->take_turn("a change of how it is followed", wanted, std::move(asking));
+    const auto turn = co_await std::move(taking);
+    if (!turn) co_return caller_left();
     const auto database = self->list.find(wanted);
-    const auto* const present = self->catalog.find(wanted);
-    if (!database || present == nullptr) co_return unknown_database(wanted);
+    const auto present = self->catalog.find(wanted);
+    if (!database || !present) co_return unknown_database(wanted);
     auto* const mirror = database->mirror();
     if (mirror == nullptr) co_return no_mirror(wanted);
     auto spec = mirror->spec();
@@ -286,12 +299,14 @@ Task<void> Hosting::change_mirror(std::string name,
     if (!put) co_return put.error();
     co_return Result<void>{};
   };
-  return work(impl_, std::move(name), std::move(change));
+  return work(impl_, std::move(name), std::move(change), std::move(caller));
 }
 
-Task<void> Hosting::restamp(std::string name) {
-  auto work = [](std::shared_ptr<Impl> self, std::string wanted) -> Task<void> {
-    const auto turn = co_await self->turn.take();
+Task<void> Hosting::restamp(std::string name, CommandCaller caller) {
+  auto work = [](std::shared_ptr<Impl> self, std::string wanted, CommandCaller asking) -> Task<void> {
+    auto taking = self->take_turn("db restamp", wanted, std::move(asking));
+    const auto turn = co_await std::move(taking);
+    if (!turn) co_return caller_left();
     const auto database = self->list.find(wanted);
     if (!database) co_return unknown_database(wanted);
     if (database->local() == nullptr)
@@ -302,7 +317,7 @@ Task<void> Hosting::restamp(std::string name) {
     if (stamped) log(Severity::info, "database restamped", {{"database", wanted}});
     co_return stamped;
   };
-  return work(impl_, std::move(name));
+  return work(impl_, std::move(name), std::move(caller));
 }
 
 Task<void> Hosting::count_mirror(std::string name, MirrorId id) {
@@ -315,22 +330,42 @@ Task<void> Hosting::count_mirror(std::string name, MirrorId id) {
   return work(impl_, std::move(name), id);
 }
 
-Task<PromotedFrom> Hosting::promote(std::string name, bool accept_inconsistent) {
-  auto work = [](std::shared_ptr<Impl> self, std::string wanted, bool accept) -> Task<PromotedFrom> {
-    const auto turn = co_await self->turn.take();
+Task<Promotion> Hosting::promote(std::string name, PromotionOptions options, CommandCaller caller) {
+  auto work = [](std::shared_ptr<Impl> self, std::string wanted, PromotionOptions chosen,
+                 CommandCaller asking) -> Task<Promotion> {
+    auto taking = self->take_turn("promote", wanted, std::move(asking));
+    auto turn = co_await std::move(taking);
+    if (!turn) co_return caller_left();
     const auto database = self->list.find(wanted);
     if (!database) co_return unknown_database(wanted);
-    if (database->mirror() == nullptr) co_return no_mirror(wanted);
+    const auto mirror = database->shared_mirror();
+    if (mirror == nullptr) co_return no_mirror(wanted);
     self->step("promote.begun");
-    auto promoting = database->mirror()->mirror().promote(accept);
+    // It may take as long as what keeps the data lets it: pause and resume, which end it, do not wait for that.
+    turn.reset();
+    auto promoting = mirror->mirror().promote(chosen);
     const auto promoted = co_await std::move(promoting);
-    if (!promoted) co_return promoted.error();
+    if (!promoted) {
+      log(Severity::warning, "mirror not promoted", {{"mirror", wanted}, {"message", promoted.error().message()}});
+      co_return promoted.error();
+    }
     self->step("promote.recorded");
     log(Severity::info, "mirror promoted",
-        {{"mirror", wanted}, {"lsn", fmt::format("{}", promoted->position.applied_lsn.value)}});
+        {{"mirror", wanted}, {"lsn", fmt::format("{}", promoted->from.position.applied_lsn.value)}});
     co_return *promoted;
   };
-  return work(impl_, std::move(name), accept_inconsistent);
+  return work(impl_, std::move(name), options, std::move(caller));
+}
+
+awaitable<CommandTurns::Held> Hosting::Impl::take_turn(std::string command, std::string database,
+                                                       CommandCaller caller) {
+  auto taking = turns.take(database, std::move(caller));
+  auto held = co_await std::move(taking);
+  if (!held) {
+    log(Severity::warning, "a command was dropped: its caller left before it began",
+        {{"command", command}, {"database", database}});
+  }
+  co_return held;
 }
 
 /// The link of a mirror here, when what vouched for its source does so no more: it dials anew, and sees.
@@ -350,6 +385,7 @@ std::string_view Hosting::Impl::objection(const HostedDatabase& database, const 
 }
 
 void Hosting::Impl::take_settings(const NodeConfig& fresh) {
+  const std::scoped_lock lock(settings_mutex);
   config.databases = fresh.databases;
   config.database_defaults = fresh.database_defaults;
   config.tls = fresh.tls;
@@ -359,9 +395,9 @@ void Hosting::Impl::take_settings(const NodeConfig& fresh) {
   if (!same_authorities)
     log(Severity::info, "the certificate authorities are others now: all mirrors connect anew", {});
   for (const auto& database : list.all()) {
-    const auto* const entry = catalog.find(database->name());
-    if (entry == nullptr) continue;
-    database->set_allow_mirrors(config_of(*entry).allow_mirrors);
+    const auto entry = catalog.find(database->name());
+    if (!entry) continue;
+    database->set_allow_mirrors(config_with_settings(*entry).allow_mirrors);
     database->source().end_sessions_unless([&](const ServedMirrorFacts& served) {
       const auto why = objection(*database, served);
       if (!why.empty()) {
@@ -374,16 +410,8 @@ void Hosting::Impl::take_settings(const NodeConfig& fresh) {
   }
 }
 
-awaitable<void> Hosting::Impl::take_settings_in_turn(std::shared_ptr<Impl> self, NodeConfig fresh) {
-  const auto turn = co_await self->turn.take();
-  self->take_settings(fresh);
-}
-
-/// Commands that run read the settings on engine threads.
 void Hosting::reload(const NodeConfig& config) {
-  if (impl_->stopping) return;
-  if (!impl_->group) return impl_->take_settings(config);
-  impl_->group->spawn(Impl::take_settings_in_turn(impl_, config));
+  if (!impl_->stopping) impl_->take_settings(config);
 }
 
 }  // namespace crosslink::node

@@ -15,6 +15,7 @@
 
 #include "crosslink/awaitable.hpp"
 #include "node/catalog.hpp"
+#include "node/command_turns.hpp"
 #include "node/hosted_database.hpp"
 #include "node/step_listener.hpp"
 
@@ -40,31 +41,36 @@ class Hosting {
   /// From any thread.
   void stop();
 
-  // Commands. On run()'s thread, one at a time: others wait. A command that was begun is carried through although its
-  // caller is gone. All: Configuration when there is no database of that name, and as said; Storage.
+  // Commands. On run()'s thread, one at a time for each database: others of that database wait. One whose caller leaves
+  // while it waits is not begun (Cancelled); one that was begun is carried through. All: Configuration when there is no
+  // database of that name, and as said; Storage.
 
   /// A new root. Errors: Configuration (a name that is taken or no name).
-  Task<void> create_database(std::string name, std::optional<std::vector<std::string>> allow_mirrors);
+  Task<void> create_database(std::string name, std::optional<std::vector<std::string>> allow_mirrors,
+                             CommandCaller caller = {});
   /// A new mirror, kept in `etcd` or, without one, in RocksDB here; durable when it returns; it dials by itself from
   /// then on. With `replace` what has the name now is moved to data_dir/set-aside first; without it a name that is
   /// taken is an error, unless the mirror that has it is the same. Errors: Configuration.
-  Task<void> create_mirror(std::string name, MirrorSpec spec, std::optional<EtcdPlace> etcd, bool replace);
+  Task<void> create_mirror(std::string name, MirrorSpec spec, std::optional<EtcdPlace> etcd, bool replace,
+                           CommandCaller caller = {});
   /// Its data goes with it, unless it is kept: then it stays as a read-only database that follows nobody. Errors:
   /// Configuration for what is no mirror and was none.
-  Task<void> delete_mirror(std::string name, bool keep_data);
+  Task<void> delete_mirror(std::string name, bool keep_data, CommandCaller caller = {});
   /// Changes how a mirror is followed, durably; `change` gets what is now, and tells the Mirror. Errors: Configuration
   /// for what is no mirror; what `change` says.
-  Task<void> change_mirror(std::string name, std::function<Result<void>(MirrorSpec& spec, Mirror& mirror)> change);
+  Task<void> change_mirror(std::string name, std::function<Result<void>(MirrorSpec& spec, Mirror& mirror)> change,
+                           CommandCaller caller = {});
   /// A new incarnation, after restoring a backup. Errors: Configuration for a mirror.
-  Task<void> restamp(std::string name);
+  Task<void> restamp(std::string name, CommandCaller caller = {});
   /// In sync mode the mirror with this id counts from now on, in the place of the one that did (SyncGate::count).
   /// Errors: Configuration, Storage.
   Task<void> count_mirror(std::string name, MirrorId id);
-  /// Promotes a mirror; what it was is in the result. Errors: as Mirror::promote.
-  Task<PromotedFrom> promote(std::string name, bool accept_inconsistent);
+  /// Promotes a mirror; what it was is in the result. Others commands of the database do not wait for its end: pause
+  /// and resume give it up, a delete stops it. Errors: as Mirror::promote.
+  Task<Promotion> promote(std::string name, PromotionOptions options, CommandCaller caller = {});
 
-  /// Certificates and lists of names anew: sessions of mirrors that no longer pass are cut. Done once it is its turn
-  /// among the commands.
+  /// Certificates and lists of names anew: sessions of mirrors that no longer pass are cut. Done when it returns,
+  /// whatever commands are under way. On run()'s thread.
   void reload(const NodeConfig& config);
 
   /// Where data that was replaced lies.

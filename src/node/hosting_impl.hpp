@@ -13,7 +13,7 @@
 
 #include "link/stop_event.hpp"
 #include "link/task_group.hpp"
-#include "node/command_turn.hpp"
+#include "node/command_turns.hpp"
 #include "node/database_engine.hpp"
 #include "node/hosting.hpp"
 
@@ -35,9 +35,14 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   }
   std::filesystem::path folder_of(const CatalogEntry& entry) const { return engine_folder(config.data_dir, entry); }
   std::filesystem::path set_aside(const std::string& name) const { return config.data_dir / "set-aside" / name; }
+  /// Any thread.
   DatabaseConfig config_of(const CatalogEntry& entry) const;
   EngineWish engine_wish(const CatalogEntry& entry) const {
     return {config_of(entry), entry, config.data_dir, context.cluster_id, context.node_id};
+  }
+  HostingContext context_now() const {
+    const std::scoped_lock lock(settings_mutex);
+    return context;
   }
 
   Result<void> adopt_databases();
@@ -51,10 +56,12 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   void start_mirror(const DatabasePointer& database);
   static void forget(const EngineWish& wish);
 
+  DatabaseConfig config_with_settings(const CatalogEntry& entry) const;  ///< with settings_mutex held
   void take_settings(const NodeConfig& fresh);
+  /// Null: the caller of the command has left; it is logged, and not to be begun.
+  awaitable<CommandTurns::Held> take_turn(std::string command, std::string database, CommandCaller caller);
   static void judge_source(HostedDatabase& database, bool same_authorities);
   static std::string_view objection(const HostedDatabase& database, const ServedMirrorFacts& served);
-  static awaitable<void> take_settings_in_turn(std::shared_ptr<Impl> self, NodeConfig fresh);
 
   static awaitable<void> run_mirror(DatabasePointer database);
   static awaitable<void> look_at_mirrors(std::shared_ptr<Impl> self);
@@ -67,12 +74,15 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   Task<void> blocking(std::move_only_function<Result<void>()> work);
   Task<DatabasePointer> opening(std::move_only_function<Result<DatabasePointer>()> work);
 
+  /// Of the databases, their defaults and the certificates in `config`, and of those in `context`: a reload changes
+  /// them while engine threads open databases. Held as well while a database is listed, so that none misses a reload.
+  mutable std::mutex settings_mutex;
   NodeConfig config;
   Catalog catalog;
   HostingContext context;
   const StepListener on_step;
   DatabaseList list;
-  CommandTurn turn;
+  CommandTurns turns;
   std::string authorities;  ///< what the CA file says
   link::StopEvent stop;
   std::optional<link::TaskGroup> group;

@@ -22,6 +22,11 @@ constexpr auto open_every = std::chrono::seconds(2);
 }  // namespace
 
 DatabaseConfig Hosting::Impl::config_of(const CatalogEntry& entry) const {
+  const std::scoped_lock lock(settings_mutex);
+  return config_with_settings(entry);
+}
+
+DatabaseConfig Hosting::Impl::config_with_settings(const CatalogEntry& entry) const {
   const auto found = std::ranges::find(config.databases, entry.name, &DatabaseConfig::name);
   if (found != config.databases.end()) return *found;
   auto chosen = config.database_defaults;
@@ -32,13 +37,13 @@ DatabaseConfig Hosting::Impl::config_of(const CatalogEntry& entry) const {
 
 /// Where it is kept is the config's to say as long as it takes writes; a command that made it a mirror goes before.
 Result<void> Hosting::Impl::adopt_configured(const DatabaseConfig& wanted) {
-  const auto* const known = catalog.find(wanted.name);
-  if (known != nullptr && (known->kind != DatabaseKind::root || known->etcd == wanted.etcd)) return {};
+  const auto known = catalog.find(wanted.name);
+  if (known && (known->kind != DatabaseKind::root || known->etcd == wanted.etcd)) return {};
   CatalogEntry entry;
-  if (known != nullptr) entry = *known;
+  if (known) entry = *known;
   entry.name = wanted.name;
   entry.etcd = wanted.etcd;
-  if (known != nullptr && kept_elsewhere(*known) != kept_elsewhere(entry)) {
+  if (known && kept_elsewhere(*known) != kept_elsewhere(entry)) {
     return MirrorError::configuration(
         fmt::format("database {} is kept at {}, and the config names another engine: a mirror moves it, no config",
                     wanted.name, kept_at(config.data_dir, *known)));
@@ -59,7 +64,7 @@ Result<void> Hosting::Impl::adopt_databases() {
     names.push_back(one->path().filename().string());
   std::ranges::sort(names);
   for (const auto& name : names) {
-    if (!is_database_name(name) || catalog.find(name) != nullptr) continue;
+    if (!is_database_name(name) || catalog.find(name)) continue;
     log(Severity::warning, "a database that the catalog does not know is kept, and follows nobody",
         {{"database", name}});
     CatalogEntry entry;
@@ -141,7 +146,7 @@ Result<DatabasePointer> Hosting::Impl::open_database(const CatalogEntry& entry) 
   const auto wish = engine_wish(entry);
   auto engine = open_engine(wish);
   if (!engine) return engine.error();
-  auto database = std::make_unique<HostedDatabase>(context, wish.config, entry, *std::move(engine));
+  auto database = std::make_unique<HostedDatabase>(context_now(), wish.config, entry, *std::move(engine));
   // The last to let go may be a network thread; closing blocks.
   auto close = [executor = context.engine_executor](HostedDatabase* closed) {
     boost::asio::post(executor, [closed] {
@@ -178,6 +183,8 @@ void Hosting::Impl::list_database(const DatabasePointer& database, const Catalog
     log(Severity::warning, "any name that the CA signed may mirror this database: set allow_mirrors",
         {{"database", entry.name}});
   }
+  const std::scoped_lock lock(settings_mutex);
+  database->set_allow_mirrors(config_with_settings(entry).allow_mirrors);
   list.add(database);
 }
 
@@ -199,7 +206,7 @@ awaitable<void> Hosting::Impl::open_waiting(std::shared_ptr<Impl> self) {
     {
       const std::scoped_lock lock(self->waiting_mutex);
       for (const auto& [name, error] : self->waiting) {
-        if (const auto* const entry = self->catalog.find(name)) entries.push_back(*entry);
+        if (auto entry = self->catalog.find(name)) entries.push_back(*std::move(entry));
       }
     }
     for (auto& entry : entries) {
@@ -213,9 +220,9 @@ awaitable<void> Hosting::Impl::open_waiting(std::shared_ptr<Impl> self) {
 awaitable<void> Hosting::Impl::open_one_waiting(std::shared_ptr<Impl> self, CatalogEntry entry) {
   auto calling = self->opening([own = self.get(), entry] { return own->open_database(entry); });
   auto opened = co_await std::move(calling);
-  const auto turn = co_await self->turn.take();
-  const auto* const wanted = self->catalog.find(entry.name);
-  const bool still_wanted = wanted != nullptr && *wanted == entry && !self->list.find(entry.name);
+  const auto turn = co_await self->turns.take(entry.name);
+  const auto wanted = self->catalog.find(entry.name);
+  const bool still_wanted = wanted && *wanted == entry && !self->list.find(entry.name);
   if (opened && still_wanted) {
     self->list_database(*opened, entry);
     self->start_mirror(*opened);

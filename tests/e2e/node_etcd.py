@@ -1,13 +1,17 @@
 """Nodes that mirror etcd into etcd, etcd into RocksDB and RocksDB into etcd, by config and command."""
 
 import json
+import signal
+import socket
+import threading
+import time
 import unittest
 
 import redis
 
 from cli_support import Background, run, unused_port
 from etcd_support import Etcd, SharedEtcd
-from node_support import NodeTest, eventually
+from node_support import DEADLINE_S, NodeTest, eventually
 
 PREFIX = "/registry/"
 
@@ -289,6 +293,72 @@ class NodeEtcd(NodeTest):
         prod.stop()
         prod.start()
         self.await_applied(prod, target.put(f"{PREFIX}more", "3"))
+
+    def hanging(self):
+        """A node with a mirror into an etcd of its own, and one of the same source into RocksDB."""
+        source, target = self.cluster(), self.own_cluster("target")
+        source.put(f"{PREFIX}a", "1")
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        self.follow(standby, prod, target)
+        self.follow(standby, prod, name="other")
+        return source, target, standby
+
+    def test_a_target_that_hangs_holds_up_its_own_promotion_for_a_while_and_no_other_command(self):
+        source, target, standby = self.hanging()
+        target.freeze(0)
+        self.addCleanup(target.thaw, 0)
+        answers = []
+        promoting = threading.Thread(target=lambda: answers.append(standby.request(
+            "POST", "/v1/mirrors/registry/promote", {"timeout_ms": 2000, "require_lag_ms": 60_000})))
+        promoting.start()
+        standby.await_mirror("registry", lambda one: not one["connected"], "the promotion to have begun")
+        begun = time.monotonic()
+        standby.signal(signal.SIGHUP)
+        standby.await_log("info reloaded")
+        standby.call("POST", "/v1/mirrors/other/pause")
+        standby.call("POST", "/v1/mirrors/other/resume")
+        self.assertTrue(standby.call("POST", "/v1/mirrors/other/promote", {})["promoted"])
+        self.assertLess(time.monotonic() - begun, 5)
+        promoting.join(DEADLINE_S)
+        status, answer = answers[0]
+        self.assertEqual((status, answer["error"]), (503, "Timeout"), answer)
+        self.assertIn("not promoted within 2 s: ", answer["message"])
+        target.thaw(0)
+        source.put(f"{PREFIX}b", "2")
+        self.await_applied(standby, source.now())
+        self.assertEqual(target.pairs(PREFIX), source.pairs(PREFIX))
+
+    def test_promoting_again_and_again_is_judged_by_the_age_at_that_moment(self):
+        source, target, standby = self.hanging()
+        target.freeze(0)
+        self.addCleanup(target.thaw, 0)
+        status, answer = standby.request("POST", "/v1/mirrors/registry/promote", {"timeout_ms": 60_000, "require_lag_ms": 3000})
+        self.assertEqual((status, answer["exit_code"]), (400, 3), answer)
+        self.assertIn("over the 3000 ms asked for", answer["message"])
+        target.thaw(0)
+        self.await_applied(standby, source.now())
+        promoted = standby.call("POST", "/v1/mirrors/registry/promote", {"require_lag_ms": 30_000})
+        self.assertLess(promoted["lag_ms"], 30_000)
+
+    def test_a_command_whose_caller_left_while_it_waited_is_not_carried_out(self):
+        _, target, standby = self.hanging()
+        target.freeze(0)
+        self.addCleanup(target.thaw, 0)
+        answers = []
+        keeping = threading.Thread(target=lambda: answers.append(standby.request(
+            "DELETE", "/v1/mirrors/registry?keep_data=true")))
+        keeping.start()
+        standby.await_log("mirror stopped")
+        host, port = standby.admin.rsplit(":", 1)
+        with socket.create_connection((host, int(port)), timeout=DEADLINE_S) as left:
+            left.sendall(f"DELETE /v1/mirrors/registry?keep_data=false HTTP/1.1\r\nHost: {standby.admin}\r\n"
+                         f"Authorization: Bearer {standby.token()}\r\nContent-Type: application/json\r\n\r\n".encode())
+            standby.call("GET", "/v1/node")  # it has been read by now, and waits
+        target.thaw(0)
+        keeping.join(DEADLINE_S)
+        standby.await_log("a command was dropped: its caller left before it began")
+        self.assertIsNotNone(target.get_bytes("/crosslink/registry"), "nobody who still wanted it asked for a delete")
 
     def test_promoting_half_a_bootstrap_is_refused_unless_that_is_accepted(self):
         source, target = self.cluster(), self.own_cluster("to")

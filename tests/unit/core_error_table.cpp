@@ -71,6 +71,7 @@ TEST(ErrorTable, ends_commands_with_the_exit_codes_of_the_contract) {
                                                                  {"MirrorPromoted", 6},
                                                                  {"Configuration", 2},
                                                                  {"Storage", 1},
+                                                                 {"OutcomeUnknown", 1},
                                                                  {"SnapshotOffsetRegression", 1},
                                                                  {"SnapshotCrcMismatch", 1},
                                                                  {"BytesInFlightCapExceeded", 1},
@@ -99,10 +100,10 @@ TEST(ErrorTable, says_of_each_kind_what_a_reconnect_does) {
   std::map<std::string_view, std::set<std::string_view>> by_action;
   for (const auto& rule : error_rules())
     by_action[to_string(rule.in_reconnect)].insert(rule.name);
-  EXPECT_EQ(by_action["hard"],
-            (std::set<std::string_view>{"ClusterIdMismatch", "ObserverRoleViolation", "ProtocolVersionMismatch",
-                                        "UnknownDatabase", "NotAuthorized", "TlsRefused", "NotConnected",
-                                        "AlreadyConnected", "Cancelled", "MirrorPromoted", "Configuration"}));
+  EXPECT_EQ(by_action["hard"], (std::set<std::string_view>{
+                                   "ClusterIdMismatch", "ObserverRoleViolation", "ProtocolVersionMismatch",
+                                   "UnknownDatabase", "NotAuthorized", "TlsRefused", "NotConnected", "AlreadyConnected",
+                                   "Cancelled", "MirrorPromoted", "Configuration", "OutcomeUnknown"}));
   EXPECT_EQ(by_action["retry"], (std::set<std::string_view>{"Busy", "HandshakeCodec", "Transport", "Timeout",
                                                             "ProtocolViolation", "BytesInFlightCapExceeded"}));
   EXPECT_EQ(by_action["halt"],

@@ -143,7 +143,7 @@ TEST(ReconnectMachine, surfaces_every_hard_kind_from_inside_the_loop) {
     EXPECT_EQ(machine.last_error()->kind(), rule.kind);
     EXPECT_TRUE(machine.start_reconnect()) << rule.name;
   }
-  EXPECT_EQ(kinds, 11U);
+  EXPECT_EQ(kinds, 12U);
 }
 
 TEST(ReconnectMachine, goes_on_for_every_retry_kind) {

@@ -106,7 +106,7 @@ SessionBegin mirror_begin() {
 }
 WireFields mirror_begin_fields() {
   auto fields = common_begin_fields();
-  std::ranges::move(wire("mirror='m/d ?mirror_id=#m"), std::back_inserter(fields));
+  std::ranges::move(wire("?mirror='m/d ?mirror_id=#m"), std::back_inserter(fields));
   return fields;
 }
 SessionBegin source_begin() {
@@ -123,7 +123,7 @@ SessionBegin source_begin() {
 }
 WireFields source_begin_fields() {
   auto fields = with(common_begin_fields(), "mode", str("async"));
-  std::ranges::move(wire("?on_sync_loss='async sync_timeout_ms=250"), std::back_inserter(fields));
+  std::ranges::move(wire("?on_sync_loss='async ?sync_timeout_ms=250"), std::back_inserter(fields));
   std::ranges::move(wire("chain=['c/d,'e/f origin=#o trimmed=[#t"), std::back_inserter(fields));
   fields.push_back({"history", history_bytes()});
   fields.push_back({"promoted_from", map_of(promoted_fields())});

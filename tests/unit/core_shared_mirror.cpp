@@ -72,7 +72,7 @@ TEST(SharedMirror, data_that_a_bootstrap_is_written_over_is_promoted_only_when_t
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().kind(), ErrorKind::Configuration);
   mirror.take();
-  ASSERT_TRUE(mirror.machine->promote(mirror.now(), true).ok());
+  ASSERT_TRUE(mirror.machine->promote(mirror.now(), {.accept_inconsistent = true}).ok());
   mirror.engine_answers();  // to what was under way: dropping the snapshot
   mirror.disconnect();
   EXPECT_EQ(count<action::Promote>(mirror.take()), 1u);
@@ -90,7 +90,7 @@ TEST(SharedMirror, an_engine_with_an_atomic_switch_promotes_the_old_data_during_
 
 TEST(SharedMirror, without_any_data_nothing_is_promoted_whatever_is_accepted) {
   MirrorDriver mirror(false, false, false);
-  EXPECT_FALSE(mirror.machine->promote(mirror.now(), true).ok());
+  EXPECT_FALSE(mirror.machine->promote(mirror.now(), {.accept_inconsistent = true}).ok());
 }
 
 }  // namespace

@@ -187,8 +187,8 @@ TEST_F(Sessions, promotion_opens_for_writes_and_nothing_of_the_source_comes_afte
     const std::array operations{Operation::put("b", "2")};
     EXPECT_EQ(kind_of(engine->commit(operations)), ErrorKind::Configuration) << "read-only until promoted";
     const auto promoted = need(co_await mirror->promote());
-    EXPECT_EQ(promoted.cluster, "prod-us");
-    EXPECT_EQ(promoted.position.applied_lsn, first);
+    EXPECT_EQ(promoted.from.cluster, "prod-us");
+    EXPECT_EQ(promoted.from.position.applied_lsn, first);
     EXPECT_EQ(mirror->status().kind, StatusKind::Promoted);
     put(*source, "a", "from the old source");
     need(engine->commit(operations));
