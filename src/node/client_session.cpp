@@ -83,7 +83,7 @@ ClientSession::ClientSession(std::shared_ptr<ClientShared> shared, boost::asio::
       writes_(fresh_reply()) {
   ++shared_->connections;
   if (!shared_->password) authenticated_ = true;
-  if (const auto all = shared_->databases->all(); !all.empty()) choose(all.front());
+  if (const auto first = shared_->databases->at(0)) choose(first);
 }
 
 void ClientSession::choose(const DatabasePointer& database) {
@@ -95,9 +95,10 @@ void ClientSession::choose(const DatabasePointer& database) {
 void ClientSession::hold_database() {
   database_ = selected_.lock();
   if (database_ && !database_->retired()) return;
-  database_ = shared_->databases->find(database_name_);
+  // Index 0 is a place that does not move: what stands at another index is not what this client means.
+  database_ = database_name_.empty() ? shared_->databases->at(0) : shared_->databases->find(database_name_);
   if (!database_) return;
-  selected_ = database_;
+  choose(database_);
   set_max_lag(max_lag_);
   if (!watch_) return;
   // What was watched is not the same any more: EXEC does nothing.
@@ -256,7 +257,8 @@ std::string ClientSession::refusal(const Command* command, const Words& words) c
     if (!may) return "NOAUTH Authentication required.";
   }
   const bool needs_database = connection_command(*command) == nullptr;
-  if (needs_database && !database_ && database_name_.empty()) return "ERR this node has no database yet";
+  if (needs_database && !database_ && database_name_.empty())
+    return "ERR there is no database 0 here now: SELECT another by its index or name";
   if (needs_database && !database_) return fmt::format("ERR database '{}' is no longer here", database_name_);
   if (needs_database && database_->local() == nullptr)
     return fmt::format("ERR database '{}' is not kept here: read and write it where it is", database_name_);
@@ -522,10 +524,11 @@ void ClientSession::hello(const Words& words, RespReply& reply) {
 
 void ClientSession::select(const Words& words, RespReply& reply) {
   if (transaction_ || watch_) return reply.error("ERR SELECT is not allowed while keys are watched");
+  // A number is an index, also where a database of an older version's making has it for a name.
   const auto index = parse_integer(words[1]);
-  auto chosen = shared_->databases->find(words[1]);
-  if (!chosen && index && *index >= 0 && *index <= UINT32_MAX)
-    chosen = shared_->databases->at(static_cast<std::uint32_t>(*index));
+  const bool is_index = index && *index >= 0 && *index <= UINT32_MAX;
+  auto chosen =
+      is_index ? shared_->databases->at(static_cast<std::uint32_t>(*index)) : shared_->databases->find(words[1]);
   if (!chosen) return reply.error("ERR DB index is out of range");
   choose(chosen);
   set_max_lag(max_lag_);

@@ -191,8 +191,8 @@ Result<DatabaseConfig> read_database(Table table, const DatabaseConfig& defaults
   auto database = defaults;
   if (named) {
     database.name = table.required_text("name");
-    if (!is_database_name(database.name))
-      table.fail("name", "must be 1 to 64 of A-Z a-z 0-9 _ . - and not begin with a dot");
+    if (!is_new_database_name(database.name))
+      table.fail("name", "must be 1 to 64 of A-Z a-z 0-9 _ . - and neither begin with a dot nor be a number");
     const auto engine = table.text("engine").value_or("rocksdb");
     if (engine == "etcd") {
       database.etcd = read_place(table, folder);
@@ -269,6 +269,10 @@ bool is_database_name(std::string_view name) {
            c == '-';
   };
   return !name.empty() && name.size() <= 64 && name.front() != '.' && std::ranges::all_of(name, allowed);
+}
+
+bool is_new_database_name(std::string_view name) {
+  return is_database_name(name) && !std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
 }
 
 Result<NodeConfig> parse_config(std::string_view text, const std::filesystem::path& folder) {

@@ -57,6 +57,8 @@ struct NodeConfig {
 
 /// `[A-Za-z0-9_.-]{1,64}`, no leading dot: it becomes a folder's name.
 bool is_database_name(std::string_view name);
+/// The same for one that is made now: no number, which SELECT takes for an index.
+bool is_new_database_name(std::string_view name);
 
 /// Errors: Configuration, naming the key, and the line where TOML itself is broken.
 Result<NodeConfig> parse_config(std::string_view text, const std::filesystem::path& folder);

@@ -153,8 +153,10 @@ Task<void> Hosting::create_database(std::string name, std::optional<std::vector<
     auto taking = self->take_turn("db create", wanted, std::move(asking));
     const auto turn = co_await std::move(taking);
     if (!turn) co_return caller_left();
-    if (!is_database_name(wanted))
-      co_return MirrorError::configuration("a database's name is 1 to 64 of A-Z a-z 0-9 _ . - and begins with no dot");
+    if (!is_new_database_name(wanted)) {
+      co_return MirrorError::configuration(
+          "a database's name is 1 to 64 of A-Z a-z 0-9 _ . -, begins with no dot and is no number");
+    }
     if (self->catalog.find(wanted))
       co_return MirrorError::configuration(fmt::format("database '{}' exists already", wanted));
     CatalogEntry entry;

@@ -158,8 +158,8 @@ Result<MirrorWish> read_mirror_wish(const json::object& body) {
   for (const auto* flag : {&replace, &yes, &dry_run}) {
     if (!*flag) return flag->error();
   }
-  if (!is_database_name(*name))
-    return wrong_field("name", "must be 1 to 64 of A-Z a-z 0-9 _ . - and not begin with a dot");
+  if (!is_new_database_name(*name))
+    return wrong_field("name", "must be 1 to 64 of A-Z a-z 0-9 _ . - and neither begin with a dot nor be a number");
   const auto slash = from->find('/');
   if (slash == std::string::npos || slash + 1 == from->size())
     return wrong_field("from", "must be CLUSTER_ID/DATABASE");

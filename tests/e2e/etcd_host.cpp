@@ -223,7 +223,7 @@ std::string Host::answer(std::istringstream& words) {
   if (order == "promote") {
     return wait_for([this]() -> awaitable<std::string> {
       auto promoted = co_await mirror_->promote();
-      co_return fmt::format("lsn={} {}", promoted ? promoted->position.applied_lsn.value : 0, told(promoted));
+      co_return fmt::format("lsn={} {}", promoted ? promoted->from.position.applied_lsn.value : 0, told(promoted));
     });
   }
   if (order == "verify") {

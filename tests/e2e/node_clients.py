@@ -167,6 +167,47 @@ class Clients(NodeTest):
             with self.assertRaisesRegex(redis.ResponseError, "out of range"):
                 first.execute_command("SELECT", "2")
 
+    def test_a_connection_that_never_says_select_writes_to_database_0_or_nowhere(self):
+        node, other = self.node(databases=("packages", "orders")), self.node("eu-1", cluster="eu-1")
+        stop, answered, refused = threading.Event(), [], []
+
+        def write(number):
+            while not stop.is_set():
+                with client(node, retry=None) as one:
+                    try:
+                        one.set(f"{number}-{len(answered)}", 1)
+                        answered.append(number)
+                    except redis.ResponseError as error:
+                        refused.append(str(error))
+
+        writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+        for writer in writers:
+            writer.start()
+        eventually(lambda: len(answered), lambda count: count > 50, "writes")
+        node.create_mirror("packages", other, replace=True, yes=True)
+        eventually(lambda: refused[-1:], lambda seen: "read only replica" in "".join(seen), "the mirror to be there")
+        stop.set()
+        for writer in writers:
+            writer.join(DEADLINE_S)
+        self.assertEqual(node.contents("orders"), {}, "nobody chose it")
+        node.call("DELETE", "/v1/mirrors/packages")
+        with client(node) as one:
+            with self.assertRaisesRegex(redis.ResponseError, "there is no database 0 here"):
+                one.set("k", 1)
+            with self.assertRaisesRegex(redis.ResponseError, "out of range"):
+                one.execute_command("SELECT", 0)
+            self.assertTrue(one.execute_command("SELECT", 1))
+            self.assertTrue(one.set("k", 1))
+        self.assertEqual(node.contents("orders"), {b"k": b"1"})
+
+    def test_a_number_is_no_name(self):
+        node = self.node()
+        for wish in (("POST", "/v1/databases", {"name": "7"}),
+                     ("POST", "/v1/mirrors", {"name": "7", "from": "eu-1/packages", "addr": node.mirrors})):
+            status, answer = node.request(*wish)
+            self.assertEqual(status, 400, answer)
+            self.assertIn("number", answer["message"])
+
     def test_a_password_is_asked_for_and_guessing_ends_the_connection(self):
         secret = self.path / "secret"
         secret.write_text("open sesame\n")

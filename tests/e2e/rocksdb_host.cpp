@@ -288,7 +288,7 @@ auto Host::wait_for(Work work) {
 std::string Host::promote() {
   return wait_for([this]() -> awaitable<std::string> {
     auto promoted = co_await mirror_->promote();
-    co_return fmt::format("lsn={} {}", promoted ? promoted->position.applied_lsn.value : 0, told(promoted));
+    co_return fmt::format("lsn={} {}", promoted ? promoted->from.position.applied_lsn.value : 0, told(promoted));
   });
 }
 

@@ -182,8 +182,10 @@ TEST(NodeConfig, mistakes_are_named) {
             "database_defaults, listen, mirror, tls");
   EXPECT_EQ(error_of(with("ca = ", "x = 1\nca = ")), "config: tls.x: unknown key; known here: ca, cert, key");
   EXPECT_EQ(error_of(with("127.0.0.1:6380", "6380")).substr(0, 24), "config: listen.clients: ");
-  EXPECT_EQ(error_of(with("name = \"packages\"", "name = \".x\"")),
-            "config: database 1.name: must be 1 to 64 of A-Z a-z 0-9 _ . - and not begin with a dot");
+  EXPECT_EQ(
+      error_of(with("name = \"packages\"", "name = \".x\"")),
+      "config: database 1.name: must be 1 to 64 of A-Z a-z 0-9 _ . - and neither begin with a dot nor be a number");
+  EXPECT_NE(error_of(with("name = \"packages\"", "name = \"7\"")).find("nor be a number"), std::string::npos);
   EXPECT_EQ(error_of(with("name = \"packages\"", "name = \"p\"\ncolour = 1")).substr(0, 38),
             "config: database 1.colour: unknown key");
   EXPECT_EQ(error_of(with("name = \"packages\"", "name = \"p\"\n[[database]]\nname = \"p\"")),
