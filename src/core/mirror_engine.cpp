@@ -212,6 +212,18 @@ void MirrorMachine::on_engine_error(Call which, const MirrorError& error, Instan
   }
 }
 
+void MirrorMachine::on_promoted(const PromotedFrom& from, Instant now) {
+  promoted_from_ = from;
+  promoting_ = false;
+  giving_up_.reset();
+  given_up_.reset();
+  age_at_promotion_ = lag_.lag(now);
+  // Of a bootstrap nothing is left to do.
+  bootstrap_wanted_ = begin_snapshot_wanted_ = drop_snapshot_wanted_ = check_wanted_ = switch_wanted_ = false;
+  assembler_.on_dropped();
+  forget_chunks();
+}
+
 void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {
   const auto which = *std::exchange(engine_, std::nullopt);
   if (!answer) {
@@ -219,7 +231,14 @@ void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {
     return advance(now);
   }
   const auto durable_before = mark_.durable;
+  const bool fell =
+      mark_.position && answer->mark.position && answer->mark.position->applied_lsn < mark_.position->applied_lsn;
   mark_ = answer->mark;
+  // Its disk took what it had not confirmed: what was received stands on a position that is gone.
+  if (fell && (which == Call::sync || which == Call::apply)) {
+    pending_.clear();
+    reread_engine();
+  }
   storage_error_.reset();
   storage_retry_.clear();
   switch (which) {
@@ -230,6 +249,8 @@ void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {
       break;
     case Call::sync:
       if (std::exchange(reread_wanted_, false) && !mark_.position) want_bootstrap("it has no data yet");
+      // A promotion that was given up had come about all the same, and nobody could know.
+      if (mark_.promoted_from && !promoted_from_) on_promoted(*mark_.promoted_from, now);
       break;
     case Call::begin_snapshot: begin_snapshot_wanted_ = false; break;
     case Call::store_chunk:
@@ -245,16 +266,7 @@ void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {
       drop_snapshot_wanted_ = begin_snapshot_wanted_ = false;
       assembler_.on_dropped();
       break;
-    case Call::promote:
-      promoted_from_ = answer->promoted_from;
-      promoting_ = false;
-      giving_up_.reset();
-      age_at_promotion_ = lag_.lag(now);
-      // Of a bootstrap nothing is left to do.
-      bootstrap_wanted_ = begin_snapshot_wanted_ = drop_snapshot_wanted_ = check_wanted_ = switch_wanted_ = false;
-      assembler_.on_dropped();
-      forget_chunks();
-      break;
+    case Call::promote: on_promoted(*answer->promoted_from, now); break;
     case Call::open_view:
       if (verify_ && verify_->view_asked) {
         verify_->view_open = true;

@@ -381,33 +381,32 @@ std::string MirrorMachine::why_inconsistent() const {
 Result<void> MirrorMachine::promote(Instant now, const PromotionWish& wish) {
   if (promoted_from_) return {};
   if (auto refused = refuse_if_promoted(); !refused) return refused;
+  given_up_.reset();
+  given_up_for_age_ = false;
+  if (stopped_) return MirrorError::cancelled("the promotion: the mirror was stopped");
   if (!mark_.position && !mark_.inconsistent)
     return MirrorError::configuration("there is nothing to promote: the first bootstrap is not complete");
   if (const auto why = why_inconsistent(); !why.empty() && !wish.accept_inconsistent)
     return MirrorError::configuration(why);
   promoting_ = true;
   promotion_ = wish;
-  given_up_.reset();
-  given_up_for_age_ = false;
+  ++promotions_;
   halted_.reset();  // this is what its operator chose; what stops the promotion itself halts it again
   engine_refused_ = false;
-  if (wish.within) {
-    promote_by_ = now + *wish.within;
-    wake(promote_by_);
-  }
+  if (wish.within) promote_by_ = now + *wish.within;
   advance(now);
   return {};
 }
 
-void MirrorMachine::give_up_promotion(const MirrorError& why, Instant now) {
+void MirrorMachine::give_up_promotion(MirrorError why, Instant now) {
   if (!promoting_) return;
   if (engine_ == Call::promote) {
-    giving_up_ = why;
+    giving_up_ = std::move(why);
     return;
   }
   promoting_ = false;
   giving_up_.reset();
-  given_up_ = why;
+  given_up_ = std::move(why);
   // Where the engine stands is its to say: a call that failed may have changed something, and may be its last error.
   if (storage_error_) reread_wanted_ = true;
   advance(now);
@@ -420,6 +419,7 @@ void MirrorMachine::advance_promotion(Instant now) {
     const auto why = storage_error_ ? storage_error_->message() : std::string("what came before is not done yet");
     return give_up_promotion(MirrorError::timeout(fmt::format("not promoted within {} s: {}", waited, why)), now);
   }
+  if (promotion_.within) wake(promote_by_);
   const bool may_promote = link_ == Link::down || makes(Mistake::promotion_before_link_teardown);
   if (engine_ || !may_promote || !pending_.empty() || !storage_retry_.due(now)) return;
   if (promotion_.age_max) {

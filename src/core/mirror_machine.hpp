@@ -104,6 +104,7 @@ struct EngineMark {
   std::optional<Position> position;
   Lsn durable;
   bool inconsistent = false;  ///< as in MirrorState
+  std::optional<PromotedFrom> promoted_from = std::nullopt;
 };
 struct EngineAnswer {
   EngineMark mark;
@@ -174,6 +175,8 @@ class MirrorMachine {
   Result<void> promote(Instant now, const PromotionWish& wish = {});
   /// Why the promotion that was begun last did not come about; the mirror follows on. Absent: it is under way, or done.
   const std::optional<MirrorError>& given_up() const { return given_up_; }
+  /// How many promotions were begun: an answer is that of the promotion it was read for.
+  std::uint64_t promotions() const { return promotions_; }
   /// The data was too old when it was to take writes, or nobody knew how old.
   bool given_up_for_age() const { return given_up_for_age_; }
   /// How old the data was at most when it was opened for writes; absent: unknown, or it was not promoted by this
@@ -292,7 +295,7 @@ class MirrorMachine {
   void wake(Instant at);
   Result<void> refuse_if_promoted() const;
   /// At once, or when the engine's call has failed that may still bring it about.
-  void give_up_promotion(const MirrorError& why, Instant now);
+  void give_up_promotion(MirrorError why, Instant now);
   void advance_promotion(Instant now);
   Duration probe_interval() const;
   void set_held(std::uint64_t bytes);
@@ -326,6 +329,7 @@ class MirrorMachine {
   // mirror_engine.cpp
   void advance_engine(Instant now);
   void ask_for_view();
+  void on_promoted(const PromotedFrom& from, Instant now);
   bool start_apply(Instant now);
   void advance_snapshot(Instant now);
   void call(Call which, MirrorAction action);
@@ -416,6 +420,7 @@ class MirrorMachine {
   std::optional<MirrorError> giving_up_;  ///< once the engine's call has failed
   std::optional<MirrorError> given_up_;
   bool given_up_for_age_ = false;
+  std::uint64_t promotions_ = 0;
   std::optional<Duration> age_at_promotion_;
   std::optional<std::string> halted_;
   bool engine_refused_ = false;  ///< a call, for good: of what it holds nothing more is asked until an operator decides

@@ -43,7 +43,7 @@ Result<core::EngineAnswer> carry_out_on_engine(const OnEngine& on, const core::M
   }
   if (!done) return done.error();
   const auto state = engine.mirror_state();
-  answer.mark = {state.position, state.durable, state.inconsistent};
+  answer.mark = {state.position, state.durable, state.inconsistent, state.promoted_from};
   return answer;
 }
 

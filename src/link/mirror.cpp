@@ -539,11 +539,14 @@ Task<Promotion> Mirror::promote(PromotionOptions options) {
     const auto begun =
         self->command([wish](MirrorMachine& told, core::Instant now) { return told.promote(now, wish); });
     if (!begun) co_return begun.error();
+    std::optional<std::uint64_t> mine;
     link::Signal::Heard heard = 0;
     for (;;) {
       {
         const std::scoped_lock lock(self->mutex);
         const auto& machine = self->machine;
+        if (!mine) mine = machine.promotions();
+        if (mine != machine.promotions()) co_return MirrorError::cancelled("the promotion: another one was begun");
         if (machine.promoted_from()) co_return Promotion{*machine.promoted_from(), machine.age_at_promotion()};
         if (machine.given_up()) co_return *machine.given_up();
         if (self->ended) co_return MirrorError::cancelled("the promotion: the mirror was stopped");

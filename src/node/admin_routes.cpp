@@ -125,8 +125,15 @@ json::value confirmed_loss(const MirrorFacts& facts, bool linked) {
         "the source had let this mirror go (on_sync_loss = async): writes that it answered OK since then may be "
         "missing here");
   }
-  if (promise->on_loss == OnSyncLoss::error) return said("none", "every write that the source answered OK is here");
-  const bool heard = linked && facts.heard_ago && *facts.heard_ago <= promise->timeout;
+  const auto ago = facts.heard_ago ? std::chrono::ceil<std::chrono::milliseconds>(*facts.heard_ago).count() : 0;
+  const bool all = facts.position && facts.source_head && facts.position->applied_lsn >= *facts.source_head;
+  if (promise->on_loss == OnSyncLoss::error) {
+    return said("none",
+                fmt::format("every write that the source answered OK is here, unless its config or `db count-mirror` "
+                            "changed that within the last {} ms, since when it was not heard",
+                            ago));
+  }
+  const bool heard = linked && all && facts.heard_ago && *facts.heard_ago <= promise->timeout / 2;
   if (heard) return said("none", "every write that the source answered OK by now is here");
   return said("possible",
               fmt::format("the source answers writes OK without this mirror once it has not confirmed them for "
@@ -411,7 +418,8 @@ awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::
   auto promoting = hosting_->promote(name, wish->options, request.caller);
   const auto promoted = co_await std::move(promoting);
   if (!promoted) {
-    if (mirror.promotion_refused_for_age()) co_return failed(promoted.error(), exit_lag);
+    if (promoted.error().kind() == ErrorKind::Configuration && mirror.promotion_refused_for_age())
+      co_return failed(promoted.error(), exit_lag);
     const bool refused = promoted.error().kind() == ErrorKind::Configuration;
     co_return failed(promoted.error(), refused ? std::optional(exit_refused) : std::nullopt);
   }

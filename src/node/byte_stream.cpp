@@ -155,7 +155,7 @@ bool ByteStream::timed_out() const { return impl_->timed_out; }
 
 bool ByteStream::peer_left() const {
   pollfd watched{impl_->socket.native_handle(), POLLRDHUP, 0};
-  return ::poll(&watched, 1, 0) != 0;
+  return ::poll(&watched, 1, 0) > 0;
 }
 
 void ByteStream::cancel() {

@@ -100,6 +100,12 @@ void WatchTable::touch(std::span<const Operation> operations) {
   }
 }
 
+void WatchTable::touch_all() {
+  const std::scoped_lock lock(mutex_);
+  for (const auto& [key, watch] : by_key_)
+    watch->touched_ = true;
+}
+
 std::vector<std::string> WatchTable::keys_of(const Watch& watch) const {
   const std::scoped_lock lock(mutex_);
   return watch.keys_;

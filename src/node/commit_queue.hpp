@@ -46,6 +46,8 @@ class WatchTable {
   void watch(const std::shared_ptr<Watch>& watch, std::string_view key);
   void unwatch(const std::shared_ptr<Watch>& watch);
   void touch(std::span<const Operation> operations);
+  /// Any key may be another now.
+  void touch_all();
   std::vector<std::string> keys_of(const Watch& watch) const;
 
  private:

@@ -62,6 +62,7 @@ DatabaseSourceOptions HostedDatabase::source_options(const HostingContext& conte
     gate_->on_mirror_at(progress.peer_names, progress.mirror, {progress.incarnation, progress.durable}, head_point());
   };
   options.on_history_change = [this] {
+    watches_->touch_all();  // what the disk had not confirmed is gone
     if (gate_) gate_->on_history_change();
   };
   if (gate_) {

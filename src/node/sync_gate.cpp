@@ -26,8 +26,13 @@ SyncGate::SyncGate(Options options)
       rule_(config_) {
   for (const auto& name : config_.mirrors) {
     auto& named = names_[name];
-    if (const auto kept = options.counted.find(name); kept != options.counted.end()) named.counted = kept->second;
+    const auto kept = std::ranges::find_if(options.counted,
+                                           [&name](const auto& one) { return equal_ignoring_case(one.first, name); });
+    if (kept == options.counted.end()) continue;
+    named.counted = kept->second;
+    options.counted.erase(kept);
   }
+  kept_before_ = std::move(options.counted);
   if (!options.clock) thread_ = std::thread([this] { work(); });
 }
 
@@ -77,8 +82,12 @@ void SyncGate::take_in(const std::string& name, Named& named, const core::SyncPo
 }
 
 void SyncGate::note_not_counted(const std::string& name, Named& named, const MirrorIdentity& mirror) {
-  if (named.not_counted == mirror) return;
-  named.not_counted = mirror;
+  constexpr std::size_t remembered_max = 16;
+  auto& others = named.not_counted;
+  const auto known = std::ranges::find(others, mirror);
+  if (known != others.end()) return;
+  if (others.size() == remembered_max) others.erase(others.begin());
+  others.push_back(mirror);
   log(Severity::warning, "a mirror under a name in sync_mirrors is not the one that counts",
       {{"database", database_},
        {"name", name},
@@ -116,19 +125,24 @@ void SyncGate::keep_newcomers() {
 Result<void> SyncGate::count(const MirrorId& id) {
   const std::scoped_lock keeping(keep_mutex_);
   Lock lock(mutex_);
-  const auto found = std::ranges::find_if(
-      names_, [&id](const auto& one) { return one.second.not_counted && one.second.not_counted->id == id; });
-  if (found == names_.end() || id == MirrorId{})
+  std::string name;
+  MirrorIdentity mirror;
+  for (const auto& [known, named] : names_) {
+    const auto found = std::ranges::find(named.not_counted, id, &MirrorIdentity::id);
+    if (found == named.not_counted.end()) continue;
+    name = known;
+    mirror = *found;
+  }
+  if (name.empty() || id == MirrorId{})
     return MirrorError::configuration("no mirror with this id came under a name in sync_mirrors since the start");
-  const auto name = found->first;
-  const auto mirror = *found->second.not_counted;
   auto wanted = counted_now();
   wanted[name] = mirror;
   lock.unlock();
   if (auto kept = keep_(wanted); !kept) return kept;
   lock.lock();
   auto& named = names_[name];
-  named.not_counted = named.counted;
+  std::erase(named.not_counted, mirror);
+  if (named.counted) named.not_counted.push_back(*named.counted);
   named.counted = mirror;
   named.newcomer.reset();
   named.goal.reset();
@@ -145,13 +159,20 @@ std::optional<SyncStanding> SyncGate::standing(std::span<const std::string> peer
   for (const auto& [name, named] : names_) {
     if (!is_named(peer_names, name) || !named.counted) continue;
     if (*named.counted != mirror) return SyncStanding::not_counted;
-    standing = rule_.is_lost(name) ? SyncStanding::suspended : SyncStanding::counted;
+    // While one mirror is lost writes are answered without any.
+    standing = rule_.suspended() ? SyncStanding::suspended : SyncStanding::counted;
   }
   return standing;
 }
 
+void SyncGate::forget_said(Named& named) {
+  named.goal.reset();
+  if (named.newcomer) named.newcomer->durable = named.newcomer->head = {};
+}
+
+/// With those of names that the config does not have at present: it may have them again.
 CountedMirrors SyncGate::counted_now() const {
-  CountedMirrors counted;
+  auto counted = kept_before_;
   for (const auto& [name, named] : names_) {
     if (named.counted) counted[name] = *named.counted;
   }
@@ -177,7 +198,7 @@ bool SyncGate::caught_up(Named& named, Lsn durable, Lsn head) {
 void SyncGate::on_history_change() {
   Lock lock(mutex_);
   for (auto& [name, named] : names_)
-    named.goal.reset();
+    forget_said(named);
   rule_.on_history_change();
   decide(std::move(lock));
 }
@@ -277,7 +298,8 @@ SyncFacts SyncGate::facts() const {
   SyncFacts facts{{}, rule_.suspended(), runs_, unconfirmed_, async_};
   for (const auto& name : config_.mirrors) {
     const auto& named = names_.at(name);
-    facts.mirrors.push_back({name, named.counted, named.not_counted, named.trouble});
+    const auto last = named.not_counted.empty() ? std::nullopt : std::optional(named.not_counted.back());
+    facts.mirrors.push_back({name, named.counted, last, named.trouble});
   }
   return facts;
 }

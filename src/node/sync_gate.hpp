@@ -107,8 +107,8 @@ class SyncGate {
       MirrorIdentity mirror;
       core::SyncPoint durable, head;
     };
-    std::optional<Said> newcomer;  ///< is to be counted, once that is durable
-    std::optional<MirrorIdentity> not_counted;
+    std::optional<Said> newcomer;             ///< is to be counted, once that is durable
+    std::vector<MirrorIdentity> not_counted;  ///< those that came, the last one last; so many are remembered
     std::string trouble;
     std::optional<Goal> goal;
   };
@@ -122,6 +122,7 @@ class SyncGate {
   bool caught_up(Named& named, Lsn durable, Lsn head);
   std::optional<core::Instant> due() const;
   CountedMirrors counted_now() const;
+  static void forget_said(Named& named);
   void work();
 
   const std::string database_;
@@ -134,6 +135,7 @@ class SyncGate {
   core::SyncRule rule_;
   std::deque<Waiting> waiting_;
   std::map<std::string, Named> names_;
+  CountedMirrors kept_before_;            ///< of names that the config does not have
   std::optional<core::Instant> keep_at_;  ///< a newcomer is to be kept then
   std::size_t runs_ = 0;
   std::uint64_t unconfirmed_ = 0, async_ = 0;

@@ -121,8 +121,40 @@ TEST_F(Promotion, that_is_under_way_in_the_engine_is_given_up_once_that_has_fail
   EXPECT_EQ(early.error().kind(), ErrorKind::Busy);
   EXPECT_FALSE(mirror.machine->given_up());
   mirror.engine_fails();
-  EXPECT_TRUE(mirror.machine->given_up());
+  ASSERT_TRUE(mirror.machine->given_up());
+  EXPECT_EQ(mirror.machine->given_up()->kind(), ErrorKind::Cancelled);
+  EXPECT_NE(mirror.machine->given_up()->message().find("by pause"), std::string::npos);
   expect_following_on();
+}
+
+TEST_F(Promotion, that_was_given_up_and_had_come_about_all_the_same_is_found_when_the_engine_is_asked) {
+  begin({});
+  EXPECT_FALSE(mirror.machine->pause(mirror.now()).ok());
+  mirror.engine_fails();
+  mirror.pass(5s);
+  ASSERT_EQ(count<action::Sync>(mirror.take()), 1u);
+  mirror.mark.promoted_from = PromotedFrom{"prod-us", "orders", *mirror.mark.position};
+  mirror.engine_answers();
+  EXPECT_TRUE(mirror.machine->promoted());
+  EXPECT_EQ(mirror.machine->status(mirror.now()).kind, StatusKind::Promoted);
+}
+
+TEST_F(Promotion, wakes_for_its_deadline_whatever_woke_before) {
+  ASSERT_TRUE(mirror.machine->promote(mirror.now(), {.within = 2s}).ok());
+  mirror.disconnect();
+  static_cast<void>(mirror.machine->take_actions());
+  mirror.engine_fails();
+  bool wakes = false;
+  for (const auto& one : mirror.machine->take_actions()) {
+    const auto* wake = std::get_if<action::Wake>(&one);
+    wakes = wakes || (wake != nullptr && wake->at <= mirror.now() + 2s && wake->at > mirror.now());
+  }
+  EXPECT_TRUE(wakes) << "a driver keeps the earliest wake only";
+}
+
+TEST_F(Promotion, a_stopped_mirror_is_not_promoted) {
+  mirror.machine->stop(mirror.now());
+  EXPECT_FALSE(mirror.machine->promote(mirror.now()).ok());
 }
 
 TEST_F(Promotion, that_is_under_way_in_the_engine_stands_if_that_succeeds) {

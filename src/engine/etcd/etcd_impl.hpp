@@ -110,6 +110,7 @@ struct EtcdDatabase::Impl {
   // promotion.cpp: with write_mutex held
   Result<PromotedFrom> promote(const std::string& source_cluster, const std::string& source_database);
   Result<void> finish_split();
+  Result<void> take_back_promotion();
   Result<void> grant_leases();
 
   // conflicts.cpp
@@ -152,6 +153,7 @@ struct EtcdDatabase::Impl {
   std::shared_ptr<etcd::Tail> tail;        ///< of a root and of a promoted database
   std::shared_ptr<etcd::PastLog> history;  ///< of a mirror
   etcd::Record record;
+  bool may_take_back = false;  ///< the promotion under way was begun here, and has bound no key to a lease
   std::int64_t record_revision = 0;
   std::uint64_t target_gone_back = 0;  ///< how often
   std::optional<PartialSnapshot> shown_partial;

@@ -366,6 +366,7 @@ Result<Lsn> EtcdDatabase::sync() {
   if (impl_->root) return impl_->state().head;
   if (impl_->record.role == DatabaseRole::mirror) {
     if (auto owned = impl_->ensure_owned(true); !owned) return owned.error();
+    if (auto back = impl_->take_back_promotion(); !back) return back.error();
   }
   return impl_->record.position ? impl_->record.position->applied_lsn : Lsn{};
 }

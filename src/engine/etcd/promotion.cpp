@@ -72,11 +72,27 @@ Result<void> EtcdDatabase::Impl::grant_leases() {
         beside.push_back(erase_operation(leased_prefix(options.name) + bound[i]));
         side.leased.emplace_back(bound[i], 0);
       }
+      may_take_back = false;
       if (auto done = commit({}, record, std::move(beside)); !done) return done;
       take_over(std::move(side));
     }
   }
   return {};
+}
+
+/// Of a promotion that was given up. Keys that are bound to leases would go with these while it follows on.
+Result<void> EtcdDatabase::Impl::take_back_promotion() {
+  if (!record.promoting) return {};
+  if (!may_take_back) {
+    return MirrorError(
+        ErrorKind::UnsupportedOperation, CausedBy::us,
+        "its promotion has begun to bind keys to leases, or another process began it: it can only be finished, "
+        "by promote");
+  }
+  auto back = record;
+  back.promoting = false;
+  back.promoted_from.reset();
+  return commit({}, std::move(back));
 }
 
 Result<PromotedFrom> EtcdDatabase::Impl::promote(const std::string& source_cluster,
@@ -92,6 +108,7 @@ Result<PromotedFrom> EtcdDatabase::Impl::promote(const std::string& source_clust
     begun.bootstrapping = false;  // its caller knows what the data is then
     begun.promoted_from = PromotedFrom{source_cluster, source_database, *record.position};
     if (auto marked = commit({}, std::move(begun)); !marked) return marked.error();
+    may_take_back = true;
   }
   if (auto bound = grant_leases(); !bound) return bound.error();
   auto next = record;

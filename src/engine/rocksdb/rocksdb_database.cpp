@@ -66,11 +66,14 @@ Result<void> RocksdbDatabase::Impl::write_record(const rocks::DatabaseRecord& ne
   if (next.position) live->put_position(batch, *next.position);
   const auto of_root = next.role == DatabaseRole::mirror && next.position ? next.position->origin_lsn : Lsn{};
   if (auto written = write(batch, 0, of_root); !written) return written;
+  // Nobody acts on a role or a history that may be gone after a power cut.
+  if (auto synced = live->sync_log(); !synced) {
+    record_in_doubt = true;
+    return synced;
+  }
   written_record = next;
-  // Written is written, also when the disk does not take it now: it is seen, and the caller told.
-  auto synced = live->sync_log();
   publish();
-  return synced;
+  return {};
 }
 
 Result<void> RocksdbDatabase::Impl::begin_incarnation(HistoryCause cause) {
@@ -121,8 +124,17 @@ Result<Lsn> RocksdbDatabase::Impl::commit_one(const Request& request) {
 /// One after another, each a record of its own; synced together.
 void RocksdbDatabase::Impl::commit_group(std::vector<Request*>& group) {
   const std::scoped_lock writing(write_mutex);
-  for (auto* request : group)
+  for (auto* request : group) {
+    const auto lost_before = tails_lost;
     request->result = commit_one(*request);
+    if (tails_lost == lost_before) continue;
+    for (auto* earlier : group) {
+      if (earlier == request) break;
+      if (earlier->result->ok())
+        earlier->result =
+            MirrorError(ErrorKind::OutcomeUnknown, CausedBy::us, "the disk lost what came before a failure");
+    }
+  }
   if (options.sync == RocksdbSync::always && !unpublished.empty()) {
     const auto synced = live->sync_log();
     for (auto* request : group) {

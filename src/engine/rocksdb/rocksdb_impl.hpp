@@ -56,7 +56,7 @@ struct RocksdbDatabase::Impl {
   Result<void> remove_strays(const std::string& live_name);
   void maintain(const std::stop_token& stop);
   /// After an error of the disk: opens the data anew if it looks as if that went well. With write_mutex held. Errors:
-  /// Storage.
+  /// Storage; Busy, once, when the log had lost its tail: all is well again, but what its caller knew is of before.
   Result<void> recover();
   Result<void> begin_owed_incarnation();
 
@@ -110,6 +110,8 @@ struct RocksdbDatabase::Impl {
   rocks::DatabaseRecord written_record;  ///< as it stands in RocksDB
   EntryId written_last_entry;
   std::vector<rocks::LogRecord> unpublished;
+  bool record_in_doubt = false;   ///< one was written, and the disk did not confirm it
+  std::uint64_t tails_lost = 0;   ///< how often recover() found that the log had lost its tail
   bool incarnation_owed = false;  ///< the log lost its tail, and the history does not say so yet
   bool log_lost = false;          ///< found when the data was taken over: the newest record is not in the log
   bool dirty = false;             ///< written since the last sync

@@ -199,7 +199,7 @@ Result<void> RocksdbDatabase::Impl::recover() {
   if (!free) return free.error();
   if (*free < 2 * options.write_buffer_bytes) return refuse("there is not enough free space yet to go on");
   std::shared_ptr<Live> opened;
-  bool all_there = false;
+  bool lost = false, again = false;
   {
     // Nobody reads meanwhile. Should it not open, reading goes on from what is there.
     std::unique_lock lock(mutex);
@@ -216,19 +216,33 @@ Result<void> RocksdbDatabase::Impl::recover() {
     auto writing = Live::open(live->folder(), options, false);
     live->fail();
     if (!writing) return refuse(writing.error().message());
-    all_there = (*writing)->head() == (unpublished.empty() ? head : unpublished.back().last);
-    (all_there ? live : opened) = *std::move(writing);
+    lost = (*writing)->head() != (unpublished.empty() ? head : unpublished.back().last);
+    again = lost || record_in_doubt;
+    (again ? opened : live) = *std::move(writing);
   }
-  if (all_there) return begin_owed_incarnation();
-  // What was not on disk is not there.
+  if (!again) return begin_owed_incarnation();
+  // What was not on disk is not there, and what is there is what the files say.
   unpublished.clear();
   if (auto taken = take_over(std::move(opened)); !taken) return taken;
+  record_in_doubt = false;
+  if (!lost) {
+    const std::scoped_lock watching(watch_mutex);
+    if (on_head) on_head(head);
+  }
+  if (!lost) return begin_owed_incarnation();
+  ++tails_lost;
   incarnation_owed = !record.history.empty();
-  auto begun = begin_owed_incarnation();
-  // Also when that failed, and is tried again: LSNs come again from now on.
-  const std::scoped_lock watching(watch_mutex);
-  if (on_history) on_history();
-  return begun;
+  const auto begun = begin_owed_incarnation();
+  {
+    // Also when that failed, and is tried again: LSNs come again from now on.
+    const std::scoped_lock watching(watch_mutex);
+    if (on_history) on_history();
+  }
+  if (!begun) return begun;
+  // Whoever was about to write made it of data that is no longer there.
+  return MirrorError(
+      ErrorKind::Busy, CausedBy::us,
+      fmt::format("the disk lost what it had not confirmed: the database is back at LSN {}", head.value));
 }
 
 /// Nothing is written after a tail was lost until the history says so.
