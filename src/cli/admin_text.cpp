@@ -61,7 +61,7 @@ std::string promote_text(const object& promoted) {
   const auto name = text(promoted, "name");
   const auto lsn = lsn_or(promoted, "lsn", "an unknown position");
   std::string page;
-  if (flag(promoted, "dry_run"))
+  if (flag(promoted, "dry_run") && !flag(promoted, "again"))
     page = fmt::format("{} would be promoted at LSN {}; nothing was changed", name, lsn);
   else if (!flag(promoted, "promoted"))
     page = fmt::format("{} is not promoted", name);
@@ -85,11 +85,13 @@ std::string promote_text(const object& promoted) {
   }
   if (const auto* sync = object_field(promoted, "sync"); sync != nullptr && !flag(promoted, "again")) {
     const auto missing = text(*sync, "missing");
-    page += fmt::format("\n  sync mode     {}: {}",
-                        missing == "none"       ? "nothing confirmed is missing"
-                        : missing == "possible" ? "CONFIRMED WRITES MAY BE MISSING"
-                                                : "not known",
-                        text(*sync, "detail", 4096));
+    page +=
+        fmt::format("\n  sync mode     {}: {}",
+                    missing == "none"                   ? "nothing confirmed is missing"
+                    : missing == "none_when_last_heard" ? "nothing confirmed was missing when the source was last heard"
+                    : missing == "possible"             ? "CONFIRMED WRITES MAY BE MISSING"
+                                                        : "not known",
+                    text(*sync, "detail", 4096));
   }
   page +=
       fmt::format("\n  incarnation   {}\n  origin        {}", text(promoted, "incarnation"), text(promoted, "origin"));

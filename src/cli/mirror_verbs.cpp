@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -26,7 +27,8 @@ constexpr int exit_could_not_tell = 1;
 /// Each verb has its own, of which it uses some.
 struct Options {
   AdminOptions admin;
-  std::string name, bandwidth, lag_max, timeout;
+  std::string name, bandwidth;
+  std::optional<std::string> lag_max, timeout;  ///< an empty one is given, and no duration
   bool yes = false, keep_data = false, dry_run = false, accept_inconsistent = false;
 };
 
@@ -44,9 +46,11 @@ int list(const Globals& globals, const Options& options) {
 }
 
 std::string deleted_text(const boost::json::object& deleted) {
-  const bool kept = text(deleted, "data") == "kept";
+  const auto data = text(deleted, "data");
   return fmt::format("{}  deleted{}", text(deleted, "name"),
-                     kept ? "; its data stays as a database that can be read and follows nobody" : ", with its data");
+                     data == "kept"   ? "; its data stays as a database that can be read and follows nobody"
+                     : data == "left" ? "; its keys stay in etcd, where it wrote them"
+                                      : ", with its data");
 }
 
 int remove(const Globals& globals, const Options& options) {
@@ -87,13 +91,13 @@ int limit(const Globals& globals, const Options& options) {
 int promote(const Globals& globals, const Options& options) {
   boost::json::object body{
       {"require_lag_ms", nullptr}, {"dry_run", options.dry_run}, {"accept_inconsistent", options.accept_inconsistent}};
-  if (!options.lag_max.empty()) {
-    const auto lag = node::parse_duration(options.lag_max);
+  if (options.lag_max) {
+    const auto lag = node::parse_duration(*options.lag_max);
     if (!lag) return report_unasked(globals, lag.error().with_context("--require-lag"));
     body["require_lag_ms"] = lag->count();
   }
-  if (!options.timeout.empty()) {
-    const auto timeout = node::parse_duration(options.timeout);
+  if (options.timeout) {
+    const auto timeout = node::parse_duration(*options.timeout);
     if (!timeout) return report_unasked(globals, timeout.error().with_context("--timeout"));
     body["timeout_ms"] = timeout->count();
   }
@@ -199,7 +203,8 @@ void add_promote_verb(const Command& program) {
               "Only when the lag is known and no longer than this, such as 5s; else exit code 3")
       .type("D");
   verb.option("--timeout", options->timeout,
-              "Give up after this long, 30s by default, with the reason: the mirror then follows on; exit code 4")
+              "Give up after this long, 30s by default, or once a step that is under way has failed; it then follows "
+              "on; exit code 4")
       .type("D");
   verb.flag("--dry-run", options->dry_run, "Show what would happen, and change nothing");
   verb.flag("--accept-inconsistent", options->accept_inconsistent,

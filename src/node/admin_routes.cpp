@@ -105,7 +105,7 @@ json::object known_loss(const MirrorFacts& facts, bool linked) {
 
 /// In sync mode: may a write that the source answered OK be missing here? Null when this is no mirror in sync mode.
 json::value confirmed_loss(const MirrorFacts& facts, bool linked) {
-  if (!facts.sync) return nullptr;
+  if (!facts.sync && facts.heard_ago) return nullptr;
   const auto said = [](const char* missing, std::string detail) {
     return json::object{{"missing", missing}, {"detail", std::move(detail)}};
   };
@@ -127,14 +127,20 @@ json::value confirmed_loss(const MirrorFacts& facts, bool linked) {
   }
   const auto ago = facts.heard_ago ? std::chrono::ceil<std::chrono::milliseconds>(*facts.heard_ago).count() : 0;
   const bool all = facts.position && facts.source_head && facts.position->applied_lsn >= *facts.source_head;
-  if (promise->on_loss == OnSyncLoss::error) {
-    return said("none",
-                fmt::format("every write that the source answered OK is here, unless its config or `db count-mirror` "
-                            "changed that within the last {} ms, since when it was not heard",
-                            ago));
+  const bool fresh = linked && all && facts.heard_ago && *facts.heard_ago <= promise->timeout / 2;
+  if (fresh) return said("none", "every write that the source answered OK by now is here");
+  if (promise->on_loss == OnSyncLoss::error && all) {
+    return said(
+        "none_when_last_heard",
+        fmt::format("every write that the source answered OK is here, unless an operator changed its sync mode or who "
+                    "counts in it since it was last heard, {} ms ago",
+                    ago));
   }
-  const bool heard = linked && all && facts.heard_ago && *facts.heard_ago <= promise->timeout / 2;
-  if (heard) return said("none", "every write that the source answered OK by now is here");
+  if (promise->on_loss == OnSyncLoss::error) {
+    return said("possible",
+                "of what the source had and is not here it may have answered some OK, if who counts in its sync "
+                "mode was changed");
+  }
   return said("possible",
               fmt::format("the source answers writes OK without this mirror once it has not confirmed them for "
                           "{} ms (on_sync_loss = async): those since it was last heard may be missing here",
@@ -237,10 +243,11 @@ awaitable<AdminResponse> AdminRoutes::answer_mirror(const AdminRequest& request,
     const bool keep = request.query == "keep_data=true";
     if (!keep && !request.query.empty() && request.query != "keep_data=false")
       co_return failed(MirrorError::configuration("keep_data must be true or false"), exit_usage_code);
+    const bool elsewhere = hosting_->is_kept_elsewhere(name);
     auto deleting = hosting_->delete_mirror(name, keep, request.caller);
     const auto deleted = co_await std::move(deleting);
     if (!deleted) co_return failed(deleted.error());
-    co_return object({{"name", name}, {"data", keep ? "kept" : "removed"}});
+    co_return object({{"name", name}, {"data", keep ? "kept" : elsewhere ? "left" : "removed"}});
   }
   if (verb.empty()) co_return wrong_method("GET and DELETE");
   if (request.method != "POST") co_return wrong_method("POST");
@@ -413,6 +420,7 @@ awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::
     auto report = promotion_report(name, spec, facts, status.lag, linked);
     report["dry_run"] = true;
     report["promoted"] = report["again"] = again;
+    if (again) report["lost"] = report["sync"] = nullptr;
     co_return object(report);
   }
   auto promoting = hosting_->promote(name, wish->options, request.caller);
@@ -429,6 +437,8 @@ awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::
   report["dry_run"] = false;
   report["promoted"] = true;
   report["again"] = again;
+  // What it was then is not known any more.
+  if (again) report["lost"] = report["sync"] = nullptr;
   report["lsn"] = position.applied_lsn.value;
   report["incarnation"] = to_string(position.incarnation);
   report["origin"] = to_string(position.origin);

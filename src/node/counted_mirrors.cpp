@@ -30,9 +30,8 @@ Result<CountedMirrors> read_counted_mirrors(const std::filesystem::path& file) {
       if (!id) throw std::invalid_argument("id");
       counted[std::string(mirror.at("name").as_string())] = {std::string(mirror.at("database").as_string()), {*id}};
     }
-  } catch (const std::exception& error) {  // boost::json throws; what it says names no place in the file
-    return MirrorError::configuration(
-        fmt::format("{} does not say which mirrors count ({})", file.string(), escape(error.what(), 200)));
+  } catch (const std::exception&) {  // boost::json throws; what it says is of its own sources
+    return MirrorError::configuration(fmt::format("{} is damaged", file.string()));
   }
   return counted;
 }

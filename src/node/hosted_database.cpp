@@ -7,6 +7,7 @@
 
 #include "node/applied_waiters.hpp"
 #include "node/commit_queue.hpp"
+#include "node/log.hpp"
 #include "node/sync_gate.hpp"
 
 namespace crosslink::node {
@@ -90,14 +91,19 @@ core::SyncPoint HostedDatabase::head_point() const {
 std::unique_ptr<SyncGate> HostedDatabase::make_gate(const HostingContext& context, const CatalogEntry& entry) const {
   const auto file = engine_folder(context.data_dir, entry) / "sync_mirrors.json";
   auto counted = read_counted_mirrors(file);
-  // Without it any mirror of the name would count anew: rather none does until an operator has looked.
-  const auto unreadable = counted ? std::optional<MirrorError>() : counted.error();
+  // Without it any mirror of the name would count anew: rather none does until an operator has said which.
+  std::optional<MirrorError> unreadable;
+  if (!counted) {
+    unreadable = counted.error().with_context(
+        "no mirror counts in sync mode until `crosslink db count-mirror` says which: what says it cannot be read");
+    log(Severity::error, unreadable->message(), {{"database", config_.name}});
+  }
   SyncGate::Options options;
   options.database = config_.name;
   options.config = {config_.sync_mirrors, config_.sync_timeout, config_.on_sync_loss};
   if (counted) options.counted = *std::move(counted);
-  options.keep = [file, unreadable](const CountedMirrors& wanted) -> Result<void> {
-    if (unreadable) return *unreadable;
+  options.keep = [file, unreadable](const CountedMirrors& wanted, bool by_operator) -> Result<void> {
+    if (unreadable && !by_operator) return *unreadable;
     return write_counted_mirrors(file, wanted);
   };
   return std::make_unique<SyncGate>(std::move(options));

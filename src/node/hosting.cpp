@@ -117,6 +117,10 @@ std::map<std::string, MirrorError> Hosting::waiting() const {
   return impl_->waiting;
 }
 const HostingContext& Hosting::context() const { return impl_->context; }
+bool Hosting::is_kept_elsewhere(const std::string& name) const {
+  const auto entry = impl_->catalog.find(name);
+  return entry && kept_elsewhere(*entry);
+}
 std::filesystem::path Hosting::set_aside_folder() const { return impl_->config.data_dir / "set-aside"; }
 
 Task<void> Hosting::run() {

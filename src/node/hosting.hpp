@@ -35,6 +35,8 @@ class Hosting {
   /// Those that are kept elsewhere and could not be opened yet, and why; tried again and again. Any thread.
   std::map<std::string, MirrorError> waiting() const;
   const HostingContext& context() const;
+  /// Its keys are in a cluster of somebody else's, also while that does not answer.
+  bool is_kept_elsewhere(const std::string& name) const;
   /// Runs the mirrors until stop() or cancellation, then awaits their ends and what commands are doing. Call once, on a
   /// single thread. Errors: Cancelled, by cancellation only.
   Task<void> run();

@@ -78,6 +78,10 @@ void SyncGate::take_in(const std::string& name, Named& named, const core::SyncPo
                        const core::SyncPoint& head) {
   rule_.on_mirror_durable(name, durable);
   const bool comparable = durable.incarnation == head.incarnation;
+  if (named.behind && comparable) {
+    if (!named.behind_until) named.behind_until = head.lsn;
+    named.behind = durable.lsn < *named.behind_until;
+  }
   if (rule_.suspended() && comparable && caught_up(named, durable.lsn, head.lsn)) rule_.on_mirror_caught_up(name);
 }
 
@@ -107,7 +111,7 @@ void SyncGate::keep_newcomers() {
     if (named.newcomer) wanted[name] = named.newcomer->mirror;
   }
   lock.unlock();
-  const auto kept = keep_(wanted);
+  const auto kept = keep_(wanted, false);
   lock.lock();
   if (!kept) keep_at_ = clock_() + again_after;
   for (auto& [name, named] : names_) {
@@ -133,12 +137,23 @@ Result<void> SyncGate::count(const MirrorId& id) {
     name = known;
     mirror = *found;
   }
-  if (name.empty() || id == MirrorId{})
-    return MirrorError::configuration("no mirror with this id came under a name in sync_mirrors since the start");
+  for (const auto& [known, named] : names_) {
+    if (named.counted && named.counted->id == id && name.empty())
+      return MirrorError::configuration(fmt::format("this mirror counts already under the name {}", known));
+    // One that waits for the file that says who counts: an operator's word goes before what cannot be read there.
+    if (!named.newcomer || named.newcomer->mirror.id != id) continue;
+    name = known;
+    mirror = named.newcomer->mirror;
+  }
+  if (name.empty() || id == MirrorId{}) {
+    return MirrorError::configuration(
+        "no mirror with this id came under a name in sync_mirrors since the start; `crosslink db list` shows those "
+        "that did");
+  }
   auto wanted = counted_now();
   wanted[name] = mirror;
   lock.unlock();
-  if (auto kept = keep_(wanted); !kept) return kept;
+  if (auto kept = keep_(wanted, true); !kept) return kept;
   lock.lock();
   auto& named = names_[name];
   std::erase(named.not_counted, mirror);
@@ -146,6 +161,8 @@ Result<void> SyncGate::count(const MirrorId& id) {
   named.counted = mirror;
   named.newcomer.reset();
   named.goal.reset();
+  named.behind = true;
+  named.behind_until.reset();
   rule_.on_mirror_durable(name, {});  // what the other one said does not count for this one
   log(Severity::info, "another mirror counts in sync mode from now on",
       {{"database", database_}, {"name", name}, {"mirror", to_text(mirror)}});
@@ -160,7 +177,7 @@ std::optional<SyncStanding> SyncGate::standing(std::span<const std::string> peer
     if (!is_named(peer_names, name) || !named.counted) continue;
     if (*named.counted != mirror) return SyncStanding::not_counted;
     // While one mirror is lost writes are answered without any.
-    standing = rule_.suspended() ? SyncStanding::suspended : SyncStanding::counted;
+    standing = rule_.suspended() || named.behind ? SyncStanding::suspended : SyncStanding::counted;
   }
   return standing;
 }
@@ -299,7 +316,8 @@ SyncFacts SyncGate::facts() const {
   for (const auto& name : config_.mirrors) {
     const auto& named = names_.at(name);
     const auto last = named.not_counted.empty() ? std::nullopt : std::optional(named.not_counted.back());
-    facts.mirrors.push_back({name, named.counted, last, named.trouble});
+    const auto waits = named.newcomer ? std::optional(named.newcomer->mirror) : last;
+    facts.mirrors.push_back({name, named.counted, named.counted ? last : waits, named.trouble});
   }
   return facts;
 }

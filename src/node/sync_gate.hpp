@@ -44,8 +44,9 @@ struct SyncFacts {
 class SyncGate {
  public:
   using Clock = std::function<core::Instant()>;
-  /// Makes durable which mirrors count, before they do. On the gate's thread, or in look(). May block.
-  using Keep = std::function<Result<void>(const CountedMirrors&)>;
+  /// Makes durable which mirrors count, before they do. On the gate's thread, in look(), or in count(), which is an
+  /// operator's word. May block.
+  using Keep = std::function<Result<void>(const CountedMirrors&, bool by_operator)>;
   struct Options {
     std::string database;     ///< for log lines
     core::SyncConfig config;  ///< names a mirror
@@ -111,6 +112,9 @@ class SyncGate {
     std::vector<MirrorIdentity> not_counted;  ///< those that came, the last one last; so many are remembered
     std::string trouble;
     std::optional<Goal> goal;
+    /// Made to count by an operator, and not yet where the database was then: what was confirmed before may be missing.
+    bool behind = false;
+    std::optional<Lsn> behind_until;  ///< as soon as that is known
   };
   bool is_named(std::span<const std::string> peer_names, const std::string& name) const;
   void note_not_counted(const std::string& name, Named& named, const MirrorIdentity& mirror);

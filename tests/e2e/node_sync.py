@@ -212,7 +212,7 @@ class PromotedInSyncMode(WithMirror):
 
     def test_a_mirror_that_no_write_was_confirmed_without_says_that_none_is_missing(self):
         said = self.promotion("error", while_let_go=False)
-        self.assertEqual(said["missing"], "none", said)
+        self.assertEqual(said["missing"], "none_when_last_heard", said)
 
     def test_after_a_restart_without_the_source_it_is_not_known(self):
         self.nodes(SYNC + 'sync_timeout = "2s"')

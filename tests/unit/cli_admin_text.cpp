@@ -62,6 +62,7 @@ TEST(AdminText, promote_says_what_is_lost_or_that_it_is_not_known) {
   EXPECT_NE(promote_text(promoted).find("lost          not known: the source was not heard"), std::string::npos);
   promoted["again"] = true;
   EXPECT_NE(promote_text(promoted).find("was promoted before, at LSN 1 482 003"), std::string::npos);
+  promoted["again"] = false;
   promoted["dry_run"] = true;
   EXPECT_NE(promote_text(promoted).find("would be promoted at LSN 1 482 003; nothing was changed"), std::string::npos);
 }

@@ -42,7 +42,7 @@ class Gate : public ::testing::Test {
     options.database = "orders";
     options.config = {std::move(mirrors), 5s, on_loss};
     options.counted = disk;
-    options.keep = [this](const CountedMirrors& wanted) -> Result<void> {
+    options.keep = [this](const CountedMirrors& wanted, bool) -> Result<void> {
       if (disk_is_full) return MirrorError(ErrorKind::Storage, CausedBy::us, "the disk is full");
       disk = wanted;
       return {};
@@ -220,6 +220,10 @@ TEST_F(Gate, an_operator_says_when_another_mirror_counts) {
   mirror_at(*one, "eu-1", 5, 9, copy("eu/orders", 8));
   ASSERT_TRUE(one->count(MirrorId{{std::byte{8}}}).ok());
   EXPECT_EQ(disk.at("eu-1"), copy("eu/orders", 8));
+  EXPECT_FALSE(one->count(MirrorId{{std::byte{8}}}).ok()) << "it counts already";
+  const std::vector<std::string> names{"eu-1"};
+  EXPECT_EQ(one->standing(names, copy("eu/orders", 8)), SyncStanding::suspended)
+      << "it lacks what the other one confirmed";
   Client client({true});
   write(*one, 9, client);
   EXPECT_EQ(client.got(), waits) << "what the other one said is not true of this one";
@@ -227,6 +231,7 @@ TEST_F(Gate, an_operator_says_when_another_mirror_counts) {
   EXPECT_EQ(client.got(), waits);
   mirror_at(*one, "eu-1", 9, 9, copy("eu/orders", 8));
   EXPECT_EQ(client.got(), "+OK\r\n");
+  EXPECT_EQ(one->standing(names, copy("eu/orders", 8)), SyncStanding::counted);
 }
 
 TEST_F(Gate, a_mirror_that_says_no_id_does_not_count) {
@@ -291,7 +296,7 @@ class SyncedQueue : public ::testing::Test {
     SyncGate::Options options;
     options.database = "orders";
     options.config = {{"eu-1"}, timeout, OnSyncLoss::error};
-    options.keep = [](const CountedMirrors&) { return Result<void>{}; };
+    options.keep = [](const CountedMirrors&, bool) { return Result<void>{}; };
     gate = std::make_unique<SyncGate>(std::move(options));
     queue = std::make_unique<CommitQueue>(*database, watches, gate.get());
   }
