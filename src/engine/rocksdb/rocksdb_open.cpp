@@ -232,7 +232,7 @@ Result<void> RocksdbDatabase::Impl::recover() {
   if (!lost) return begin_owed_incarnation();
   ++tails_lost;
   incarnation_owed = !record.history.empty();
-  const auto begun = begin_owed_incarnation();
+  auto begun = begin_owed_incarnation();
   {
     // Also when that failed, and is tried again: LSNs come again from now on.
     const std::scoped_lock watching(watch_mutex);
