@@ -241,6 +241,8 @@ TEST_F(Gate, a_mirror_that_says_no_id_does_not_count) {
   mirror_at(*one, "eu-1", 1, 1, MirrorIdentity{});
   EXPECT_EQ(client.got(), waits);
   EXPECT_EQ(one->facts().mirrors.front().not_counted, MirrorIdentity{});
+  pass(*one, 5s);
+  EXPECT_EQ(client.got(), "-NOSYNC stored at LSN 1, not confirmed by eu-1\r\n");
 }
 
 TEST_F(Gate, a_mirror_that_was_let_go_is_told_so) {
