@@ -107,8 +107,9 @@ Result<PromotedFrom> EtcdDatabase::Impl::promote(const std::string& source_clust
     begun.promoting = true;
     begun.bootstrapping = false;  // its caller knows what the data is then
     begun.promoted_from = PromotedFrom{source_cluster, source_database, *record.position};
-    if (auto marked = commit({}, std::move(begun)); !marked) return marked.error();
+    // Also when the outcome is not known: no key is bound before it is.
     may_take_back = true;
+    if (auto marked = commit({}, std::move(begun)); !marked) return marked.error();
   }
   if (auto bound = grant_leases(); !bound) return bound.error();
   auto next = record;
