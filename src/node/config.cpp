@@ -144,8 +144,7 @@ Result<RocksdbCompression> parse_compression(std::string_view text) {
 }
 
 Result<OnSyncLoss> parse_sync_loss(std::string_view text) {
-  if (text == "error") return OnSyncLoss::error;
-  if (text == "async") return OnSyncLoss::async;
+  if (const auto loss = on_sync_loss_named(text)) return *loss;
   return MirrorError::configuration("must be \"error\" or \"async\"");
 }
 

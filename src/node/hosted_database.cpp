@@ -59,8 +59,11 @@ DatabaseSourceOptions HostedDatabase::source_options(const HostingContext& conte
   options.on_mirror_at = [this](const MirrorProgress& progress) {
     applied_waiters_->on_applied(progress.applied);
     // Of a mirror nothing is to be confirmed, and what is said of it now is not true of what it may be promoted with.
-    if (!gate_ || !takes_writes()) return;
-    gate_->on_mirror_at(progress.peer_names, progress.mirror, {progress.incarnation, progress.durable}, head_point());
+    if (!gate_) return;
+    const auto now = state();
+    if (now.role == DatabaseRole::mirror) return;
+    gate_->on_mirror_at(progress.peer_names, progress.mirror, {progress.incarnation, progress.durable},
+                        {now.history.newest().incarnation, now.head});
   };
   options.on_history_change = [this] {
     watches_->touch_all();  // what the disk had not confirmed is gone
@@ -81,11 +84,6 @@ DatabaseSourceOptions HostedDatabase::source_options(const HostingContext& conte
     options.upstream_lag = [mirror = mirror_] { return mirror->mirror().lag(); };
   }
   return options;
-}
-
-core::SyncPoint HostedDatabase::head_point() const {
-  const auto now = state();
-  return {now.history.empty() ? Incarnation{} : now.history.newest().incarnation, now.head};
 }
 
 std::unique_ptr<SyncGate> HostedDatabase::make_gate(const HostingContext& context, const CatalogEntry& entry) const {

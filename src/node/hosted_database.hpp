@@ -13,7 +13,6 @@
 #include <unordered_map>
 #include <vector>
 
-#include "core/sync_rule.hpp"
 #include "crosslink/database_source.hpp"
 #include "crosslink/link.hpp"
 #include "link/stop_event.hpp"
@@ -124,8 +123,6 @@ class HostedDatabase {
   DatabaseSourceOptions source_options(const HostingContext& context);
   std::unique_ptr<Mirror> make_mirror(const HostingContext& context, const MirrorSpec& spec, const MirrorId& id);
   std::unique_ptr<SyncGate> make_gate(const HostingContext& context, const CatalogEntry& entry) const;
-  /// How far its log has come, in its present history.
-  core::SyncPoint head_point() const;
 
   const DatabaseConfig config_;
   const std::uint32_t index_;
