@@ -179,6 +179,19 @@ std::string sync_lines(const object& database) {
 
 }  // namespace
 
+std::string allowed_text(const object& database) { return names_of(database.if_contains("allow_mirrors"), "any"); }
+
+std::string not_open_text(const object& answer) {
+  std::string lines;
+  for (const auto& one : array_field(answer, "not_open")) {
+    const auto* const database = one.if_object();
+    if (database == nullptr) continue;
+    lines += fmt::format("\n{}  is not open, tried again and again: {}", text(*database, "name"),
+                         text(*database, "reason", 4096));
+  }
+  return lines;
+}
+
 std::string database_table(const boost::json::array& databases) {
   if (databases.empty()) return "no databases here; make one with `crosslink db create`";
   std::vector<std::vector<std::string>> rows{
@@ -191,7 +204,7 @@ std::string database_table(const boost::json::array& databases) {
     if (sync != nullptr && flag(*sync, "suspended")) sync_names += " (suspended)";
     rows.push_back({lsn_or(*database, "index", "-"), text(*database, "name"), text(*database, "kind"),
                     text(*database, "role"), lsn_or(*database, "head_lsn", "-"), lsn_or(*database, "oldest_lsn", "-"),
-                    names_of(database->if_contains("allow_mirrors"), "any"), sync_names, followers_of(*database)});
+                    allowed_text(*database), sync_names, followers_of(*database)});
   }
   auto page = table_text(rows);
   for (const auto& one : databases) {

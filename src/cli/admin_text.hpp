@@ -15,6 +15,10 @@ std::string promote_text(const boost::json::object& promoted);
 /// At most `named_max` keys are named.
 std::string verify_text(const boost::json::object& verify, std::chrono::microseconds took, std::size_t named_max = 20);
 std::string database_table(const boost::json::array& databases);
+/// "a,b", "none" or "any": who may mirror it.
+std::string allowed_text(const boost::json::object& database);
+/// A line for each database of an answer that is not open, and why.
+std::string not_open_text(const boost::json::object& answer);
 std::string database_line(const boost::json::object& database);
 
 }  // namespace crosslink::cli

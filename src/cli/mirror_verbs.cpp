@@ -29,7 +29,7 @@ struct Options {
   AdminOptions admin;
   std::string name, bandwidth;
   std::optional<std::string> lag_max, timeout;  ///< an empty one is given, and no duration
-  bool yes = false, keep_data = false, dry_run = false, accept_inconsistent = false;
+  bool yes = false, keep_data = false, promoted = false, dry_run = false, accept_inconsistent = false;
 };
 
 std::string path_of(const Options& options, std::string_view what) {
@@ -48,17 +48,20 @@ int list(const Globals& globals, const Options& options) {
 std::string deleted_text(const boost::json::object& deleted) {
   const auto data = text(deleted, "data");
   return fmt::format("{}  deleted{}", text(deleted, "name"),
-                     data == "kept"   ? "; its data stays as a database that can be read and follows nobody"
-                     : data == "left" ? "; its keys stay in etcd, where it wrote them"
-                                      : ", with its data");
+                     data == "kept"        ? "; its data stays as a database that can be read and follows nobody"
+                     : data == "left"      ? "; its keys stay in etcd, where it wrote them"
+                     : data == "set_aside" ? "; its data was moved to " + text(deleted, "set_aside", 4096)
+                                           : ", with its data");
 }
 
 int remove(const Globals& globals, const Options& options) {
-  const auto what = options.keep_data
-                        ? fmt::format("delete ends the mirror '{}' and keeps its data, read-only", options.name)
-                        : fmt::format("delete ends the mirror '{}' and removes its data", options.name);
+  const auto what =
+      options.keep_data  ? fmt::format("delete ends the mirror '{}' and keeps its data, read-only", options.name)
+      : options.promoted ? fmt::format("delete takes '{}', which may take writes, out of the node", options.name)
+                         : fmt::format("delete ends the mirror '{}' and removes its data", options.name);
   if (const auto agreed = demand_yes(options.yes, what); !agreed) return report_unasked(globals, agreed.error());
-  const auto path = fmt::format("/v1/mirrors/{}?keep_data={}", options.name, options.keep_data);
+  const auto path =
+      fmt::format("/v1/mirrors/{}?keep_data={}&promoted={}", options.name, options.keep_data, options.promoted);
   return ask_and_report(globals, options.admin, {AdminMethod::remove, path, {}, admin_answer_timeout}, deleted_text);
 }
 
@@ -162,7 +165,12 @@ void add_mirror_verb(const Command& program) {
 
   const auto deleting = verb.add("delete", "End a mirror and remove its data");
   add_name(deleting, options->name, "The mirror");
-  deleting.flag("--keep-data", options->keep_data, "Leave the data as a database that can only be read");
+  const auto keeping =
+      deleting.flag("--keep-data", options->keep_data, "Leave the data as a database that can only be read");
+  deleting
+      .flag("--promoted", options->promoted,
+            "Also when it was promoted and takes writes: its data is moved to set-aside, not removed")
+      .excludes(keeping);
   deleting.flag("--yes", options->yes, "Agree: the mirror ends");
   add_admin_options(deleting, options->admin);
   deleting.footer("Example:\n  crosslink mirror delete orders --config node.toml --yes");

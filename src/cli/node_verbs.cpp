@@ -18,6 +18,7 @@
 #include "cli/report.hpp"
 #include "cli/status_text.hpp"
 #include "cli/verbs.hpp"
+#include "node/config.hpp"
 #include "node/quantity.hpp"
 
 namespace crosslink::cli {
@@ -45,13 +46,8 @@ std::string page_of(const StatusOptions& options, const boost::json::object& bod
 int show(const Globals& globals, const StatusOptions& options, boost::json::object body) {
   auto code = status_exit_code(array_field(body, "mirrors"), options.lag);
   auto page = page_of(options, body);
-  for (const auto& one : array_field(body, "not_open")) {
-    const auto* const database = one.if_object();
-    if (database == nullptr) continue;
-    page += fmt::format("\n{}  is not open, tried again and again: {}", text(*database, "name"),
-                        text(*database, "reason", 4096));
-    if (code == exit_good) code = exit_disconnected;
-  }
+  page += not_open_text(body);
+  if (code == exit_good && !array_field(body, "not_open").empty()) code = exit_disconnected;
   report_good(globals, std::move(body), page);
   return code;
 }
@@ -98,29 +94,53 @@ struct DatabaseOptions {
   std::string name;
   std::optional<std::string> allow_mirrors;
   std::string mirror_id;
-  bool yes = false;
+  bool anew = false, yes = false;
 };
 
 int list_databases(const Globals& globals, const DatabaseOptions& options) {
-  return ask_and_report(globals, options.admin, {AdminMethod::get, "/v1/databases", {}, admin_answer_timeout},
-                        [](const auto& body) { return database_table(array_field(body, "databases")); });
+  return ask_and_report(
+      globals, options.admin, {AdminMethod::get, "/v1/databases", {}, admin_answer_timeout},
+      [](const auto& body) { return database_table(array_field(body, "databases")) + not_open_text(body); });
+}
+
+/// "a,b"; empty is nobody, "*" any that the CA signed. Errors: Configuration.
+Result<boost::json::array> parse_names(const std::string& given, std::string_view option) {
+  boost::json::array allowed;
+  if (given.empty()) return allowed;
+  std::vector<std::string> names;
+  boost::algorithm::split(names, given, [](char one) { return one == ','; });
+  for (const auto& name : names) {
+    if (name != node::any_mirror && !is_dns_name(name)) {
+      return MirrorError::configuration(fmt::format("{}: '{}' is not the name of a certificate", option, escape(name)));
+    }
+    allowed.emplace_back(name);
+  }
+  return allowed;
+}
+
+int allow_mirrors(const Globals& globals, const DatabaseOptions& options) {
+  auto names = parse_names(*options.allow_mirrors, "NAMES");
+  if (!names) return report_unasked(globals, names.error());
+  const auto path = fmt::format("/v1/databases/{}/allow-mirrors", options.name);
+  return ask_and_report(
+      globals, options.admin,
+      {AdminMethod::post, path, boost::json::object{{"names", *std::move(names)}}, admin_answer_timeout},
+      [](const auto& database) {
+        return fmt::format("{}  may be mirrored by {}", text(database, "name"), allowed_text(database));
+      });
 }
 
 int create_database(const Globals& globals, const DatabaseOptions& options) {
-  boost::json::object body{{"name", options.name}, {"allow_mirrors", nullptr}};
+  boost::json::object body{{"name", options.name}, {"allow_mirrors", nullptr}, {"anew", options.anew}};
+  if (options.anew) {
+    const auto agreed =
+        demand_yes(options.yes, fmt::format("the data of '{}' is gone, and it begins empty", options.name));
+    if (!agreed) return report_unasked(globals, agreed.error());
+  }
   if (options.allow_mirrors) {
-    std::vector<std::string> names;
-    boost::algorithm::split(names, *options.allow_mirrors, [](char one) { return one == ','; });
-    boost::json::array allowed;
-    for (const auto& name : names) {
-      if (options.allow_mirrors->empty()) break;  // --allow-mirrors '' is nobody
-      if (!is_dns_name(name)) {
-        return report_unasked(globals, MirrorError::configuration(fmt::format(
-                                           "--allow-mirrors: '{}' is not the name of a certificate", escape(name))));
-      }
-      allowed.emplace_back(name);
-    }
-    body["allow_mirrors"] = std::move(allowed);
+    auto names = parse_names(*options.allow_mirrors, "--allow-mirrors");
+    if (!names) return report_unasked(globals, names.error());
+    body["allow_mirrors"] = *std::move(names);
   }
   return ask_and_report(globals, options.admin,
                         {AdminMethod::post, "/v1/databases", std::move(body), admin_answer_timeout}, database_line);
@@ -182,12 +202,27 @@ void add_db_verb(const Command& program) {
   const auto creating = verb.add("create", "Make an empty database that takes writes");
   add_name(creating, options->name, "The database");
   creating
-      .option("--allow-mirrors", options->allow_mirrors,
-              "Certificate names that may mirror it, comma separated; without it any that the CA signed")
+      .option(
+          "--allow-mirrors", options->allow_mirrors,
+          "Certificate names that may mirror it, comma separated; '*' is any that the CA signed; without it nobody, "
+          "unless the config says who")
       .type("NAMES");
+  const auto anew =
+      creating.flag("--anew", options->anew, "It is there, and not open because its data is lost: begin empty");
+  creating.flag("--yes", options->yes, "With --anew: agree").needs(anew);
   add_admin_options(creating, options->admin);
   creating.footer("Example:\n  crosslink db create orders --allow-mirrors eu-standby --config node.toml");
   creating.run([options](const Globals& globals) { return create_database(globals, *options); });
+
+  const auto allowing = verb.add("allow-mirrors", "Say who may mirror a database, where the config does not");
+  add_name(allowing, options->name, "The database");
+  allowing
+      .option("NAMES", options->allow_mirrors,
+              "Certificate names, comma separated; '' is nobody, '*' any that the CA signed")
+      .required();
+  add_admin_options(allowing, options->admin);
+  allowing.footer("Example:\n  crosslink db allow-mirrors orders eu-standby,us-west --config node.toml");
+  allowing.run([options](const Globals& globals) { return allow_mirrors(globals, *options); });
 
   const auto counting = verb.add(
       "count-mirror", "Sync mode: say which mirror counts under a name, when it is another than the one that did");

@@ -28,8 +28,8 @@ std::optional<MirrorError> judge_hello(const MirrorHello& hello, std::span<const
   const auto& database = hello.source_database_id;
   if (!policy.authorize || !policy.authorize(peer_names, database)) {
     return MirrorError(ErrorKind::NotAuthorized, CausedBy::peer,
-                       fmt::format("a mirror with the certificate names {} may not see database {}",
-                                   escape(fmt::format("{}", fmt::join(peer_names, ", "))), escape(database.str())));
+                       fmt::format("there is no database {} here that a mirror with the certificate names {} may see",
+                                   escape(database.str()), escape(fmt::format("{}", fmt::join(peer_names, ", ")))));
   }
   if (!policy.database_exists || !policy.database_exists(database)) {
     return MirrorError(ErrorKind::UnknownDatabase, CausedBy::peer,

@@ -154,7 +154,11 @@ AdminRoutes::AdminRoutes(Hosting& hosting, AdminFacts facts) : hosting_(&hosting
 std::optional<AdminResponse> AdminRoutes::answer_stranger(std::string_view method, std::string_view path) const {
   if (path != "/healthz" && path != "/readyz") return std::nullopt;
   if (method != "GET" && method != "HEAD") return wrong_method("GET");
-  return AdminResponse{200, "ok\n", "text/plain"};  // databases are open and ports listen before this one does
+  // Ports listen before this one does. A database that is not open is a matter of those who ask for that one.
+  const auto shut = path == "/readyz" ? hosting_->databases().not_open().size() : 0;
+  if (shut == 0) return AdminResponse{200, "ok\n", "text/plain"};
+  if (hosting_->databases().all().empty()) return AdminResponse{unavailable, "no database is open\n", "text/plain"};
+  return AdminResponse{200, fmt::format("ok; databases that are not open: {}\n", shut), "text/plain"};
 }
 
 awaitable<AdminResponse> AdminRoutes::answer(const AdminRequest& request) {
@@ -162,7 +166,7 @@ awaitable<AdminResponse> AdminRoutes::answer(const AdminRequest& request) {
   const std::string_view path = request.path;
   if (path == "/metrics") {
     if (request.method != "GET") co_return wrong_method("GET");
-    co_return AdminResponse{200, metrics_text(hosting_->databases().all(), facts_.clients_connected()),
+    co_return AdminResponse{200, metrics_text(hosting_->databases(), facts_.clients_connected()),
                             "text/plain; version=0.0.4"};
   }
   if (!path.starts_with(prefix)) co_return no_such("such path");
@@ -190,22 +194,22 @@ AdminResponse AdminRoutes::node_now() const {
                  {"data_dir", hosting_->context().data_dir.string()}});
 }
 
-/// Those that are kept elsewhere and could not be opened, if there are any.
+/// Those that could not be opened, if there are any.
 json::object AdminRoutes::with_not_open(json::object listed) const {
   json::array all;
-  for (const auto& [name, error] : hosting_->waiting())
-    all.push_back(json::object{{"name", name}, {"reason", error.message()}});
+  for (const auto& one : hosting_->databases().not_open())
+    all.push_back(json::object{{"name", one.name}, {"index", one.index}, {"reason", one.reason.message()}});
   if (!all.empty()) listed["not_open"] = std::move(all);
   return listed;
 }
 
-AdminResponse AdminRoutes::no_mirror(const std::string& name) const {
-  const auto waiting = hosting_->waiting();
-  if (const auto found = waiting.find(name); found != waiting.end())
-    return failed(found->second.with_context("it is not open yet, and is tried again and again"), {},
-                  {{"not_open", true}});
-  return no_such(fmt::format("mirror '{}'", escape(name, 80)));
+AdminResponse AdminRoutes::not_here(std::string_view what, const std::string& name) const {
+  if (const auto found = hosting_->databases().not_open(name))
+    return failed(found->reason.with_context("it is not open, and tried again and again"), {}, {{"not_open", true}});
+  return no_such(fmt::format("{} '{}'", what, escape(name, 80)));
 }
+
+AdminResponse AdminRoutes::no_mirror(const std::string& name) const { return not_here("mirror", name); }
 
 AdminResponse AdminRoutes::mirror_now(const std::string& name, json::object more) const {
   const auto database = hosting_->databases().find(name);
@@ -236,18 +240,45 @@ awaitable<AdminResponse> AdminRoutes::answer_mirrors(const AdminRequest& request
   co_return co_await std::move(answering);
 }
 
+namespace {
+
+/// "keep_data=true&promoted=true", either or none. Errors: Configuration.
+Result<DeleteOptions> read_delete(std::string_view query) {
+  DeleteOptions options;
+  while (!query.empty()) {
+    const auto part = query.substr(0, query.find('&'));
+    query.remove_prefix(std::min(part.size() + 1, query.size()));
+    const auto equals = std::min(part.find('='), part.size());
+    const auto name = part.substr(0, equals), value = part.substr(std::min(equals + 1, part.size()));
+    const bool known = name == "keep_data" || name == "promoted";
+    if (!known || (value != "true" && value != "false"))
+      return MirrorError::configuration("keep_data and promoted must be true or false; there is nothing else to say");
+    (name == "promoted" ? options.promoted : options.keep_data) = value == "true";
+  }
+  if (options.keep_data && options.promoted)
+    return MirrorError::configuration("promoted is of a delete that does not keep the data");
+  return options;
+}
+
+}  // namespace
+
 awaitable<AdminResponse> AdminRoutes::answer_mirror(const AdminRequest& request, std::string name,
                                                     std::string_view verb) {
   if (verb.empty() && request.method == "GET") co_return mirror_now(name);
   if (verb.empty() && request.method == "DELETE") {
-    const bool keep = request.query == "keep_data=true";
-    if (!keep && !request.query.empty() && request.query != "keep_data=false")
-      co_return failed(MirrorError::configuration("keep_data must be true or false"), exit_usage_code);
+    const auto options = read_delete(request.query);
+    if (!options) co_return failed(options.error(), exit_usage_code);
     const bool elsewhere = hosting_->is_kept_elsewhere(name);
-    auto deleting = hosting_->delete_mirror(name, keep, request.caller);
+    auto deleting = hosting_->delete_mirror(name, *options, request.caller);
     const auto deleted = co_await std::move(deleting);
     if (!deleted) co_return failed(deleted.error());
-    co_return object({{"name", name}, {"data", keep ? "kept" : elsewhere ? "left" : "removed"}});
+    const bool aside = !deleted->empty();
+    co_return object({{"name", name},
+                      {"data", options->keep_data ? "kept"
+                               : aside            ? "set_aside"
+                               : elsewhere        ? "left"
+                                                  : "removed"},
+                      {"set_aside", aside ? json::value(deleted->string()) : json::value()}});
   }
   if (verb.empty()) co_return wrong_method("GET and DELETE");
   if (request.method != "POST") co_return wrong_method("POST");
@@ -262,29 +293,28 @@ awaitable<AdminResponse> AdminRoutes::answer_mirror(const AdminRequest& request,
     auto verifying = verify(std::move(name));
     co_return co_await std::move(verifying);
   }
-  std::function<Result<void>(MirrorSpec&, Mirror&)> change;
-  if (verb == "pause") {
-    change = [](MirrorSpec& spec, Mirror& mirror) {
-      spec.paused = true;
-      return mirror.pause();
+  MirrorChange change;
+  if (verb == "pause" || verb == "resume") {
+    const bool pause = verb == "pause";
+    change.plan = [pause](MirrorSpec& spec) {
+      spec.paused = pause;
+      return Result<void>{};
     };
-  } else if (verb == "resume") {
-    change = [](MirrorSpec& spec, Mirror& mirror) {
-      spec.paused = false;
-      return mirror.resume();
-    };
+    change.tell = [pause](Mirror& mirror) { return pause ? mirror.pause() : mirror.resume(); };
   } else if (verb == "resync") {
-    change = [](MirrorSpec&, Mirror& mirror) { return mirror.resync(); };
+    change.plan = [](MirrorSpec&) { return Result<void>{}; };
+    change.tell = [](Mirror& mirror) { return mirror.resync(); };
   } else if (verb == "limit") {
     const auto* const wanted = request.body.if_contains("bytes_per_s");
     json::error_code error;
     const auto bytes = wanted == nullptr ? 0 : wanted->to_number<std::uint64_t>(error);
     if (wanted == nullptr || error)
       co_return failed(MirrorError::configuration("bytes_per_s: must be a number, 0 for no limit"), exit_usage_code);
-    change = [bytes](MirrorSpec& spec, Mirror& mirror) {
+    change.plan = [bytes](MirrorSpec& spec) {
       spec.bandwidth_bytes_per_s = bytes;
-      return mirror.set_bandwidth(bytes);
+      return Result<void>{};
     };
+    change.tell = [bytes](Mirror& mirror) { return mirror.set_bandwidth(bytes); };
   } else {
     co_return no_such("such command");
   }
@@ -464,10 +494,26 @@ awaitable<AdminResponse> AdminRoutes::verify(std::string name) {
 
 // --- databases
 
+namespace {
+
+/// A list of names that may mirror a database. Errors: Configuration.
+Result<std::optional<std::vector<std::string>>> read_names(const json::object& body, std::string_view field) {
+  const auto* const names = body.if_contains(field);
+  if (names == nullptr || names->is_null()) return std::optional<std::vector<std::string>>();
+  const auto read = json::try_value_to<std::vector<std::string>>(*names);
+  const auto good = [](const std::string& name) { return name == any_mirror || is_dns_name(name); };
+  if (!read || !std::ranges::all_of(*read, good))
+    return MirrorError::configuration(
+        fmt::format("{}: must be a list of certificate names, or of \"*\" for any that the CA signed", field));
+  return std::optional(*read);
+}
+
+}  // namespace
+
 awaitable<AdminResponse> AdminRoutes::answer_databases(const AdminRequest& request, std::string_view rest) {
   const auto now = [this](const std::string& name) {
     const auto database = hosting_->databases().find(name);
-    return database ? object(report_database(*database)) : no_such(fmt::format("database '{}'", escape(name, 80)));
+    return database ? object(report_database(*database)) : not_here("database", name);
   };
   if (rest.empty() && request.method == "GET") {
     json::array databases;
@@ -476,28 +522,33 @@ awaitable<AdminResponse> AdminRoutes::answer_databases(const AdminRequest& reque
     co_return object(with_not_open({{"databases", std::move(databases)}}));
   }
   if (rest.empty() && request.method == "POST") {
-    if (auto good = only_fields(request.body, {"name", "allow_mirrors"}); !good)
+    if (auto good = only_fields(request.body, {"name", "allow_mirrors", "anew"}); !good)
       co_return failed(good.error(), exit_usage_code);
     const auto* const name = request.body.if_contains("name");
     if (name == nullptr || !name->is_string())
       co_return failed(MirrorError::configuration("name: must be a text"), exit_usage_code);
-    std::optional<std::vector<std::string>> allowed;
-    if (const auto* const names = request.body.if_contains("allow_mirrors"); names != nullptr && !names->is_null()) {
-      auto read = json::try_value_to<std::vector<std::string>>(*names);
-      if (!read || !std::ranges::all_of(*read, is_dns_name))
-        co_return failed(MirrorError::configuration("allow_mirrors: must be a list of certificate names"),
-                         exit_usage_code);
-      allowed = *std::move(read);
-    }
-    auto creating = hosting_->create_database(std::string(name->as_string()), std::move(allowed), request.caller);
+    const auto allowed = read_names(request.body, "allow_mirrors");
+    if (!allowed) co_return failed(allowed.error(), exit_usage_code);
+    const auto anew = flag_field(request.body, "anew");
+    if (!anew) co_return failed(anew.error(), exit_usage_code);
+    auto creating = hosting_->create_database(std::string(name->as_string()), *allowed, *anew, request.caller);
     const auto created = co_await std::move(creating);
     co_return created ? now(std::string(name->as_string())) : failed(created.error());
   }
   if (rest.empty()) co_return wrong_method("GET and POST");
   const auto [name, verb] = split(rest);
   if (verb.empty()) co_return request.method == "GET" ? now(std::string(name)) : wrong_method("GET");
-  if (verb != "restamp" && verb != "count-mirror") co_return no_such("such command");
+  if (verb != "restamp" && verb != "count-mirror" && verb != "allow-mirrors") co_return no_such("such command");
   if (request.method != "POST") co_return wrong_method("POST");
+  if (verb == "allow-mirrors") {
+    if (auto good = only_fields(request.body, {"names"}); !good) co_return failed(good.error(), exit_usage_code);
+    auto names = read_names(request.body, "names");
+    if (names && !*names) names = MirrorError::configuration("names: must be a list, empty for nobody");
+    if (!names) co_return failed(names.error(), exit_usage_code);
+    auto allowing = hosting_->allow_mirrors(std::string(name), **std::move(names), request.caller);
+    const auto allowed = co_await std::move(allowing);
+    co_return allowed ? now(std::string(name)) : failed(allowed.error());
+  }
   if (verb == "count-mirror") {
     if (auto good = only_fields(request.body, {"id"}); !good) co_return failed(good.error(), exit_usage_code);
     const auto* const text = request.body.if_contains("id");

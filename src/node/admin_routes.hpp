@@ -52,6 +52,7 @@ class AdminRoutes {
   AdminResponse mirror_now(const std::string& name, boost::json::object more = {}) const;
   AdminResponse node_now() const;
   AdminResponse no_mirror(const std::string& name) const;
+  AdminResponse not_here(std::string_view what, const std::string& name) const;
   boost::json::object with_not_open(boost::json::object listed) const;
 
   Hosting* const hosting_;

@@ -52,6 +52,10 @@ json::object write_entry(const CatalogEntry& entry) {
                        {"kind", node::to_string(entry.kind)},
                        {"change", change_name(entry.change)},
                        {"set_aside", entry.set_aside},
+                       {"moving_from", entry.moving_from},
+                       {"made", entry.made},
+                       {"configured", entry.configured},
+                       {"open_without_list", entry.open_without_list},
                        {"mirror", nullptr},
                        {"etcd", nullptr},
                        {"allow_mirrors", nullptr}};
@@ -98,6 +102,14 @@ CatalogEntry read_entry(const json::object& from) {
   if (change_name(entry.change) != change) throw std::invalid_argument("change");
   entry.set_aside = text_of(from, "set_aside");
   if (entry.set_aside.find('/') != std::string::npos) throw std::invalid_argument("set_aside");
+  // Versions that did not say whether it was made made it at once, and let everybody in without a list.
+  const bool older = !from.contains("made");
+  entry.made = older || from.at("made").as_bool();
+  entry.open_without_list = older || from.at("open_without_list").as_bool();
+  if (!older) {
+    entry.configured = from.at("configured").as_bool();
+    entry.moving_from = text_of(from, "moving_from");
+  }
   if (!from.at("mirror").is_null()) entry.mirror = read_spec(from.at("mirror").as_object());
   if (entry.kind == DatabaseKind::mirror && !entry.mirror) throw std::invalid_argument("mirror");
   if (const auto* const id = from.if_contains("mirror_id"); id != nullptr) {
@@ -113,7 +125,26 @@ CatalogEntry read_entry(const json::object& from) {
   return entry;
 }
 
+MirrorError too_many() {
+  return MirrorError::configuration(fmt::format("a node has at most {} databases", Catalog::databases_max));
+}
+
 }  // namespace
+
+std::string catalog_entry_text(const CatalogEntry& entry) {
+  return json::serialize(json::object{{"format", format_version}, {"database", write_entry(entry)}});
+}
+
+Result<CatalogEntry> read_catalog_entry(std::string_view text) {
+  try {
+    const auto parsed = json::parse(text);
+    const auto& root = parsed.as_object();
+    if (root.at("format").as_int64() != format_version) throw std::invalid_argument("format");
+    return read_entry(root.at("database").as_object());
+  } catch (const std::exception&) {  // boost::json throws; what it says is of its own sources
+    return MirrorError::configuration("it is damaged, or of a later version");
+  }
+}
 
 std::string_view to_string(DatabaseKind kind) {
   switch (kind) {
@@ -137,6 +168,7 @@ Result<Catalog> Catalog::load(std::filesystem::path file) {
   if (!text) return text.error();
   Catalog catalog(std::move(file));
   if (text->empty()) return catalog;
+  catalog.found_ = true;
   if (auto parsed = catalog.parse(*text); !parsed) return parsed.error();
   return catalog;
 }
@@ -149,9 +181,11 @@ Result<void> Catalog::parse(std::string_view text) {
     next_index_ = root.at("next_index").to_number<std::uint32_t>();
     for (const auto& one : root.at("databases").as_array())
       entries_.push_back(read_entry(one.as_object()));
-  } catch (const std::exception& error) {  // boost::json throws; what it says names no place in the file
-    return MirrorError::configuration(
-        fmt::format("{} is not a catalog of this version ({})", file_.string(), escape(error.what(), 200)));
+  } catch (const std::exception&) {  // boost::json throws; what it says is of its own sources
+    return MirrorError::configuration(fmt::format(
+        "{} is damaged, or of a later version. If it is damaged, move it away: the node then makes it anew from what "
+        "stands beside each database",
+        file_.string()));
   }
   std::ranges::sort(entries_, {}, &CatalogEntry::index);
   return {};
@@ -177,11 +211,29 @@ Result<CatalogEntry> Catalog::put(CatalogEntry entry) {
     entry.index = found->index;
     *found = entry;
   } else {
-    if (entries.size() >= databases_max)
-      return MirrorError::configuration(fmt::format("a node has at most {} databases", databases_max));
+    if (entries.size() >= databases_max) return too_many();
     entry.index = next_index++;
     entries.push_back(entry);
   }
+  if (auto saved = save(entries, next_index); !saved) return saved.error();
+  entries_ = std::move(entries);
+  next_index_ = next_index;
+  return entry;
+}
+
+Result<CatalogEntry> Catalog::adopt(CatalogEntry entry) {
+  const std::scoped_lock lock(*mutex_);
+  auto entries = entries_;
+  if (std::ranges::find(entries, entry.name, &CatalogEntry::name) != entries.end())
+    return MirrorError::configuration(fmt::format("the catalog has database '{}' already", entry.name));
+  if (entries.size() >= databases_max) return too_many();
+  const bool taken = std::ranges::find(entries, entry.index, &CatalogEntry::index) != entries.end();
+  if (taken) entry.index = next_index_;
+  // An index of a file is not to run over.
+  if (entry.index == UINT32_MAX) return MirrorError::configuration("the index of a database is out of range");
+  const auto next_index = std::max(next_index_, entry.index + 1);
+  entries.push_back(entry);
+  std::ranges::sort(entries, {}, &CatalogEntry::index);
   if (auto saved = save(entries, next_index); !saved) return saved.error();
   entries_ = std::move(entries);
   next_index_ = next_index;

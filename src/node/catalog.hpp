@@ -31,7 +31,7 @@ enum class DatabaseKind : std::uint8_t {
 /// What is under way. After a kill it is finished, never undone: nothing but a command of the operator began it.
 enum class DatabaseChange : std::uint8_t {
   none,
-  deleting,   ///< its folder goes, then the entry
+  deleting,   ///< its folder goes, or moves to `set_aside`, then the entry
   replacing,  ///< its old folder moves to `set_aside`, then it is a new, empty mirror
 };
 
@@ -43,8 +43,17 @@ struct CatalogEntry {
   std::optional<MirrorSpec> mirror;  ///< of mirrors, and of detached ones unless the catalog was lost
   MirrorId mirror_id;                ///< of mirrors; drawn when one is created
   std::optional<EtcdPlace> etcd;     ///< where it is kept; absent: RocksDB, below data_dir
-  std::string set_aside;             ///< of `replacing`: a name under data_dir/set-aside
-  std::optional<std::vector<std::string>> allow_mirrors;  ///< as given when it was created here; the config goes before
+  std::string set_aside;  ///< where its data goes, a name under data_dir/set-aside; of `deleting` empty: it is removed
+  std::string
+      moving_from;  ///< of `replacing`: the folder that goes there, below data_dir; empty: an older version began
+  /// It stood here once: a folder that is gone is not made anew.
+  bool made = false;
+  /// The config named it when the node last started.
+  bool configured = false;
+  /// As given by command; the config's own list goes before.
+  std::optional<std::vector<std::string>> allow_mirrors;
+  /// An older version's: without any list, every name that the CA signed may mirror it.
+  bool open_without_list = false;
   friend bool operator==(const CatalogEntry&, const CatalogEntry&) = default;
 };
 
@@ -57,11 +66,16 @@ class Catalog {
   /// Reads `file`; a file that is not there is an empty catalog. Errors: Storage; Configuration when it is no catalog.
   static Result<Catalog> load(std::filesystem::path file);
 
+  /// There was a file when it was loaded: without one it was lost, or there never was a database.
+  bool found() const { return found_; }
   std::vector<CatalogEntry> entries() const;  ///< by index
   std::optional<CatalogEntry> find(std::string_view name) const;
   /// Adds or replaces the entry of that name (a new one gets its index here), durable when it returns. Unchanged on
   /// failure. Errors: Storage; Configuration above databases_max.
   Result<CatalogEntry> put(CatalogEntry entry);
+  /// Adds an entry under the index that it has, or the next one when that is taken: of a catalog that is made anew.
+  /// Durable when it returns. Errors: as put(); Configuration for a name that is there.
+  Result<CatalogEntry> adopt(CatalogEntry entry);
   /// Durable when it returns; it need not be there. Unchanged on failure. Errors: Storage.
   Result<void> remove(std::string_view name);
 
@@ -71,11 +85,17 @@ class Catalog {
   Result<void> save(const std::vector<CatalogEntry>& entries, std::uint32_t next_index) const;
 
   std::filesystem::path file_;
+  bool found_ = false;
   /// Also held while the file is written: one change after another.
   std::unique_ptr<std::mutex> mutex_ = std::make_unique<std::mutex>();
   std::vector<CatalogEntry> entries_;
   std::uint32_t next_index_ = 0;
 };
+
+/// What stands beside a database's data, so that a catalog that was lost can be made anew: its entry.
+std::string catalog_entry_text(const CatalogEntry& entry);
+/// Errors: Configuration when it is none.
+Result<CatalogEntry> read_catalog_entry(std::string_view text);
 
 std::string_view to_string(DatabaseKind kind);
 std::string_view to_string(quic::CongestionControl congestion);

@@ -529,7 +529,13 @@ void ClientSession::select(const Words& words, RespReply& reply) {
   const bool is_index = index && *index >= 0 && *index <= UINT32_MAX;
   auto chosen =
       is_index ? shared_->databases->at(static_cast<std::uint32_t>(*index)) : shared_->databases->find(words[1]);
-  if (!chosen) return reply.error("ERR DB index is out of range");
+  if (!chosen) {
+    const auto shut = is_index ? shared_->databases->not_open_at(static_cast<std::uint32_t>(*index))
+                               : shared_->databases->not_open(words[1]);
+    return reply.error(
+        shut ? fmt::format("ERR database '{}' is not open: {}", shut->name, escape(shut->reason.message(), 500))
+             : std::string("ERR DB index is out of range"));
+  }
   choose(chosen);
   set_max_lag(max_lag_);
   database_ = std::move(chosen);

@@ -199,9 +199,11 @@ Result<DatabaseConfig> read_database(Table table, const DatabaseConfig& defaults
       table.fail("engine", "must be \"rocksdb\" or \"etcd\"");
     }
   }
-  if (auto allowed = table.texts("allow_mirrors")) database.allow_mirrors = *std::move(allowed);
+  // What is said in general does not go before what was said of one by command.
+  database.allow_mirrors = table.texts("allow_mirrors");
   for (const auto& name : database.allow_mirrors.value_or(std::vector<std::string>())) {
-    if (!is_dns_name(name)) table.fail("allow_mirrors", fmt::format("'{}' is not the name of a certificate", name));
+    if (name != any_mirror && !is_dns_name(name))
+      table.fail("allow_mirrors", fmt::format("'{}' is not the name of a certificate", name));
   }
   if (const auto sync = table.parsed("sync", parse_sync)) database.sync = *sync;
   if (const auto chosen = table.parsed("compression", parse_compression)) database.compression = *chosen;
@@ -386,7 +388,8 @@ cache_bytes = "64MiB"
 name = "packages"
 # What keeps it: "rocksdb", below data_dir, or "etcd" (at the end).
 # engine = "rocksdb"
-# Certificate names of the clusters that may mirror it; without this line any that our CA signed.
+# Certificate names of the clusters that may mirror it; ["*"] is any that our CA signed. Without this line nobody may, unless
+# `crosslink db allow-mirrors` says who.
 allow_mirrors = ["eu-standby"]
 # When a write is on disk: "always" before it is answered, "1s" within a second, "never" when the system likes.
 sync = "1s"

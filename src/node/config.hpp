@@ -19,11 +19,15 @@
 
 namespace crosslink::node {
 
+/// In a list of names that may mirror a database: every name that the CA signed.
+inline constexpr std::string_view any_mirror = "*";
+
 struct DatabaseConfig {
   std::string name;
   /// The etcd cluster that keeps it; absent: RocksDB, below data_dir. Never of database_defaults.
   std::optional<EtcdPlace> etcd;
-  /// Certificate names of clusters that may mirror it; absent: any that our CA signed.
+  /// Certificate names of clusters that may mirror it, or any_mirror. Absent: this table does not say; of a hosted
+  /// database, where all that is said was put together (hosting_settings.cpp): any that our CA signed.
   std::optional<std::vector<std::string>> allow_mirrors;
   RocksdbSync sync = RocksdbSync::every_second;
   RocksdbCompression compression = RocksdbCompression::lz4;

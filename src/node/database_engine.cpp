@@ -25,9 +25,19 @@ Result<DatabaseEngine> open_rocksdb(const EngineWish& wish) {
   const auto folder = options.folder;
   std::error_code error;
   // `live` is the first thing a database has of its own.
-  auto opened = std::filesystem::exists(folder / "live", error) ? RocksdbDatabase::open(std::move(options))
-                : wish.entry.kind == DatabaseKind::root         ? RocksdbDatabase::open_root(std::move(options))
-                                                                : RocksdbDatabase::open_mirror(std::move(options));
+  const bool there = std::filesystem::exists(folder / "live", error);
+  if (error)
+    return MirrorError(ErrorKind::Storage, CausedBy::us,
+                       fmt::format("{} cannot be looked at: {}", folder.string(), error.message()));
+  if (!there && wish.entry.made) {
+    return MirrorError(
+        ErrorKind::Storage, CausedBy::us,
+        fmt::format("its data was in {} and is not there now: is the volume mounted? It is not made anew by itself",
+                    folder.string()));
+  }
+  auto opened = there                                   ? RocksdbDatabase::open(std::move(options))
+                : wish.entry.kind == DatabaseKind::root ? RocksdbDatabase::open_root(std::move(options))
+                                                        : RocksdbDatabase::open_mirror(std::move(options));
   if (!opened) return opened.error();
   auto owner = std::shared_ptr<RocksdbDatabase>(*std::move(opened));
   if (wish.entry.kind == DatabaseKind::mirror && owner->source_state().role == DatabaseRole::root) {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -104,6 +105,16 @@ Result<void> check_private(const fs::path& path, std::string_view mode) {
   if ((status.permissions() & (fs::perms::group_all | fs::perms::others_all)) != fs::perms::none)
     return MirrorError::configuration(fmt::format("others may read {}: chmod {} it", path.string(), mode));
   return {};
+}
+
+Result<std::shared_ptr<void>> lock_folder(const fs::path& folder) {
+  constexpr mode_t owner_only = 0600;
+  const auto file = folder / "node.lock";
+  auto opened = std::make_shared<Descriptor>(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, owner_only));
+  if (opened->get() < 0) return failed("open", file, errno);
+  if (::flock(opened->get(), LOCK_EX | LOCK_NB) == 0) return std::shared_ptr<void>(std::move(opened));
+  if (errno != EWOULDBLOCK) return failed("lock", file, errno);
+  return MirrorError::configuration(fmt::format("{} is open already, by another node", folder.string()));
 }
 
 Result<void> make_private_folder(const fs::path& folder) {

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
+#include <string>
 #include <string_view>
 
 #include "crosslink/result.hpp"
@@ -22,5 +24,9 @@ Result<void> remove_folder(const std::filesystem::path& folder);
 Result<void> check_private(const std::filesystem::path& path, std::string_view mode);
 /// Made for its owner only; one that is there must not be open to others. Errors: Storage, Configuration.
 Result<void> make_private_folder(const std::filesystem::path& folder);
+
+/// Held until it goes: no other process has the folder so long. The file that it stands by stays. Errors: Storage;
+/// Configuration when another process has it.
+Result<std::shared_ptr<void>> lock_folder(const std::filesystem::path& folder);
 
 }  // namespace crosslink::node

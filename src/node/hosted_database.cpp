@@ -165,13 +165,17 @@ std::string HostedDatabase::why_stale(std::chrono::milliseconds max_lag) const {
   return fmt::format("MAXLAG the data may be {} ms old", std::chrono::ceil<std::chrono::milliseconds>(*lag).count());
 }
 
-bool HostedDatabase::allows(std::span<const std::string> names) const {
-  const std::scoped_lock lock(allow_mutex_);
-  if (!allow_mirrors_) return true;
-  return std::ranges::any_of(names, [this](const std::string& name) {
-    return std::ranges::any_of(*allow_mirrors_,
+bool is_allowed(const std::optional<std::vector<std::string>>& allow_mirrors, std::span<const std::string> names) {
+  if (!allow_mirrors) return true;
+  return std::ranges::any_of(names, [&allow_mirrors](const std::string& name) {
+    return std::ranges::any_of(*allow_mirrors,
                                [&name](const std::string& allowed) { return equal_ignoring_case(name, allowed); });
   });
+}
+
+bool HostedDatabase::allows(std::span<const std::string> names) const {
+  const std::scoped_lock lock(allow_mutex_);
+  return is_allowed(allow_mirrors_, names);
 }
 
 bool HostedDatabase::open_to_any_name() const {

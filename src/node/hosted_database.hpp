@@ -57,6 +57,9 @@ struct HostingContext {
   std::string node_id;  ///< of this node among those of its cluster
 };
 
+/// Is one of these certificate names in the list? Without one, any is.
+bool is_allowed(const std::optional<std::vector<std::string>>& allow_mirrors, std::span<const std::string> names);
+
 class HostedDatabase {
  public:
   /// `entry` says what it is; an entry with a mirror's spec gets a Mirror, which does nothing until it is run.
@@ -86,6 +89,7 @@ class HostedDatabase {
   /// May a mirror with one of these certificate names follow it?
   bool allows(std::span<const std::string> names) const;
   bool open_to_any_name() const;
+  /// The list in force; absent: any name that the CA signed.
   std::optional<std::vector<std::string>> allow_mirrors() const;
   void set_allow_mirrors(std::optional<std::vector<std::string>> names);
   bool takes_writes() const { return state().role != DatabaseRole::mirror; }

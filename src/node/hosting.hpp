@@ -5,10 +5,11 @@
 // Every change begins with a durable write of the catalog. What a kill leaves unfinished is finished at the next start.
 #pragma once
 
+#include <filesystem>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,10 +22,22 @@
 
 namespace crosslink::node {
 
+struct DeleteOptions {
+  bool keep_data = false;  ///< it stays as a read-only database that follows nobody
+  bool promoted = false;   ///< also when it takes writes: its data goes to set-aside
+};
+
+/// How a mirror is followed from now on.
+struct MirrorChange {
+  std::function<Result<void>(MirrorSpec& spec)> plan;  ///< gets what is now
+  std::function<Result<void>(Mirror& mirror)> tell;    ///< once that is durable
+};
+
 class Hosting {
  public:
-  /// Finishes what was under way, then opens every database; one that is kept elsewhere may be opened later, when what
-  /// keeps it answers. Blocks. Errors: Configuration, Storage.
+  /// Finishes what was under way, then opens every database. One that does not open keeps no other from being served:
+  /// it is in databases().not_open(), and tried again and again. Blocks. Errors: Configuration, Storage, when the
+  /// catalog or data_dir itself cannot be used.
   static Result<std::unique_ptr<Hosting>> open(const NodeConfig& config, quic::Endpoint endpoint,
                                                boost::asio::any_io_executor engine_executor, StepListener on_step);
   ~Hosting();
@@ -32,9 +45,9 @@ class Hosting {
   Hosting& operator=(const Hosting&) = delete;
 
   DatabaseList& databases();
-  /// Those that are kept elsewhere and could not be opened yet, and why; tried again and again. Any thread.
-  std::map<std::string, MirrorError> waiting() const;
   const HostingContext& context() const;
+  /// May a mirror with one of these certificate names see that database? False also when there is none. Any thread.
+  bool allows(std::span<const std::string> names, const std::string& database) const;
   /// Its keys are in a cluster of somebody else's, also while that does not answer.
   bool is_kept_elsewhere(const std::string& name) const;
   /// Runs the mirrors until stop() or cancellation, then awaits their ends and what commands are doing. Call once, on a
@@ -47,21 +60,24 @@ class Hosting {
   // while it waits is not begun (Cancelled); one that was begun is carried through. All: Configuration when there is no
   // database of that name, and as said; Storage.
 
-  /// A new root. Errors: Configuration (a name that is taken or no name).
-  Task<void> create_database(std::string name, std::optional<std::vector<std::string>> allow_mirrors,
+  /// A new root, which nobody may mirror but who is named. With `anew`, one that is there and not open because its data
+  /// is gone: it begins empty. Errors: Configuration (a name that is taken or no name).
+  Task<void> create_database(std::string name, std::optional<std::vector<std::string>> allow_mirrors, bool anew,
                              CommandCaller caller = {});
   /// A new mirror, kept in `etcd` or, without one, in RocksDB here; durable when it returns; it dials by itself from
   /// then on. With `replace` what has the name now is moved to data_dir/set-aside first; without it a name that is
   /// taken is an error, unless the mirror that has it is the same. Errors: Configuration.
   Task<void> create_mirror(std::string name, MirrorSpec spec, std::optional<EtcdPlace> etcd, bool replace,
                            CommandCaller caller = {});
-  /// Its data goes with it, unless it is kept: then it stays as a read-only database that follows nobody. Errors:
-  /// Configuration for what is no mirror and was none.
-  Task<void> delete_mirror(std::string name, bool keep_data, CommandCaller caller = {});
-  /// Changes how a mirror is followed, durably; `change` gets what is now, and tells the Mirror. Errors: Configuration
-  /// for what is no mirror; what `change` says.
-  Task<void> change_mirror(std::string name, std::function<Result<void>(MirrorSpec& spec, Mirror& mirror)> change,
-                           CommandCaller caller = {});
+  /// Its data is removed; moved to set-aside, whose path is the result, when it takes writes or is not open, so that
+  /// this cannot be told. Errors: Configuration for what is no mirror and was none, and for one that takes writes
+  /// unless that is agreed to.
+  Task<std::filesystem::path> delete_mirror(std::string name, DeleteOptions options, CommandCaller caller = {});
+  /// Durable before the mirror is told. Errors: Configuration for what is no mirror; what `change` says.
+  Task<void> change_mirror(std::string name, MirrorChange change, CommandCaller caller = {});
+  /// Who may mirror it, when the config has no list of its own for it. Holds at once: sessions that are not allowed any
+  /// more are cut. Errors: Configuration when the config has one.
+  Task<void> allow_mirrors(std::string name, std::vector<std::string> names, CommandCaller caller = {});
   /// A new incarnation, after restoring a backup. Errors: Configuration for a mirror.
   Task<void> restamp(std::string name, CommandCaller caller = {});
   /// In sync mode the mirror with this id counts from now on, in the place of the one that did (SyncGate::count).

@@ -3,13 +3,16 @@
 
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "link/stop_event.hpp"
 #include "link/task_group.hpp"
@@ -45,19 +48,46 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
     return context;
   }
 
+  // Which there are. Before run(), on the thread that opens the node.
   Result<void> adopt_databases();
   Result<void> adopt_configured(const DatabaseConfig& wanted);
-  Result<void> open_all();
-  Result<void> finish_replace(CatalogEntry entry);
+  Result<void> adopt_folders();
+  Result<void> adopt_folder(const std::filesystem::path& folder, const std::string& name);
+  void name_unnamed(const std::vector<std::string>& fresh) const;
+  bool has_data(const CatalogEntry& entry) const;
+  Result<CatalogEntry> put(CatalogEntry entry);
+  void keep_beside(const CatalogEntry& entry) const;
+
+  // What a command began is finished by these, however often they were begun. They block.
   Result<void> finish_delete(const CatalogEntry& entry);
+  Result<CatalogEntry> finish_replace(CatalogEntry entry);
+  /// Absent: it was deleted.
+  Result<std::optional<CatalogEntry>> finish_change(CatalogEntry entry);
+  Result<void> move_aside(const std::filesystem::path& folder, const std::string& name) const;
+
+  // They block.
+  Result<void> open_all();
+  void open_elsewhere(const std::vector<CatalogEntry>& entries);
   Result<DatabasePointer> open_database(const CatalogEntry& entry);
   Result<DatabasePointer> open_and_list(CatalogEntry entry);
+  Result<DatabasePointer> open_made(const CatalogEntry& entry);
+  Result<DatabasePointer> open_anew(CatalogEntry entry);
+  Result<DatabasePointer> open_replaced(const CatalogEntry& entry);
+  Result<DatabasePointer> finish_or_note(const CatalogEntry& entry);
+
+  Result<CatalogEntry> plan_database(const std::string& name, std::optional<std::vector<std::string>> allow_mirrors,
+                                     bool anew) const;
+  Result<CatalogEntry> plan_delete(const std::string& name, const DeleteOptions& options) const;
   void list_database(const DatabasePointer& database, const CatalogEntry& entry);
   void start_mirror(const DatabasePointer& database);
   static void forget(const EngineWish& wish);
 
   DatabaseConfig config_with_settings(const CatalogEntry& entry) const;  ///< with settings_mutex held
+  MirrorError unknown(std::string_view name) const;
   void take_settings(const NodeConfig& fresh);
+  bool has_list_in_config(const std::string& name) const;
+  void apply_lists(bool same_authorities);
+  void apply_lists_locked(bool same_authorities);
   /// Null: the caller of the command has left; it is logged, and not to be begun.
   awaitable<CommandTurns::Held> take_turn(std::string command, std::string database, CommandCaller caller);
   static void judge_source(HostedDatabase& database, bool same_authorities);
@@ -65,10 +95,11 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
 
   static awaitable<void> run_mirror(DatabasePointer database);
   static awaitable<void> look_at_mirrors(std::shared_ptr<Impl> self);
-  static awaitable<void> open_waiting(std::shared_ptr<Impl> self);
-  static awaitable<void> open_one_waiting(std::shared_ptr<Impl> self, CatalogEntry entry);
-  void note_waiting(const std::string& name, const MirrorError& error);
-  void note_open(const std::string& name);
+  static awaitable<void> open_rest(std::shared_ptr<Impl> self);
+  static awaitable<void> open_again(std::shared_ptr<Impl> self, CatalogEntry entry);
+  static awaitable<void> open_here_again(std::shared_ptr<Impl> self, std::string name);
+  static awaitable<void> open_elsewhere_again(std::shared_ptr<Impl> self, CatalogEntry entry);
+  void note_not_open(const CatalogEntry& entry, const MirrorError& error);
   static awaitable<void> retire(std::shared_ptr<Impl> self, std::string name);
   // On an engine thread, awaited.
   Task<void> blocking(std::move_only_function<Result<void>()> work);
@@ -78,6 +109,7 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   /// them while engine threads open databases. Held as well while a database is listed, so that none misses a reload.
   mutable std::mutex settings_mutex;
   NodeConfig config;
+  std::shared_ptr<void> folder_lock;  ///< of data_dir
   Catalog catalog;
   HostingContext context;
   const StepListener on_step;
@@ -87,8 +119,11 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   link::StopEvent stop;
   std::optional<link::TaskGroup> group;
   bool stopping = false;
-  mutable std::mutex waiting_mutex;
-  std::map<std::string, MirrorError> waiting;  ///< kept elsewhere, and could not be opened; why
+  /// Which are not opened as long as this config holds, and why. Not changed once the node is open.
+  std::map<std::string, MirrorError> refused;
+  // On run()'s thread, once it runs.
+  std::set<std::string> being_opened;
+  std::map<std::string, std::future<Result<DatabasePointer>>> opening_since_start;
 };
 
 }  // namespace crosslink::node

@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <boost/asio/post.hpp>
+#include <chrono>
 #include <vector>
 
 #include "engine/random_id.hpp"
@@ -11,103 +11,144 @@
 #include "node/durable_file.hpp"
 #include "node/hosting_impl.hpp"
 #include "node/log.hpp"
+#include "node/text.hpp"
 
 namespace crosslink::node {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr auto open_every = std::chrono::seconds(2);
+constexpr std::chrono::seconds open_every{2}, open_every_max{60};
+/// For clusters that keep a database; what takes longer is opened while the others are served.
+constexpr std::chrono::seconds wait_at_start_max{5};
+/// In the folder of a database: what the catalog says of it.
+constexpr std::string_view beside_data = "catalog_entry.json";
+
+/// When a database that is not open is tried again.
+struct Retry {
+  std::chrono::seconds wait{1};
+  std::chrono::steady_clock::time_point next;
+};
 
 }  // namespace
 
-DatabaseConfig Hosting::Impl::config_of(const CatalogEntry& entry) const {
-  const std::scoped_lock lock(settings_mutex);
-  return config_with_settings(entry);
+// --- which there are
+
+/// The entry, and beside the database's data what makes the catalog anew should it be lost.
+Result<CatalogEntry> Hosting::Impl::put(CatalogEntry entry) {
+  auto kept = catalog.put(std::move(entry));
+  if (!kept || kept->change != DatabaseChange::none) return kept;
+  keep_beside(*kept);
+  return kept;
 }
 
-DatabaseConfig Hosting::Impl::config_with_settings(const CatalogEntry& entry) const {
-  const auto found = std::ranges::find(config.databases, entry.name, &DatabaseConfig::name);
-  if (found != config.databases.end()) return *found;
-  auto chosen = config.database_defaults;
-  chosen.name = entry.name;
-  if (entry.allow_mirrors) chosen.allow_mirrors = entry.allow_mirrors;
-  return chosen;
+void Hosting::Impl::keep_beside(const CatalogEntry& entry) const {
+  const auto folder = folder_of(entry);
+  std::error_code error;
+  if (!fs::exists(folder, error)) return;
+  const auto written = replace_file(folder / beside_data, catalog_entry_text(entry));
+  if (written) return;
+  log(Severity::warning, "the copy of a database's catalog entry is not up to date",
+      {{"database", entry.name}, {"message", written.error().message()}});
 }
 
 /// Where it is kept is the config's to say as long as it takes writes; a command that made it a mirror goes before.
 Result<void> Hosting::Impl::adopt_configured(const DatabaseConfig& wanted) {
   const auto known = catalog.find(wanted.name);
-  if (known && (known->kind != DatabaseKind::root || known->etcd == wanted.etcd)) return {};
   CatalogEntry entry;
   if (known) entry = *known;
   entry.name = wanted.name;
-  entry.etcd = wanted.etcd;
+  entry.configured = true;
+  if (entry.kind == DatabaseKind::root) entry.etcd = wanted.etcd;
   if (known && kept_elsewhere(*known) != kept_elsewhere(entry)) {
-    return MirrorError::configuration(
-        fmt::format("database {} is kept at {}, and the config names another engine: a mirror moves it, no config",
-                    wanted.name, kept_at(config.data_dir, *known)));
+    refused.insert_or_assign(wanted.name,
+                             MirrorError::configuration(fmt::format(
+                                 "it is kept at {}, and the config names another engine: a mirror moves it, no config",
+                                 kept_at(config.data_dir, *known))));
+    return {};
   }
-  const auto put = catalog.put(std::move(entry));
-  return put ? Result<void>{} : put.error();
-}
-
-/// What the config names, and folders that the catalog does not know: it was lost then, and is made anew from them.
-Result<void> Hosting::Impl::adopt_databases() {
-  for (const auto& wanted : config.databases) {
-    if (auto adopted = adopt_configured(wanted); !adopted) return adopted;
-  }
-  std::error_code error;
-  std::vector<std::string> names;
-  for (fs::directory_iterator one(config.data_dir / "databases", error), end; !error && one != end;
-       one.increment(error))
-    names.push_back(one->path().filename().string());
-  std::ranges::sort(names);
-  for (const auto& name : names) {
-    if (!is_database_name(name) || catalog.find(name)) continue;
-    log(Severity::warning, "a database that the catalog does not know is kept, and follows nobody",
-        {{"database", name}});
-    CatalogEntry entry;
-    entry.name = name;
-    entry.kind = DatabaseKind::detached;
-    if (auto put = catalog.put(entry); !put) return put.error();
-  }
+  if (!known) entry.made = has_data(entry);
+  if (known && *known == entry) return {};
+  const auto kept = put(std::move(entry));
+  if (kept || !known) return kept ? Result<void>{} : kept.error();
+  log(Severity::warning, "the catalog cannot be written: what the config says of a database is not kept",
+      {{"database", wanted.name}, {"message", kept.error().message()}});
   return {};
 }
 
-Result<void> Hosting::Impl::open_all() {
-  if (auto adopted = adopt_databases(); !adopted) return adopted;
-  const auto entries = catalog.entries();
-  for (const auto& entry : entries) {
-    if (entry.change == DatabaseChange::deleting) {
-      log(Severity::info, "finishing a delete", {{"database", entry.name}});
-      if (auto finished = finish_delete(entry); !finished) return finished;
-    } else if (entry.change == DatabaseChange::replacing) {
-      log(Severity::info, "finishing a replace", {{"database", entry.name}});
-      if (auto finished = finish_replace(entry); !finished) return finished;
+/// Has RocksDB data of ours: `live` is the first thing that a database has of its own.
+bool Hosting::Impl::has_data(const CatalogEntry& entry) const {
+  std::error_code error;
+  return !kept_elsewhere(entry) && fs::exists(folder_of(entry) / "live", error);
+}
+
+/// Folders that the catalog does not know. If it was lost, what stands beside the data says what each was; otherwise
+/// somebody put the folder there, and it is kept as it is. Whom its list lets in holds either way.
+Result<void> Hosting::Impl::adopt_folders() {
+  for (const auto& folder : {config.data_dir / "databases", config.data_dir / "beside"}) {
+    std::error_code error;
+    std::vector<std::string> names;
+    for (fs::directory_iterator one(folder, error), end; !error && one != end; one.increment(error))
+      names.push_back(one->path().filename().string());
+    std::ranges::sort(names);
+    for (const auto& name : names) {
+      if (is_database_name(name) && !catalog.find(name)) {
+        if (auto adopted = adopt_folder(folder, name); !adopted) return adopted;
+      }
     }
   }
-  const auto left = catalog.entries();
-  for (const auto& entry : left) {
-    const auto opened = open_and_list(entry);
-    if (opened) continue;
-    // One cluster that does not answer keeps no other database from being served.
-    if (!kept_elsewhere(entry) || opened.error().kind() == ErrorKind::Configuration) return opened.error();
-    note_waiting(entry.name, opened.error());
-  }
   return {};
 }
 
-void Hosting::Impl::note_waiting(const std::string& name, const MirrorError& error) {
-  const std::scoped_lock lock(waiting_mutex);
-  const auto [place, fresh] = waiting.insert_or_assign(name, error);
-  if (fresh) log(Severity::error, "a database is not open yet", {{"database", name}, {"message", error.message()}});
+Result<void> Hosting::Impl::adopt_folder(const fs::path& folder, const std::string& name) {
+  const auto text = read_small_file(folder / name / beside_data, Catalog::file_bytes_max);
+  auto beside = text ? read_catalog_entry(*text) : Result<CatalogEntry>(text.error());
+  const bool known = beside && beside->name == name && folder_of(*beside) == folder / name;
+  if (known && !catalog.found()) {
+    log(Severity::warning, "the catalog was lost: a database is taken as it is said beside its data",
+        {{"database", name}, {"kind", std::string(to_string(beside->kind))}});
+    const auto adopted = catalog.adopt(*std::move(beside));
+    return adopted ? Result<void>{} : adopted.error();
+  }
+  if (folder.filename() == "beside") return {};  // what belongs to a cluster that nobody names: no data
+  const auto named = std::ranges::find(config.databases, name, &DatabaseConfig::name);
+  if (named != config.databases.end()) return {};
+  log(Severity::warning, "a database that the catalog does not know is kept, and follows nobody", {{"database", name}});
+  CatalogEntry entry;
+  entry.name = name;
+  entry.kind = DatabaseKind::detached;
+  entry.made = true;
+  if (known) entry.allow_mirrors = beside->allow_mirrors;
+  const auto kept = put(std::move(entry));
+  return kept ? Result<void>{} : kept.error();
 }
 
-void Hosting::Impl::note_open(const std::string& name) {
-  const std::scoped_lock lock(waiting_mutex);
-  waiting.erase(name);
+/// A table of the config that was renamed makes a new database, and the old one stays: that is said.
+void Hosting::Impl::name_unnamed(const std::vector<std::string>& fresh) const {
+  const auto entries = catalog.entries();
+  for (const auto& entry : entries) {
+    const auto named = std::ranges::find(config.databases, entry.name, &DatabaseConfig::name);
+    if (!entry.configured || entry.kind != DatabaseKind::root || named != config.databases.end()) continue;
+    log(Severity::warning,
+        "the config no longer names a database, which is served all the same; a new name is a new, empty database",
+        {{"database", entry.name}, {"new_and_empty", fresh.empty() ? std::string("none") : joined(fresh, ",")}});
+  }
 }
+
+Result<void> Hosting::Impl::adopt_databases() {
+  if (!catalog.found()) {
+    if (auto adopted = adopt_folders(); !adopted) return adopted;
+  }
+  std::vector<std::string> fresh;
+  for (const auto& wanted : config.databases) {
+    if (!catalog.find(wanted.name)) fresh.push_back(wanted.name);
+    if (auto adopted = adopt_configured(wanted); !adopted) return adopted;
+  }
+  name_unnamed(fresh);
+  return adopt_folders();
+}
+
+// --- finishing what was begun
 
 /// A cluster that does not answer must not keep a mirror from being deleted.
 void Hosting::Impl::forget(const EngineWish& wish) {
@@ -119,33 +160,115 @@ void Hosting::Impl::forget(const EngineWish& wish) {
 
 Result<void> Hosting::Impl::finish_delete(const CatalogEntry& entry) {
   forget(engine_wish(entry));
-  if (auto removed = remove_folder(folder_of(entry)); !removed) return removed;
+  const auto folder = folder_of(entry);
+  if (entry.set_aside.empty()) {
+    if (auto removed = remove_folder(folder); !removed) return removed;
+  } else if (auto moved = move_aside(folder, entry.set_aside); !moved) {
+    return moved;
+  }
   step("delete.folder_removed");
   if (auto removed = catalog.remove(entry.name); !removed) return removed;
   step("delete.done");
   return {};
 }
 
-Result<void> Hosting::Impl::finish_replace(CatalogEntry entry) {
-  // What was there may be of either kind.
+/// Again and again: what was moved before a kill is not moved a second time, whatever stands in its place by now.
+Result<void> Hosting::Impl::move_aside(const fs::path& folder, const std::string& name) const {
+  std::error_code error;
+  if (fs::exists(set_aside(name), error) || !fs::exists(folder, error)) return {};
+  return move_folder(folder, set_aside(name));
+}
+
+Result<CatalogEntry> Hosting::Impl::finish_replace(CatalogEntry entry) {
   for (const auto& old : engine_folders(config.data_dir, entry.name)) {
-    std::error_code error;
-    if (!fs::exists(old, error)) continue;
-    if (auto moved = move_folder(old, set_aside(entry.set_aside)); !moved) return moved;
+    const bool is_it = entry.moving_from.empty() || config.data_dir / entry.moving_from == old;
+    if (!is_it) continue;
+    if (auto moved = move_aside(old, entry.set_aside); !moved) return moved.error();
   }
   step("replace.moved");
   forget(engine_wish(entry));
+  step("replace.forgotten");
   entry.change = DatabaseChange::none;
   entry.set_aside.clear();
-  if (auto put = catalog.put(std::move(entry)); !put) return put.error();
-  step("replace.done");
+  entry.moving_from.clear();
+  auto kept = put(std::move(entry));
+  if (kept) step("replace.done");
+  return kept;
+}
+
+Result<std::optional<CatalogEntry>> Hosting::Impl::finish_change(CatalogEntry entry) {
+  switch (entry.change) {
+    case DatabaseChange::none: return std::optional(std::move(entry));
+    case DatabaseChange::deleting: {
+      if (auto finished = finish_delete(entry); !finished) return finished.error();
+      return std::optional<CatalogEntry>();
+    }
+    case DatabaseChange::replacing: {
+      auto finished = finish_replace(std::move(entry));
+      if (!finished) return finished.error();
+      return std::optional(*std::move(finished));
+    }
+  }
+  return std::optional(std::move(entry));
+}
+
+// --- opening
+
+Result<void> Hosting::Impl::open_all() {
+  if (auto adopted = adopt_databases(); !adopted) return adopted;
+  const auto entries = catalog.entries();
+  std::vector<CatalogEntry> elsewhere;
+  for (const auto& entry : entries) {
+    if (entry.change != DatabaseChange::none)
+      log(Severity::info, "finishing what was begun before the last end", {{"database", entry.name}});
+    auto settled = finish_change(entry);
+    if (settled && !*settled) continue;
+    if (settled && kept_elsewhere(**settled)) {
+      elsewhere.push_back(**std::move(settled));
+      continue;
+    }
+    // One database that does not open keeps no other from being served.
+    auto opened = settled ? open_and_list(**std::move(settled)) : Result<DatabasePointer>(settled.error());
+    if (!opened) note_not_open(entry, opened.error());
+  }
+  open_elsewhere(elsewhere);
   return {};
 }
 
+/// All at once, since each may take as long as its cluster lets it: the node is not held up by those that do.
+void Hosting::Impl::open_elsewhere(const std::vector<CatalogEntry>& entries) {
+  const auto deadline = std::chrono::steady_clock::now() + wait_at_start_max;
+  std::vector<std::future<Result<DatabasePointer>>> opening;
+  for (const auto& entry : entries) {
+    auto promise = std::make_shared<std::promise<Result<DatabasePointer>>>();
+    opening.push_back(promise->get_future());
+    boost::asio::post(context.engine_executor,
+                      [self = shared_from_this(), entry, promise] { promise->set_value(self->open_database(entry)); });
+  }
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const auto& entry = entries[i];
+    if (opening[i].wait_until(deadline) != std::future_status::ready) {
+      opening_since_start.emplace(entry.name, std::move(opening[i]));
+      note_not_open(entry, MirrorError(ErrorKind::Busy, CausedBy::us,
+                                       "it is being opened; the cluster that keeps it takes its time"));
+      continue;
+    }
+    auto opened = opening[i].get();
+    if (opened) {
+      list_database(*opened, entry);
+    } else {
+      note_not_open(entry, opened.error());
+    }
+  }
+}
+
 Result<DatabasePointer> Hosting::Impl::open_database(const CatalogEntry& entry) {
+  if (const auto found = refused.find(entry.name); found != refused.end()) return found->second;
   const auto wish = engine_wish(entry);
   auto engine = open_engine(wish);
   if (!engine) return engine.error();
+  std::error_code error;
+  if (!fs::exists(folder_of(entry) / beside_data, error)) keep_beside(entry);
   auto database = std::make_unique<HostedDatabase>(context_now(), wish.config, entry, *std::move(engine));
   // The last to let go may be a network thread; closing blocks.
   auto close = [executor = context.engine_executor](HostedDatabase* closed) {
@@ -162,12 +285,19 @@ Result<DatabasePointer> Hosting::Impl::open_and_list(CatalogEntry entry) {
   // A mirror of an older version's making, or one that was found without a catalog.
   if (entry.kind == DatabaseKind::mirror && entry.mirror_id == MirrorId{}) {
     entry.mirror_id = engine::random_id<MirrorId>();
-    auto put = catalog.put(std::move(entry));
-    if (!put) return put.error();
-    entry = *std::move(put);
+    auto kept = put(std::move(entry));
+    if (!kept) return kept.error();
+    entry = *std::move(kept);
   }
   auto opened = open_database(entry);
-  if (opened) list_database(*opened, entry);
+  if (!opened) return opened;
+  if (!entry.made) {
+    entry.made = true;
+    auto kept = put(std::move(entry));
+    if (!kept) return kept.error();
+    entry = *std::move(kept);
+  }
+  list_database(*opened, entry);
   return opened;
 }
 
@@ -179,8 +309,9 @@ void Hosting::Impl::list_database(const DatabasePointer& database, const Catalog
                                {"kept_at", database->engine().kept_at}};
   if (entry.mirror) fields.emplace_back("source", entry.mirror->source_name());
   log(Severity::info, "database open", fields);
-  if (database->open_to_any_name()) {
-    log(Severity::warning, "any name that the CA signed may mirror this database: set allow_mirrors",
+  if (database->open_to_any_name() && entry.open_without_list) {
+    log(Severity::warning,
+        "any name that the CA signed may mirror this database, as in older versions: set allow_mirrors",
         {{"database", entry.name}});
   }
   const std::scoped_lock lock(settings_mutex);
@@ -198,39 +329,92 @@ Task<DatabasePointer> Hosting::Impl::opening(std::move_only_function<Result<Data
 
 // --- what could not be opened
 
-awaitable<void> Hosting::Impl::open_waiting(std::shared_ptr<Impl> self) {
+void Hosting::Impl::note_not_open(const CatalogEntry& entry, const MirrorError& error) {
+  if (list.put_not_open({entry.name, entry.index, error}))
+    log(Severity::error, "a database is not open", {{"database", entry.name}, {"message", error.message()}});
+}
+
+awaitable<void> Hosting::Impl::open_rest(std::shared_ptr<Impl> self) {
+  std::map<std::string, Retry> retries;
   for (;;) {
     const bool slept = co_await link::sleep_for(open_every);
     if (!slept) co_return;
-    std::vector<CatalogEntry> entries;
-    {
-      const std::scoped_lock lock(self->waiting_mutex);
-      for (const auto& [name, error] : self->waiting) {
-        if (auto entry = self->catalog.find(name)) entries.push_back(*std::move(entry));
+    const auto now = std::chrono::steady_clock::now();
+    for (const auto& one : self->list.not_open()) {
+      auto& retry = retries[one.name];
+      if (self->being_opened.contains(one.name) || now < retry.next) continue;
+      const auto entry = self->catalog.find(one.name);
+      if (!entry) {
+        self->list.drop_not_open(one.name);
+        continue;
       }
+      // What is here needs a person more often than patience; a cluster that is away needs patience.
+      retry.wait = kept_elsewhere(*entry) ? open_every : std::min(retry.wait * 2, open_every_max);
+      retry.next = now + retry.wait;
+      self->being_opened.insert(one.name);
+      self->group->spawn(open_again(self, *entry));
     }
-    for (auto& entry : entries) {
-      auto opening = open_one_waiting(self, std::move(entry));
-      co_await std::move(opening);
-    }
+    std::erase_if(retries, [&](const auto& one) { return !self->list.not_open(one.first); });
+  }
+}
+
+awaitable<void> Hosting::Impl::open_again(std::shared_ptr<Impl> self, CatalogEntry entry) {
+  auto opening = kept_elsewhere(entry) && entry.change == DatabaseChange::none ? open_elsewhere_again(self, entry)
+                                                                               : open_here_again(self, entry.name);
+  co_await std::move(opening);
+  self->being_opened.erase(entry.name);
+}
+
+/// Finishes what was begun first. In the database's turn: nobody else may touch the folder.
+awaitable<void> Hosting::Impl::open_here_again(std::shared_ptr<Impl> self, std::string name) {
+  auto taking = self->turns.take(name);
+  const auto turn = co_await std::move(taking);
+  const auto entry = self->catalog.find(name);
+  if (!entry || self->list.find(name)) {
+    self->list.drop_not_open(name);
+    co_return;
+  }
+  auto calling = self->opening([own = self.get(), wanted = *entry]() -> Result<DatabasePointer> {
+    auto settled = own->finish_change(wanted);
+    if (!settled) return settled.error();
+    return *settled ? own->open_and_list(**std::move(settled)) : Result<DatabasePointer>(DatabasePointer());
+  });
+  const auto opened = co_await std::move(calling);
+  if (!opened) {
+    self->note_not_open(*entry, opened.error());
+  } else if (*opened) {
+    self->start_mirror(*opened);
+  } else {
+    self->list.drop_not_open(name);
   }
 }
 
 /// A cluster that does not answer takes its time: commands do not wait for it.
-awaitable<void> Hosting::Impl::open_one_waiting(std::shared_ptr<Impl> self, CatalogEntry entry) {
-  auto calling = self->opening([own = self.get(), entry] { return own->open_database(entry); });
-  auto opened = co_await std::move(calling);
-  const auto turn = co_await self->turns.take(entry.name);
+awaitable<void> Hosting::Impl::open_elsewhere_again(std::shared_ptr<Impl> self, CatalogEntry entry) {
+  auto begun = self->opening_since_start.find(entry.name);
+  if (begun != self->opening_since_start.end() &&
+      begun->second.wait_for(std::chrono::seconds(0)) != std::future_status::ready)
+    co_return;
+  Result<DatabasePointer> opened{DatabasePointer()};
+  if (begun != self->opening_since_start.end()) {
+    opened = begun->second.get();
+    self->opening_since_start.erase(begun);
+  } else {
+    auto calling = self->opening([own = self.get(), entry] { return own->open_database(entry); });
+    auto answer = co_await std::move(calling);
+    opened = std::move(answer);
+  }
+  auto taking = self->turns.take(entry.name);
+  const auto turn = co_await std::move(taking);
   const auto wanted = self->catalog.find(entry.name);
   const bool still_wanted = wanted && *wanted == entry && !self->list.find(entry.name);
   if (opened && still_wanted) {
     self->list_database(*opened, entry);
     self->start_mirror(*opened);
-  }
-  if (opened || !still_wanted) {
-    self->note_open(entry.name);
-  } else {
-    self->note_waiting(entry.name, opened.error());
+  } else if (still_wanted) {
+    self->note_not_open(entry, opened.error());
+  } else if (!wanted || self->list.find(entry.name)) {
+    self->list.drop_not_open(entry.name);
   }
 }
 

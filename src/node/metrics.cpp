@@ -155,9 +155,19 @@ void put_sync(Page& page, const Labels& labels, const SyncFacts& sync) {
   page.counter("database_sync_async_total", "Writes answered OK without being confirmed", labels, sync.async);
 }
 
+constexpr std::string_view open_help = "0 while it could not be opened and is tried again";
+
+void put_allowed(Page& page, const Labels& labels, const std::optional<std::vector<std::string>>& names) {
+  constexpr std::string_view help = "1 for each certificate name that may mirror it; *: any that the CA signed";
+  for (const auto& name : names.value_or(std::vector{std::string(any_mirror)}))
+    page.gauge("database_allow_mirrors", help, with(labels, "mirror", name), 1);
+}
+
 void put_database(Page& page, HostedDatabase& database) {
   const Labels labels{{"database", database.name()}};
   const auto followers = database.source().mirrors();
+  page.gauge("database_open", open_help, labels, 1);
+  put_allowed(page, labels, database.allow_mirrors());
   page.gauge("database_head_lsn", "Newest committed LSN", labels, real(database.state().head.value));
   if (const auto* const local = database.local()) {
     page.gauge("database_log_bytes", "Of log on disk", labels, real(local->log_bytes()));
@@ -176,10 +186,12 @@ void put_database(Page& page, HostedDatabase& database) {
 
 }  // namespace
 
-std::string metrics_text(std::span<const DatabasePointer> databases, std::uint64_t clients) {
+std::string metrics_text(const DatabaseList& databases, std::uint64_t clients) {
   Page page;
   page.gauge("clients_connected", "Connections of clients", {}, real(clients));
-  for (const auto& database : databases) {
+  for (const auto& one : databases.not_open())
+    page.gauge("database_open", open_help, {{"database", one.name}}, 0);
+  for (const auto& database : databases.all()) {
     put_database(page, *database);
     const auto* const mirror = database->mirror();
     if (mirror == nullptr) continue;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 
 #include "node/database_list.hpp"
@@ -11,6 +10,6 @@ namespace crosslink::node {
 
 /// The text format, version 0.0.4: names begin with crosslink_, base units. docs/admin.md lists them. `clients`:
 /// connected to the client port.
-std::string metrics_text(std::span<const DatabasePointer> databases, std::uint64_t clients);
+std::string metrics_text(const DatabaseList& databases, std::uint64_t clients);
 
 }  // namespace crosslink::node

@@ -95,11 +95,11 @@ json::object check(std::string_view name, bool good, std::string detail) {
 std::string_view check_of(ErrorKind kind) {
   switch (kind) {
     case ErrorKind::ClusterIdMismatch:
-    case ErrorKind::TlsRefused:
-    case ErrorKind::NotAuthorized: return "identity";
+    case ErrorKind::TlsRefused: return "identity";
     case ErrorKind::ProtocolVersionMismatch:
     case ErrorKind::HandshakeCodec:
     case ErrorKind::ProtocolViolation: return "version";
+    case ErrorKind::NotAuthorized:
     case ErrorKind::UnknownDatabase: return "database";
     case ErrorKind::Busy:
     case ErrorKind::Transport:

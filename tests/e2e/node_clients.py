@@ -322,9 +322,9 @@ class Mirrors(NodeTest):
     def test_a_mirror_that_is_not_allowed_is_refused_by_name(self):
         node = self.node(per_database='allow_mirrors = ["asia-1"]')
         refused = run(*self.ping_arguments(node.mirrors, database="packages"))
-        self.assert_sentence(refused, 6, "may not see database packages")
+        self.assert_sentence(refused, 6, "there is no database packages here that a mirror with the certificate names eu-1 may see")
         unknown = run(*self.ping_arguments(node.mirrors, database="secrets"))
-        self.assert_sentence(unknown, 6, "may not see database secrets")
+        self.assert_sentence(unknown, 6, "there is no database secrets here that a mirror with")
         self.assertIn("mirror refused mirror=eu-1 database=packages", node.log_text())
 
 

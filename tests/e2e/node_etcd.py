@@ -248,7 +248,7 @@ class NodeEtcd(NodeTest):
         target.kill(0)
         standby.start()
         status, answer = standby.request("GET", "/v1/mirrors/registry")
-        self.assertIn("not open yet", answer["message"])
+        self.assertIn("is not open", answer["message"])
         shown = run("status", *self.admin(standby))
         self.assertEqual(shown.returncode, 4, shown)
         self.assertIn("registry  is not open", shown.stdout)

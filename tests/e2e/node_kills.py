@@ -5,7 +5,8 @@ import http.client
 import os
 import unittest
 
-from node_support import NodeTest, client
+from etcd_support import SharedEtcd
+from node_support import NodeTest, client, eventually
 
 HOST = os.environ["NODE_HOST"]
 COMMAND_ENDS = (http.client.HTTPException, ConnectionError)
@@ -32,9 +33,19 @@ class NodeKills(NodeTest):
     def mirror_node(self, **options):
         return self.node("eu-1", cluster="eu-1", **{"databases": (), **options})
 
+    def assert_same(self, node):
+        self.assertEqual(node.contents("packages"), self.source.contents("packages"))
+
     def follows(self, node):
         node.await_following("packages", self.source)
-        self.assertEqual(node.contents("packages"), self.source.contents("packages"))
+        self.assert_same(node)
+
+    def kept_in(self, node):
+        return node.folder / "data" / "databases" / "packages"
+
+    def create(self, node):
+        node.call("POST", "/v1/mirrors", self.wish)
+        self.follows(node)
 
     def test_a_create_goes_on_after_a_kill_at_every_step(self):
         for step in ("create.recorded", "create.opened"):
@@ -47,45 +58,95 @@ class NodeKills(NodeTest):
 
     def test_a_replace_goes_on_after_a_kill_at_every_step(self):
         node = self.mirror_node(databases=("packages",))
-        steps = ("create.recorded", "replace.closed", "replace.moved", "replace.done", "create.opened")
+        steps = ("create.recorded", "replace.closed", "replace.moved", "replace.forgotten", "replace.done", "create.opened")
         for number, step in enumerate(steps):
             with self.subTest(step):
                 self.killed_at(node, step, "POST", "/v1/mirrors", {**self.wish, "replace": True, "yes": True})
                 self.follows(node)
                 self.assertEqual(len(list((node.folder / "data" / "set-aside").iterdir())), number + 1)
 
+    def test_a_replace_is_finished_once_the_catalog_can_be_written(self):
+        node = self.mirror_node(databases=("packages",))
+        # What is in the way of the catalog's next version, as a full disk would be.
+        obstacle = node.folder / "data" / "catalog.json.new"
+        node.stop()
+        node.start([HOST, str(node.config), "replace.moved"])
+        with self.assertRaises(COMMAND_ENDS):
+            node.call("POST", "/v1/mirrors", {**self.wish, "replace": True, "yes": True})
+        self.assertEqual(node.process.wait(60), -9)
+        node.close()
+        obstacle.mkdir()
+        node.start()
+        shut, = node.call("GET", "/v1/databases")["not_open"]
+        self.assertIn("catalog.json.new", shut["reason"])
+        status, answer = node.request("POST", "/v1/mirrors/packages/pause", {})
+        self.assertEqual((status, answer["error"]), (500, "Storage"))
+        obstacle.rmdir()
+        eventually(lambda: node.call("GET", "/v1/databases"), lambda now: "not_open" not in now, "the replace to be finished")
+        self.follows(node)
+        self.assertEqual(len(list((node.folder / "data" / "set-aside").iterdir())), 1)
+
+    def test_a_change_that_is_not_durable_is_not_made(self):
+        node = self.mirror_node()
+        self.create(node)
+        obstacle = node.folder / "data" / "catalog.json.new"
+        obstacle.mkdir()
+        for method, path, body in (("POST", "/v1/mirrors/packages/pause", {}), ("DELETE", "/v1/mirrors/packages", None),
+                                   ("POST", "/v1/databases", {"name": "fresh"})):
+            status, answer = node.request(method, path, body)
+            self.assertEqual((status, answer["error"]), (500, "Storage"), path)
+        self.assertFalse(node.mirror("packages")["paused"])
+        self.follows(node)
+        obstacle.rmdir()
+        node.call("POST", "/v1/databases", {"name": "fresh"})
+
     def test_a_delete_goes_on_after_a_kill_at_every_step(self):
         node = self.mirror_node()
         for step in ("delete.recorded", "delete.closed", "delete.folder_removed", "delete.done"):
             with self.subTest(step):
-                node.create_mirror("packages", self.source)
-                self.follows(node)
+                self.create(node)
                 self.killed_at(node, step, "DELETE", "/v1/mirrors/packages")
                 self.assertEqual(node.call("GET", "/v1/databases"), {"databases": []})
-                self.assertFalse((node.folder / "data" / "databases" / "packages").exists())
+                self.assertFalse(self.kept_in(node).exists())
 
     def test_a_delete_that_keeps_the_data_goes_on_after_a_kill_at_every_step(self):
         node = self.mirror_node()
         for step in ("delete.recorded", "delete.closed"):
             with self.subTest(step):
-                node.create_mirror("packages", self.source)
-                self.follows(node)
+                self.create(node)
                 self.killed_at(node, step, "DELETE", "/v1/mirrors/packages?keep_data=true")
                 self.assertEqual(node.call("GET", "/v1/databases/packages")["kind"], "detached")
-                self.assertEqual(node.contents("packages"), self.source.contents("packages"))
+                self.assert_same(node)
                 node.call("DELETE", "/v1/mirrors/packages")
 
     def test_a_promotion_is_whole_or_not_begun_after_a_kill(self):
         for step, status in (("promote.begun", "Following"), ("promote.recorded", "Promoted")):
             with self.subTest(step):
                 node = self.mirror_node()
-                node.create_mirror("packages", self.source)
-                self.follows(node)
+                self.create(node)
                 self.killed_at(node, step, "POST", "/v1/mirrors/packages/promote", {})
                 node.await_mirror("packages", lambda one, wanted=status: one["status"] == wanted, status)
-                self.assertEqual(node.contents("packages"), self.source.contents("packages"))
-                node.call("DELETE", "/v1/mirrors/packages")
+                self.assert_same(node)
+                node.call("DELETE", "/v1/mirrors/packages?promoted=true")
                 node.stop()
+
+
+class EtcdNodeKills(NodeKills):
+    """The same of mirrors whose keys are in etcd: what a step did there is not done twice."""
+
+    PREFIX = "/packages/"
+
+    def setUp(self):
+        super().setUp()
+        self.target = SharedEtcd.take(self)
+        self.wish |= {"into": "etcd", "etcd": {"endpoints": self.target.endpoints.split(","), "prefix": self.PREFIX}}
+
+    def assert_same(self, node):
+        there = {key.removeprefix(self.PREFIX): value for key, value in self.target.pairs(self.PREFIX).items()}
+        self.assertEqual(there, {key.decode(): value.decode() for key, value in self.source.contents("packages").items()})
+
+    def kept_in(self, node):
+        return node.folder / "data" / "beside" / "packages"
 
 
 if __name__ == "__main__":

@@ -45,6 +45,11 @@ class Node:
         self.cluster = cluster
         self.folder.mkdir(parents=True, exist_ok=True)
         self.config = self.folder / "node.toml"
+        # Whoever tests who may mirror what says so; for the others any name of the tests' CA may.
+        if "allow_mirrors" not in per_database:
+            per_database += '\nallow_mirrors = ["*"]'
+        if "[database_defaults]" not in extra:
+            extra += '\n[database_defaults]\nallow_mirrors = ["*"]\n'
         tables = "".join(f'[[database]]\nname = "{name}"\n{per_database}\n' for name in databases)
         self.config.write_text(
             f'cluster_id = "{cluster}"\ndata_dir = "data"\n'

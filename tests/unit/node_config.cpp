@@ -295,8 +295,9 @@ TEST(NodeConfig, values_that_cannot_be_meant_are_named) {
             "config: database 1.compression: must be \"none\", \"lz4\" or \"zstd\"");
   EXPECT_EQ(database("sync_mirrors = [\"eu 1\"]"),
             "config: database 1.sync_mirrors: 'eu 1' is not the name of a certificate");
-  EXPECT_EQ(database("allow_mirrors = [\"*\"]"),
-            "config: database 1.allow_mirrors: '*' is not the name of a certificate");
+  EXPECT_EQ(database("allow_mirrors = [\"*\"]"), "");
+  EXPECT_EQ(database("allow_mirrors = [\"*.eu\"]"),
+            "config: database 1.allow_mirrors: '*.eu' is not the name of a certificate");
   EXPECT_EQ(database("on_sync_loss = \"wait\""), "config: database 1.on_sync_loss: must be \"error\" or \"async\"");
   EXPECT_EQ(database("sync_mirrors = [\"eu-1\"]\nsync = \"never\"").substr(0, 40),
             "config: database 1.sync: must be \"always");
