@@ -9,11 +9,25 @@
 // You write as you always did, from any number of threads: each record of RocksDB's write-ahead log is one entry, and
 // RocksDB makes one record of the writes of several threads that come at once. Mirrored is the default column family.
 //
-// What cannot be mirrored is refused: other column families, merges, single deletes, prepared transactions and writes
-// larger than an entry may be end the session of each mirror that comes to them (UnsupportedOperation, with the
-// sequence number). Data that comes in past the log (an ingested file, a write without the log) makes every mirror
-// bootstrap anew, by itself. Not seen, so yours to follow with restamp(): DB::DeleteFilesInRange, and a crash inside
-// DB::IngestExternalFile.
+// What cannot be mirrored is refused by its name (UnsupportedOperation):
+//
+//   by open()               operands of merges in tables: compact them with your merge operator first; other column
+//                           families; what its Errors list
+//   in the log              merges, single deletes, wide columns, other column families, prepared transactions, and
+//                           writes larger than an entry may be: the session of each mirror that comes to it ends, with
+//                           the sequence number
+//   when a snapshot opens   operands of merges, and column families that were made since open()
+//   while pairs are read    a pair with wide columns that was there before. As files such pairs arrive whole
+//
+// A snapshot goes as files, or as pairs where a mirror might not read the files: with blob files, and with tables that
+// are compressed otherwise than by LZ4, ZSTD or Snappy.
+//
+// Data that comes in or goes past the log makes every mirror bootstrap anew, by itself: an ingested file, a write
+// without the log, DB::DeleteFile and DB::DeleteFilesInRange; while this class is open (the last two within a second or
+// so), and also while it is not, by this program or by ldb, prepared or not. So does a compaction while it was not
+// open, unless prepare() was called for the same opening of the database: nobody knows what a compaction did there. Not
+// seen, so yours to follow with restamp(): a compaction filter that filters flushes too, used while this class was not
+// open.
 #pragma once
 
 #include <chrono>
@@ -56,16 +70,21 @@ struct RocksdbSourceOptions {
 /// Thread safe.
 class RocksdbSource final : public SourceEngine, public VerifiableEngine {
  public:
-  /// Sets what mirroring needs: the log is kept until this class drops it, no log file is recycled, and a listener.
+  /// Sets what mirroring needs: the log is kept until this class drops it, no log file is recycled, and a listener. One
+  /// set of options may open several databases; an error of the disk in one of them then counts for all, whose mirrors
+  /// bootstrap anew.
   static void prepare(rocksdb::DBOptions& options);
 
   /// `database` must stay open for as long as this lives, and be written to with the log. A database that was written
-  /// to without this class since it was last closed, or restored, begins a history that every mirror bootstraps for.
-  /// One case cannot be told, and is yours to follow with restamp(): this process was killed, and before this class saw
-  /// the database again it was opened without prepare() and got a file ingested that overlaps nothing, and no write.
+  /// to without this class since it was closed cleanly begins a history that every mirror bootstraps for. One that was
+  /// restored from a backup begins an incarnation: mirrors that went further halt (SourceBehind), the others go on. It
+  /// is told by what was given to mirrors, noted in the folder, so a folder that comes out of the backup too tells
+  /// nothing: call restamp() then.
   /// Errors: Configuration when prepare() was not called or options exclude mirroring (manual WAL flush, two write
-  /// queues, unordered writes, two-phase commit), when the folder is in use; UnsupportedOperation for another
-  /// comparator, a compaction filter, FIFO compaction, updates in place, blob files, other column families; Storage.
+  /// queues, unordered writes, two-phase commit), when the folder is in use, and when the database has a source
+  /// already; UnsupportedOperation for another comparator, a compaction filter, FIFO compaction, updates in place,
+  /// other column families, db_paths and cf_paths, tables that are not block-based, operands of merges in tables, and a
+  /// database that is opened read-only or as a secondary; Storage.
   static Result<std::unique_ptr<RocksdbSource>> open(rocksdb::DB& database, RocksdbSourceOptions options);
   /// The database is still open.
   ~RocksdbSource() override;

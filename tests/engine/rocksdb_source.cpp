@@ -1,91 +1,18 @@
 // A RocksDB that a program owns, as a source: what its owner may do beside crosslink, and what is refused.
-#include "crosslink/rocksdb_source.hpp"
-
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <rocksdb/compaction_filter.h>
 #include <rocksdb/db.h>
 #include <rocksdb/merge_operator.h>
-#include <rocksdb/sst_file_writer.h>
 
 #include <atomic>
 #include <thread>
 
-#include "crosslink/rocksdb_engine.hpp"
+#include "engine/callers_rocksdb.hpp"
 #include "engine/rocksdb/shelf.hpp"
-#include "support/engine_steps.hpp"
-#include "support/temporary_folder.hpp"
 
 namespace crosslink::test {
 namespace {
-
-constexpr std::uint32_t chunk_bytes = 4096;
-
-class CallersRocksdb : public ::testing::Test {
- protected:
-  static rocksdb::Options usual() {
-    rocksdb::Options options;
-    options.create_if_missing = true;
-    options.write_buffer_size = 256 * 1024;
-    return options;
-  }
-  void open_database(rocksdb::Options options = usual(), bool prepared = true) {
-    if (prepared) RocksdbSource::prepare(options);
-    rocksdb::DB* opened = nullptr;
-    const auto status = rocksdb::DB::Open(options, (folder.path() / "own").string(), &opened);
-    if (!status.ok()) throw std::runtime_error(status.ToString());
-    database.reset(opened);
-  }
-  RocksdbSourceOptions beside() const {
-    RocksdbSourceOptions options;
-    options.folder = folder.path() / "beside";
-    options.boot_id = boot_id;
-    return options;
-  }
-  void open() {
-    open_database();
-    source = must(RocksdbSource::open(*database, beside()));
-  }
-  void close() {
-    source.reset();
-    database.reset();
-  }
-  std::string refused() const { return refusal(RocksdbSource::open(*database, beside())); }
-  void put(const std::string& key, const std::string& value) const { ASSERT_TRUE(database->Put({}, key, value).ok()); }
-  Contents contents() const {
-    Contents all;
-    const std::unique_ptr<rocksdb::Iterator> pairs(database->NewIterator({}));
-    for (pairs->SeekToFirst(); pairs->Valid(); pairs->Next())
-      all.emplace(pairs->key().ToString(), pairs->value().ToString());
-    return all;
-  }
-  static Contents all(RocksdbDatabase& mirror) {
-    Contents found;
-    for (auto& [key, value] : scan(*must(mirror.view()), "", std::nullopt))
-      found.emplace(key, value);
-    return found;
-  }
-  std::unique_ptr<RocksdbDatabase> bootstrapped(const std::string& format) {
-    RocksdbOptions options;
-    options.folder = folder.path() / fmt::format("mirror {}", ++mirrors);
-    auto mirror = must(RocksdbDatabase::open_mirror(options));
-    const std::vector<std::string> formats{format};
-    receive(*mirror, *must(source->open_snapshot(formats, std::nullopt)), chunk_bytes);
-    EXPECT_FALSE(must(mirror->check_snapshot()).cut_back_to);
-    must(mirror->switch_snapshot());
-    return mirror;
-  }
-  void follow(RocksdbDatabase& mirror) {
-    while (position_of(mirror).applied_lsn < source->source_state().head)
-      apply_slice(mirror, *source, 50'000);
-  }
-
-  TemporaryFolder folder;
-  std::string boot_id = "first boot";
-  std::unique_ptr<rocksdb::DB> database;
-  std::unique_ptr<RocksdbSource> source;
-  int mirrors = 0;
-};
 
 TEST_F(CallersRocksdb, eight_writer_threads_are_followed_entry_by_entry) {
   open();
@@ -262,12 +189,8 @@ TEST_F(CallersRocksdb, data_that_came_in_past_the_log_makes_every_mirror_bootstr
   const auto origin = source->source_state().origin;
   int ended = 0;
   source->watch_history([&] { ++ended; });
-  // Keys that nothing overlaps: RocksDB gives the file no sequence number and writes no log record.
-  const auto table = (folder.path() / "table.sst").string();
-  rocksdb::SstFileWriter writer(rocksdb::EnvOptions(), database->GetOptions());
-  ASSERT_TRUE(writer.Open(table).ok() && writer.Put("z", "ingested").ok() && writer.Finish().ok());
   const auto head = source->source_state().head;
-  ASSERT_TRUE(database->IngestExternalFile({table}, {}).ok());
+  ingest(*database, folder.path(), "z");
   EXPECT_EQ(ended, 1);
   const auto state = source->source_state();
   EXPECT_EQ(state.head, head) << "RocksDB itself shows nothing of it";

@@ -41,6 +41,7 @@ MirrorError storage_error(std::string_view what, const rocksdb::Status& status) 
 MirrorError storage_error(std::string_view what, int error_number) {
   return {ErrorKind::Storage, CausedBy::us, fmt::format("{}: {}", what, std::system_category().message(error_number))};
 }
+MirrorError unsupported(std::string why) { return {ErrorKind::UnsupportedOperation, CausedBy::us, std::move(why)}; }
 
 // --- a file
 

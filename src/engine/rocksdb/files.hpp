@@ -29,6 +29,9 @@ MirrorError storage_error(std::string_view what, const rocksdb::Status& status);
 /// With the system's words for `error_number`.
 MirrorError storage_error(std::string_view what, int error_number);
 
+/// What cannot be mirrored, here and not by the peer's fault.
+MirrorError unsupported(std::string why);
+
 /// A file that is written at its end. Closed with the object; an error of closing is one that sync() would have told.
 class AppendFile {
  public:

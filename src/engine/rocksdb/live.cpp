@@ -166,9 +166,8 @@ std::shared_ptr<Live> Live::borrow(rocksdb::DB& database) {
 }
 
 void Live::adopt(rocksdb::DB& database) {
-  constexpr auto no_family = std::numeric_limits<std::uint32_t>::max();
   database_ = &database;
-  log_ = std::make_unique<LogReader>(database, families_.size() > 1 ? own()->GetID() : no_family);
+  log_ = std::make_unique<LogReader>(database, families_.size() > 1 ? std::optional(own()->GetID()) : std::nullopt);
 }
 
 std::uint64_t Live::data_bytes() const {

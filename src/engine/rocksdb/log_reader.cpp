@@ -31,7 +31,7 @@ std::string_view view(const rocksdb::Slice& slice) { return {slice.data(), slice
 
 class BatchReader final : public rocksdb::WriteBatch::Handler {
  public:
-  explicit BatchReader(std::uint32_t own_family) : own_family_(own_family) {}
+  explicit BatchReader(std::optional<std::uint32_t> own_family) : own_family_(own_family) {}
   rocksdb::Status PutCF(std::uint32_t family, const rocksdb::Slice& key, const rocksdb::Slice& value) override {
     return add(family, Operation::put(view(key), view(value)));
   }
@@ -51,7 +51,13 @@ class BatchReader final : public rocksdb::WriteBatch::Handler {
   rocksdb::Status PutBlobIndexCF(std::uint32_t, const rocksdb::Slice&, const rocksdb::Slice&) override {
     return rocksdb::Status::NotSupported("a blob index");
   }
-  void LogData(const rocksdb::Slice& blob) override { note_ = decode_note(view(blob)); }
+  rocksdb::Status PutEntityCF(std::uint32_t, const rocksdb::Slice&, const rocksdb::Slice&) override {
+    return rocksdb::Status::NotSupported("a pair with wide columns");
+  }
+  // What a caller's own database has there is the caller's.
+  void LogData(const rocksdb::Slice& blob) override {
+    if (own_family_) note_ = decode_note(view(blob));
+  }
   // Marks of transactions; the operations between them come as they are.
   rocksdb::Status MarkBeginPrepare(bool) override { return rocksdb::Status::NotSupported("a prepared transaction"); }
   rocksdb::Status MarkEndPrepare(const rocksdb::Slice&) override { return rocksdb::Status::OK(); }
@@ -73,7 +79,7 @@ class BatchReader final : public rocksdb::WriteBatch::Handler {
     }
     return rocksdb::Status::OK();
   }
-  std::uint32_t own_family_;
+  std::optional<std::uint32_t> own_family_;
   std::vector<Operation> operations_;
   std::optional<BatchNote> note_;
 };
@@ -107,7 +113,7 @@ EntryId LogRecord::last_entry() const {
   return read ? read->id() : EntryId{};
 }
 
-Result<LogRecord> read_batch(const rocksdb::WriteBatch& batch, Lsn first, std::uint32_t own_family) {
+Result<LogRecord> read_batch(const rocksdb::WriteBatch& batch, Lsn first, std::optional<std::uint32_t> own_family) {
   BatchReader reader(own_family);
   const auto status = batch.Iterate(&reader);
   if (!status.ok()) {

@@ -37,14 +37,16 @@ struct LogRecord {
   EntryId last_entry() const;
 };
 
-/// Errors: UnsupportedOperation for a merge, a single delete and another column family than the default and
-/// `own_family`.
-Result<LogRecord> read_batch(const rocksdb::WriteBatch& batch, Lsn first, std::uint32_t own_family);
+/// `own_family`: where a hosted database keeps its record; absent: a caller's own database, which has no notes of ours.
+/// Errors: UnsupportedOperation for a merge, a single delete, wide columns and another column family than the default
+/// and `own_family`.
+Result<LogRecord> read_batch(const rocksdb::WriteBatch& batch, Lsn first, std::optional<std::uint32_t> own_family);
 
 /// Thread safe. Must go before its database.
 class LogReader {
  public:
-  LogReader(rocksdb::DB& database, std::uint32_t own_family) : database_(&database), own_family_(own_family) {}
+  LogReader(rocksdb::DB& database, std::optional<std::uint32_t> own_family)
+      : database_(&database), own_family_(own_family) {}
   /// Calls `visit` with the record that holds after + 1 and every one behind it up to the head, until it returns false
   /// (which leaves that one for the next reading).
   /// True: done; false: the log after `after` is gone. Errors: Storage, and those of read_batch.
@@ -66,7 +68,7 @@ class LogReader {
   std::optional<Cursor> take(std::uint64_t next);
   void give_back(Cursor cursor);
   rocksdb::DB* database_;
-  std::uint32_t own_family_;
+  std::optional<std::uint32_t> own_family_;
   std::mutex mutex_;
   std::vector<Cursor> idle_;  ///< the last used at the end
 };

@@ -247,7 +247,8 @@ Result<std::shared_ptr<SnapshotReader>> RocksdbDatabase::open_snapshot(std::span
     history = impl_->record.history;
   }
   auto describe = [&live](Live& checkpoint) { return Impl::describe(*live, checkpoint); };
-  return impl_->shelf.open({*live, head, oldest, history, describe}, formats, wanted);
+  const auto own_format = rocks::checkpoint_format(impl_->options.compression);
+  return impl_->shelf.open({*live, own_format, head, oldest, history, describe}, formats, wanted);
 }
 
 Result<void> RocksdbDatabase::restamp() {

@@ -26,9 +26,8 @@ constexpr auto readers_waited_for = std::chrono::seconds(2);
 RocksdbDatabase::Impl::Impl(RocksdbOptions chosen)
     : options(std::move(chosen)),
       disk(options.env),
-      shelf(options.folder / "snapshots",
-            {rocks::LiveKind::hosted, rocks::checkpoint_format(options.compression), options.snapshots_max,
-             options.snapshot_kept, options.snapshot_budget_bytes, options}),
+      shelf(options.folder / "snapshots", {rocks::LiveKind::hosted, options.snapshots_max, options.snapshot_kept,
+                                           options.snapshot_budget_bytes, options}),
       partial(disk, options.folder / "partial"),
       window(options.log_window) {}
 

@@ -1,275 +1,17 @@
 // A caller's own RocksDB as a source. Its log has no notes of ours: what came last is read from the log itself.
-#include "crosslink/rocksdb_source.hpp"
-
 #include <fmt/format.h>
-#include <rocksdb/listener.h>
-#include <rocksdb/table.h>
 
 #include <algorithm>
-#include <atomic>
-#include <condition_variable>
-#include <limits>
-#include <mutex>
-#include <thread>
 #include <utility>
 
-#include "engine/random_id.hpp"
-#include "engine/rocksdb/files.hpp"
-#include "engine/rocksdb/live.hpp"
-#include "engine/rocksdb/log_window.hpp"
 #include "engine/rocksdb/rocksdb_impl.hpp"
-#include "engine/rocksdb/shelf.hpp"
+#include "engine/rocksdb/rocksdb_source_impl.hpp"
 #include "engine/rocksdb/snapshot_view.hpp"
 
 namespace crosslink {
 
 using rocks::Live;
-
-namespace {
-
-constexpr std::uint64_t log_kept_by_us = std::numeric_limits<std::uint64_t>::max();  // see Live's options
-constexpr const char *history_name = "history", *state_name = "state";
-constexpr std::string_view running = "running ", closed = "closed ";
-constexpr std::size_t file_bytes_max = 64 * 1024;
-
-/// Hears what comes in past the log, from the moment that the database is opened.
-class ChangeListener final : public rocksdb::EventListener {
- public:
-  void OnExternalFileIngested(rocksdb::DB*, const rocksdb::ExternalFileIngestionInfo&) override { tell(); }
-  // After a failed write RocksDB may bring a record to the log that was not committed.
-  void OnBackgroundError(rocksdb::BackgroundErrorReason, rocksdb::Status*) override { tell(); }
-
-  /// True if it heard of something while nobody listened.
-  bool listen(std::function<void()> on_change) {
-    const std::scoped_lock lock(mutex_);
-    on_change_ = std::move(on_change);
-    return std::exchange(heard_, false);
-  }
-
- private:
-  void tell() {
-    const std::scoped_lock lock(mutex_);
-    if (on_change_) {
-      on_change_();
-    } else {
-      heard_ = true;
-    }
-  }
-  std::mutex mutex_;
-  std::function<void()> on_change_;
-  bool heard_ = false;
-};
-
-MirrorError unsupported(std::string why) { return {ErrorKind::UnsupportedOperation, CausedBy::us, std::move(why)}; }
-
-Result<std::shared_ptr<ChangeListener>> check_options(rocksdb::DB& database) {
-  const auto options = database.GetDBOptions();
-  std::shared_ptr<ChangeListener> found;
-  for (const auto& listener : options.listeners)
-    if (auto ours = std::dynamic_pointer_cast<ChangeListener>(listener)) found = std::move(ours);
-  if (!found || options.WAL_ttl_seconds != log_kept_by_us || options.recycle_log_file_num != 0)
-    return MirrorError::configuration("this RocksDB was opened without RocksdbSource::prepare, or changed after it");
-  if (options.manual_wal_flush || options.two_write_queues || options.unordered_write || options.allow_2pc) {
-    return MirrorError::configuration(
-        "a RocksDB with manual WAL flush, two write queues, unordered writes or two-phase commit cannot be mirrored");
-  }
-  const auto family = database.GetOptions(database.DefaultColumnFamily());
-  if (family.comparator != rocksdb::BytewiseComparator()) return unsupported("only bytewise ordered keys are mirrored");
-  if (family.compaction_filter != nullptr || family.compaction_filter_factory)
-    return unsupported("a compaction filter changes data past the log");
-  if (family.enable_blob_files) return unsupported("blob files are not mirrored");
-  if (family.compaction_style == rocksdb::kCompactionStyleFIFO)
-    return unsupported("FIFO compaction drops data past the log");
-  if (family.inplace_update_support) return unsupported("updates in place leave no snapshot to read from");
-  std::vector<std::string> families;
-  const auto listed = rocksdb::DB::ListColumnFamilies(options, database.GetName(), &families);
-  if (!listed.ok()) return rocks::storage_error("listing column families", listed);
-  if (families.size() != 1)
-    return unsupported(fmt::format("of {} column families only the default one can be mirrored", families.size()));
-  return found;
-}
-
-/// The snapshot format of the tables that this database writes; empty where a mirror may not know them.
-std::string format_of(rocksdb::DB& database) {
-  const auto family = database.GetOptions(database.DefaultColumnFamily());
-  if (family.table_factory->Name() != std::string_view(rocksdb::TableFactory::kBlockBasedTableName())) return {};
-  switch (family.compression) {
-    case rocksdb::kNoCompression: return rocks::checkpoint_format(RocksdbCompression::none);
-    case rocksdb::kLZ4Compression: return rocks::checkpoint_format(RocksdbCompression::lz4);
-    case rocksdb::kZSTD: return rocks::checkpoint_format(RocksdbCompression::zstd);
-    case rocksdb::kSnappyCompression: return rocks::checkpoint_format("snappy");
-    default: return {};
-  }
-}
-
-RocksdbOptions to_open_checkpoints(rocksdb::DB& database) {
-  RocksdbOptions options;
-  options.env = database.GetEnv();
-  return options;
-}
-
-}  // namespace
-
-struct RocksdbSource::Impl {
-  Impl(rocksdb::DB& database, RocksdbSourceOptions chosen);
-  ~Impl();
-  Result<void> start();
-  Result<void> take_up_history();
-  Result<void> save_history() const;
-  Result<void> note_lost_tail();
-  /// One new incarnation in place of all there were. Any thread. Errors: Storage; the history is new all the same.
-  Result<void> replace_history(HistoryCause cause);
-  Result<void> describe(Live& checkpoint, SnapshotFacts& facts);
-  void look(const std::stop_token& stop);
-  void look_once();
-
-  const RocksdbSourceOptions options;
-  const rocks::Files disk;
-  rocks::FolderLock folder_lock;
-  const std::shared_ptr<Live> live;
-  std::shared_ptr<ChangeListener> listener;
-  rocks::SnapshotShelf shelf;
-
-  mutable std::mutex mutex;
-  rocks::DatabaseRecord record;
-  rocks::LogWindow window;
-  std::string reason_lost;  ///< why the last change of the history could not be saved
-
-  std::mutex watch_mutex;
-  Lsn seen;  ///< the head that was told last
-  std::function<void(Lsn)> on_head;
-  std::function<void()> on_history;
-
-  std::mutex look_mutex;
-  std::condition_variable_any look_wake;
-  std::jthread looking;
-};
-
-// --- opening
-
-void RocksdbSource::prepare(rocksdb::DBOptions& options) {
-  options.WAL_ttl_seconds = log_kept_by_us;
-  options.WAL_size_limit_MB = 0;
-  options.recycle_log_file_num = 0;
-  options.listeners.push_back(std::make_shared<ChangeListener>());
-}
-
-RocksdbSource::RocksdbSource(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-RocksdbSource::~RocksdbSource() = default;
-
-Result<std::unique_ptr<RocksdbSource>> RocksdbSource::open(rocksdb::DB& database, RocksdbSourceOptions options) {
-  auto listener = check_options(database);
-  if (!listener) return listener.error();
-  if (options.boot_id.empty()) options.boot_id = rocks::system_boot_id();
-  auto impl = std::make_unique<Impl>(database, std::move(options));
-  impl->listener = *std::move(listener);
-  if (auto started = impl->start(); !started) return started.error();
-  return std::unique_ptr<RocksdbSource>(new RocksdbSource(std::move(impl)));
-}
-
-RocksdbSource::Impl::Impl(rocksdb::DB& database, RocksdbSourceOptions chosen)
-    : options(std::move(chosen)),
-      disk(database.GetEnv()),
-      live(Live::borrow(database)),
-      shelf(options.folder / "snapshots",
-            {rocks::LiveKind::callers, format_of(database), options.snapshots_max, options.snapshot_kept,
-             options.snapshot_budget_bytes, to_open_checkpoints(database)}),
-      window(options.log_window) {}
-
-RocksdbSource::Impl::~Impl() {
-  if (!looking.joinable()) return;
-  looking.request_stop();
-  look_wake.notify_all();
-  looking.join();
-  static_cast<void>(listener->listen({}));
-  // What is written from now on without this class is noticed when it is opened next.
-  const auto text = fmt::format("{}{}", closed, live->head().value);
-  static_cast<void>(disk.replace(options.folder / state_name, rocks::bytes_of(text)));
-}
-
-Result<void> RocksdbSource::Impl::start() {
-  if (auto made = disk.make_folder(options.folder); !made) return made;
-  auto locked = rocks::FolderLock::take(options.folder);
-  if (!locked) return locked.error();
-  folder_lock = *std::move(locked);
-  window.begin(rocks::list_wal_files(*live), live->head());
-  if (auto taken = take_up_history(); !taken) return taken;
-  if (auto adopted = shelf.adopt(record.history, live->head()); !adopted) return adopted;
-  // From here on: a failure to save shows when the history is asked for.
-  const bool missed = listener->listen([this] { static_cast<void>(replace_history(HistoryCause::unlogged_change)); });
-  if (missed) {
-    if (auto replaced = replace_history(HistoryCause::unlogged_change); !replaced) return replaced;
-  }
-  const auto text = fmt::format("{}{}", running, options.boot_id);
-  if (auto noted = disk.replace(options.folder / state_name, rocks::bytes_of(text)); !noted) return noted;
-  seen = live->head();
-  looking = std::jthread([this](const std::stop_token& stop) { look(stop); });
-  return {};
-}
-
-/// What an earlier process knew, as far as it still holds.
-Result<void> RocksdbSource::Impl::take_up_history() {
-  const auto saved = disk.read(options.folder / history_name, file_bytes_max);
-  if (!saved) return saved.error();
-  const auto state = disk.read(options.folder / state_name, file_bytes_max);
-  if (!state) return state.error();
-  if (!*saved) {
-    record.origin = engine::random_id<Incarnation>();
-    record.history = History::beginning({record.origin, Lsn{live->head().value + 1}, HistoryCause::created});
-    return save_history();
-  }
-  if (auto decoded = rocks::decode_record(rocks::text_of(**saved), record); !decoded) return decoded;
-  const auto said = *state ? rocks::text_of(**state) : std::string_view();
-  const bool killed = said == fmt::format("{}{}", running, options.boot_id);  // then the log has it all
-  const bool untouched = said == fmt::format("{}{}", closed, live->head().value);
-  const bool reaches_back = live->head().value + 1 >= record.history.newest().first_lsn.value;
-  if (!killed && !untouched && !said.starts_with(running)) return replace_history(HistoryCause::unlogged_change);
-  if ((!killed && !untouched) || !reaches_back) {
-    if (auto noted = note_lost_tail(); !noted) return noted;
-  }
-  window.raise_oldest(Lsn{record.history.records().front().first_lsn.value - 1});
-  return {};
-}
-
-/// Another boot after an unclean end: what was not synced is gone, and its LSNs come again. Histories are synced and
-/// the data often not: of an incarnation that begins after all that is left, nothing is left.
-Result<void> RocksdbSource::Impl::note_lost_tail() {
-  const Lsn first{live->head().value + 1};
-  std::vector<HistoryRecord> records;
-  for (const auto& known : record.history.records())
-    if (known.first_lsn <= first) records.push_back(known);
-  const HistoryRecord next{engine::random_id<Incarnation>(), first, HistoryCause::unclean_stop};
-  if (records.empty()) {
-    record.history = History::beginning(next);
-    return save_history();
-  }
-  const auto trimmed = record.history.trimmed();
-  auto left = History::from_records(std::move(records), {trimmed.begin(), trimmed.end()});
-  if (!left) return left.error();
-  record.history = *std::move(left);
-  record.history.append(next);
-  return save_history();
-}
-
-Result<void> RocksdbSource::Impl::save_history() const {
-  return disk.replace(options.folder / history_name, rocks::bytes_of(rocks::encode_record(record)));
-}
-
-Result<void> RocksdbSource::Impl::replace_history(HistoryCause cause) {
-  Result<void> saved;
-  {
-    const std::scoped_lock lock(mutex);
-    const auto head = live->head();
-    record.history = History::beginning({engine::random_id<Incarnation>(), Lsn{head.value + 1}, cause});
-    window.raise_oldest(head);
-    saved = save_history();
-    reason_lost = saved ? std::string() : saved.error().message();
-  }
-  // Its snapshots go later: RocksDB may call this from a flush that the making of a snapshot waits for.
-  const std::scoped_lock lock(watch_mutex);
-  if (on_history) on_history();
-  return saved;
-}
+using rocks::unsupported;
 
 // --- looking
 
@@ -291,6 +33,9 @@ void RocksdbSource::Impl::look(const std::stop_token& stop) {
     look_once();
     if (std::chrono::steady_clock::now() - tidied < std::chrono::seconds(1)) continue;
     tidied = std::chrono::steady_clock::now();
+    // Again in a second when the disk refuses it.
+    static_cast<void>(look_at_tables());
+    static_cast<void>(chain.save());
     window.trim(*live, mutex, [] { return true; }, [this] { return live->head(); });
     const auto [history, oldest] = [this] {
       const std::scoped_lock lock(mutex);
@@ -298,6 +43,12 @@ void RocksdbSource::Impl::look(const std::stop_token& stop) {
     }();
     shelf.prune(history, oldest);
   }
+}
+
+Result<void> RocksdbSource::Impl::look_at_tables() {
+  const auto explained = tables.look(live->db(), *listener);
+  if (!explained) return explained.error();
+  return *explained ? Result<void>{} : replace_history(HistoryCause::unlogged_change);
 }
 
 void RocksdbSource::look_now() { impl_->look_once(); }
@@ -354,6 +105,7 @@ Result<LogSlice> RocksdbSource::read_log(Lsn after, std::size_t bytes_max) {
     return MirrorError(ErrorKind::LogWindowExceeded, CausedBy::us, "the log after this LSN is no longer held",
                        LogWindow{oldest(), head});
   }
+  impl_->chain.note(after, slice.last_lsn, entries);
   slice.entries = std::make_shared<const std::vector<std::byte>>(std::move(entries));
   return slice;
 }
@@ -390,16 +142,29 @@ Result<void> RocksdbSource::Impl::describe(Live& checkpoint, SnapshotFacts& fact
       return MirrorError(ErrorKind::Busy, CausedBy::us, "data came in past the log; retry");
     base = window.oldest();
   }
+  const auto held = rocks::list_tables(checkpoint.db());
+  if (!held) return held.error();
+  if (auto checked = rocks::check_tables(*held); !checked) return checked;
   if (facts.snapshot_lsn <= base) return {};  // nothing is known of what came before
-  std::optional<EntryId> last;
+  // Its own log too has to hold only what can be mirrored: the writes that no table has yet.
   const auto at = facts.snapshot_lsn;
-  auto read = live->log().read(Lsn{at.value - 1}, at, [&](const rocks::LogRecord& logged) {
-    last = logged.last_entry();
-    return true;
-  });
+  const auto files = rocks::list_wal_files(checkpoint);
+  const Lsn in_tables{(files.empty() ? at.value : std::min(files.front().first.value - 1, at.value))};
+  std::optional<EntryId> last;
+  const auto read_after = [&](Lsn after) {
+    return live->log().read(std::max(base, after), at, [&](const rocks::LogRecord& logged) {
+      last = logged.last_entry();
+      return true;
+    });
+  };
+  auto read = read_after(in_tables);
+  // What is in tables is resolved there; only what came last is asked for.
+  if (read && !last) read = read_after(Lsn{at.value - 1});
+  const bool resolved = !read && in_tables == at && read.error().kind() == ErrorKind::UnsupportedOperation;
+  if (resolved) return {};
   if (!read) return read.error();
   if (last && *read) facts.last_entry = *last;
-  return {};
+  return chain.note_end(live->log(), base, at);
 }
 
 Result<std::shared_ptr<SnapshotReader>> RocksdbSource::open_snapshot(std::span<const std::string> formats,
@@ -412,6 +177,11 @@ Result<std::shared_ptr<SnapshotReader>> RocksdbSource::open_snapshot(std::span<c
     oldest = impl_->window.oldest();
     if (!impl_->reason_lost.empty()) return MirrorError(ErrorKind::Storage, CausedBy::us, impl_->reason_lost);
   }
+  // What the owner did since it was offered.
+  auto& database = impl_->live->db();
+  if (auto checked = rocks::check_families(database); !checked) return checked.error();
+  const auto tables = rocks::list_tables(database);
+  if (!tables) return tables.error();
   bool unlogged = false;
   auto describe = [&](Live& checkpoint) -> Result<SnapshotFacts> {
     SnapshotFacts facts;
@@ -421,8 +191,9 @@ Result<std::shared_ptr<SnapshotReader>> RocksdbSource::open_snapshot(std::span<c
     unlogged = facts.last_entry == EntryId{} && facts.snapshot_lsn >= record.history.newest().first_lsn;
     return facts;
   };
-  auto opened =
-      impl_->shelf.open({*impl_->live, impl_->live->head(), oldest, record.history, describe}, formats, wanted);
+  const rocks::SnapshotShelf::Source from{
+      *impl_->live, rocks::files_format(database, *tables), impl_->live->head(), oldest, record.history, describe};
+  auto opened = impl_->shelf.open(from, formats, wanted);
   if (!opened || !unlogged) return opened;
   // The newest write is not in the log: mirrors that follow cannot have it.
   if (auto replaced = impl_->replace_history(HistoryCause::unlogged_change); !replaced) return replaced.error();

@@ -11,16 +11,25 @@
 
 #include "engine/random_id.hpp"
 #include "engine/rocksdb/files.hpp"
+#include "engine/rocksdb/snapshot_view.hpp"
 
 namespace crosslink::rocks {
 namespace {
 
 constexpr const char* manifest_name = "crosslink-manifest";
 constexpr std::size_t manifest_bytes_max = 64 * 1024;
+constexpr std::size_t key_bytes_shown = 100;
 
 bool all_digits(std::string_view text) {
   return text.size() >= 6 && text.size() <= 20 &&
          std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+}
+
+/// What a checkpoint holds and no reader of it needs.
+bool is_left_out(std::string_view name) {
+  constexpr std::string_view options = "OPTIONS-";
+  if (name.starts_with(options)) return all_digits(name.substr(options.size()));
+  return name == manifest_name || name == "IDENTITY";
 }
 
 /// A stream of a head and files, read where it is asked for.
@@ -64,7 +73,11 @@ class CheckpointReader final : public SnapshotReader {
     if (!names) return names.error();
     std::ranges::sort(*names);
     for (auto& name : *names) {
-      if (!CheckpointFiles::is_allowed(name)) continue;
+      if (is_left_out(name)) continue;
+      // A part of the data that would be missed in silence, for all we know.
+      if (!CheckpointFiles::is_allowed(name))
+        return MirrorError(ErrorKind::Storage, CausedBy::us,
+                           fmt::format("{} holds a file of no known kind: {}", folder.string(), escape(name)));
       const auto bytes = disk.size(folder / name);
       if (!bytes) return bytes.error();
       listed.files.push_back({std::move(name), *bytes});
@@ -156,6 +169,11 @@ class KvReader final : public SnapshotReader {
       return {};
     }
     const auto key = iterator_->key(), value = iterator_->value();
+    if (has_wide_columns(*iterator_)) {
+      return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us,
+                         fmt::format("the pair of key {} has wide columns, which no snapshot of pairs can hold",
+                                     escape(std::string_view(key.data(), std::min(key.size(), key_bytes_shown)))));
+    }
     encode_pair(buffer_, {{key.data(), key.size()}, {value.data(), value.size()}, std::nullopt});
     iterator_->Next();
     return {};
@@ -300,7 +318,7 @@ Result<SnapshotShelf::Kept> SnapshotShelf::make(const Source& source, const std:
 
 Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::open(const Source& source, std::span<const std::string> formats,
                                                             const std::optional<SnapshotId>& wanted) {
-  const auto& own = options_.own_format;
+  const auto& own = source.own_format;
   const auto understood = [&](const std::string& format) { return format == kv_format || format == own; };
   const auto format = std::ranges::find_if(formats, understood);
   if (format == formats.end()) {

@@ -43,7 +43,6 @@ class SnapshotShelf {
  public:
   struct Options {
     LiveKind kind = LiveKind::hosted;
-    std::string own_format;  ///< empty: only kv
     std::size_t snapshots_max = 0;
     std::chrono::seconds kept{};
     std::uint64_t budget_bytes = 0;  ///< of what snapshots alone hold, before unread ones go
@@ -55,6 +54,7 @@ class SnapshotShelf {
   Result<void> adopt(const History& history, Lsn head);
   struct Source {
     Live& live;
+    std::string own_format;  ///< of files as they are; empty: only kv
     Lsn head;
     Lsn oldest;              ///< kept snapshots from before it are not opened: no log goes on from them
     const History& history;  ///< nor are those of another one

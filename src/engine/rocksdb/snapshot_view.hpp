@@ -7,7 +7,11 @@
 
 namespace crosslink::rocks {
 
-/// As the contents are now. RocksDB shows no commit half way, and its number is the commit's LSN.
+/// Does the pair it stands on have other columns than the one that a plain value is?
+bool has_wide_columns(const rocksdb::Iterator& pairs);
+
+/// As the contents are now. Of a pair with wide columns the value is all of them, so that they count in a comparison.
+/// RocksDB shows no commit half way, and its number is the commit's LSN.
 class SnapshotView final : public DataView {
  public:
   explicit SnapshotView(std::shared_ptr<Live> live)
