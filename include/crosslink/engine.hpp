@@ -61,6 +61,7 @@ struct SourceState {
   /// How often the engine found that what it reads from had gone back, as a cluster does that is restored from a
   /// backup: what it said before of LSNs and entries is no longer true, though no incarnation says so.
   std::uint64_t times_gone_back = 0;
+  std::string key_prefix = {};  ///< as SnapshotFacts::key_prefix
 };
 
 /// What a key may be bound to at the source: it is deleted there when its lease ends, and the deletion is in the log.

@@ -43,10 +43,29 @@ struct EtcdCluster {
   friend bool operator==(const EtcdCluster&, const EtcdCluster&) = default;
 };
 
+/// What stands in a mirror's target, below the prefix that is or would be its own.
+struct EtcdSurvey {
+  static constexpr std::size_t shown_max = 5;
+  std::string prefix;
+  std::uint64_t keys = 0;               ///< without crosslink's own below `/crosslink/`
+  std::vector<std::string> shown;       ///< the first of them, at most shown_max
+  std::vector<std::string> neighbours;  ///< where the prefix ends in no separator: what begins with it and goes on
+                                        ///< otherwise than with '/', as "/app-prod/" does of "/app"; at most shown_max
+  bool explained = false;               ///< this mirror's record says that the keys are its own
+  std::string owner;                    ///< the node that owns the mirror now; empty: none
+};
+
+/// Keys that a bootstrap is about to delete.
+struct EtcdDeletions {
+  std::uint64_t keys = 0;
+  std::vector<std::string> shown;  ///< the first of them, at most EtcdSurvey::shown_max
+};
+
 struct EtcdOptions {
   EtcdCluster cluster;
   /// What the database's keys begin with in this etcd; may be empty: all keys but `/crosslink/`. Of a mirror: absent
-  /// takes the source's prefix; one that differs replaces it.
+  /// takes the source's prefix at its first bootstrap; one that differs replaces it. The mirror's record keeps both
+  /// prefixes from then on.
   std::optional<std::string> prefix;
   /// Keys that begin with one of these are no part of the database. Of a root only.
   std::vector<std::string> excludes;
@@ -73,6 +92,9 @@ struct EtcdOptions {
   std::chrono::seconds owner_lease = std::chrono::seconds(10);
   /// Threads that write at once during a bootstrap.
   std::size_t bootstrap_writers = 4;
+  /// Called on the thread of switch_snapshot(), before a bootstrap deletes the first key; again when it is done again.
+  /// Must not call back. Empty: nobody is told.
+  std::function<void(const EtcdDeletions&)> on_deletions = {};
 };
 
 /// Thread safe. Everything but the constructors, and what engine.hpp calls quick, asks the cluster and may take as long
@@ -96,6 +118,14 @@ class EtcdDatabase final : public SourceEngine, public MirrorEngine, public Veri
   /// As far as it can be told before a snapshot is received; begin_snapshot() knows more. Errors: UnsupportedOperation
   /// when it would be kept over the root's own keys; NotAuthorized; Storage.
   Result<void> may_follow(const Incarnation& source, const std::string& crosslink_cluster, Lsn head) const;
+  /// What stands where this mirror is or would be kept, asked of the cluster; changes nothing. `source_prefix`: what
+  /// the source's keys begin with, if it is known. Errors: UnsupportedOperation when neither side has a prefix;
+  /// Configuration when the source's is wanted and not known; NotAuthorized; Storage.
+  Result<EtcdSurvey> survey(const std::optional<std::string>& source_prefix) const;
+  /// The next bootstrap may delete keys that no mirror's record explains, and may bring an empty snapshot over a place
+  /// that is not empty; without it switch_snapshot() refuses both. Holds until a bootstrap is done, over restarts.
+  /// Errors: Storage.
+  Result<void> agree_to_deletions();
   /// Of the mirror of this name at this place, whichever node follows for it.
   MirrorId mirror_id() const;
   /// Removes the mirror's record, and what belongs to it, from the target: the next one of its name begins anew. The
@@ -110,6 +140,7 @@ class EtcdDatabase final : public SourceEngine, public MirrorEngine, public Veri
     std::uint64_t split_revisions = 0;  ///< entries that were too large for one transaction of the target
     std::uint64_t foreign_writes = 0;   ///< revisions of the target that changed the mirror's keys and were not ours
     std::uint64_t transactions = 0;     ///< that this process committed at the target
+    std::uint64_t deleted_keys = 0;     ///< by bootstraps: the target had them, the snapshot did not
     std::string server_version;         ///< of the member asked when it was opened
   };
   Counters counters() const;
@@ -134,9 +165,12 @@ class EtcdDatabase final : public SourceEngine, public MirrorEngine, public Veri
   Result<Lsn> sync() override;
   Result<void> note_leases(std::span<const LeaseGrant> leases) override;
   Result<void> note_consistent(Lsn lsn) override;
+  /// Errors, beside MirrorEngine's: UnsupportedOperation when the source's keys begin otherwise than the record says.
   Result<void> begin_snapshot(const SnapshotFacts& facts) override;
   Result<void> store_chunk(const StoredChunk& chunk, std::span<const std::byte> bytes) override;
   Result<SnapshotCheck> check_snapshot() override;
+  /// Errors, beside MirrorEngine's: UnsupportedOperation when it takes agree_to_deletions(), and when the prefix is
+  /// another one than the record's. The target is unchanged then.
   Result<void> switch_snapshot() override;
   Result<void> drop_snapshot() override;
   Result<PromotedFrom> promote(const std::string& source_cluster, const std::string& source_database) override;

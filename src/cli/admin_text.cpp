@@ -37,6 +37,24 @@ std::string checks_text(const object& dry_run) {
   return page;
 }
 
+std::string deleted_text(const object& deleted) {
+  const auto name = text(deleted, "name");
+  const auto data = text(deleted, "data");
+  if (data == "kept") return name + "  deleted; its data stays as a database that can be read and follows nobody";
+  if (data == "set_aside") return name + "  deleted; its data was moved to " + text(deleted, "set_aside", 4096);
+  if (data != "left") return name + "  deleted, with its data";
+  const auto* left = object_field(deleted, "left");
+  const auto keys = left == nullptr ? std::nullopt : number(*left, "keys");
+  if (!keys) {
+    const auto detail = left == nullptr ? std::string() : text(*left, "detail", 4096);
+    return fmt::format("{}  deleted; its keys stay in etcd, where it wrote them{}", name,
+                       detail.empty() ? "" : "; " + detail);
+  }
+  const auto prefix = text(*left, "prefix", 4096);
+  return fmt::format("{}  deleted; {} keys stay below \"{}\" at {}", name, grouped(*keys), prefix,
+                     text(*left, "kept_at", 4096));
+}
+
 std::string replaced_text(const object& replaced) {
   auto page = "replaced: " + text(replaced, "detail", 4096);
   if (flag(replaced, "keys_known")) {

@@ -9,6 +9,8 @@ namespace crosslink::cli {
 
 /// The checks of a dry run, and what would be replaced.
 std::string checks_text(const boost::json::object& dry_run);
+/// What became of a deleted mirror's data.
+std::string deleted_text(const boost::json::object& deleted);
 /// What a replaced database has that its new source does not.
 std::string replaced_text(const boost::json::object& replaced);
 std::string promote_text(const boost::json::object& promoted);

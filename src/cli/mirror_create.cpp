@@ -183,8 +183,8 @@ void add_mirror_create_verb(const Command& mirror) {
       .among({"halt", "resync"})
       .shows_default();
   add_target_options(verb, *options);
-  const auto replace = verb.flag("--replace", options->replace, "Take the place of a database of this name");
-  verb.flag("--yes", options->yes, "With --replace: agree to what is shown without it").needs(replace);
+  verb.flag("--replace", options->replace, "Take the place of a database of this name");
+  verb.flag("--yes", options->yes, "Agree to what is shown without it: what --replace puts aside, what etcd loses");
   const auto dry = verb.flag("--dry-run", options->dry_run,
                              "Check address, identity, version, database, space and loop, and change nothing");
   const auto wait = verb.flag("--wait", options->wait, "Return once it follows; on a terminal always").excludes(dry);

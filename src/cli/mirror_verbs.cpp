@@ -45,15 +45,6 @@ int list(const Globals& globals, const Options& options) {
   return report_good(globals, std::move(asked->body), said);
 }
 
-std::string deleted_text(const boost::json::object& deleted) {
-  const auto data = text(deleted, "data");
-  return fmt::format("{}  deleted{}", text(deleted, "name"),
-                     data == "kept"        ? "; its data stays as a database that can be read and follows nobody"
-                     : data == "left"      ? "; its keys stay in etcd, where it wrote them"
-                     : data == "set_aside" ? "; its data was moved to " + text(deleted, "set_aside", 4096)
-                                           : ", with its data");
-}
-
 int remove(const Globals& globals, const Options& options) {
   const auto what =
       options.keep_data  ? fmt::format("delete ends the mirror '{}' and keeps its data, read-only", options.name)

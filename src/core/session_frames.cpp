@@ -102,6 +102,7 @@ TreeMap write(const SessionBegin& begin) {
     w.put("on_sync_loss", std::string(to_string(*source.on_sync_loss)));
   }
   if (source.sync_timeout_ms > 0) w.put("sync_timeout_ms", source.sync_timeout_ms);
+  if (source.key_prefix) w.put("key_prefix", Binary{*source.key_prefix});
   w.texts("chain", source.chain).id("origin", source.origin);
   w.put("history", std::move(history)).put("trimmed", std::move(trimmed));
   if (const auto& from = source.promoted_from) {
@@ -300,6 +301,7 @@ SessionMessage read(const SessionBegin*, FieldReader& r) {
   // A word of a later version says no more than that it is none of these.
   if (r.has("on_sync_loss")) source.on_sync_loss = on_sync_loss_named(r.text("on_sync_loss"));
   if (r.has("sync_timeout_ms")) source.sync_timeout_ms = r.u64("sync_timeout_ms", sync_timeout_ms_max);
+  source.key_prefix = r.optional_key("key_prefix");
   begin.source = std::move(source);
   return begin;
 }

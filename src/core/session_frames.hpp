@@ -49,6 +49,8 @@ struct SessionBegin {
     /// With sync: what the source does when the mirror does not confirm. Absent: a source of an older version.
     std::optional<OnSyncLoss> on_sync_loss = std::nullopt;
     std::uint64_t sync_timeout_ms = 0;  ///< with on_sync_loss
+    /// What every key of the database begins with. Absent: a source of an older version, or one without data.
+    std::optional<std::string> key_prefix = std::nullopt;
     friend bool operator==(const Source&, const Source&) = default;
   };
   std::optional<Source> source;

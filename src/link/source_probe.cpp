@@ -68,6 +68,7 @@ Task<SourceFacts> probe_source(CrossClusterLink& link, bool sync) {
   facts.history = std::move(source.history);
   facts.promoted_from = source.promoted_from;
   facts.sync_named = begin->sync;
+  facts.key_prefix = std::move(source.key_prefix);
   co_return facts;
 }
 

@@ -19,7 +19,8 @@ struct SourceFacts {
   Incarnation origin;
   History history;
   std::optional<PromotedFrom> promoted_from;
-  bool sync_named = false;  ///< it names us in sync_mirrors
+  bool sync_named = false;                               ///< it names us in sync_mirrors
+  std::optional<std::string> key_prefix = std::nullopt;  ///< what its keys begin with; absent: it did not say
 };
 
 /// Connects `link`, begins a session, and closes the link again. Errors: those of CrossClusterLink::connect and of

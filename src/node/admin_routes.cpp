@@ -147,6 +147,20 @@ json::value confirmed_loss(const MirrorFacts& facts, bool linked) {
                           promise->timeout.count()));
 }
 
+/// What a deleted mirror leaves in the cluster that kept it.
+json::object report_left(const std::string& kept_at, const Result<EtcdSurvey>& survey) {
+  json::object left{
+      {"kept_at", kept_at}, {"keys", nullptr}, {"prefix", nullptr}, {"shown", json::array()}, {"detail", ""}};
+  if (!survey) {
+    left["detail"] = fmt::format("how many is not known: {}", survey.error().message());
+    return left;
+  }
+  auto there = report_survey(*survey);
+  for (const auto* field : {"keys", "prefix", "shown"})
+    left[field] = std::move(there[field]);
+  return left;
+}
+
 }  // namespace
 
 AdminRoutes::AdminRoutes(Hosting& hosting, AdminFacts facts) : hosting_(&hosting), facts_(std::move(facts)) {}
@@ -268,17 +282,8 @@ awaitable<AdminResponse> AdminRoutes::answer_mirror(const AdminRequest& request,
   if (verb.empty() && request.method == "DELETE") {
     const auto options = read_delete(request.query);
     if (!options) co_return failed(options.error(), exit_usage_code);
-    const bool elsewhere = hosting_->is_kept_elsewhere(name);
-    auto deleting = hosting_->delete_mirror(name, *options, request.caller);
-    const auto deleted = co_await std::move(deleting);
-    if (!deleted) co_return failed(deleted.error());
-    const bool aside = !deleted->empty();
-    co_return object({{"name", name},
-                      {"data", options->keep_data ? "kept"
-                               : aside            ? "set_aside"
-                               : elsewhere        ? "left"
-                                                  : "removed"},
-                      {"set_aside", aside ? json::value(deleted->string()) : json::value()}});
+    auto deleting = delete_mirror(request, std::move(name), *options);
+    co_return co_await std::move(deleting);
   }
   if (verb.empty()) co_return wrong_method("GET and DELETE");
   if (request.method != "POST") co_return wrong_method("POST");
@@ -292,6 +297,11 @@ awaitable<AdminResponse> AdminRoutes::answer_mirror(const AdminRequest& request,
   if (verb == "verify") {
     auto verifying = verify(std::move(name));
     co_return co_await std::move(verifying);
+  }
+  if (verb == "resync") {
+    auto agreeing = agree_to_deletions(name);
+    const auto agreed = co_await std::move(agreeing);
+    if (!agreed) co_return failed(agreed.error());
   }
   MirrorChange change;
   if (verb == "pause" || verb == "resume") {
@@ -321,6 +331,44 @@ awaitable<AdminResponse> AdminRoutes::answer_mirror(const AdminRequest& request,
   auto changing = hosting_->change_mirror(name, std::move(change), request.caller);
   const auto changed = co_await std::move(changing);
   co_return changed ? mirror_now(name) : failed(changed.error());
+}
+
+/// What is asked for here deletes what the source no longer has, all of it if that is so.
+Task<void> AdminRoutes::agree_to_deletions(std::string name) {
+  const auto database = hosting_->databases().find(name);
+  if (!database || database->mirror() == nullptr || !database->engine().agree_to_deletions) co_return Result<void>{};
+  auto agreeing = [database] { return database->engine().agree_to_deletions(); };
+  auto calling = link::call_engine(hosting_->context().engine_executor, std::move(agreeing));
+  co_return co_await std::move(calling);
+}
+
+awaitable<AdminResponse> AdminRoutes::delete_mirror(const AdminRequest& request, std::string name,
+                                                    DeleteOptions options) {
+  const bool elsewhere = hosting_->is_kept_elsewhere(name);
+  json::object report{{"name", name},
+                      {"data", options.keep_data ? "kept"
+                               : elsewhere       ? "left"
+                                                 : "removed"},
+                      {"set_aside", nullptr},
+                      {"left", nullptr}};
+  auto present = hosting_->databases().find(name);
+  if (!options.keep_data && present && present->engine().survey) {
+    const auto where = present->engine().kept_at;
+    auto asking = [asked = std::move(present)] { return asked->engine().survey(std::nullopt); };
+    auto calling = link::call_engine(hosting_->context().engine_executor, std::move(asking));
+    const auto survey = co_await std::move(calling);
+    report["left"] = report_left(where, survey);
+  }
+  // Nothing here may hold on to the database that is closed next.
+  present.reset();
+  auto deleting = hosting_->delete_mirror(name, options, request.caller);
+  const auto deleted = co_await std::move(deleting);
+  if (!deleted) co_return failed(deleted.error());
+  if (!deleted->empty()) {
+    report["data"] = "set_aside";
+    report["set_aside"] = deleted->string();
+  }
+  co_return object(report);
 }
 
 awaitable<AdminResponse> AdminRoutes::create_mirror(const AdminRequest& request) {
@@ -359,8 +407,17 @@ awaitable<AdminResponse> AdminRoutes::create_mirror(const AdminRequest& request)
     }
   }
   auto looking = check_place(*hosting_, *wish);
-  if (const auto good = co_await std::move(looking); !good) co_return failed(good.error(), {}, std::move(more));
-  auto creating = hosting_->create_mirror(wish->name, wish->spec, wish->etcd, wish->replace, request.caller);
+  const auto place = co_await std::move(looking);
+  if (!place) co_return failed(place.error(), {}, std::move(more));
+  auto etcd = wish->etcd;
+  if (*place) {
+    more["target"] = report_survey(**place);
+    const auto why = why_agreement(**place);
+    if (why && !wish->yes) co_return failed(MirrorError::configuration(*why), exit_refused, std::move(more));
+    etcd->prefix = (*place)->prefix;  // whatever the source says later
+  }
+  auto creating =
+      hosting_->create_mirror(wish->name, wish->spec, std::move(etcd), wish->replace, wish->yes, request.caller);
   const auto created = co_await std::move(creating);
   if (!created) co_return failed(created.error(), {}, std::move(more));
   if (auto* const replaced = more.if_contains("replaced"); replaced != nullptr && replaced->is_object())

@@ -15,6 +15,7 @@
 namespace crosslink::node {
 
 class Hosting;
+struct DeleteOptions;
 
 struct AdminRequest {
   std::string method, path;  ///< the path without what follows a '?'
@@ -47,6 +48,8 @@ class AdminRoutes {
   awaitable<AdminResponse> answer_mirror(const AdminRequest& request, std::string name, std::string_view verb);
   awaitable<AdminResponse> answer_databases(const AdminRequest& request, std::string_view rest);
   awaitable<AdminResponse> create_mirror(const AdminRequest& request);
+  awaitable<AdminResponse> delete_mirror(const AdminRequest& request, std::string name, DeleteOptions options);
+  Task<void> agree_to_deletions(std::string name);
   awaitable<AdminResponse> promote(const AdminRequest& request, std::string name);
   awaitable<AdminResponse> verify(std::string name);
   AdminResponse mirror_now(const std::string& name, boost::json::object more = {}) const;

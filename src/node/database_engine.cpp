@@ -4,7 +4,8 @@
 
 #include <utility>
 
-#include "crosslink/etcd_engine.hpp"
+#include "node/log.hpp"
+#include "node/text.hpp"
 
 namespace crosslink::node {
 namespace {
@@ -49,6 +50,14 @@ Result<DatabaseEngine> open_rocksdb(const EngineWish& wish) {
   return DatabaseEngine{std::move(owner), database, database, database, database, folder.string()};
 }
 
+void log_deletions(const std::string& mirror, const EtcdDeletions& deletions) {
+  std::vector<std::string> shown;
+  for (const auto& key : deletions.shown)
+    shown.push_back(escape(key, 200));
+  log(Severity::warning, "a bootstrap deletes keys that the source does not have",
+      {{"mirror", mirror}, {"keys", fmt::format("{}", deletions.keys)}, {"such_as", joined(shown, ", ")}});
+}
+
 EtcdOptions etcd_options(const EngineWish& wish) {
   EtcdOptions options;
   options.cluster = wish.entry.etcd->cluster;
@@ -61,6 +70,9 @@ EtcdOptions etcd_options(const EngineWish& wish) {
   options.log_window_bytes = wish.config.log_window.bytes;
   options.log_budget_bytes = wish.config.log_window.budget_bytes;
   options.target_revisions_kept = wish.entry.etcd->target_revisions_kept.value_or(wish.config.target_revisions_kept);
+  options.on_deletions = [mirror = wish.entry.name](const EtcdDeletions& deletions) {
+    log_deletions(mirror, deletions);
+  };
   return options;
 }
 
@@ -74,9 +86,15 @@ Result<DatabaseEngine> open_etcd(const EngineWish& wish) {
   auto may_follow = [database](const Incarnation& source, const std::string& cluster, Lsn head) {
     return database->may_follow(source, cluster, head);
   };
-  return DatabaseEngine{
+  DatabaseEngine engine{
       std::move(owner),     database, database, database, nullptr, to_text(*wish.entry.etcd), std::move(may_follow),
       database->mirror_id()};
+  if (wish.entry.kind == DatabaseKind::root) return engine;
+  engine.survey = [database](const std::optional<std::string>& source_prefix) {
+    return database->survey(source_prefix);
+  };
+  engine.agree_to_deletions = [database] { return database->agree_to_deletions(); };
+  return engine;
 }
 
 }  // namespace

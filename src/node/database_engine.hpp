@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "crosslink/engine.hpp"
+#include "crosslink/etcd_engine.hpp"
 #include "crosslink/result.hpp"
 #include "crosslink/rocksdb_engine.hpp"
 #include "node/catalog.hpp"
@@ -29,6 +30,9 @@ struct DatabaseEngine {
   std::function<Result<void>(const Incarnation& source, const std::string& cluster, Lsn head)> may_follow = nullptr;
   /// Of a mirror that several nodes may follow for: the same at all of them. Absent: the catalog's.
   std::optional<MirrorId> mirror_id = std::nullopt;
+  /// Of a mirror that is kept among keys of others: EtcdDatabase::survey and agree_to_deletions. Null: of any other.
+  std::function<Result<EtcdSurvey>(const std::optional<std::string>& source_prefix)> survey = nullptr;
+  std::function<Result<void>()> agree_to_deletions = nullptr;
 };
 
 /// What an engine is opened with.

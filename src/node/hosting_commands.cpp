@@ -126,6 +126,12 @@ Result<std::optional<CatalogEntry>> plan_mirror(const std::optional<CatalogEntry
                                                 const MirrorSpec& spec, const std::optional<EtcdPlace>& etcd,
                                                 bool replace, const fs::path& set_aside_folder,
                                                 const std::string& moving_from) {
+  // A prefix that was not given is the one that the source had when the mirror was made.
+  const auto same_place = [&etcd](const std::optional<EtcdPlace>& other) {
+    auto wanted = etcd;
+    if (wanted && !wanted->prefix && other) wanted->prefix = other->prefix;
+    return wanted == other;
+  };
   CatalogEntry entry;
   entry.name = name;
   entry.kind = DatabaseKind::mirror;
@@ -133,7 +139,7 @@ Result<std::optional<CatalogEntry>> plan_mirror(const std::optional<CatalogEntry
   entry.mirror_id = engine::random_id<MirrorId>();
   entry.etcd = etcd;
   if (!present) return std::optional(std::move(entry));
-  if (present->kind == DatabaseKind::mirror && present->mirror == spec && present->etcd == etcd && !replace)
+  if (present->kind == DatabaseKind::mirror && present->mirror == spec && same_place(present->etcd) && !replace)
     return std::optional<CatalogEntry>();
   if (!replace) {
     return MirrorError::configuration(fmt::format(
@@ -160,9 +166,9 @@ Result<DatabasePointer> Hosting::Impl::open_replaced(const CatalogEntry& entry) 
 }
 
 Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, std::optional<EtcdPlace> etcd, bool replace,
-                                  CommandCaller caller) {
+                                  bool agreed, CommandCaller caller) {
   auto work = [](std::shared_ptr<Impl> self, std::string wanted, MirrorSpec chosen, std::optional<EtcdPlace> place,
-                 bool replacing, CommandCaller asking) -> Task<void> {
+                 bool replacing, bool may_delete, CommandCaller asking) -> Task<void> {
     auto taking = self->take_turn("mirror create", wanted, std::move(asking));
     const auto turn = co_await std::move(taking);
     if (!turn) co_return caller_left();
@@ -181,7 +187,14 @@ Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, std::option
       co_await std::move(retiring);
       self->step("replace.closed");
     }
-    auto calling = self->opening([own = self.get(), entry = *put] { return own->open_replaced(entry); });
+    auto calling = self->opening([own = self.get(), entry = *put, may_delete]() -> Result<DatabasePointer> {
+      auto made = own->open_replaced(entry);
+      if (!made || !may_delete || !(*made)->engine().agree_to_deletions) return made;
+      // Without it the bootstrap halts, and says what it takes.
+      if (auto noted = (*made)->engine().agree_to_deletions(); !noted)
+        log(Severity::warning, "--yes was not noted", {{"mirror", entry.name}, {"message", noted.error().message()}});
+      return made;
+    });
     auto opened = co_await std::move(calling);
     if (!opened) co_return opened.error();
     self->step("create.opened");
@@ -189,7 +202,7 @@ Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, std::option
     log(Severity::info, "mirror created", {{"mirror", wanted}, {"source", chosen.source_name()}});
     co_return Result<void>{};
   };
-  return work(impl_, std::move(name), std::move(spec), std::move(etcd), replace, std::move(caller));
+  return work(impl_, std::move(name), std::move(spec), std::move(etcd), replace, agreed, std::move(caller));
 }
 
 /// What `delete_mirror` writes. What takes writes, or may for all that is known, goes to set-aside and is not removed.

@@ -13,6 +13,7 @@
 #include "node/database_engine.hpp"
 #include "node/durable_file.hpp"
 #include "node/reports.hpp"
+#include "node/text.hpp"
 
 namespace crosslink::node {
 namespace {
@@ -203,41 +204,101 @@ Task<link::SourceFacts> ask_source(const Hosting& hosting, MirrorSpec spec) {
   co_return answer;
 }
 
-Result<std::string> ask_target(const Hosting& hosting, const MirrorWish& wish, const link::SourceFacts* source) {
+namespace {
+
+Result<TargetFacts> ask_opened(const DatabaseEngine& opened, const MirrorWish& wish, const link::SourceFacts* source) {
+  if (opened.may_follow && source != nullptr) {
+    const auto& newest = source->history.empty() ? source->origin : source->history.newest().incarnation;
+    const auto good = opened.may_follow(newest, wish.spec.source_cluster, source->ack.snapshot_lsn);
+    if (!good) return good.error();
+  }
+  TargetFacts facts{opened.kept_at, {}};
+  if (!opened.survey) return facts;
+  auto survey = opened.survey(source != nullptr ? source->key_prefix : std::nullopt);
+  if (!survey) return survey.error();
+  facts.survey = *std::move(survey);
+  return facts;
+}
+
+}  // namespace
+
+Result<TargetFacts> ask_target(const Hosting& hosting, const MirrorWish& wish, const link::SourceFacts* source) {
   const auto& context = hosting.context();
   EngineWish engine;
   engine.entry = entry_of(wish);
-  if (!kept_elsewhere(engine.entry)) return std::string("RocksDB, in data_dir");
+  if (!kept_elsewhere(engine.entry)) return TargetFacts{"RocksDB, in data_dir", {}};
   engine.data_dir = context.data_dir / "asked";
   engine.cluster_id = context.cluster_id;
   engine.node_id = context.node_id;
-  Result<std::string> said = std::string();
+  Result<TargetFacts> said = TargetFacts{};
   {
     const auto opened = open_engine(engine);
-    said = opened ? Result<std::string>(opened->kept_at) : opened.error();
-    if (opened && opened->may_follow && source != nullptr) {
-      const auto& newest = source->history.empty() ? source->origin : source->history.newest().incarnation;
-      const auto good = opened->may_follow(newest, wish.spec.source_cluster, source->ack.snapshot_lsn);
-      if (!good) said = good.error();
-    }
+    said = opened ? ask_opened(*opened, wish, source) : opened.error();
   }
   if (auto removed = remove_folder(engine.data_dir); !removed) return removed.error();
   return said;
 }
 
-Task<void> check_place(const Hosting& hosting, MirrorWish wish) {
-  if (!kept_elsewhere(entry_of(wish))) co_return Result<void>{};
+std::string survey_text(const EtcdSurvey& survey) {
+  const auto quoted = [](const std::vector<std::string>& keys) {
+    std::vector<std::string> all;
+    for (const auto& key : keys)
+      all.push_back(fmt::format("\"{}\"", escape(key, 200)));
+    return joined(all, ", ");
+  };
+  auto text = survey.keys > 0 ? "such as " + quoted(survey.shown) : std::string();
+  if (survey.neighbours.empty()) return text;
+  return text + fmt::format("{}the prefix \"{}\" ends in no separator, so {} are below it as well",
+                            text.empty() ? "" : "; ", escape(survey.prefix, 200), quoted(survey.neighbours));
+}
+
+std::optional<std::string> why_agreement(const EtcdSurvey& survey) {
+  if (survey.explained || survey.keys == 0) return std::nullopt;
+  return fmt::format(
+      "{} keys stand below \"{}\" in that etcd, and no record says that they are this mirror's: those that "
+      "the source does not have are deleted ({}); --yes if that is wanted",
+      survey.keys, escape(survey.prefix, 200), survey_text(survey));
+}
+
+json::object report_survey(const EtcdSurvey& survey) {
+  const auto list = [](const std::vector<std::string>& keys) {
+    json::array all;
+    for (const auto& key : keys)
+      all.emplace_back(escape(key, 4096));
+    return all;
+  };
+  return {{"prefix", escape(survey.prefix, 4096)},
+          {"keys", survey.keys},
+          {"shown", list(survey.shown)},
+          {"neighbours", list(survey.neighbours)},
+          {"explained", survey.explained}};
+}
+
+Task<std::optional<EtcdSurvey>> check_place(const Hosting& hosting, MirrorWish wish) {
+  if (!kept_elsewhere(entry_of(wish))) co_return std::optional<EtcdSurvey>();
   auto asking = ask_source(hosting, wish.spec);
   const auto asked = co_await std::move(asking);
   auto asking_target = [&] { return ask_target(hosting, wish, asked ? &*asked : nullptr); };
   auto calling = link::call_engine(hosting.context().engine_executor, std::move(asking_target));
   const auto target = co_await std::move(calling);
   if (!target && target.error().kind() == ErrorKind::UnsupportedOperation) co_return target.error();
-  co_return Result<void>{};
+  co_return target ? target->survey : std::nullopt;
 }
 
+namespace {
+
+json::object check_keys(const EtcdSurvey& survey, const std::optional<std::string>& why, bool yes) {
+  if (why) return check("keys", yes, *why);
+  const auto about = survey_text(survey);
+  auto detail = survey.keys == 0 ? fmt::format("no key is below \"{}\" there", escape(survey.prefix, 200))
+                                 : fmt::format("the {} keys there are this mirror's, by its record", survey.keys);
+  return check("keys", true, about.empty() ? detail : detail + "; " + about);
+}
+
+}  // namespace
+
 json::object check_mirror(Hosting& hosting, const MirrorWish& wish, const Result<link::SourceFacts>& asked,
-                          const Result<std::string>& target) {
+                          const Result<TargetFacts>& target) {
   json::array checks;
   const auto present = hosting.databases().find(wish.name);
   const bool free = !present || wish.replace;
@@ -262,10 +323,17 @@ json::object check_mirror(Hosting& hosting, const MirrorWish& wish, const Result
       checks.push_back(check("sync", asked->sync_named, "the source names this mirror in sync_mirrors"));
     if (loop) code = exit_code(MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us, ""));
   }
-  checks.push_back(check("target", target.ok(), target ? *target : target.error().message()));
+  checks.push_back(check("target", target.ok(), target ? target->kept_at : target.error().message()));
   if (!target && !code) code = exit_code(target.error());
+  const auto survey = target ? target->survey : std::nullopt;
+  if (survey) {
+    const auto why = why_agreement(*survey);
+    checks.push_back(check_keys(*survey, why, wish.yes));
+    if (why && !wish.yes && !code) code = exit_code(MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us, ""));
+  }
   const bool good = std::ranges::all_of(checks, [](const auto& one) { return one.at("ok").as_bool(); });
   json::object report{{"dry_run", true}, {"checks", std::move(checks)}, {"ok", good}};
+  report["target"] = survey ? json::value(report_survey(*survey)) : nullptr;
   if (!good) report["exit_code"] = code.value_or(1);
   return report;
 }

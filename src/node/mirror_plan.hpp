@@ -24,16 +24,28 @@ Result<MirrorWish> read_mirror_wish(const boost::json::object& body);
 /// Asks the source. Errors: those of link::probe_source.
 Task<link::SourceFacts> ask_source(const Hosting& hosting, MirrorSpec spec);
 
-/// Asks what is to keep the mirror, and changes nothing; what it said, in words. Blocks. Errors: as open_engine;
+/// What is to keep a mirror.
+struct TargetFacts {
+  std::string kept_at;               ///< in words
+  std::optional<EtcdSurvey> survey;  ///< absent: nothing of others can stand there
+};
+/// Asks what is to keep the mirror, and changes nothing. Blocks. Errors: as open_engine and EtcdDatabase::survey;
 /// UnsupportedOperation when it would be kept over its source's own keys. `source`: null when it does not answer.
-Result<std::string> ask_target(const Hosting& hosting, const MirrorWish& wish, const link::SourceFacts* source);
+Result<TargetFacts> ask_target(const Hosting& hosting, const MirrorWish& wish, const link::SourceFacts* source);
 
-/// Before a mirror is made: is its place one that its source or another mirror has? What cannot be told is no obstacle.
-Task<void> check_place(const Hosting& hosting, MirrorWish wish);
+/// What stands where a mirror is to be made; absent when that cannot be told, which is no obstacle: its bootstrap looks
+/// again. Errors: UnsupportedOperation when its source or another mirror has the place.
+Task<std::optional<EtcdSurvey>> check_place(const Hosting& hosting, MirrorWish wish);
+
+/// Why that takes --yes; absent: it does not.
+std::optional<std::string> why_agreement(const EtcdSurvey& survey);
+/// "such as a, b", and what the prefix is shared with, if it ends in no separator.
+std::string survey_text(const EtcdSurvey& survey);
+boost::json::object report_survey(const EtcdSurvey& survey);
 
 /// The checks of a dry run, each with what came of it. `asked` is what ask_source() said, `target` what ask_target().
 boost::json::object check_mirror(Hosting& hosting, const MirrorWish& wish, const Result<link::SourceFacts>& asked,
-                                 const Result<std::string>& target);
+                                 const Result<TargetFacts>& target);
 
 /// What the present database of that name has that the source has not: entries after where the source, when it was a
 /// mirror of it, stood. Blocks: reads the log. Null when there is no database of that name.

@@ -85,7 +85,7 @@ class NodeEtcd(NodeTest):
         self.assertEqual(target.pairs(PREFIX), {f"{PREFIX}a": "1"})
         source.delete(f"{PREFIX}a")
         last = source.put(f"{PREFIX}b", "2")
-        self.follow(standby, prod, target)
+        self.follow(standby, prod, target, yes=True)
         self.await_applied(standby, last)
         self.assertEqual(target.pairs(PREFIX), {f"{PREFIX}b": "2"})
         self.assertEqual(standby.mirror("registry")["bootstraps"], 1)
@@ -174,6 +174,64 @@ class NodeEtcd(NodeTest):
         self.assertIn("the mirror registry keeps", made.stderr)
         self.await_applied(standby, source.now())
         self.assertEqual(source.pairs("/copy/"), {"/copy/a": "1"})
+
+    def test_a_place_with_keys_of_others_is_shown_and_not_taken_unasked(self):
+        source, target = self.cluster(), self.cluster()
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        last = source.put(f"{PREFIX}a", "1")
+        theirs = {f"/app-prod/{i:03}": "theirs" for i in range(100)}
+        for begin in range(0, 100, 50):
+            target.txn(list(theirs.items())[begin:begin + 50])
+        wish = "--prefix", "/app"
+        dry = self.create(standby, prod, target, *wish, "--dry-run", "-o", "json")
+        self.assertEqual(dry.returncode, 6, dry)
+        checks = {one["check"]: one for one in json.loads(dry.stdout)["checks"]}
+        self.assertFalse(checks["keys"]["ok"], dry)
+        there = json.loads(dry.stdout)["target"]
+        self.assertEqual((there["prefix"], there["keys"], there["neighbours"]), ("/app", 100, ["/app-prod/"]))
+        self.assertEqual(there["shown"][0], "/app-prod/000")
+        refused = self.create(standby, prod, target, *wish)
+        self.assertEqual(refused.returncode, 6, refused)
+        for said in ("100 keys", '"/app-prod/000"', 'so "/app-prod/" are below it as well', "--yes"):
+            self.assertIn(said, refused.stderr)
+        self.assertEqual(target.pairs("/app"), theirs)
+        self.assertEqual(standby.call("GET", "/v1/mirrors")["mirrors"], [])
+        made = self.create(standby, prod, target, *wish, "--yes", "--wait")
+        self.assertEqual(made.returncode, 0, made)
+        self.await_applied(standby, last)
+        self.assertEqual(target.pairs("/app"), {"/appa": "1"})
+        self.assertEqual(standby.mirror("registry")["counts"]["deleted_keys"], 100)
+        self.assertRegex(standby.log_text(), r"a bootstrap deletes keys.*keys=100")
+        deleted = run("mirror", "delete", "registry", "--yes", *self.admin(standby))
+        self.assertEqual(deleted.returncode, 0, deleted)
+        self.assertIn('1 keys stay below "/app"', deleted.stdout)
+
+    def test_a_source_that_names_another_prefix_later_takes_no_other_keys(self):
+        source, target = self.cluster(), self.cluster()
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        source.put(f"{PREFIX}a", "1")
+        target.put("/other", "theirs")
+        self.follow(standby, prod, target)
+        self.assertIn(PREFIX, standby.mirror("registry")["kept_at"])
+        config = prod.config.read_text().replace('mirrors = "127.0.0.1:0"', f'mirrors = "{prod.mirrors}"')
+        for other in ("/", "/mistyped/"):
+            prod.stop()
+            prod.config.write_text(config.replace(f"prefix = {json.dumps(PREFIX)}", f"prefix = {json.dumps(other)}"))
+            prod.start()
+            standby.await_mirror("registry", lambda one: one["status"] == "Halted", "another source to be refused")
+            standby.call("POST", "/v1/mirrors/registry/resync", {})
+            said = f'says now that they begin with "{other}"'
+            halted = standby.await_mirror("registry", lambda one: said in one["reason"], said)
+            self.assertEqual(halted["status"], "Halted")
+            self.assertEqual((target.pairs(PREFIX), target.get("/other")), ({f"{PREFIX}a": "1"}, "theirs"))
+        prod.stop()
+        prod.config.write_text(config)
+        prod.start()
+        standby.call("POST", "/v1/mirrors/registry/resync", {})
+        self.await_applied(standby, source.put(f"{PREFIX}b", "1"))
+        self.assertEqual(target.pairs(PREFIX), {f"{PREFIX}a": "1", f"{PREFIX}b": "1"})
 
     def test_the_target_is_compacted_to_the_length_that_the_command_or_the_config_says(self):
         source = self.cluster()

@@ -79,7 +79,7 @@ class EtcdMirrorIn : public testing::Test {
     facts.format = std::string(kv_format);
     facts.snapshot_lsn = facts.origin_lsn = facts.last_entry.lsn = facts.consistent_lsn = at;
     facts.origin.bytes[0] = facts.incarnation.bytes[0] = std::byte{7};
-    facts.key_prefix = prefix;
+    facts.key_prefix = source_prefix;
     must(mirror->begin_snapshot(facts));
     constexpr std::size_t chunk_bytes = std::size_t{1024} * 1024;
     for (std::size_t offset = 0; offset < stream.size();) {
@@ -149,7 +149,8 @@ class EtcdMirrorIn : public testing::Test {
     return must(etcd::decode_record(must(user->range(request)).kvs(0).value()));
   }
 
-  std::atomic<int> seen = 0;  ///< by a hook of the gate, which may be called until the mirror has ended
+  std::string source_prefix = prefix;  ///< as the source says it
+  std::atomic<int> seen = 0;           ///< by a hook of the gate, which may be called until the mirror has ended
   Servers servers;
   EtcdGate gate{servers.endpoints().front().substr(std::string("http://").size())};
   std::shared_ptr<etcd::Client> user;

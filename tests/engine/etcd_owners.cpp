@@ -123,15 +123,16 @@ TEST_F(EtcdOwners, what_another_owner_made_of_the_mirror_is_seen_by_the_one_befo
   const auto newer = open_mirror("newer");
   must(newer->own());
   auto options = options_of(source_servers_, "other root");
-  options.prefix = "/b/";
+  options.prefix = "/a/";
+  options.crosslink_cluster = "another";  // another source, which the mirror has not followed before
   const auto other = must(EtcdDatabase::open_root(options));
-  must(other->wait_for(put("/b/1", "1"), patience));
+  must(other->wait_for(put("/a/3", "1"), patience));
   receive(*newer, *open_kv(*other), 700);
   must(newer->check_snapshot());
   must(newer->switch_snapshot());
   EXPECT_EQ(apply_next(*older), "Busy");
   EXPECT_EQ(position_of(*older).incarnation, other->source_state().origin);
-  EXPECT_EQ(scan(*must(older->view()), "", std::nullopt), (Pairs{{"/b/1", "1"}}));
+  EXPECT_EQ(scan(*must(older->view()), "", std::nullopt), (Pairs{{"/a/1", "1"}, {"/a/2", "1"}, {"/a/3", "1"}}));
 }
 
 TEST_F(EtcdOwners, one_that_is_taken_over_in_the_middle_of_a_bootstrap_writes_no_more) {

@@ -116,14 +116,18 @@ SessionBegin source_begin() {
                                         {id_of<Incarnation>('b'), {9}, HistoryCause::unclean_stop}},
                                        {id_of<Incarnation>('t')});
   const Position position{id_of<Incarnation>('p'), id_of<Incarnation>('q'), {{4}, id_of('h')}, {5}, {6}};
-  begin.source = SessionBegin::Source{{"c/d", "e/f"},    id_of<Incarnation>('o'),
-                                      history.value(),   PromotedFrom{"c", "d", position},
-                                      OnSyncLoss::async, 250};
+  begin.source = SessionBegin::Source{{"c/d", "e/f"},
+                                      id_of<Incarnation>('o'),
+                                      history.value(),
+                                      PromotedFrom{"c", "d", position},
+                                      OnSyncLoss::async,
+                                      250,
+                                      "k"};
   return begin;
 }
 WireFields source_begin_fields() {
   auto fields = with(common_begin_fields(), "mode", str("async"));
-  std::ranges::move(wire("?on_sync_loss='async ?sync_timeout_ms=250"), std::back_inserter(fields));
+  std::ranges::move(wire("?on_sync_loss='async ?sync_timeout_ms=250 ?key_prefix=^k"), std::back_inserter(fields));
   std::ranges::move(wire("chain=['c/d,'e/f origin=#o trimmed=[#t"), std::back_inserter(fields));
   fields.push_back({"history", history_bytes()});
   fields.push_back({"promoted_from", map_of(promoted_fields())});

@@ -168,7 +168,8 @@ class EtcdDatabase::Impl::Difference {
     const auto found = impl_->look();
     if (!found) return found.error();
     mended_ = found->revision;
-    if (*stale || wrote_others(*made, mended_)) {
+    if (stale->keys > 0 && impl_->options.on_deletions) impl_->options.on_deletions(*stale);
+    if (stale->keys > 0 || wrote_others(*made, mended_)) {
       if (auto swept = sweep(*made); !swept) return swept;
     }
     if (auto erased = erase_stale_leases(); !erased) return erased;
@@ -186,15 +187,15 @@ class EtcdDatabase::Impl::Difference {
     return now - begun_ != static_cast<std::int64_t>(made.size());
   }
 
-  /// Writes what differs; does the target have what is not in the snapshot?
-  Result<bool> compare() {
-    bool stale = false;
+  /// Writes what differs; gives what the target has and the snapshot has not.
+  Result<EtcdDeletions> compare() {
+    EtcdDeletions stale;
     const auto take = [this](const std::string& key, const KeyValue& pair, const wire::Pair* present) {
       auto written = put(key, pair, present);
       return written ? say_progress() : written;
     };
-    const auto walked = walk(false, take, [&](const std::string&) {
-      stale = true;
+    const auto walked = walk(false, take, [&](const std::string& key) {
+      if (++stale.keys <= EtcdSurvey::shown_max) stale.shown.push_back(key);
       return Result<void>{};
     });
     if (!walked) return walked.error();
@@ -209,7 +210,13 @@ class EtcdDatabase::Impl::Difference {
           present != nullptr && (present->mod_revision() <= begun_ || made.contains(present->mod_revision()));
       return ours ? Result<void>{} : put_value(key, pair);
     };
-    return walk(true, take, [this](const std::string& key) { return erase(key); });
+    return walk(true, take, [this](const std::string& key) {
+      {
+        const std::scoped_lock holding(impl_->mutex);
+        ++impl_->counted.deleted_keys;
+      }
+      return erase(key);
+    });
   }
 
   /// `take`: each pair of the snapshot, and what the target has at its key, if anything; `stale`: each key that only
@@ -318,13 +325,13 @@ class EtcdDatabase::Impl::Difference {
 };
 
 /// Before anything is written over the old data.
-Result<void> EtcdDatabase::Impl::check_pairs() {
+Result<std::uint64_t> EtcdDatabase::Impl::check_pairs() {
   auto pairs = partial.pairs();
   if (!pairs) return pairs.error();
-  for (;;) {
+  for (std::uint64_t count = 0;; ++count) {
     const auto pair = pairs->next();
     if (!pair) return pair.error();
-    if (!*pair) return {};
+    if (!*pair) return count;
     if (const auto key = keys.own((*pair)->key); !key) return key.error();
   }
 }
@@ -334,14 +341,23 @@ Result<void> EtcdDatabase::Impl::switch_received() {
   if (!partial.partial()) return MirrorError::configuration("there is no snapshot to switch in");
   if (auto owned = ensure_owned(true); !owned) return owned;
   const auto facts = partial.partial()->facts;
+  if (auto fixed = check_prefixes(facts); !fixed) return fixed;
   const auto old_prefix = keys.prefix, old_source_prefix = keys.offered_prefix;
   use_keys(options.prefix.value_or(facts.key_prefix), facts.key_prefix);
   auto good = check_neighbours(keys.prefix);
-  if (good) good = check_pairs();
+  if (good) {
+    const auto pairs = check_pairs();
+    good = pairs ? check_deletions(*pairs) : Result<void>(pairs.error());
+  }
   if (!good) {
     use_keys(old_prefix, old_source_prefix);
     return good;
   }
+  return write_received(facts);
+}
+
+/// Precondition: it may be written where `keys` say.
+Result<void> EtcdDatabase::Impl::write_received(const SnapshotFacts& facts) {
   for (const auto& [lease, ttl_s] : partial.leases())
     announced.insert_or_assign(lease, ttl_s);
   auto begun = record;
@@ -376,7 +392,9 @@ Result<void> EtcdDatabase::Impl::switch_received() {
   forget_foreign(difference.mended(found->revision));
   if (auto done = commit({}, std::move(next), {erase_operation(bootstrap_key(options.name))}); !done) return done;
   if (auto loaded = load_leases(); !loaded) return loaded;
-  if (auto removed = remove_tree(split_file()); !removed) return removed;
+  for (const auto& file : {split_file(), agreement_file()}) {
+    if (auto removed = remove_tree(file); !removed) return removed;
+  }
   auto dropped = partial.drop();
   const std::scoped_lock holding(mutex);
   shown_partial = partial.partial();

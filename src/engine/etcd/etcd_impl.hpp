@@ -1,5 +1,5 @@
 // What the parts of EtcdDatabase share: etcd_open.cpp, etcd_source.cpp, etcd_mirror.cpp, owner.cpp, bootstrap.cpp,
-// promotion.cpp, conflicts.cpp, foreign.cpp.
+// promotion.cpp, conflicts.cpp, foreign.cpp, place.cpp.
 #pragma once
 
 #include <condition_variable>
@@ -104,7 +104,9 @@ struct EtcdDatabase::Impl {
 
   // bootstrap.cpp: with write_mutex held
   Result<void> switch_received();
-  Result<void> check_pairs();
+  Result<void> write_received(const SnapshotFacts& facts);
+  /// How many pairs the received snapshot has. Errors: Storage; UnsupportedOperation.
+  Result<std::uint64_t> check_pairs();
   class Difference;
 
   // promotion.cpp: with write_mutex held
@@ -119,6 +121,16 @@ struct EtcdDatabase::Impl {
   Result<void> check_source(const SnapshotFacts& facts);
   Result<void> check_neighbours(const std::string& prefix);
   bool would_echo(const Position& position) const;
+
+  // place.cpp
+  /// The keys at the place are this mirror's own: its record says so.
+  static bool explains(const etcd::Record& record) { return record.position || record.bootstrapping; }
+  static MirrorError no_common_prefix();
+  Result<EtcdSurvey> survey_at(const std::string& prefix) const;
+  /// With write_mutex held. Errors: UnsupportedOperation.
+  Result<void> check_prefixes(const SnapshotFacts& facts) const;
+  Result<void> check_deletions(std::uint64_t pairs);
+  etcd::Path agreement_file() const { return options.folder / "agreed_to_deletions"; }
 
   // foreign.cpp
   void every_round(void (Impl::*work)());

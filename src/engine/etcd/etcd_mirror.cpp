@@ -391,10 +391,8 @@ Result<void> EtcdDatabase::begin_snapshot(const SnapshotFacts& facts) {
   if (auto follows = impl_->check_follows(); !follows) return follows;
   if (facts.format != kv_format)
     return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::peer, "a mirror in etcd reads kv snapshots only");
-  if (!impl_->options.prefix && facts.key_prefix.empty()) {
-    return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us,
-                       "the source's keys have no prefix in common: say under which prefix this etcd keeps them");
-  }
+  if (auto good = impl_->check_prefixes(facts); !good) return good;
+  if (!impl_->options.prefix && facts.key_prefix.empty()) return Impl::no_common_prefix();
   if (auto good = impl_->check_source(facts); !good) return good;
   if (auto good = impl_->check_neighbours(impl_->options.prefix.value_or(facts.key_prefix)); !good) return good;
   auto begun = impl_->partial.begin(facts);

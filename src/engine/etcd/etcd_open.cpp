@@ -206,7 +206,8 @@ std::vector<EngineCount> EtcdDatabase::counts() const {
   const auto now = counters();
   return {{"transactions", now.transactions},
           {"split_revisions", now.split_revisions},
-          {"foreign_writes", now.foreign_writes}};
+          {"foreign_writes", now.foreign_writes},
+          {"deleted_keys", now.deleted_keys}};
 }
 
 std::string EtcdDatabase::remark() const { return impl_->remark(); }

@@ -37,9 +37,11 @@ SourceState EtcdDatabase::Impl::state() const {
     state.head = lsn_of(record_revision);
     state.oldest = mirror_oldest();
     state.origin_lsn = record.position->origin_lsn;
+    state.key_prefix = keys.offered_prefix;
     return state;
   }
   const auto following = tail;
+  state.key_prefix = keys.offered_prefix;
   Lsn first;
   if (root) {
     state.origin = root_incarnation;
