@@ -188,6 +188,8 @@ struct MirrorState {
   Lsn consistent_lsn = {};
   /// There is data although there is no position: a snapshot is being written over it, and it is of no moment.
   bool inconsistent = false;
+  /// Leases that a promotion grants anew for its keys, or granted; absent: not known, or the engine keeps none.
+  std::optional<std::uint64_t> leases = std::nullopt;
 };
 
 /// Something that an engine counts since it was opened, for whoever watches it.
@@ -254,6 +256,10 @@ class MirrorEngine {
   /// of no moment is promoted as well: that it is wanted is the caller's word. Errors: Storage, Configuration (no data
   /// yet).
   virtual Result<PromotedFrom> promote(const std::string& source_cluster, const std::string& source_database) = 0;
+  /// The mirror is paused, or has not reached its source for a while. Where several processes can write to the mirror,
+  /// another may own it soon; the next call that writes owns it again, if nobody else does. Said again and again. Quick,
+  /// from any thread.
+  virtual void let_go() {}
   /// What people should know of it beside its status, in words; empty: nothing. Quick.
   virtual std::string remark() const { return {}; }
   /// Quick, from any thread.

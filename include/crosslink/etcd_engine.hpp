@@ -86,6 +86,8 @@ struct EtcdOptions {
   std::size_t snapshots_max = 2;
   std::uint64_t snapshot_budget_bytes = 16ull * 1024 * 1024 * 1024;
   std::chrono::seconds snapshot_kept = std::chrono::minutes(10);
+  /// One revision of a source is held in memory whole. A larger one is left out, and every mirror bootstraps anew.
+  std::size_t revision_bytes_max = std::size_t{256} * 1024 * 1024;
   /// A mirror's target is compacted to about so many revisions, for all who use that etcd; 0: never by us.
   std::uint64_t target_revisions_kept = 100'000;
   /// How long an owner of a mirror that was killed keeps others out.
@@ -174,6 +176,7 @@ class EtcdDatabase final : public SourceEngine, public MirrorEngine, public Veri
   Result<void> switch_snapshot() override;
   Result<void> drop_snapshot() override;
   Result<PromotedFrom> promote(const std::string& source_cluster, const std::string& source_database) override;
+  void let_go() override;
   std::string remark() const override;
   std::vector<EngineCount> counts() const override;
 

@@ -25,10 +25,10 @@ class EtcdOwners : public testing::Test {
     options.prefix = "/a/";
     root_ = must(EtcdDatabase::open_root(options));
   }
-  std::unique_ptr<EtcdDatabase> open_mirror(const std::string& folder) {
+  std::unique_ptr<EtcdDatabase> open_mirror(const std::string& folder, const std::string& node = "node") {
     auto options = options_of(target_servers_, folder);
     options.name = "copy";
-    options.node = "node";
+    options.node = node;
     return must(EtcdDatabase::open_mirror(options));
   }
   Lsn put(const std::string& key, const std::string& value, std::int64_t lease = 0) {
@@ -115,6 +115,42 @@ TEST_F(EtcdOwners, an_owner_that_was_taken_over_is_told_that_the_position_moved)
   EXPECT_EQ(position_of(*older).applied_lsn, slice.last_lsn);
 }
 
+TEST_F(EtcdOwners, an_owner_that_lets_go_is_followed_by_another_node_and_stands_by) {
+  put("/a/1", "1");
+  const auto first = open_mirror("first", "a"), second = open_mirror("second", "b");
+  bootstrap_from_root(*first);
+  const auto refused = second->own();
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message().find("node a, owns this mirror; this node takes over when"), std::string::npos)
+      << refused.error().message();
+  EXPECT_NE(second->remark().find("this node stands by: node a owns this mirror"), std::string::npos);
+  first->let_go();
+  const auto until = std::chrono::steady_clock::now() + patience;
+  while (refusal(second->own()) == "Busy" && std::chrono::steady_clock::now() < until)
+    std::this_thread::yield();
+  put("/a/2", "1");
+  EXPECT_EQ(apply_next(*second), "done");
+  EXPECT_EQ(apply_next(*first), "Busy");
+  EXPECT_NE(first->remark().find("this node stands by: node b owns this mirror"), std::string::npos);
+}
+
+TEST_F(EtcdOwners, an_owner_that_lets_go_and_writes_again_owns_it_again) {
+  put("/a/1", "1");
+  const auto mirror = open_mirror("first");
+  bootstrap_from_root(*mirror);
+  const auto epoch = record()->epoch;
+  mirror->let_go();
+  etcd::wire::RangeRequest owner;
+  owner.set_key(etcd::owner_key("copy"));
+  const auto until = std::chrono::steady_clock::now() + patience;
+  while (must(target_user_.client().range(owner)).kvs_size() > 0 && std::chrono::steady_clock::now() < until)
+    std::this_thread::yield();
+  put("/a/2", "1");
+  EXPECT_EQ(apply_next(*mirror), "done");
+  EXPECT_EQ(target(), source());
+  EXPECT_EQ(record()->epoch, epoch + 1);
+}
+
 TEST_F(EtcdOwners, what_another_owner_made_of_the_mirror_is_seen_by_the_one_before_it) {
   put("/a/1", "1");
   const auto older = open_mirror("older");
@@ -183,7 +219,7 @@ TEST_F(EtcdOwners, one_that_is_taken_over_before_its_promotion_does_not_promote)
   request.set_key("/a/1");
   EXPECT_EQ(must(target_user_.client().range(request)).kvs(0).lease(), 0);
   must(newer->promote("prod-us", "registry"));
-  EXPECT_EQ(must(target_user_.client().range(request)).kvs(0).lease(), lease);
+  EXPECT_NE(must(target_user_.client().range(request)).kvs(0).lease(), 0);
   EXPECT_EQ(refusal(older->step_back(Lsn{1})), "Busy");
 }
 

@@ -282,13 +282,17 @@ TEST_F(EtcdSource, revisions_that_the_server_sends_in_pieces_are_put_together) {
 // --- members of several versions
 
 /// Answers as a member of that version does, as far as a watch asks.
-class Member final : public etcdserverpb::Maintenance::Service, public etcdserverpb::Watch::Service {
+class Member final : public etcdserverpb::Maintenance::Service,
+                     public etcdserverpb::Watch::Service,
+                     public etcdserverpb::KV::Service {
  public:
-  explicit Member(std::string version) : version_(std::move(version)) {
+  /// `answers`: requests for progress, as a member does, and a proxy does not.
+  explicit Member(std::string version, bool answers = true) : version_(std::move(version)), answers_(answers) {
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
     builder.RegisterService(static_cast<etcdserverpb::Maintenance::Service*>(this));
     builder.RegisterService(static_cast<etcdserverpb::Watch::Service*>(this));
+    builder.RegisterService(static_cast<etcdserverpb::KV::Service*>(this));
     server_ = builder.BuildAndStart();
   }
   ~Member() override { server_->Shutdown(std::chrono::system_clock::now()); }
@@ -302,10 +306,20 @@ class Member final : public etcdserverpb::Maintenance::Service, public etcdserve
     response->set_version(version_);
     return grpc::Status::OK;
   }
+  grpc::Status Range(grpc::ServerContext*, const etcd::wire::RangeRequest*,
+                     etcd::wire::RangeResponse* response) override {
+    response->mutable_header()->set_revision(1);
+    return grpc::Status::OK;
+  }
   grpc::Status Watch(grpc::ServerContext*,
                      grpc::ServerReaderWriter<etcd::wire::WatchResponse, etcd::wire::WatchRequest>* stream) override {
     etcd::wire::WatchRequest request;
     while (stream->Read(&request)) {
+      if (request.has_progress() && answers_) {
+        etcd::wire::WatchResponse progress;
+        progress.mutable_header()->set_revision(1);
+        stream->Write(progress);
+      }
       if (!request.has_create()) continue;
       {
         const std::scoped_lock lock(mutex_);
@@ -320,6 +334,7 @@ class Member final : public etcdserverpb::Maintenance::Service, public etcdserve
 
  private:
   const std::string version_;
+  const bool answers_;
   int port_ = 0;
   mutable std::mutex mutex_;
   std::string watched_;
@@ -336,6 +351,19 @@ TEST(EtcdVersions, a_member_whose_progress_overtakes_events_is_not_asked_for_it_
   client->failed(client->place());
   EXPECT_EQ(must(origin.watch(1)).scope, everything);
   EXPECT_EQ(old.watched(), etcd::first_key);
+}
+
+TEST(EtcdVersions, an_endpoint_that_never_answers_a_request_for_progress_is_watched_as_a_whole) {
+  using enum etcd::LogOrigin::Scope;
+  Member proxy("3.6.16", false);
+  const auto client = client_of({proxy.endpoint()});
+  const etcd::LogOrigin origin{client, {"/registry/", "/registry/", {}}, "", nullptr, asked_progress};
+  EXPECT_EQ(must(origin.watch(1)).scope, everything);
+  EXPECT_EQ(proxy.watched(), etcd::first_key);
+  // It is known by then: it is not waited for again.
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(must(origin.watch(1)).scope, everything);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(3));
 }
 
 }  // namespace

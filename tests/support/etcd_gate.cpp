@@ -52,63 +52,94 @@ grpc::Status pass_on(grpc::ServerContext& asked, Below& below, grpc::ClientConte
   return above.Finish();
 }
 
+/// Of every call but Status.
+class Refusal {
+ public:
+  void set(const grpc::Status& status) {
+    const std::scoped_lock lock(mutex_);
+    status_ = status;
+  }
+  grpc::Status operator()() {
+    const std::scoped_lock lock(mutex_);
+    return status_;
+  }
+
+ private:
+  std::mutex mutex_;
+  grpc::Status status_;
+};
+
 }  // namespace
 
 struct EtcdGate::Services {
   using Context = grpc::ServerContext;
 
   struct Keys final : etcdserverpb::KV::Service {
+    explicit Keys(Refusal& of_all) : refusal(of_all) {}
     grpc::Status Range(Context*, const wire::RangeRequest* request, wire::RangeResponse* response) override {
+      if (auto refused = refusal(); !refused.ok()) return refused;
       if (auto refused = before_range(*request); !refused.ok()) return refused;
       grpc::ClientContext context;
       return stub->Range(&context, *request, response);
     }
     grpc::Status Txn(Context*, const wire::TxnRequest* request, wire::TxnResponse* response) override {
+      if (auto refused = refusal(); !refused.ok()) return refused;
       if (auto refused = before_txn(*request); !refused.ok()) return refused;
       grpc::ClientContext context;
       return stub->Txn(&context, *request, response);
     }
     grpc::Status Compact(Context*, const wire::CompactionRequest* request,
                          wire::CompactionResponse* response) override {
+      if (auto refused = refusal(); !refused.ok()) return refused;
       grpc::ClientContext context;
       return stub->Compact(&context, *request, response);
     }
+    Refusal& refusal;
     std::unique_ptr<etcdserverpb::KV::Stub> stub;
     Hook<wire::RangeRequest> before_range;
     Hook<wire::TxnRequest> before_txn;
   };
   struct Watches final : etcdserverpb::Watch::Service {
+    explicit Watches(Refusal& of_all) : refusal(of_all) {}
     grpc::Status Watch(Context* asked,
                        grpc::ServerReaderWriter<wire::WatchResponse, wire::WatchRequest>* below) override {
+      if (auto refused = refusal(); !refused.ok()) return refused;
       grpc::ClientContext context;
       const auto above = stub->Watch(&context);
       return pass_on<wire::WatchRequest, wire::WatchResponse>(*asked, *below, context, *above);
     }
+    Refusal& refusal;
     std::unique_ptr<etcdserverpb::Watch::Stub> stub;
   };
   struct Leases final : etcdserverpb::Lease::Service {
+    explicit Leases(Refusal& of_all) : refusal(of_all) {}
     grpc::Status LeaseGrant(Context*, const wire::LeaseGrantRequest* request,
                             wire::LeaseGrantResponse* response) override {
+      if (auto refused = refusal(); !refused.ok()) return refused;
       grpc::ClientContext context;
       return stub->LeaseGrant(&context, *request, response);
     }
     grpc::Status LeaseRevoke(Context*, const wire::LeaseRevokeRequest* request,
                              wire::LeaseRevokeResponse* response) override {
+      if (auto refused = refusal(); !refused.ok()) return refused;
       grpc::ClientContext context;
       return stub->LeaseRevoke(&context, *request, response);
     }
     grpc::Status LeaseTimeToLive(Context*, const wire::LeaseTimeToLiveRequest* request,
                                  wire::LeaseTimeToLiveResponse* response) override {
+      if (auto refused = refusal(); !refused.ok()) return refused;
       grpc::ClientContext context;
       return stub->LeaseTimeToLive(&context, *request, response);
     }
     grpc::Status LeaseKeepAlive(
         Context* asked,
         grpc::ServerReaderWriter<wire::LeaseKeepAliveResponse, wire::LeaseKeepAliveRequest>* below) override {
+      if (auto refused = refusal(); !refused.ok()) return refused;
       grpc::ClientContext context;
       const auto above = stub->LeaseKeepAlive(&context);
       return pass_on<wire::LeaseKeepAliveRequest, wire::LeaseKeepAliveResponse>(*asked, *below, context, *above);
     }
+    Refusal& refusal;
     std::unique_ptr<etcdserverpb::Lease::Stub> stub;
   };
   struct Members final : etcdserverpb::Maintenance::Service {
@@ -119,9 +150,10 @@ struct EtcdGate::Services {
     std::unique_ptr<etcdserverpb::Maintenance::Stub> stub;
   };
 
-  Keys keys;
-  Watches watches;
-  Leases leases;
+  Refusal refusal;
+  Keys keys{refusal};
+  Watches watches{refusal};
+  Leases leases{refusal};
   Members members;
 };
 
@@ -160,5 +192,7 @@ void EtcdGate::before_range(std::function<grpc::Status(const wire::RangeRequest&
 void EtcdGate::before_txn(std::function<grpc::Status(const wire::TxnRequest&)> hook) {
   services_->keys.before_txn.set(std::move(hook));
 }
+
+void EtcdGate::refuse_all(const grpc::Status& refusal) { services_->refusal.set(refusal); }
 
 }  // namespace crosslink::test

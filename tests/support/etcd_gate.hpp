@@ -21,6 +21,8 @@ class EtcdGate {
   /// Called on the server's threads. What is not OK is answered, and nothing passed on. Empty: all is passed on.
   void before_range(std::function<grpc::Status(const etcd::wire::RangeRequest&)> hook);
   void before_txn(std::function<grpc::Status(const etcd::wire::TxnRequest&)> hook);
+  /// What is not OK answers every call but Status and ends new streams, as a learner does.
+  void refuse_all(const grpc::Status& refusal);
 
  private:
   struct Services;

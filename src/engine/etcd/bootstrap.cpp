@@ -286,6 +286,8 @@ class EtcdDatabase::Impl::Difference {
     said_at_ = std::chrono::steady_clock::now();
     auto builder = std::exchange(builder_, TxnBuilder());
     builder.compare_mod_revision(record_key(impl_->options.name), impl_->record_revision);
+    // A value near the target's limit of a request has it for itself.
+    if (builder.bytes() > txn_bytes_max) return writers_.add(builder.build());
     auto line = fmt::format("{} keys looked at, {} written", pairs_, written_);
     return writers_.add(builder.build({put_operation(bootstrap_key(impl_->options.name), std::move(line))}));
   }

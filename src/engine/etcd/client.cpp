@@ -13,6 +13,8 @@
 namespace crosslink::etcd {
 namespace {
 
+using Code = grpc::StatusCode;
+
 constexpr std::string_view plain = "http://", encrypted = "https://";
 
 Result<std::string> read_file(const std::filesystem::path& path) {
@@ -64,6 +66,12 @@ Result<std::shared_ptr<grpc::ChannelCredentials>> credentials_of(const EtcdClust
 
 bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
 
+/// Refusals that a member makes before it looks at the request; the first one's code depends on its version.
+bool is_untouched(const std::string& detail) {
+  return contains(detail, "rpc not supported for learner") || contains(detail, "etcdserver: no leader") ||
+         contains(detail, "etcdserver: too many requests");
+}
+
 /// From 3.4.42, 3.5.28 and 3.6.0 on a member tells its status to administrators only, later ones (3.5.32, 3.6.12) again
 /// to everybody: a member that refuses is not older than the first of them.
 grpc::Status ask_status(const std::shared_ptr<grpc::Channel>& channel, grpc::ClientContext& context,
@@ -73,6 +81,9 @@ grpc::Status ask_status(const std::shared_ptr<grpc::Channel>& channel, grpc::Cli
   response.set_version("3.4.42 or later");
   return grpc::Status::OK;
 }
+
+/// A member that is parted from the others refuses at once, and ends its streams, instead of letting us wait.
+void ask_for_leader(grpc::ClientContext& context) { context.AddMetadata("hasleader", "true"); }
 
 }  // namespace
 
@@ -164,6 +175,7 @@ Result<std::string> Client::token() {
   wire::AuthenticateResponse response;
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + cluster_.call_deadline);
+  ask_for_leader(context);
   const auto status = etcdserverpb::Auth::NewStub(channel)->Authenticate(&context, request, &response);
   const std::scoped_lock lock(mutex_);
   if (status.ok()) {
@@ -188,6 +200,7 @@ Result<void> Client::check_cluster(const wire::Header& header) {
 }
 
 Result<void> Client::prepare(grpc::ClientContext& context) {
+  ask_for_leader(context);
   auto ours = token();
   if (!ours) return ours.error();
   if (!ours->empty()) context.AddMetadata("token", *ours);
@@ -213,53 +226,58 @@ std::string Client::hint(const std::string& detail) const {
   return "";
 }
 
-Client::Meaning Client::meaning(const grpc::Status& status, std::string_view what) {
+Client::Meaning Client::meaning(const grpc::Status& status, std::string_view what, Answers answers) {
   const auto& detail = status.error_message();
   const auto said = fmt::format("{}: {}", what, printable(detail));
-  const auto refuse = [&](ErrorKind kind) {
-    return Meaning{MirrorError(kind, CausedBy::us, "etcd: " + said), false, false};
-  };
+  const auto refuse = [&](ErrorKind kind) { return Meaning{MirrorError(kind, CausedBy::us, "etcd: " + said)}; };
   const auto old_token = [&] {
     const std::scoped_lock lock(mutex_);
     token_.clear();
     no_authentication_ = false;  // it may have been switched on since
-    return Meaning{storage_error(said), true, false};
+    return Meaning{storage_error(said), Next::new_token};
   };
-  switch (status.error_code()) {
-    case grpc::StatusCode::UNAUTHENTICATED: return old_token();
-    case grpc::StatusCode::PERMISSION_DENIED: {
-      auto meant = refuse(ErrorKind::NotAuthorized);
-      const auto who = cluster_.user.empty() ? std::string("who gives no user") : "user " + escape(cluster_.user);
-      meant.error = meant.error.with_context(fmt::format("{} has not the right", who));
-      return meant;
-    }
-    case grpc::StatusCode::INVALID_ARGUMENT:
-      if (contains(detail, "revision of auth store is old")) return old_token();
-      if (contains(detail, "user name is empty"))
-        return cluster_.user.empty() ? refuse(ErrorKind::NotAuthorized) : old_token();
-      return refuse(ErrorKind::UnsupportedOperation);
-    case grpc::StatusCode::OUT_OF_RANGE:
-      if (contains(detail, "compacted")) return refuse(ErrorKind::LogWindowExceeded);
-      return {storage_error(said), false, true};
-    case grpc::StatusCode::RESOURCE_EXHAUSTED:
-      if (contains(detail, "larger than max")) return refuse(ErrorKind::UnsupportedOperation);
-      return {storage_error(said), false, false};
-    case grpc::StatusCode::FAILED_PRECONDITION:
-    case grpc::StatusCode::NOT_FOUND:
-    case grpc::StatusCode::ALREADY_EXISTS: return {storage_error(said), false, false};
-    default: return {storage_error(said + hint(detail)), false, true};
+  if (is_untouched(detail)) return {storage_error(said), Next::elsewhere, true};
+  // By its words: a proxy of etcd's gives it another code.
+  if (contains(detail, "revision has been compacted")) return refuse(ErrorKind::LogWindowExceeded);
+  const auto code = status.error_code();
+  if (code == grpc::StatusCode::UNAUTHENTICATED) return old_token();
+  if (code == grpc::StatusCode::PERMISSION_DENIED) {
+    auto meant = refuse(ErrorKind::NotAuthorized);
+    const auto who = cluster_.user.empty() ? std::string("who gives no user") : "user " + escape(cluster_.user);
+    meant.error = meant.error.with_context(fmt::format("{} has not the right", who));
+    return meant;
   }
+  if (code == grpc::StatusCode::INVALID_ARGUMENT) {
+    if (contains(detail, "revision of auth store is old")) return old_token();
+    if (contains(detail, "user name is empty"))
+      return cluster_.user.empty() ? refuse(ErrorKind::NotAuthorized) : old_token();
+    return refuse(ErrorKind::UnsupportedOperation);
+  }
+  if (code == grpc::StatusCode::RESOURCE_EXHAUSTED && contains(detail, "larger than max"))
+    return refuse(ErrorKind::UnsupportedOperation);
+  if (contains(detail, "database space exceeded")) {
+    out_of_space_ = true;
+    return {
+        storage_error(said).with_context("the target etcd is out of space: once crosslink has compacted it, defragment "
+                                         "it and disarm its alarm NOSPACE")};
+  }
+  if (std::ranges::find(answers, code) != answers.end()) return {storage_error(said)};
+  return {storage_error(said + hint(detail)), Next::elsewhere};
 }
 
 // --- calls
 // -------------------------------------------------------------------------------------------------
 
 template <class Response, class Call>
-Result<Response> Client::call(std::string_view what, Repeat repeat, Call&& make) {
-  const auto attempts = repeat == Repeat::never ? 1 : 2 * channels_.size() + 1;
+Result<Response> Client::call(std::string_view what, Repeat repeat, Answers answers, Call&& make) {
+  const auto members = channels_.size();
+  const auto attempts = repeat == Repeat::never ? 1 : 2 * members + 1;
+  // Who has not looked at it may be asked again: a new leader is there within a second or two.
+  const auto refused_until = std::chrono::steady_clock::now() + cluster_.call_deadline;
+  std::size_t attempt = 0, unprepared = 0, refused = 0;
   bool fresh_token = false;
   std::optional<MirrorError> last;
-  for (std::size_t attempt = 0; attempt < attempts; ++attempt) {
+  while (attempt < attempts) {
     const auto where = place();
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + cluster_.call_deadline);
@@ -268,6 +286,7 @@ Result<Response> Client::call(std::string_view what, Repeat repeat, Call&& make)
       if (prepared.error().kind() != ErrorKind::Storage) return prepared.error();
       last = prepared.error();
       failed(where);
+      if (++unprepared >= members) ++attempt;
       continue;
     }
     const grpc::Status status = make(where.channel, context, response);
@@ -276,36 +295,38 @@ Result<Response> Client::call(std::string_view what, Repeat repeat, Call&& make)
       if (ours) return response;
       last = ours.error();
       failed(where);
+      ++attempt;
       continue;
     }
-    auto meant = meaning(status, what);
+    auto meant = meaning(status, what, answers);
     last = meant.error;
-    if (meant.token && !std::exchange(fresh_token, true)) {
-      --attempt;  // it was refused before it was looked at
-      continue;
-    }
-    if (!meant.elsewhere) break;
+    if (meant.next == Next::new_token && !std::exchange(fresh_token, true)) continue;
+    if (meant.next != Next::elsewhere) break;
     failed(where);
-    // A new leader is there within a second or two.
-    if ((attempt + 1) % channels_.size() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    const bool again = meant.untouched && std::chrono::steady_clock::now() < refused_until;
+    const auto tried = again ? ++refused : ++attempt;
+    if (tried % members == 0) std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
   return *last;
 }
 
 Result<wire::RangeResponse> Client::range(const wire::RangeRequest& request) {
-  return call<wire::RangeResponse>("reading", Repeat::elsewhere, [&](auto& channel, auto& context, auto& response) {
+  return call<wire::RangeResponse>("reading", Repeat::elsewhere, {}, [&](auto& channel, auto& context, auto& response) {
     return etcdserverpb::KV::NewStub(channel)->Range(&context, request, &response);
   });
 }
 
 Result<wire::TxnResponse> Client::txn(const wire::TxnRequest& request) {
-  return call<wire::TxnResponse>("a transaction", Repeat::never, [&](auto& channel, auto& context, auto& response) {
-    return etcdserverpb::KV::NewStub(channel)->Txn(&context, request, &response);
-  });
+  auto done = call<wire::TxnResponse>("a transaction", Repeat::never, {Code::RESOURCE_EXHAUSTED, Code::NOT_FOUND},
+                                      [&](auto& channel, auto& context, auto& response) {
+                                        return etcdserverpb::KV::NewStub(channel)->Txn(&context, request, &response);
+                                      });
+  if (done) out_of_space_ = false;
+  return done;
 }
 
 Result<wire::TxnResponse> Client::read_together(const wire::TxnRequest& request) {
-  return call<wire::TxnResponse>("reading", Repeat::elsewhere, [&](auto& channel, auto& context, auto& response) {
+  return call<wire::TxnResponse>("reading", Repeat::elsewhere, {}, [&](auto& channel, auto& context, auto& response) {
     return etcdserverpb::KV::NewStub(channel)->Txn(&context, request, &response);
   });
 }
@@ -314,7 +335,7 @@ Result<void> Client::compact(std::int64_t revision) {
   wire::CompactionRequest request;
   request.set_revision(revision);
   auto done =
-      call<wire::CompactionResponse>("compacting", Repeat::elsewhere, [&](auto& channel, auto& context, auto& r) {
+      call<wire::CompactionResponse>("compacting", Repeat::elsewhere, {}, [&](auto& channel, auto& context, auto& r) {
         return etcdserverpb::KV::NewStub(channel)->Compact(&context, request, &r);
       });
   // Somebody else went further already: that is as good.
@@ -323,49 +344,61 @@ Result<void> Client::compact(std::int64_t revision) {
 }
 
 Result<wire::LeaseGrantResponse> Client::grant(const wire::LeaseGrantRequest& request) {
-  return call<wire::LeaseGrantResponse>("granting a lease", Repeat::never, [&](auto& channel, auto& context, auto& r) {
-    return etcdserverpb::Lease::NewStub(channel)->LeaseGrant(&context, request, &r);
-  });
+  return call<wire::LeaseGrantResponse>(
+      "granting a lease", Repeat::never, {Code::FAILED_PRECONDITION, Code::ALREADY_EXISTS, Code::RESOURCE_EXHAUSTED},
+      [&](auto& channel, auto& context, auto& r) {
+        return etcdserverpb::Lease::NewStub(channel)->LeaseGrant(&context, request, &r);
+      });
 }
 
 Result<void> Client::revoke(std::int64_t lease) {
   wire::LeaseRevokeRequest request;
   request.set_id(lease);
-  auto done =
-      call<wire::LeaseRevokeResponse>("ending a lease", Repeat::never, [&](auto& channel, auto& context, auto& r) {
+  auto done = call<wire::LeaseRevokeResponse>(
+      "ending a lease", Repeat::never, {Code::NOT_FOUND}, [&](auto& channel, auto& context, auto& r) {
         return etcdserverpb::Lease::NewStub(channel)->LeaseRevoke(&context, request, &r);
       });
   return done ? Result<void>{} : done.error();
 }
 
-Result<std::int64_t> Client::keep_alive(std::int64_t lease) {
+Result<std::vector<std::int64_t>> Client::keep_alive(std::span<const std::int64_t> leases) {
+  // So many questions and answers are on their way at once: more of them than a stream holds would wait for one
+  // another.
+  constexpr std::size_t asked_at_once = 200;
+  std::vector<std::int64_t> left_s;
   auto done = call<wire::LeaseKeepAliveResponse>(
-      "keeping a lease", Repeat::elsewhere, [&](auto& channel, auto& context, auto& response) {
+      "keeping leases", Repeat::elsewhere, {Code::NOT_FOUND}, [&](auto& channel, auto& context, auto& response) {
         const auto stream = etcdserverpb::Lease::NewStub(channel)->LeaseKeepAlive(&context);
-        wire::LeaseKeepAliveRequest request;
-        request.set_id(lease);
-        const bool answered = stream->Write(request) && stream->Read(&response);
-        if (!answered) return stream->Finish();
+        left_s.clear();
+        for (std::size_t asked = 0; left_s.size() < leases.size();) {
+          for (; asked < leases.size() && asked < left_s.size() + asked_at_once; ++asked) {
+            wire::LeaseKeepAliveRequest request;
+            request.set_id(leases[asked]);
+            if (!stream->Write(request)) return stream->Finish();
+          }
+          if (!stream->Read(&response)) return stream->Finish();
+          left_s.push_back(std::max<std::int64_t>(response.ttl_s(), 0));
+        }
         context.TryCancel();
         static_cast<void>(stream->Finish());  // cancelled, by us
         return grpc::Status::OK;
       });
   if (!done) return done.error();
-  return std::max<std::int64_t>(done->ttl_s(), 0);
+  return left_s;
 }
 
 Result<wire::LeaseTimeToLiveResponse> Client::time_to_live(std::int64_t lease) {
   wire::LeaseTimeToLiveRequest request;
   request.set_id(lease);
   return call<wire::LeaseTimeToLiveResponse>(
-      "asking for a lease", Repeat::elsewhere, [&](auto& channel, auto& context, auto& response) {
+      "asking for a lease", Repeat::elsewhere, {Code::NOT_FOUND}, [&](auto& channel, auto& context, auto& response) {
         return etcdserverpb::Lease::NewStub(channel)->LeaseTimeToLive(&context, request, &response);
       });
 }
 
 Result<wire::StatusResponse> Client::status() {
   return call<wire::StatusResponse>(
-      "asking for its status", Repeat::elsewhere,
+      "asking for its status", Repeat::elsewhere, {},
       [&](auto& channel, auto& context, auto& response) { return ask_status(channel, context, response); });
 }
 
@@ -376,8 +409,8 @@ Result<Version> Client::version_at(const Place& place) {
   wire::StatusResponse response;
   const auto status = ask_status(place.channel, context, response);
   if (status.ok()) return Version::parse(response.version());
-  auto meant = meaning(status, "asking for its version");
-  if (meant.elsewhere) failed(place);
+  auto meant = meaning(status, "asking for its version", {});
+  if (meant.next == Next::elsewhere) failed(place);
   return meant.error;
 }
 

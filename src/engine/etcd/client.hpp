@@ -9,8 +9,10 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -51,8 +53,8 @@ class Client {
   Result<wire::RangeResponse> range(const wire::RangeRequest& request);
   Result<wire::LeaseGrantResponse> grant(const wire::LeaseGrantRequest& request);
   Result<void> revoke(std::int64_t lease);
-  /// How long it lives from now on; 0: it is gone.
-  Result<std::int64_t> keep_alive(std::int64_t lease);
+  /// How long each lives from now on; 0: it is gone.
+  Result<std::vector<std::int64_t>> keep_alive(std::span<const std::int64_t> leases);
   Result<wire::LeaseTimeToLiveResponse> time_to_live(std::int64_t lease);
   Result<void> compact(std::int64_t revision);
   Result<wire::StatusResponse> status();
@@ -60,7 +62,7 @@ class Client {
   Result<Version> version_at(const Place& place);
   /// A transaction that only reads.
   Result<wire::TxnResponse> read_together(const wire::TxnRequest& request);
-  /// Sent once: after Storage it is not known whether it was done.
+  /// Sent once to a member that looks at it: after Storage it is not known whether it was done.
   Result<wire::TxnResponse> txn(const wire::TxnRequest& request);
 
   /// Of the member that was asked at the opening.
@@ -69,18 +71,30 @@ class Client {
   /// 0: nothing has been answered yet but a status that is kept from us.
   std::uint64_t cluster_id() const { return cluster_id_; }
 
+  /// It refused the last thing that takes space.
+  bool out_of_space() const { return out_of_space_; }
+
   /// The endpoint in use, and a context with the token. When it fails: `failed`.
   Place place() const;
   void failed(const Place& place);
   Result<void> prepare(grpc::ClientContext& context);
   /// Errors: Storage when it is not the cluster that answered first, as behind endpoints that were given to another.
   Result<void> check_cluster(const wire::Header& header);
-  /// What a stream's or a call's end means. `token`: it has expired and was forgotten: try again.
+  enum class Next : std::uint8_t {
+    stop,       ///< it is what was asked that is answered: any member says the same
+    new_token,  ///< ours has expired and was forgotten
+    elsewhere,  ///< another member may do better
+  };
+  /// What a stream's or a call's end means.
   struct Meaning {
     MirrorError error;
-    bool token = false, elsewhere = false;
+    Next next = Next::stop;
+    bool untouched = false;  ///< with elsewhere: the member refused before it looked at what was asked
   };
-  Meaning meaning(const grpc::Status& status, std::string_view what);
+  /// Codes with which a kind of call itself is answered. Any other one is of the member: a learner, one that has lost
+  /// its leader, one of another version.
+  using Answers = std::initializer_list<grpc::StatusCode>;
+  Meaning meaning(const grpc::Status& status, std::string_view what, Answers answers);
 
  private:
   explicit Client(EtcdCluster cluster) : cluster_(std::move(cluster)) {}
@@ -89,7 +103,7 @@ class Client {
   std::string hint(const std::string& detail) const;
   enum class Repeat : std::uint8_t { never, elsewhere };
   template <class Response, class Call>
-  Result<Response> call(std::string_view what, Repeat repeat, Call&& make);
+  Result<Response> call(std::string_view what, Repeat repeat, Answers answers, Call&& make);
 
   EtcdCluster cluster_;
   std::vector<std::shared_ptr<grpc::Channel>> channels_;
@@ -101,6 +115,7 @@ class Client {
   Version version_;
   std::string version_text_;
   std::atomic<std::uint64_t> cluster_id_ = 0;
+  std::atomic<bool> out_of_space_ = false;
 };
 
 }  // namespace crosslink::etcd

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "crosslink/etcd_engine.hpp"
@@ -15,6 +16,7 @@
 #include "engine/etcd/files.hpp"
 #include "engine/etcd/history.hpp"
 #include "engine/etcd/keys.hpp"
+#include "engine/etcd/lease_keeper.hpp"
 #include "engine/etcd/log_store.hpp"
 #include "engine/etcd/partial.hpp"
 #include "engine/etcd/record.hpp"
@@ -70,6 +72,7 @@ struct EtcdDatabase::Impl {
   void lose(const Found& found);
   Result<void> forget();
   void keep_ownership();
+  void give_way();
   void release();
 
   // etcd_mirror.cpp: with write_mutex held
@@ -100,6 +103,10 @@ struct EtcdDatabase::Impl {
   void add_leases(etcd::TxnBuilder& builder, SideTable& side) const;
   void add_granted(etcd::TxnBuilder& builder, std::uint64_t lease, SideTable& side) const;
   void take_over(SideTable side);
+  /// `changes`, if it is one value, in a transaction of its own before the one of the record; else `too_large`.
+  Result<void> commit_alone(std::span<const etcd::Change> changes, etcd::Record next, SideTable& side,
+                            const MirrorError& too_large);
+  Result<void> write_alone(const etcd::Change& change);
   MirrorError too_large(const MirrorError& error, std::span<const etcd::Change> changes, Lsn lsn) const;
 
   // bootstrap.cpp: with write_mutex held
@@ -114,6 +121,8 @@ struct EtcdDatabase::Impl {
   Result<void> finish_split();
   Result<void> take_back_promotion();
   Result<void> grant_leases();
+  Result<void> bind_keys(const SnapshotId* seed);
+  Result<bool> has_leased_keys();
 
   // conflicts.cpp
   Result<bool> happened_here(const std::string& prefix, Lsn revision);
@@ -132,11 +141,18 @@ struct EtcdDatabase::Impl {
   Result<void> check_deletions(std::uint64_t pairs);
   etcd::Path agreement_file() const { return options.folder / "agreed_to_deletions"; }
 
+  // loop_marker.cpp: with write_mutex held
+  Result<void> look_for_loop(const ApplyGroup& group);
+  Result<void> write_loop_marker();
+
   // foreign.cpp
   void every_round(void (Impl::*work)());
   void look_after_target();
   void find_foreign();
   void forget_foreign(std::int64_t mended);
+  bool note_written(std::int64_t revision, std::size_t bytes);
+  std::uint64_t history_allowed() const;
+  Lsn compaction_due();
   void compact_target();
   std::string remark() const;
 
@@ -159,15 +175,18 @@ struct EtcdDatabase::Impl {
   std::map<std::uint64_t, std::int64_t> uses;                ///< how many of `leased` have it
   std::map<std::uint64_t, std::uint64_t> announced;          ///< told by the source
   Lsn received_consistent_lsn;
+  std::string loop_marker;  ///< a key that only this process wrote; empty: not yet
+  bool loop_marker_gone = false;
+  std::unique_ptr<etcd::LeaseKeeper> lease_keeper;  ///< of a promotion that was begun here
 
   mutable std::mutex mutex;
   etcd::KeySpace keys;
   std::shared_ptr<etcd::Tail> tail;        ///< of a root and of a promoted database
   std::shared_ptr<etcd::PastLog> history;  ///< of a mirror
   etcd::Record record;
-  bool may_take_back = false;  ///< the promotion under way was begun here, and has bound no key to a lease
   std::int64_t record_revision = 0;
-  std::uint64_t target_gone_back = 0;  ///< how often
+  std::uint64_t target_gone_back = 0;        ///< how often
+  std::optional<std::uint64_t> lease_count;  ///< of `granted`; absent: another process may have changed it
   std::optional<PartialSnapshot> shown_partial;
   std::function<void(Lsn)> on_head;
   std::mutex history_mutex;  ///< beside the others: nothing is called with it held but on_history
@@ -179,11 +198,19 @@ struct EtcdDatabase::Impl {
   std::optional<Gap> unexplained;
   Result<void> scan_foreign(Gap& gap);
   std::shared_ptr<etcd::WatchStream> scanning;
-  Lsn foreign_forgotten;  ///< what others wrote up to it was overwritten since
+  std::set<std::int64_t> written_alone;  ///< the last revisions that are ours though the record is not in them
+  Lsn foreign_forgotten;                 ///< what others wrote up to it was overwritten since
   std::uint64_t foreign_noted = 0;
   Counters counted;
   std::string foreign_note, open_note;
   Lsn compacted_to, found_compacted;
+  /// What this process wrote to the target, as a history takes it up: marks at some revisions, the oldest first.
+  struct Written {
+    Lsn revision;
+    std::uint64_t bytes;  ///< written up to it
+  };
+  std::deque<Written> written_marks{{Lsn{}, 0}};
+  std::uint64_t written_bytes = 0;
 
   struct Ownership {
     bool owned = false;
@@ -193,6 +220,7 @@ struct EtcdDatabase::Impl {
     std::string refused_by;
   };
   Ownership ownership;
+  bool gives_way = false;  ///< until the next call that writes
 
   std::condition_variable stop_signal;
   bool stopping = false;

@@ -43,12 +43,15 @@ MirrorState EtcdDatabase::mirror_state() const {
   if (record.role == DatabaseRole::promoted) state.promoted_from = record.promoted_from;
   state.consistent_lsn = record.consistent_lsn;
   state.inconsistent = record.bootstrapping && record.position.has_value();
+  state.leases = impl_->lease_count;
   return state;
 }
 
 Result<void> EtcdDatabase::Impl::check_follows() const {
   if (root) return MirrorError::configuration("a root follows nobody");
-  if (record.role != DatabaseRole::mirror || record.promoting) return promoted_error();
+  if (record.role != DatabaseRole::mirror) return promoted_error();
+  // Of a process that ended, or another one: sync() takes it back, unless whoever began it owns the mirror.
+  if (record.promoting) return MirrorError(ErrorKind::Busy, CausedBy::us, "its promotion has begun and is not done");
   return {};
 }
 
@@ -84,6 +87,7 @@ Result<void> EtcdDatabase::Impl::apply(const ApplyGroup& group) {
   if (auto owned = ensure_owned(false); !owned) return owned;
   if (!record.position || record.bootstrapping)
     return MirrorError::configuration("there is no data yet to apply entries to");
+  if (auto other = look_for_loop(group); !other) return other;
   if (auto ends = check_split(group); !ends) return ends;
   const bool direct =
       group.position.origin == group.position.incarnation || group.position.origin_lsn == group.position.applied_lsn;
@@ -205,6 +209,8 @@ void EtcdDatabase::Impl::take_over(SideTable side) {
     uses.erase(lease);
     granted.erase(lease);
   }
+  const std::scoped_lock holding(mutex);
+  lease_count = granted.size();
 }
 
 // --- groups
@@ -231,7 +237,8 @@ Result<void> EtcdDatabase::Impl::flush(std::vector<Change> changes, const Positi
   next.position = position;
   const bool ends_split = record.split && record.split->lsn <= position.applied_lsn;
   if (ends_split) next.split.reset();
-  auto done = commit(std::move(builder), std::move(next));
+  auto done = commit(std::move(builder), next);
+  if (!done && is_too_large(done.error())) done = commit_alone(changes, std::move(next), side, done.error());
   if (!done) return too_large(done.error(), changes, position.applied_lsn);
   take_over(std::move(side));
   return ends_split ? remove_tree(split_file()) : done;
@@ -317,8 +324,11 @@ Result<void> EtcdDatabase::Impl::write_parts(const Record::Split& split, const s
       next.split.reset();
       next.position = position;
     }
-    if (auto written = commit(std::move(builder), std::move(next)); !written) {
-      return too_large(written.error(), std::span(changes).subspan(first, done - first), split.lsn);
+    auto written = commit(std::move(builder), next);
+    const auto part = std::span(changes).subspan(first, done - first);
+    if (!written && is_too_large(written.error())) written = commit_alone(part, std::move(next), side, written.error());
+    if (!written) {
+      return too_large(written.error(), part, split.lsn);
     }
     take_over(std::move(side));
     if (first == 0 && done < changes.size()) {

@@ -89,6 +89,7 @@ Result<void> EtcdDatabase::Impl::open(bool as_root) {
 LogOrigin EtcdDatabase::Impl::log_origin(bool mirror) const {
   LogOrigin origin{client, keys, mirror ? record_key(options.name) : std::string(), lease_book};
   // A mirror's revisions are told apart by its record, which is not below its prefix.
+  origin.revision_bytes_max = options.revision_bytes_max;
   if (!mirror && client->version().progress_is_ordered()) origin.scope = LogOrigin::Scope::asked_progress;
   return origin;
 }

@@ -13,6 +13,10 @@ using namespace etcd;
 namespace {
 
 constexpr std::chrono::milliseconds round(1000);
+/// The target's history takes as many bytes at least, and at most this part of what is in use there.
+constexpr std::uint64_t history_bytes_min = std::uint64_t{4} << 20, history_part = 8;
+constexpr std::uint64_t history_bytes_unknown = std::uint64_t{64} << 20;
+constexpr std::uint64_t written_mark_bytes = std::uint64_t{256} << 10, written_marks_max = 256;
 
 }  // namespace
 
@@ -98,6 +102,10 @@ Result<void> EtcdDatabase::Impl::scan_foreign(Gap& gap) {
         if (keys.contains(key)) touched = &key;
       }
       at = lsn_of(revision);
+      {
+        const std::scoped_lock holding(mutex);
+        ours |= written_alone.contains(revision);
+      }
       if (ours || touched == nullptr || at > gap.to) continue;
       const std::scoped_lock holding(mutex);
       ++counted.foreign_writes;
@@ -122,21 +130,60 @@ void EtcdDatabase::Impl::forget_foreign(std::int64_t mended) {
   unexplained.reset();
 }
 
-void EtcdDatabase::Impl::compact_target() {
+/// True now and then: time to look whether the target is to be compacted.
+bool EtcdDatabase::Impl::note_written(std::int64_t revision, std::size_t bytes) {
+  const std::scoped_lock holding(mutex);
+  written_bytes += bytes;
+  const auto apart = std::max(written_mark_bytes, (written_bytes - written_marks.front().bytes) / written_marks_max);
+  if (written_bytes - written_marks.back().bytes < apart) return false;
+  written_marks.push_back({lsn_of(revision), written_bytes});
+  return true;
+}
+
+/// Of bytes: a part of what the target has in use, so that a small quota holds; a member that does not tell how much
+/// that is counts as a large one.
+std::uint64_t EtcdDatabase::Impl::history_allowed() const {
+  const auto asked = client->status();
+  const auto in_use = asked ? static_cast<std::uint64_t>(std::max<std::int64_t>(asked->db_size_in_use(), 0)) : 0;
+  return in_use == 0 ? history_bytes_unknown : std::max(history_bytes_min, in_use / history_part);
+}
+
+/// Up to where the target is to be compacted now; 0: not now.
+Lsn EtcdDatabase::Impl::compaction_due() {
   const auto keep = options.target_revisions_kept;
-  std::uint64_t newest = 0;
+  std::uint64_t history_bytes = 0;
   {
     const std::scoped_lock holding(mutex);
-    if (!ownership.owned || record.bootstrapping) return;
-    newest = static_cast<std::uint64_t>(record_revision);
+    const bool others = !ownership.owned && !ownership.refused_by.empty();
+    const auto newest = lsn_of(record_revision);
+    // Nothing else makes room, and without room nobody can own the mirror.
+    if (client->out_of_space() && !others) return newest > compacted_to ? newest : Lsn{};
+    if (!ownership.owned || record.bootstrapping) return {};
     // Not for every few revisions: each compaction costs the target a walk over its keys.
-    if (keep == 0 || newest <= keep || newest - keep < compacted_to.value + keep / 10 + 1) return;
+    if (newest.value > keep && newest.value - keep >= compacted_to.value + keep / 10 + 1)
+      return Lsn{newest.value - keep};
+    history_bytes = written_bytes - written_marks.front().bytes;
   }
-  const auto to = newest - keep;
-  if (!client->compact(static_cast<std::int64_t>(to))) return;  // again in a second
+  if (history_bytes <= history_bytes_min) return {};
+  const auto allowed = history_allowed();
   const std::scoped_lock holding(mutex);
-  compacted_to = Lsn{to};
+  if (written_bytes - written_marks.front().bytes <= allowed) return {};
+  Lsn to;
+  for (const auto& mark : written_marks) {
+    if (written_bytes - mark.bytes >= allowed / 2) to = mark.revision;
+  }
+  return to > compacted_to ? to : Lsn{};
+}
+
+void EtcdDatabase::Impl::compact_target() {
+  if (options.target_revisions_kept == 0) return;
+  const auto to = compaction_due();
+  if (to == Lsn{} || !client->compact(static_cast<std::int64_t>(to.value))) return;  // again in a second
+  const std::scoped_lock holding(mutex);
+  compacted_to = std::max(compacted_to, to);
   found_compacted = std::max(found_compacted, compacted_to);
+  while (written_marks.size() > 1 && written_marks[1].revision <= compacted_to)
+    written_marks.pop_front();
 }
 
 std::string EtcdDatabase::Impl::remark() const {
@@ -148,7 +195,7 @@ std::string EtcdDatabase::Impl::remark() const {
     if (!foreign_note.empty()) all.push_back(foreign_note);
     if (!open_note.empty() && store.last_entry().value_or(EntryId{}).lsn == Lsn{0}) all.push_back(open_note);
     if (!ownership.owned && !ownership.refused_by.empty() && is_mirror())
-      all.push_back(fmt::format("node {} owns this mirror", escape(ownership.refused_by)));
+      all.push_back(fmt::format("this node stands by: node {} owns this mirror", escape(ownership.refused_by)));
   }
   if (following) {
     if (auto watched = following->remark(); !watched.empty()) all.push_back(std::move(watched));

@@ -1,6 +1,7 @@
 #include "engine/etcd/history.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <thread>
@@ -14,6 +15,8 @@ namespace {
 constexpr std::size_t cursors_max = 4;
 constexpr std::chrono::milliseconds ask_every(50);
 constexpr std::size_t leases_known_max = 100'000;
+/// A server that has nothing to do answers a request for progress at once.
+constexpr std::chrono::seconds progress_within(3), unanswered_for(60);
 
 /// A server drops a request for progress while the watch is behind, and answers with what the member has, which may be
 /// less than what is waited for.
@@ -131,7 +134,60 @@ Result<LogOrigin::Watch> LogOrigin::watch(const Client::Place& place, Scope of, 
   const auto range = of == Scope::everything ? KeySpace::OwnRange{first_key, no_end} : keys.all();
   auto opened = WatchStream::open_at(place, client, range.key, range.range_end, from);
   if (!opened) return opened.error();
+  (*opened)->limit_revision(revision_bytes_max);
   return Watch{*std::move(opened), of};
+}
+
+std::optional<bool> ProgressBook::answers(std::size_t endpoint) const {
+  const std::scoped_lock lock(mutex_);
+  const auto found = noted_.find(endpoint);
+  if (found == noted_.end()) return std::nullopt;
+  const auto& noted = found->second;
+  // It may have been busy only.
+  if (!noted.answers && std::chrono::steady_clock::now() - noted.at > unanswered_for) return std::nullopt;
+  return noted.answers;
+}
+
+void ProgressBook::note(std::size_t endpoint, bool answers) {
+  const std::scoped_lock lock(mutex_);
+  noted_.insert_or_assign(endpoint, Noted{answers, std::chrono::steady_clock::now()});
+}
+
+/// `etcd grpc-proxy` takes requests for progress, and nothing comes of them.
+Result<bool> LogOrigin::answers_progress(const Client::Place& place) const {
+  if (const auto known = progress->answers(place.endpoint)) return *known;
+  wire::RangeRequest request;
+  request.set_key(keys.prefix.empty() ? first_key : keys.prefix);
+  request.set_count_only(true);
+  const auto newest = client->range(request);
+  if (!newest) return newest.error();
+  // Not from a revision that is to come: of such a one no progress is told.
+  auto opened = watch(place, Scope::asked_progress, newest->header().revision());
+  if (!opened) return opened.error();
+  auto& stream = *opened->stream;
+  bool answered = false;
+  std::atomic<bool> late = false;
+  {
+    const auto asking = ask_often(stream);
+    const std::jthread ending([&](const std::stop_token& stop) {
+      std::mutex mutex;
+      std::condition_variable_any woken;
+      std::unique_lock lock(mutex);
+      woken.wait_for(lock, stop, progress_within, [] { return false; });
+      if (stop.stop_requested()) return;
+      late = true;
+      stream.cancel();
+    });
+    for (;;) {
+      const auto response = stream.read();
+      if (!response && !late) return response.error();
+      if (!response) break;
+      answered = response->events_size() == 0 && !response->created();
+      if (answered) break;
+    }
+  }
+  progress->note(place.endpoint, answered);
+  return answered;
 }
 
 Result<LogOrigin::Watch> LogOrigin::watch(std::int64_t from) const {
@@ -140,7 +196,11 @@ Result<LogOrigin::Watch> LogOrigin::watch(std::int64_t from) const {
   // Members are of several versions while a cluster is upgraded.
   const auto version = client->version_at(place);
   if (!version) return version.error();
-  if (version->progress_is_ordered()) return watch(place, scope, from);
+  if (version->progress_is_ordered()) {
+    const auto answers = answers_progress(place);
+    if (!answers) return answers.error();
+    if (*answers) return watch(place, scope, from);
+  }
   auto all = watch(place, Scope::everything, from);
   if (all || all.error().kind() != ErrorKind::NotAuthorized) return all;
   return watch(place, Scope::own_events_only, from);
@@ -198,7 +258,7 @@ Result<PastLog::Cursor> PastLog::open(Lsn after, Lsn origin_lsn) {
   auto watch = origin_.watch(static_cast<std::int64_t>(after.value) + 1);
   if (!watch) return watch.error();
   if (watch->scope == LogOrigin::Scope::own_events_only && origin_.scope != watch->scope)
-    return storage_error("this member, of an older version, cannot say how far a watch has come");
+    return storage_error("this member, of an older version or behind a proxy, cannot say how far a watch has come");
   return Cursor{after, after, origin_lsn, *std::move(watch), {}};
 }
 

@@ -1,10 +1,12 @@
 // Entries out of watches, and etcd's own history read as a log: one revision, one entry.
 #pragma once
 
+#include <chrono>
 #include <deque>
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 
 #include "engine/etcd/keys.hpp"
@@ -26,6 +28,22 @@ class LeaseBook {
   std::unordered_map<std::int64_t, std::uint64_t> ttl_s_;
 };
 
+/// Which endpoints answer requests for progress, as far as they were asked. Thread safe.
+class ProgressBook {
+ public:
+  /// Absent: not known, or not for long enough.
+  std::optional<bool> answers(std::size_t endpoint) const;
+  void note(std::size_t endpoint, bool answers);
+
+ private:
+  struct Noted {
+    bool answers;
+    std::chrono::steady_clock::time_point at;
+  };
+  mutable std::mutex mutex_;
+  std::unordered_map<std::size_t, Noted> noted_;
+};
+
 /// What a database's log is made of.
 struct LogOrigin {
   std::shared_ptr<Client> client;
@@ -39,6 +57,9 @@ struct LogOrigin {
     asked_progress,   ///< the database's keys; the server says how far it has come, in order
     own_events_only,  ///< the database's keys; between them nothing is known
   } scope = Scope::everything;
+  std::size_t revision_bytes_max = revision_bytes_max_default;
+  /// Which endpoints answer requests for progress: a proxy of etcd's does not.
+  std::shared_ptr<ProgressBook> progress = std::make_shared<ProgressBook>();
 
   struct Watch {
     std::unique_ptr<WatchStream> stream;
@@ -49,6 +70,7 @@ struct LogOrigin {
 
  private:
   Result<Watch> watch(const Client::Place& place, Scope scope, std::int64_t from) const;
+  Result<bool> answers_progress(const Client::Place& place) const;
 };
 
 /// What an answer of a watch holds: events of the database as blocks, one for all, or one for each revision. Errors:

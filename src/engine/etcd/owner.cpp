@@ -1,6 +1,7 @@
 // Who owns a mirror: a key bound to a lease, an epoch in the record, and a record that every transaction compares.
 #include <fmt/format.h>
 
+#include <array>
 #include <charconv>
 #include <utility>
 
@@ -96,6 +97,7 @@ void EtcdDatabase::Impl::lose(const Found& found) {
     ownership.owned = false;
     ownership.stepped_down = found.record && found.record->owner == options.node;
     ownership.refused_by = found.record ? found.record->owner : std::string();
+    lease_count.reset();
     if (found.record) back = take_record(*found.record, found.record_revision);
   }
   uncertain = false;
@@ -137,8 +139,12 @@ Result<void> EtcdDatabase::Impl::commit(TxnBuilder builder, Record next, std::ve
     if (done && done->succeeded()) {
       adopt(std::move(next), done->header().revision(), true);
       committed_at = std::chrono::steady_clock::now();
-      const std::scoped_lock holding(mutex);
-      ++counted.transactions;
+      {
+        const std::scoped_lock holding(mutex);
+        ++counted.transactions;
+      }
+      // Here, since a target can be filled within the second that the next round takes.
+      if (note_written(done->header().revision(), request.ByteSizeLong())) compact_target();
       return {};
     }
     if (!done && done.error().kind() != ErrorKind::Storage) return done.error();
@@ -165,6 +171,7 @@ Result<void> EtcdDatabase::Impl::own_again() {
   bool owned = false;
   {
     const std::scoped_lock holding(mutex);
+    gives_way = false;
     owned = ownership.owned && std::chrono::steady_clock::now() < ownership.until;
   }
   if (owned && !uncertain) return {};
@@ -187,7 +194,10 @@ Result<void> EtcdDatabase::Impl::acquire(const Found& found) {
     if (found.owner_node.empty()) ownership.stepped_down = false;
     ownership.refused_by = found.owner_node;
     if (other || ownership.stepped_down) {
-      return busy(fmt::format("another crosslink, node {}, owns this mirror", escape(found.owner_node)));
+      return busy(
+          fmt::format("another crosslink, node {}, owns this mirror; this node takes over when that one ends, "
+                      "is paused, or does not reach the source",
+                      escape(found.owner_node)));
     }
   }
   wire::LeaseGrantRequest wanted;
@@ -248,11 +258,15 @@ Result<void> EtcdDatabase::Impl::load_leases() {
     ++uses[lease];
   });
   if (!loaded) return loaded;
-  return load(leases_prefix(options.name), [&](const std::string& hex, std::uint64_t ttl_s) {
+  loaded = load(leases_prefix(options.name), [&](const std::string& hex, std::uint64_t ttl_s) {
     std::uint64_t lease = 0;
     std::from_chars(hex.data(), hex.data() + hex.size(), lease, 16);
     granted[lease] = ttl_s;
   });
+  if (!loaded) return loaded;
+  const std::scoped_lock holding(mutex);
+  lease_count = granted.size();
+  return {};
 }
 
 Result<void> EtcdDatabase::forget() {
@@ -281,7 +295,25 @@ Result<void> EtcdDatabase::Impl::forget() {
 // --- keeping it
 // -------------------------------------------------------------------------------------------------
 
+void EtcdDatabase::let_go() {
+  const std::scoped_lock holding(impl_->mutex);
+  impl_->gives_way = impl_->ownership.owned;
+}
+
+/// Not in the middle of a call that writes.
+void EtcdDatabase::Impl::give_way() {
+  const std::unique_lock writing(write_mutex, std::try_to_lock);
+  if (!writing) return;
+  {
+    const std::scoped_lock holding(mutex);
+    if (!std::exchange(gives_way, false)) return;
+    lease_count.reset();
+  }
+  release();
+}
+
 void EtcdDatabase::Impl::keep_ownership() {
+  give_way();
   const auto now = std::chrono::steady_clock::now();
   std::int64_t lease = 0;
   {
@@ -290,14 +322,15 @@ void EtcdDatabase::Impl::keep_ownership() {
     if (!ownership.owned || now - ownership.kept_at < every) return;
     lease = ownership.lease;
   }
-  const auto ttl_s = client->keep_alive(lease);
+  const auto asked = client->keep_alive(std::array{lease});
   const std::scoped_lock holding(mutex);
   if (!ownership.owned || ownership.lease != lease) return;
-  if (ttl_s && *ttl_s > 0) {
+  if (asked && asked->front() > 0) {
     ownership.kept_at = now;
-    ownership.until = now + std::chrono::seconds(*ttl_s);
-  } else if (ttl_s) {
+    ownership.until = now + std::chrono::seconds(asked->front());
+  } else if (asked) {
     ownership.owned = false;  // it has ended: the next call takes over again, if nobody else did
+    lease_count.reset();
   }
 }
 

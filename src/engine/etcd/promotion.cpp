@@ -2,9 +2,13 @@
 // Every step can be done again.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <atomic>
+#include <thread>
 #include <utility>
 
 #include "engine/etcd/etcd_impl.hpp"
+#include "engine/random_id.hpp"
 
 namespace crosslink {
 
@@ -12,10 +16,17 @@ using namespace etcd;
 
 namespace {
 
-/// Each takes an operation on the first level and one below it.
-constexpr std::size_t keys_at_once = 40;
+/// A transaction of the record and so many others, each of so many that bind a key: 3,600 keys.
+constexpr std::size_t bound_on_level = 60;
+/// Of what binds a key, beside the key, which it names twice.
+constexpr std::size_t bind_bytes = 64;
+/// As etcd has it.
+constexpr std::uint64_t ttl_s_max = 9'000'000'000;
+constexpr std::size_t asked_at_once = 16, keys_looked_for = 100;
+/// Those that are not ended by then end by themselves: no key is bound to them.
+constexpr std::chrono::seconds leases_ended_within(5);
 
-/// Binds the key to the lease as it is, if it is there.
+/// Binds the key to the lease (0: to none) as it is, if it is there.
 wire::RequestOperation bind(const std::string& key, std::int64_t lease) {
   wire::RequestOperation operation;
   auto& txn = *operation.mutable_txn();
@@ -29,6 +40,40 @@ wire::RequestOperation bind(const std::string& key, std::int64_t lease) {
   put.set_ignore_value(true);
   put.set_lease(lease);
   return operation;
+}
+
+/// The number under which a promotion grants a lease of the source anew: of 63 bits that nobody else could draw.
+std::int64_t own_lease(const SnapshotId& seed, std::uint64_t lease) {
+  PairDigest digest;
+  digest.add(text_of(seed.bytes), std::to_string(lease));
+  const auto hash = digest.digest();
+  std::uint64_t number = 0;
+  for (const auto byte : std::span(hash.bytes).first(sizeof number))
+    number = (number << 8) | std::to_integer<std::uint64_t>(byte);
+  return static_cast<std::int64_t>((number >> 1) | 1);  // 0 would leave the choice to the server
+}
+
+/// Calls `work` with each number below `count`, several at once, until one fails.
+template <class Work>
+Result<void> at_once(std::size_t count, const Work& work) {
+  std::atomic<std::size_t> next = 0;
+  std::mutex mutex;
+  std::optional<MirrorError> failed;
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 0; i < std::min(count, asked_at_once); ++i) {
+      threads.emplace_back([&] {
+        for (std::size_t at = next++; at < count; at = next++) {
+          Result<void> done = work(at);
+          if (done) continue;
+          next = count;
+          const std::scoped_lock lock(mutex);
+          if (!failed) failed = done.error();
+        }
+      });
+    }
+  }
+  return failed ? Result<void>(*failed) : Result<void>{};
 }
 
 }  // namespace
@@ -49,48 +94,96 @@ Result<void> EtcdDatabase::Impl::finish_split() {
   return write_parts(split, **changes, position);
 }
 
-Result<void> EtcdDatabase::Impl::grant_leases() {
-  std::map<std::uint64_t, std::vector<std::string>> keys_of;
+/// In as few transactions as they fit in. Leases 0: the keys are bound to none.
+Result<void> EtcdDatabase::Impl::bind_keys(const SnapshotId* seed) {
+  std::vector<wire::RequestOperation> groups;
+  std::size_t bytes = 0;
+  const auto flush = [&] {
+    bytes = 0;
+    return groups.empty() ? Result<void>{} : commit({}, record, std::exchange(groups, {}));
+  };
+  const auto last_is_full = [&] { return groups.back().txn().success_size() == static_cast<int>(bound_on_level); };
   for (const auto& [key, lease] : leased) {
-    if (granted.contains(lease)) keys_of[lease].push_back(key);
-  }
-  for (const auto& [lease, bound] : keys_of) {
-    // Under its old number if it is free, so that whoever kept it alive can go on doing so; one that is there already
-    // is of an attempt before this one.
-    wire::LeaseGrantRequest wanted;
-    wanted.set_id(static_cast<std::int64_t>(lease));
-    wanted.set_ttl_s(static_cast<std::int64_t>(granted[lease]));
-    const auto made = client->grant(wanted);
-    const auto there = made ? Result<wire::LeaseTimeToLiveResponse>(wire::LeaseTimeToLiveResponse())
-                            : client->time_to_live(static_cast<std::int64_t>(lease));
-    if (!made && (!there || there->ttl_s() <= 0)) return made.error();
-    for (std::size_t at = 0; at < bound.size(); at += keys_at_once) {
-      std::vector<wire::RequestOperation> beside;
-      SideTable side;
-      for (auto i = at; i < std::min(bound.size(), at + keys_at_once); ++i) {
-        beside.push_back(bind(bound[i], static_cast<std::int64_t>(lease)));
-        beside.push_back(erase_operation(leased_prefix(options.name) + bound[i]));
-        side.leased.emplace_back(bound[i], 0);
-      }
-      may_take_back = false;
-      if (auto done = commit({}, record, std::move(beside)); !done) return done;
-      take_over(std::move(side));
+    if (!granted.contains(lease)) continue;
+    const auto more = 2 * key.size() + bind_bytes;
+    const bool full = bytes + more > txn_bytes_max || (groups.size() == bound_on_level && last_is_full());
+    if (full) {
+      if (auto done = flush(); !done) return done;
     }
+    if (groups.empty() || last_is_full()) groups.emplace_back();
+    *groups.back().mutable_txn()->add_success() = bind(key, seed == nullptr ? 0 : own_lease(*seed, lease));
+    bytes += more;
   }
-  return {};
+  return flush();
 }
 
-/// Of a promotion that was given up. Keys that are bound to leases would go with these while it follows on.
-Result<void> EtcdDatabase::Impl::take_back_promotion() {
-  if (!record.promoting) return {};
-  if (!may_take_back) {
-    return MirrorError(
-        ErrorKind::UnsupportedOperation, CausedBy::us,
-        "its promotion has begun to bind keys to leases, or another process began it: it can only be finished, "
-        "by promote");
+/// Precondition: the record says from what their numbers come. Again: those that are there already are of an attempt
+/// before this one.
+Result<void> EtcdDatabase::Impl::grant_leases() {
+  if (!lease_keeper) lease_keeper = std::make_unique<LeaseKeeper>(client);
+  lease_keeper->extend();
+  const std::vector<std::pair<std::uint64_t, std::uint64_t>> wanted(granted.begin(), granted.end());
+  auto given = at_once(wanted.size(), [&](std::size_t at) -> Result<void> {
+    wire::LeaseGrantRequest request;
+    request.set_id(own_lease(*record.lease_seed, wanted[at].first));
+    request.set_ttl_s(static_cast<std::int64_t>(std::min(wanted[at].second, ttl_s_max)));
+    const auto made = client->grant(request);
+    if (!made) {
+      const auto there = client->time_to_live(request.id());
+      if (!there || there->ttl_s() <= 0) return made.error();
+    }
+    lease_keeper->add(request.id(), std::chrono::seconds(made ? made->ttl_s() : request.ttl_s()));
+    return {};
+  });
+  return given ? bind_keys(&*record.lease_seed) : given;
+}
+
+/// Are all keys there that a promotion may have bound to leases?
+Result<bool> EtcdDatabase::Impl::has_leased_keys() {
+  wire::TxnRequest request;
+  std::size_t asked = 0;
+  const auto all_there = [&]() -> Result<bool> {
+    if (request.success_size() == 0) return true;
+    const auto read = client->read_together(request);
+    if (!read) return read.error();
+    request.Clear();
+    asked += static_cast<std::size_t>(read->responses_size());
+    return std::ranges::all_of(read->responses(), [](const auto& one) { return one.range().count() > 0; });
+  };
+  for (const auto& [key, lease] : leased) {
+    auto& range = *request.add_success()->mutable_range();
+    range.set_key(key);
+    range.set_count_only(true);
+    if (request.success_size() < static_cast<int>(keys_looked_for)) continue;
+    auto there = all_there();
+    if (!there || !*there) return there;
   }
+  auto there = all_there();
+  if (there && *there && asked != leased.size()) return storage_error("a transaction was answered with something else");
+  return there;
+}
+
+/// Of a promotion that was given up, here or by a process before this one. No lease may take a key from a mirror; where
+/// one did already, the mirror bootstraps anew.
+Result<void> EtcdDatabase::Impl::take_back_promotion() {
+  lease_keeper.reset();
+  if (!record.promoting) return {};
   auto back = record;
+  if (auto unbound = bind_keys(nullptr); !unbound) return unbound;
+  const auto there = has_leased_keys();
+  if (!there) return there.error();
+  back.bootstrapping = back.bootstrapping || !*there;
+  if (record.lease_seed) {
+    const auto until = std::chrono::steady_clock::now() + leases_ended_within;
+    const std::vector<std::pair<std::uint64_t, std::uint64_t>> given(granted.begin(), granted.end());
+    static_cast<void>(at_once(given.size(), [&](std::size_t at) -> Result<void> {
+      if (std::chrono::steady_clock::now() > until) return storage_error("it takes long");
+      static_cast<void>(client->revoke(own_lease(*record.lease_seed, given[at].first)));  // it may never have been
+      return {};
+    }));
+  }
   back.promoting = false;
+  back.lease_seed.reset();
   back.promoted_from.reset();
   return commit({}, std::move(back));
 }
@@ -102,24 +195,26 @@ Result<PromotedFrom> EtcdDatabase::Impl::promote(const std::string& source_clust
   if (!record.position) return MirrorError::configuration("there is no mirrored data to promote");
   if (auto owned = ensure_owned(false); !owned) return owned.error();
   if (auto finished = finish_split(); !finished) return finished.error();
-  if (!record.promoting) {
+  if (!record.promoting || !record.lease_seed) {
     auto begun = record;
     begun.promoting = true;
-    begun.bootstrapping = false;  // its caller knows what the data is then
+    begun.lease_seed = engine::random_id<SnapshotId>();
     begun.promoted_from = PromotedFrom{source_cluster, source_database, *record.position};
-    // Also when the outcome is not known: no key is bound before it is.
-    may_take_back = true;
     if (auto marked = commit({}, std::move(begun)); !marked) return marked.error();
   }
   if (auto bound = grant_leases(); !bound) return bound.error();
   auto next = record;
   next.promoting = false;
+  next.lease_seed.reset();
+  next.bootstrapping = false;  // its caller knows what the data is then
   next.role = DatabaseRole::promoted;
   if (auto done = commit({}, std::move(next),
                          {erase_below(leases_prefix(options.name)), erase_below(leased_prefix(options.name))});
       !done) {
     return done.error();
   }
+  lease_keeper->renew_all();
+  lease_keeper.reset();
   release();
   if (auto dropped = partial.drop(); !dropped) return dropped.error();
   if (auto started = start_tail(); !started) return started.error();

@@ -12,8 +12,10 @@ namespace crosslink::etcd {
 
 struct Record {
   DatabaseRole role = DatabaseRole::mirror;
-  bool bootstrapping = false;          ///< the data is of no moment: a snapshot is being written over it
-  bool promoting = false;              ///< a promotion has begun, and is finished whatever happens
+  bool bootstrapping = false;  ///< the data is of no moment: a snapshot is being written over it
+  bool promoting = false;      ///< a promotion has begun: it is finished, or taken back
+  /// While promoting: from it come the numbers of the leases that are granted anew.
+  std::optional<SnapshotId> lease_seed;
   std::optional<SnapshotId> snapshot;  ///< the last one that was, or is being, switched in
   std::optional<Position> position;
   Lsn consistent_lsn;

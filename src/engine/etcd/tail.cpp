@@ -59,7 +59,7 @@ Result<void> Tail::start() {
     probe = origin_.watch(*newest + 1);
   }
   if (!probe) return probe.error();
-  if (origin_.scope == LogOrigin::Scope::own_events_only) from = head;
+  if (probe->scope == LogOrigin::Scope::own_events_only) from = head;
   std::optional<EntryId> last;
   if (from == Lsn{0}) last.emplace();
   store_->begin_at(from, last);
@@ -98,6 +98,8 @@ void Tail::follow() {
       if (gone_back()) continue;
     } else if (ended.error().kind() == ErrorKind::LogWindowExceeded) {
       lost_window();
+    } else if (ended.error().kind() == ErrorKind::UnsupportedOperation) {
+      skip(ended.error());
     }
     delay = store_->head() > head ? retry_min : std::min(2 * delay, retry_max);
     if (!pause(delay)) return;
@@ -200,6 +202,16 @@ void Tail::lost_window() {
   store_->begin_at(at, std::nullopt);
   compacted_ = at.value;
   head_moved(at);
+}
+
+/// Of a revision that cannot be held: the log goes on behind it, so that it is not read for ever.
+void Tail::skip(const MirrorError& too_large) {
+  lost_window();
+  const std::scoped_lock lock(mutex_);
+  skipped_ = fmt::format(
+      "{}: the log was cut there, and mirrors bootstrap anew; write or delete so much in several "
+      "transactions",
+      too_large.message());
 }
 
 /// What was read counts no longer, and whoever follows must be judged anew. False: could not be found out yet.
@@ -332,11 +344,12 @@ std::string Tail::remark() const {
   const std::scoped_lock lock(mutex_);
   std::string text;
   if (!trouble().empty()) text = fmt::format("the watch of etcd waits: {}", trouble());
-  if (origin_.scope == LogOrigin::Scope::own_events_only) {
+  if (!skipped_.empty()) text += (text.empty() ? "" : "; ") + skipped_;
+  if (origin_.scope == LogOrigin::Scope::own_events_only || watch_scope_ == LogOrigin::Scope::own_events_only) {
     text += text.empty() ? "" : "; ";
     text +=
-        "this etcd (older than 3.4.32 or 3.5.13) can say how far a watch has come only to who may read all keys, which "
-        "we may not: how old the newest revision is stays unknown";
+        "this etcd (older than 3.4.32 or 3.5.13, or behind etcd's grpc-proxy) can say how far a watch has come only to "
+        "who may read all keys, which we may not: how old the newest revision is stays unknown";
   }
   return text;
 }

@@ -55,6 +55,7 @@ class Tail {
   MirrorError note_gone_back();
   Result<void> take(const wire::WatchResponse& response);
   void lost_window();
+  void skip(const MirrorError& too_large);
   bool gone_back();
   void poll();
   void poll_once();
@@ -75,6 +76,7 @@ class Tail {
   bool has_gone_back_ = false;      ///< found, and not dealt with yet
   std::atomic<std::uint64_t> times_gone_back_ = 0;
   std::string watch_trouble_, poll_trouble_;
+  std::string skipped_;  ///< of the last revision that was left out
   struct Asked {
     Clock::time_point at;
     Lsn revision;

@@ -98,9 +98,12 @@ const wire::PutRequest* largest_put(const wire::TxnRequest& request) {
   return largest;
 }
 
+bool is_too_large(const MirrorError& error) {
+  return error.kind() == ErrorKind::UnsupportedOperation && error.message().find("large") != std::string::npos;
+}
+
 MirrorError explain_too_large(const MirrorError& error, std::string_view key, std::size_t value_bytes, Lsn lsn) {
-  if (error.kind() != ErrorKind::UnsupportedOperation || error.message().find("large") == std::string::npos)
-    return error;
+  if (!is_too_large(error)) return error;
   return error.with_context(
       fmt::format("the target does not take what comes with LSN {}, whose largest value is of {} bytes, at \"{}\"; its "
                   "--max-request-bytes may have to be raised",

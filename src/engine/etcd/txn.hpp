@@ -96,6 +96,8 @@ wire::RequestOperation erase_below(const std::string& prefix);
 /// The put of the longest value; null when nothing is put.
 const wire::PutRequest* largest_put(const wire::TxnRequest& request);
 
+/// The target found a request too large.
+bool is_too_large(const MirrorError& error);
 /// `error` of a request that the target found too large, with what it is about; any other error as it is.
 MirrorError explain_too_large(const MirrorError& error, std::string_view key, std::size_t value_bytes, Lsn lsn);
 

@@ -5,19 +5,10 @@
 #include <utility>
 
 namespace crosslink::etcd {
-namespace {
-
-/// Of one revision that comes in fragments: more than it can hold, as large as requests may be made.
-constexpr std::size_t revision_bytes_max = std::size_t{256} * 1024 * 1024;
-
-}  // namespace
-
 Result<std::unique_ptr<WatchStream>> WatchStream::open_at(const Client::Place& place, std::shared_ptr<Client> client,
                                                           const std::string& key, const std::string& range_end,
                                                           std::int64_t from) {
   std::unique_ptr<WatchStream> watch(new WatchStream(std::move(client), place));
-  // A member that lost its leader ends the watch instead of leaving it alive and silent.
-  watch->context_.AddMetadata("hasleader", "true");
   if (auto prepared = watch->client_->prepare(watch->context_); !prepared) {
     watch->client_->failed(watch->place_);
     return prepared.error();
@@ -53,8 +44,8 @@ MirrorError WatchStream::end() {
   if (std::exchange(ended_, true)) return storage_error("a watch has ended");
   const auto status = stream_->Finish();
   if (status.ok()) return storage_error("a watch was ended by the server");
-  auto meant = client_->meaning(status, "watching");
-  if (meant.elsewhere) client_->failed(place_);
+  auto meant = client_->meaning(status, "watching", {});
+  if (meant.next == Client::Next::elsewhere) client_->failed(place_);
   return meant.error;
 }
 
@@ -82,13 +73,32 @@ void WatchStream::take_up(wire::WatchResponse& response) {
   events.DeleteSubrange(begin, events.size() - begin);
 }
 
+/// Of a revision that is too large to be held: reads to its end, and says how large it is.
+MirrorError WatchStream::measure(std::int64_t revision, bool goes_on) {
+  auto bytes = held_bytes_;
+  held_.clear();
+  held_bytes_ = 0;
+  wire::WatchResponse response;
+  while (goes_on) {
+    if (!stream_->Read(&response)) return end();
+    goes_on = response.fragment();
+    for (const auto& event : response.events()) {
+      goes_on = goes_on && event.kv().mod_revision() == revision;
+      if (event.kv().mod_revision() == revision) bytes += event.ByteSizeLong();
+    }
+  }
+  return {ErrorKind::UnsupportedOperation, CausedBy::us,
+          fmt::format("etcd: revision {} is of {} bytes, and one of more than {} cannot be mirrored as one entry",
+                      revision, bytes, revision_bytes_max_)};
+}
+
 Result<wire::WatchResponse> WatchStream::read() {
   if (ended_) return storage_error("a watch has ended");  // only this thread ends it
   wire::WatchResponse response;
   do {
     if (!stream_->Read(&response)) return end();
     take_up(response);
-    if (held_bytes_ > revision_bytes_max) return storage_error("one revision of a watch is larger than may be");
+    if (held_bytes_ > revision_bytes_max_) return measure(held_.back().kv().mod_revision(), response.fragment());
   } while (response.fragment() && response.events_size() == 0);
   if (!response.canceled()) return response;
   if (response.compact_revision() > 0) {
@@ -97,9 +107,9 @@ Result<wire::WatchResponse> WatchStream::read() {
   }
   const auto& reason = response.cancel_reason();
   if (reason.find("permission denied") != std::string::npos)
-    return client_->meaning({grpc::StatusCode::PERMISSION_DENIED, reason}, "watching").error;
+    return client_->meaning({grpc::StatusCode::PERMISSION_DENIED, reason}, "watching", {}).error;
   if (reason.find("auth token") != std::string::npos)
-    return client_->meaning({grpc::StatusCode::UNAUTHENTICATED, reason}, "watching").error;
+    return client_->meaning({grpc::StatusCode::UNAUTHENTICATED, reason}, "watching", {}).error;
   client_->failed(place_);
   return storage_error(fmt::format("a watch was cancelled: {}", printable(reason)));
 }

@@ -12,6 +12,9 @@
 
 namespace crosslink::etcd {
 
+/// One revision is one entry, and is held in memory whole: a larger one is none that could be mirrored.
+inline constexpr std::size_t revision_bytes_max_default = std::size_t{256} * 1024 * 1024;
+
 class WatchStream {
  public:
   /// Events from `from` on of the keys in [key, range_end). Errors: NotAuthorized, Storage.
@@ -19,12 +22,14 @@ class WatchStream {
                                                    const std::string& range_end, std::int64_t from) {
     return open_at(client->place(), client, key, range_end, from);
   }
+  void limit_revision(std::size_t bytes_max) { revision_bytes_max_ = bytes_max; }
   static Result<std::unique_ptr<WatchStream>> open_at(const Client::Place& place, std::shared_ptr<Client> client,
                                                       const std::string& key, const std::string& range_end,
                                                       std::int64_t from);
   ~WatchStream();
   /// The next answer, or as much of one in fragments as holds whole revisions: none is cut. Errors: LogWindowExceeded
-  /// when what it would come from was compacted; NotAuthorized; Storage when the stream ended, cancel() included.
+  /// when what it would come from was compacted; NotAuthorized; UnsupportedOperation for a revision above the limit, of
+  /// which it says the size; Storage when the stream ended, cancel() included.
   Result<wire::WatchResponse> read();
   /// Asks for a notification of how far it has come, also while another thread reads. The server may drop it: ask
   /// again. Only where Version::progress_is_ordered().
@@ -37,13 +42,14 @@ class WatchStream {
       : client_(std::move(client)), place_(std::move(place)) {}
   MirrorError end();
   void take_up(wire::WatchResponse& response);
+  MirrorError measure(std::int64_t revision, bool goes_on);
   std::shared_ptr<Client> client_;
   const Client::Place place_;
   std::unique_ptr<etcdserverpb::Watch::Stub> stub_;
   grpc::ClientContext context_;
   std::unique_ptr<grpc::ClientReaderWriter<wire::WatchRequest, wire::WatchResponse>> stream_;
   std::vector<wire::Event> held_;  ///< of the revision in which a fragment ended
-  std::size_t held_bytes_ = 0;
+  std::size_t held_bytes_ = 0, revision_bytes_max_ = revision_bytes_max_default;
   std::mutex ending_;  ///< the stream is not finished under a writer
   bool ended_ = false;
 };
