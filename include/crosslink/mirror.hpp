@@ -63,6 +63,9 @@ struct MirrorFacts {
   std::optional<Lsn> source_head;  ///< as far as the source is known to be; absent before the first session
   /// Since the source last said how far it is; absent: it did not since the start.
   std::optional<std::chrono::microseconds> heard_ago;
+  /// How old the source's own data was at most when it last said so: 0 at a root that users write to. Absent: it did
+  /// not know, as one that does not hear what it follows or reads, or it did not say so yet.
+  std::optional<std::chrono::microseconds> source_behind;
   bool sync = false;  ///< in sync mode: demanded here, or the source names this mirror
   /// In sync mode: what the source promises, as it last said; absent: it names no such mirror, or was not heard.
   std::optional<SyncPromise> sync_promise;
@@ -84,6 +87,7 @@ struct MirrorFacts {
   std::optional<std::uint64_t> window_left_bytes;
   std::optional<std::chrono::milliseconds> window_left_time;
   std::optional<std::uint64_t> snapshot_queue;  ///< snapshots that the source makes or sends before this mirror's
+  std::optional<std::uint64_t> leases;          ///< as MirrorState::leases
 };
 
 struct PromotionOptions {

@@ -91,6 +91,9 @@ std::string promote_text(const object& promoted) {
                       text(promoted, "source_database"), lsn_or(promoted, "source_lsn", "unknown"));
   const auto lag = milliseconds_field(promoted, "lag_ms");
   page += fmt::format("\n  lag           {}", lag ? duration_text(*lag) : "unknown");
+  if (const auto leases = number(promoted, "leases"); leases && *leases > 0 && !flag(promoted, "again"))
+    page += fmt::format("\n  leases        {}, each {} for its whole TTL", grouped(*leases),
+                        flag(promoted, "promoted") ? "granted anew" : "would be granted anew");
   if (const auto why = text(promoted, "inconsistent", 4096); !why.empty()) page += "\n  consistent    NO: " + why;
   if (const auto* lost = object_field(promoted, "lost")) {
     const auto entries = number(*lost, "entries_lsn");

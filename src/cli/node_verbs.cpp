@@ -48,6 +48,10 @@ int show(const Globals& globals, const StatusOptions& options, boost::json::obje
   auto page = page_of(options, body);
   page += not_open_text(body);
   if (code == exit_good && !array_field(body, "not_open").empty()) code = exit_disconnected;
+  for (const auto& one : array_field(body, "remarks")) {
+    if (const auto* const database = one.if_object())
+      page += fmt::format("\n{}: {}", text(*database, "name"), text(*database, "remark", 4096));
+  }
   report_good(globals, std::move(body), page);
   return code;
 }

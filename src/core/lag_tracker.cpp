@@ -6,6 +6,11 @@
 
 namespace crosslink::core {
 
+std::optional<Duration> upstream_lag_of(const ProbeReply& reply) {
+  if (!reply.upstream_lag_us) return std::nullopt;
+  return Duration(static_cast<Duration::rep>(std::min<std::uint64_t>(*reply.upstream_lag_us, INT64_MAX / 4)));
+}
+
 Probe LagTracker::probe(Instant now) {
   // Two probes in one microsecond would be one.
   const auto t0 = last_t0_ ? std::max(now, *last_t0_ + Duration(1)) : now;
@@ -22,10 +27,7 @@ Result<void> LagTracker::on_reply(const ProbeReply& reply, std::optional<Lsn> ap
   }
   sent_.erase(sent_.begin(), found + 1);
   if (!applied) return {};
-  std::optional<Duration> upstream;
-  if (reply.upstream_lag_us) {
-    upstream = Duration(static_cast<Duration::rep>(std::min<std::uint64_t>(*reply.upstream_lag_us, INT64_MAX / 4)));
-  }
+  auto upstream = upstream_lag_of(reply);
   if (makes(Mistake::chain_lag_without_upstream)) upstream = Duration(0);
   Pending pending{t0, reply.head, upstream};
   if (makes(Mistake::lag_from_arrival_times)) pending.t0 = now;

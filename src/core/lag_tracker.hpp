@@ -14,6 +14,9 @@ namespace crosslink::core {
 using Instant = std::chrono::microseconds;
 using Duration = std::chrono::microseconds;
 
+/// How old the source's own data is, as it says; absent: it does not know.
+std::optional<Duration> upstream_lag_of(const ProbeReply& reply);
+
 class LagTracker {
  public:
   static constexpr std::size_t pending_max = 64;

@@ -465,6 +465,7 @@ MirrorStatus MirrorMachine::status(Instant now) {
   if (notice_.window_left_ms) facts.window_left = std::chrono::milliseconds(*notice_.window_left_ms);
   facts.unproven = unproven_;
   facts.lag = lag_.lag(now);
+  facts.upstream = upstream_;
   facts.threshold = lag_threshold(sync(), round_trip_);
   facts.control_silence_max = config_.control_silence_max;
   return status_judge_.judge(facts, now);

@@ -201,6 +201,8 @@ class MirrorMachine {
   const std::optional<SyncPromise>& sync_promise() const { return sync_promise_; }
   /// When a control frame came last; absent: none did since the start.
   const std::optional<Instant>& heard_at() const { return control_at_; }
+  /// How old the source's own data was when it last said so.
+  const std::optional<UpstreamAge>& upstream() const { return upstream_; }
   /// Of log and snapshots, as they count for the throttle, since the machine was made.
   std::uint64_t received_bytes() const { return received_bytes_; }
   /// Where the snapshot that comes, or came last, was taken up; 0: at its beginning.
@@ -389,6 +391,7 @@ class MirrorMachine {
   bool sync_named_ = false;  ///< by the source, in this session or the last
   std::optional<SyncPromise> sync_promise_;
   std::optional<Lsn> source_head_;
+  std::optional<UpstreamAge> upstream_;
   std::uint64_t received_bytes_ = 0, snapshot_resumed_at_ = 0;
   std::uint64_t features_ = 0, cap_bytes_ = 0;
   Instant begin_by_{0};

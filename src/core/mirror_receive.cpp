@@ -100,6 +100,7 @@ void MirrorMachine::on_control(const SessionMessage& message, Instant now) {
   // Our LSN and the source's head are of one count only once the source has judged our position: before its LogBegin it
   // may have been bootstrapped anew and count otherwise.
   source_head_ = reply->head;
+  upstream_ = UpstreamAge{upstream_lag_of(*reply)};
   if (sync_promise_ && reply->sync_standing) sync_promise_->standing = reply->sync_standing;
   std::optional<Lsn> applied;
   if (log_ && log_->order && !log_->step_back_to) applied = mark_.position->applied_lsn;

@@ -30,6 +30,15 @@ std::string window(const StatusFacts& facts) {
   return fmt::format("; at the present rate the source drops the log it needs in {}", seconds(*facts.window_left));
 }
 
+/// "", or that it is the source whose data is old.
+std::string above(const StatusFacts& facts) {
+  if (!facts.upstream) return {};
+  const auto& age = facts.upstream->age;
+  if (!age) return "; the source does not know how old its own data is: it does not hear what it follows or reads";
+  if (2 * *age < facts.threshold) return {};
+  return fmt::format("; the source itself last heard what it follows or reads {} ago", seconds(*age));
+}
+
 }  // namespace
 
 Duration lag_threshold(bool sync, std::optional<Duration> round_trip) {
@@ -72,10 +81,10 @@ MirrorStatus StatusJudge::judge(const StatusFacts& facts, Instant now) {
   }
   if (facts.storage_error) return as(StatusKind::Degraded, *facts.storage_error);
   if (degraded_) {
-    if (!facts.lag) return as(StatusKind::Degraded, "the lag is not known yet" + window(facts));
-    return as(StatusKind::Degraded,
-              fmt::format("the lag of {} {} the limit of {}{}", seconds(*facts.lag),
-                          under ? "is only just under" : "is over", seconds(facts.threshold), window(facts)));
+    if (!facts.lag) return as(StatusKind::Degraded, "the lag is not known yet" + above(facts) + window(facts));
+    return as(StatusKind::Degraded, fmt::format("the lag of {} {} the limit of {}{}{}", seconds(*facts.lag),
+                                                under ? "is only just under" : "is over", seconds(facts.threshold),
+                                                above(facts), window(facts)));
   }
   return as(StatusKind::Following, fmt::format("the lag is {} at most{}", seconds(*facts.lag),
                                                facts.unproven ? "; unproven: the source no longer knew the entry that "

@@ -19,6 +19,11 @@ inline constexpr Duration control_silence_max{30'000'000};
 /// The threshold of Degraded.
 Duration lag_threshold(bool sync, std::optional<Duration> round_trip);
 
+/// How old the source's own data is; absent: it does not know. 0 at a root that users write to.
+struct UpstreamAge {
+  std::optional<Duration> age;
+};
+
 struct StatusFacts {
   bool promoted = false;
   std::optional<std::string> halted;  ///< why an operator is needed
@@ -35,6 +40,7 @@ struct StatusFacts {
   std::optional<Duration> window_left;          ///< as the source says: then the log that is needed is dropped
   bool unproven = false;                        ///< nobody could tell whether the log goes on from what is here
   std::optional<Duration> lag;
+  std::optional<UpstreamAge> upstream;  ///< as the source last said; absent: it did not yet
   Duration threshold{5'000'000};
   Duration control_silence_max = core::control_silence_max;
 };

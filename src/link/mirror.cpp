@@ -482,13 +482,15 @@ std::optional<std::chrono::microseconds> Mirror::lag() const {
 }
 
 MirrorFacts Mirror::facts() const {
+  MirrorFacts facts;
+  facts.leases = impl_->engine->mirror_state().leases;
   const std::scoped_lock lock(impl_->mutex);
   const auto& machine = impl_->machine;
-  MirrorFacts facts;
   facts.position = machine.position();
   facts.durable = machine.durable();
   facts.source_head = machine.source_head();
   if (machine.heard_at()) facts.heard_ago = link::session_now() - *machine.heard_at();
+  if (machine.upstream()) facts.source_behind = machine.upstream()->age;
   facts.sync = machine.sync();
   facts.sync_promise = machine.sync_promise();
   facts.received_bytes = machine.received_bytes();

@@ -81,8 +81,9 @@ std::optional<double> milliseconds_of(const std::optional<std::chrono::microseco
   return static_cast<double>(time->count()) / 1e3;
 }
 
-/// A source that was heard a moment ago has not written much since; what an older one wrote is not known.
-constexpr auto heard_now = std::chrono::seconds(1);
+/// A source that was heard a moment ago has not written much since; what an older one wrote is not known. Of what the
+/// source follows or reads itself the same is true.
+constexpr auto heard_now = std::chrono::seconds(1), source_heard_now = std::chrono::seconds(2);
 
 /// What of the source's data is known not to be here, at the moment of these facts. `linked`: when that was asked.
 json::object known_loss(const MirrorFacts& facts, bool linked) {
@@ -92,15 +93,24 @@ json::object known_loss(const MirrorFacts& facts, bool linked) {
             {"heard_ms_ago", nullptr},
             {"detail", "the source was not heard since this node started"}};
   }
-  const bool known = linked && *facts.heard_ago <= heard_now;
+  // What counts is when the root was heard: a source that hears nothing itself does not know its head.
+  const auto& behind = facts.source_behind;
+  const bool known = linked && *facts.heard_ago <= heard_now && behind && *behind <= source_heard_now;
   const auto applied = facts.position ? facts.position->applied_lsn.value : 0;
   const auto head = std::max(facts.source_head->value, applied);
-  const auto ago = std::chrono::duration<double, std::milli>(*facts.heard_ago).count();
-  auto detail = fmt::format("the source was {}heard {:.0f} ms ago, at LSN {}; ", known ? "" : "last ", ago, head);
+  const auto ago = behind ? milliseconds_of(*facts.heard_ago + *behind) : std::nullopt;
+  auto detail = fmt::format("the source was {}heard {:.0f} ms ago, at LSN {}; ", known ? "" : "last ",
+                            *milliseconds_of(facts.heard_ago), head);
+  if (!behind) detail += "it does not know how old its own data is; ";
+  if (behind && *behind > source_heard_now) {
+    detail += fmt::format("it had itself last heard what it follows or reads {:.0f} ms before that; ",
+                          *milliseconds_of(behind));
+  }
   detail += head == applied ? std::string("all up to there is here")
                             : fmt::format("LSN {} to {} are not here", applied + 1, head);
-  if (!known) detail += "; what it wrote since is not known here and lost";
-  return {{"known", known}, {"entries_lsn", head - applied}, {"heard_ms_ago", ago}, {"detail", std::move(detail)}};
+  if (!known) detail += "; what was written since is not known here and lost";
+  return {
+      {"known", known}, {"entries_lsn", head - applied}, {"heard_ms_ago", or_null(ago)}, {"detail", std::move(detail)}};
 }
 
 /// In sync mode: may a write that the source answered OK be missing here? Null when this is no mirror in sync mode.
@@ -217,6 +227,16 @@ json::object AdminRoutes::with_not_open(json::object listed) const {
   return listed;
 }
 
+/// What is to be said of databases that take writes; of a mirror its reason says it.
+json::array AdminRoutes::source_remarks() const {
+  json::array remarks;
+  for (const auto& database : hosting_->databases().all()) {
+    auto remark = database->mirror() == nullptr ? database->engine().source->remark() : std::string();
+    if (!remark.empty()) remarks.push_back(json::object{{"name", database->name()}, {"remark", std::move(remark)}});
+  }
+  return remarks;
+}
+
 AdminResponse AdminRoutes::not_here(std::string_view what, const std::string& name) const {
   if (const auto found = hosting_->databases().not_open(name))
     return failed(found->reason.with_context("it is not open, and tried again and again"), {}, {{"not_open", true}});
@@ -242,7 +262,9 @@ awaitable<AdminResponse> AdminRoutes::answer_mirrors(const AdminRequest& request
     for (const auto& database : hosting_->databases().all()) {
       if (database->mirror() != nullptr) mirrors.push_back(report_mirror(*database));
     }
-    co_return object(with_not_open({{"mirrors", std::move(mirrors)}}));
+    auto listed = with_not_open({{"mirrors", std::move(mirrors)}});
+    if (auto remarks = source_remarks(); !remarks.empty()) listed["remarks"] = std::move(remarks);
+    co_return object(listed);
   }
   if (rest.empty() && request.method == "POST") {
     auto creating = create_mirror(request);
@@ -474,6 +496,7 @@ json::object promotion_report(const std::string& name, const MirrorSpec& spec, c
           {"source_database", spec.source_database},
           {"source_lsn", facts.source_head ? json::value(facts.source_head->value) : nullptr},
           {"lag_ms", or_null(milliseconds_of(lag))},
+          {"leases", or_null(facts.leases)},
           {"lost", known_loss(facts, linked)},
           {"sync", confirmed_loss(facts, linked)}};
 }

@@ -57,6 +57,7 @@ class AdminRoutes {
   AdminResponse no_mirror(const std::string& name) const;
   AdminResponse not_here(std::string_view what, const std::string& name) const;
   boost::json::object with_not_open(boost::json::object listed) const;
+  boost::json::array source_remarks() const;
 
   Hosting* const hosting_;
   const AdminFacts facts_;

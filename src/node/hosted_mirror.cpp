@@ -10,6 +10,8 @@ namespace crosslink::node {
 namespace {
 
 constexpr auto rate_window = std::chrono::seconds(5);
+/// As long as an owner that was killed keeps the others out.
+constexpr auto gives_way_after = std::chrono::seconds(10);
 
 Severity severity_of(StatusKind kind) {
   switch (kind) {
@@ -76,6 +78,12 @@ std::optional<std::uint64_t> HostedMirror::rate_bytes_per_s() const {
 std::chrono::milliseconds HostedMirror::status_age() const {
   const std::scoped_lock lock(mutex_);
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - status_since_);
+}
+
+bool HostedMirror::gives_way() const {
+  const std::scoped_lock lock(mutex_);
+  if (seen_ == StatusKind::Paused) return true;
+  return seen_ == StatusKind::Disconnected && std::chrono::steady_clock::now() - status_since_ >= gives_way_after;
 }
 
 void HostedMirror::note_verify(VerifyResult result) {

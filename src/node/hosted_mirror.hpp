@@ -35,6 +35,8 @@ class HostedMirror {
   /// Bytes per second that came in over the last seconds; absent: not looked at for long enough.
   std::optional<std::uint64_t> rate_bytes_per_s() const;
   std::chrono::milliseconds status_age() const;
+  /// It is paused, or has been without its source for a while: another node that can may follow in its place.
+  bool gives_way() const;
 
   void note_verify(VerifyResult result);
   std::optional<LastVerify> last_verify() const;

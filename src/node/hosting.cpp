@@ -39,6 +39,15 @@ std::string authorities_in(const quic::TlsFiles& tls) {
 
 // --- running
 
+/// Of a database that takes writes: a mirror's status says it. `remarked`: those of which something was said last time.
+void Hosting::Impl::log_remark(HostedDatabase& database, std::set<std::string>& remarked) {
+  const auto remark = database.engine().source->remark();
+  if (!remark.empty() && remarked.insert(database.name()).second)
+    log(Severity::warning, "database remark", {{"database", database.name()}, {"message", remark}});
+  if (remark.empty() && remarked.erase(database.name()) > 0)
+    log(Severity::info, "database remark gone", {{"database", database.name()}});
+}
+
 void Hosting::Impl::start_mirror(const DatabasePointer& database) {
   if (database->mirror() != nullptr && group && !stopping) group->spawn(run_mirror(database));
 }
@@ -52,9 +61,15 @@ awaitable<void> Hosting::Impl::run_mirror(DatabasePointer database) {
 }
 
 awaitable<void> Hosting::Impl::look_at_mirrors(std::shared_ptr<Impl> self) {
+  std::set<std::string> remarked;
   for (;;) {
     for (const auto& database : self->list.all()) {
-      if (auto* const mirror = database->mirror()) mirror->look();
+      if (auto* const mirror = database->mirror()) {
+        mirror->look();
+        if (mirror->gives_way()) database->engine().mirror->let_go();
+      } else {
+        log_remark(*database, remarked);
+      }
     }
     const bool slept = co_await link::sleep_for(look_every);
     if (!slept) co_return;

@@ -80,6 +80,7 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   Result<CatalogEntry> plan_delete(const std::string& name, const DeleteOptions& options) const;
   void list_database(const DatabasePointer& database, const CatalogEntry& entry);
   void start_mirror(const DatabasePointer& database);
+  static void log_remark(HostedDatabase& database, std::set<std::string>& remarked);
   static void forget(const EngineWish& wish);
 
   DatabaseConfig config_with_settings(const CatalogEntry& entry) const;  ///< with settings_mutex held

@@ -352,6 +352,28 @@ class NodeEtcd(NodeTest):
         prod.start()
         self.await_applied(prod, target.put(f"{PREFIX}more", "3"))
 
+    def test_an_owner_that_is_paused_or_loses_its_source_gives_the_mirror_to_a_node_that_can_follow(self):
+        source, target = self.cluster(), self.cluster()
+        source.put(f"{PREFIX}a", "1")
+        tables = 'engine = "etcd"\n' + place(source)
+        sources = [self.node(f"prod-{name}", databases=("registry",), per_database=tables) for name in ("a", "b")]
+        first, second = (self.node(name, cluster="eu-1", databases=()) for name in ("first", "second"))
+        self.follow(first, sources[0], target)
+        second.create_mirror("registry", sources[1], "registry", into="etcd",
+                             etcd={"endpoints": target.endpoints.split(",")})
+        self.await_standing_by(second)
+        first.call("POST", "/v1/mirrors/registry/pause")
+        self.await_applied(second, source.put(f"{PREFIX}b", "2"))
+        first.call("POST", "/v1/mirrors/registry/resume")
+        self.await_standing_by(first)
+        sources[1].kill()
+        self.await_applied(first, source.put(f"{PREFIX}c", "3"))
+        self.assertEqual(target.pairs(PREFIX), source.pairs(PREFIX))
+        self.assertEqual(first.mirror("registry")["bootstraps"], 1)
+
+    def await_standing_by(self, node):
+        node.await_mirror("registry", lambda one: "this node stands by" in one["reason"], "a standby that says so")
+
     def hanging(self):
         """A node with a mirror into an etcd of its own, and one of the same source into RocksDB."""
         source, target = self.cluster(), self.own_cluster("target")

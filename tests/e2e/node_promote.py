@@ -37,7 +37,7 @@ class Promote(MirroredTest):
         self.assertGreater(seen["lost"]["heard_ms_ago"], 0)
         said = self.mirror.verb("promote", "packages", "--yes")
         self.assertNotIn("lost          nothing", said)
-        self.assertIn("what it wrote since is not known", said)
+        self.assertIn("what was written since is not known", said)
 
     def test_the_source_is_never_told_to_be_behind_its_mirror(self):
         self.follow()

@@ -73,6 +73,21 @@ TEST(MirrorStatus, every_status_follows_every_other_as_the_facts_change) {
   }
 }
 
+TEST(MirrorStatus, a_lag_that_is_the_source_s_own_is_told_as_such) {
+  auto facts = with_lag(seconds(60));
+  facts.upstream = UpstreamAge{milliseconds(300)};
+  EXPECT_EQ(StatusJudge().judge(facts, seconds(1)).reason, "the lag of 60.000 s is over the limit of 5.000 s");
+  facts.upstream = UpstreamAge{seconds(59)};
+  EXPECT_EQ(StatusJudge().judge(facts, seconds(1)).reason,
+            "the lag of 60.000 s is over the limit of 5.000 s; the source itself last heard what it follows or reads "
+            "59.000 s ago");
+  facts.lag.reset();
+  facts.upstream = UpstreamAge{};
+  EXPECT_EQ(StatusJudge().judge(facts, seconds(1)).reason,
+            "the lag is not known yet; the source does not know how old its own data is: it does not hear what it "
+            "follows or reads");
+}
+
 TEST(MirrorStatus, of_two_rows_that_hold_the_first_is_the_status) {
   for (std::size_t first = 0; first < rows().size(); ++first) {
     for (std::size_t second = first + 1; second < rows().size(); ++second) {
