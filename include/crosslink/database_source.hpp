@@ -49,6 +49,9 @@ struct DatabaseSourceOptions {
   std::uint64_t entry_bytes_max = entry_bytes_max_default;
   /// Sent to one mirror and not yet acknowledged as applied or stored.
   std::uint64_t in_flight_bytes_max = 64ull * 1024 * 1024;
+  /// Where whole ranges are read for verify, in slices of some milliseconds; those of sessions that ended are given up.
+  /// Empty: `engine_executor`, where they take turns with everything else.
+  boost::asio::any_io_executor scan_executor;
   /// Recent entries kept encoded, for all mirrors together.
   std::uint64_t ring_bytes_max = 16ull * 1024 * 1024;
   /// The log that a bootstrapping mirror needs is held for so long while it is away, within the engine's budget. As

@@ -50,6 +50,9 @@ struct MirrorOptions {
   /// An entry above 8 MiB waits here, in a file without a name, until it is whole. Empty: the system's temporary
   /// folder.
   std::filesystem::path spill_folder;
+  /// Where the engine's long work is done: a verify's ranges in slices of some milliseconds, a received snapshot's
+  /// check and switch each at once. Empty: `engine_executor`.
+  boost::asio::any_io_executor scan_executor;
   /// Offer zstd for batches of the log.
   bool zstd = true;
   /// Without a control frame for this long the status is Disconnected, whatever the transport says.

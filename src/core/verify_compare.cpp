@@ -77,22 +77,59 @@ void thin_out(std::vector<std::string>& splits, std::uint64_t keys) {
 
 }  // namespace
 
-Result<RangeDigest::Answer> digest_range(const DataView& view, const KeyRange& range) {
-  RangeDigest::Answer answer;
+struct RangeDigester::State {
+  std::shared_ptr<const DataView> view;
+  KeyRange range;
+  std::string from;
   PairDigest digest;
   EvenKeys even;
-  std::uint64_t key_bytes = 0;
-  auto scanned = view.scan(range.begin.value_or(std::string{}), end_of(range), [&](const KeyValue& pair) {
-    digest.add(pair.key, pair.value);
-    even.add(pair.key);
-    key_bytes += pair.key.size();
-    ++answer.keys;
+  std::uint64_t keys = 0, key_bytes = 0;
+};
+
+RangeDigester::RangeDigester(std::shared_ptr<const DataView> view, KeyRange range) : state_(new State) {
+  state_->view = std::move(view);
+  state_->from = range.begin.value_or(std::string{});
+  state_->range = std::move(range);
+}
+
+RangeDigester::~RangeDigester() = default;
+
+Result<bool> RangeDigester::go_on(const std::function<bool(std::size_t)>& enough) {
+  auto& own = *state_;
+  std::optional<std::size_t> last_bytes;
+  std::optional<std::string> next;
+  auto scanned = own.view->scan(own.from, end_of(own.range), [&](const KeyValue& pair) {
+    if (last_bytes && enough(*last_bytes)) {
+      next = std::string(pair.key);
+      return false;
+    }
+    last_bytes = pair.key.size() + pair.value.size();
+    own.digest.add(pair.key, pair.value);
+    own.even.add(pair.key);
+    own.key_bytes += pair.key.size();
+    ++own.keys;
     return true;
   });
   if (!scanned) return scanned.error();
-  answer.digest = digest.digest();
-  if (answer.keys > listed_keys_max || key_bytes > listed_bytes_max) answer.splits = std::move(even).splits();
+  if (!next) return true;
+  own.from = *std::move(next);
+  return false;
+}
+
+RangeDigest::Answer RangeDigester::answer() {
+  RangeDigest::Answer answer;
+  answer.keys = state_->keys;
+  answer.digest = state_->digest.digest();
+  if (answer.keys > listed_keys_max || state_->key_bytes > listed_bytes_max)
+    answer.splits = std::move(state_->even).splits();
   return answer;
+}
+
+Result<RangeDigest::Answer> digest_range(const DataView& view, const KeyRange& range) {
+  RangeDigester digester(std::shared_ptr<const DataView>(std::shared_ptr<void>(), &view), range);
+  const auto done = digester.go_on([](std::size_t) { return false; });
+  if (!done) return done.error();
+  return digester.answer();
 }
 
 Result<Keys::Answer> list_keys(const DataView& view, const KeyRange& range) {

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,7 +14,22 @@
 
 namespace crosslink::core {
 
-/// Both sides' answer to a question about a range of a view.
+/// Both sides' answer to a question about a range of a view, found in slices: a range may be the whole database.
+class RangeDigester {
+ public:
+  RangeDigester(std::shared_ptr<const DataView> view, KeyRange range);
+  ~RangeDigester();
+  /// Goes on by at least one pair. `enough` is asked before each further one, of how many bytes the last one was; once
+  /// it says so the rest waits for the next call. True: the answer is known. Errors: Storage.
+  Result<bool> go_on(const std::function<bool(std::size_t pair_bytes)>& enough);
+  /// Precondition: go_on() returned true.
+  RangeDigest::Answer answer();
+
+ private:
+  struct State;
+  const std::unique_ptr<State> state_;
+};
+/// The same at once.
 Result<RangeDigest::Answer> digest_range(const DataView& view, const KeyRange& range);
 /// Errors: UnsupportedOperation when the range holds more than listed_keys_max keys, or more than 32 KiB of them.
 Result<Keys::Answer> list_keys(const DataView& view, const KeyRange& range);

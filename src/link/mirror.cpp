@@ -12,6 +12,7 @@
 #include "core/mirror_machine.hpp"
 #include "link/engine_call.hpp"
 #include "link/engine_work.hpp"
+#include "link/range_digest.hpp"
 #include "link/session_stream.hpp"
 #include "link/software.hpp"
 #include "link/spill_store.hpp"
@@ -94,6 +95,9 @@ struct Mirror::Impl : std::enable_shared_from_this<Impl> {
   template <class Command>
   Result<void> command(Command&& what);
   void note_round_trip(const SessionPointer& session);
+  const boost::asio::any_io_executor& scan_executor() const {
+    return options.scan_executor ? options.scan_executor : engine_executor;
+  }
 
   const std::unique_ptr<CrossClusterLink> link;
   MirrorEngine* const engine;
@@ -404,10 +408,12 @@ void Mirror::Impl::note_round_trip(const SessionPointer& current) {
 awaitable<void> Mirror::Impl::call(std::shared_ptr<Impl> self, core::MirrorAction wish) {
   // Of its own until the call has ended: the session may be lost meanwhile.
   const auto opened = std::make_shared<View>();
+  const bool takes_long =
+      std::holds_alternative<action::CheckSnapshot>(wish) || std::holds_alternative<action::SwitchSnapshot>(wish);
   auto work = [self, opened, wish = std::move(wish)] {
     return link::carry_out_on_engine({*self->engine, self->verifiable, self->options, *self->link}, wish, *opened);
   };
-  auto calling = link::call_engine(self->engine_executor, std::move(work));
+  auto calling = link::call_engine(takes_long ? self->scan_executor() : self->engine_executor, std::move(work));
   auto answer = co_await std::move(calling);
   if (*opened) self->view = std::move(*opened);
   self->tell([&](MirrorMachine& told, core::Instant now) { told.on_engine(std::move(answer), now); });
@@ -417,14 +423,13 @@ awaitable<void> Mirror::Impl::ask_view(std::shared_ptr<Impl> self, core::MirrorA
   const auto seen = self->view;
   if (!seen) co_return;
   if (const auto* digest = std::get_if<action::DigestRange>(&question)) {
-    auto work = [seen, range = digest->range] { return core::digest_range(*seen, range); };
-    auto calling = link::call_engine(self->engine_executor, std::move(work));
-    auto answer = co_await std::move(calling);
+    auto digesting = link::digest_in_slices(self->scan_executor(), seen, digest->range, [self] { return self->view; });
+    auto answer = co_await std::move(digesting);
     self->tell(
         [&](MirrorMachine& told, core::Instant now) { told.on_digest(digest->question, std::move(answer), now); });
   } else if (const auto* keys = std::get_if<action::ListKeys>(&question)) {
     auto work = [seen, range = keys->range] { return core::list_keys(*seen, range); };
-    auto calling = link::call_engine(self->engine_executor, std::move(work));
+    auto calling = link::call_engine(self->scan_executor(), std::move(work));
     auto answer = co_await std::move(calling);
     self->tell([&](MirrorMachine& told, core::Instant now) { told.on_keys(keys->question, std::move(answer), now); });
   }

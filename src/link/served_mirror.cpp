@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/verify_compare.hpp"
+#include "link/range_digest.hpp"
 #include "link/software.hpp"
 #include "link/with_timeout.hpp"
 
@@ -60,6 +61,7 @@ ServedMirror::ServedMirror(Shared shared, AcceptedMirror& mirror, boost::asio::a
       holder_(holder_of(mirror_name_)),
       strand_(std::move(strand)),
       engine_strand_(boost::asio::make_strand(engine_executor)),
+      scan_executor_(shared.options->scan_executor ? shared.options->scan_executor : engine_executor),
       group_(strand_),
       timer_(strand_),
       head_timer_(strand_) {}
@@ -383,15 +385,14 @@ awaitable<void> ServedMirror::ask_view(std::shared_ptr<ServedMirror> self, core:
   } else if (const auto* digest = std::get_if<action::DigestRange>(&question)) {
     const auto seen = self->view_;
     if (!seen) co_return;
-    auto work = [seen, digest] { return core::digest_range(*seen, digest->range); };
-    auto calling = self->on_engine(std::move(work));
-    auto answer = co_await std::move(calling);
+    auto digesting = digest_in_slices(self->scan_executor_, seen, digest->range, [self] { return self->view_; });
+    auto answer = co_await std::move(digesting);
     self->tell([&](SourceSession& session, core::Instant now) { session.on_digest(digest->question, answer, now); });
   } else if (const auto* keys = std::get_if<action::ListKeys>(&question)) {
     const auto seen = self->view_;
     if (!seen) co_return;
-    auto work = [seen, keys] { return core::list_keys(*seen, keys->range); };
-    auto calling = self->on_engine(std::move(work));
+    auto work = [seen, range = keys->range] { return core::list_keys(*seen, range); };
+    auto calling = call_engine(self->scan_executor_, std::move(work));
     auto answer = co_await std::move(calling);
     self->tell([&](SourceSession& session, core::Instant now) { session.on_keys(keys->question, answer, now); });
   }

@@ -105,6 +105,7 @@ class ServedMirror : public std::enable_shared_from_this<ServedMirror> {
   const boost::asio::any_io_executor strand_;
   /// Engine calls of one session keep their order.
   const boost::asio::any_io_executor engine_strand_;
+  const boost::asio::any_io_executor scan_executor_;
   TaskGroup group_;
   boost::asio::steady_timer timer_;
   std::optional<core::Instant> timer_at_;

@@ -360,7 +360,7 @@ Task<void> AdminRoutes::agree_to_deletions(std::string name) {
   const auto database = hosting_->databases().find(name);
   if (!database || database->mirror() == nullptr || !database->engine().agree_to_deletions) co_return Result<void>{};
   auto agreeing = [database] { return database->engine().agree_to_deletions(); };
-  auto calling = link::call_engine(hosting_->context().engine_executor, std::move(agreeing));
+  auto calling = link::call_engine(hosting_->context().executors.elsewhere, std::move(agreeing));
   co_return co_await std::move(calling);
 }
 
@@ -377,7 +377,7 @@ awaitable<AdminResponse> AdminRoutes::delete_mirror(const AdminRequest& request,
   if (!options.keep_data && present && present->engine().survey) {
     const auto where = present->engine().kept_at;
     auto asking = [asked = std::move(present)] { return asked->engine().survey(std::nullopt); };
-    auto calling = link::call_engine(hosting_->context().engine_executor, std::move(asking));
+    auto calling = link::call_engine(hosting_->context().executors.elsewhere, std::move(asking));
     const auto survey = co_await std::move(calling);
     report["left"] = report_left(where, survey);
   }
@@ -409,12 +409,12 @@ awaitable<AdminResponse> AdminRoutes::create_mirror(const AdminRequest& request)
     auto listing = [replaced = std::move(present), asked] {
       return list_replaced(replaced, asked ? std::optional(*asked) : std::nullopt);
     };
-    auto calling = link::call_engine(hosting_->context().engine_executor, std::move(listing));
+    auto calling = link::call_engine(hosting_->context().executors.files, std::move(listing));
     more["replaced"] = co_await std::move(calling);
     // Nothing here may hold on to the database that is put aside next.
     if (wish->dry_run) {
       auto asking_target = [this, &wish, &asked] { return ask_target(*hosting_, *wish, asked ? &*asked : nullptr); };
-      auto target_asked = link::call_engine(hosting_->context().engine_executor, std::move(asking_target));
+      auto target_asked = link::call_engine(hosting_->context().executors.elsewhere, std::move(asking_target));
       const auto target = co_await std::move(target_asked);
       auto report = check_mirror(*hosting_, *wish, asked, target);
       report["replaced"] = std::move(more["replaced"]);

@@ -20,11 +20,11 @@ constexpr std::string_view full = "-ERR max number of clients reached\r\n";
 
 struct ClientPort::Impl {
   Impl(boost::asio::any_io_executor executor, const ClientPortOptions& options, const DatabaseList& databases,
-       boost::asio::any_io_executor engine_executor)
+       EngineExecutors executors)
       : acceptor(executor), shared(std::make_shared<ClientShared>()) {
     shared->password = options.password;
     shared->databases = &databases;
-    shared->engine_executor = std::move(engine_executor);
+    shared->executors = std::move(executors);
     shared->connections_max = options.connections_max;
     shared->buffers_bytes_max = options.buffers_bytes_max;
   }
@@ -43,10 +43,9 @@ ClientPort::ClientPort(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 ClientPort::~ClientPort() { stop(); }
 
 Result<std::unique_ptr<ClientPort>> ClientPort::open(boost::asio::any_io_executor executor, ClientPortOptions options,
-                                                     const DatabaseList& databases,
-                                                     boost::asio::any_io_executor engine_executor) {
+                                                     const DatabaseList& databases, EngineExecutors executors) {
   const auto& address = options.address;
-  auto impl = std::make_shared<Impl>(std::move(executor), options, databases, std::move(engine_executor));
+  auto impl = std::make_shared<Impl>(std::move(executor), options, databases, std::move(executors));
   auto& acceptor = impl->acceptor;
   boost::system::error_code error;
   if (!acceptor.open(address.protocol(), error) &&

@@ -11,6 +11,7 @@
 
 #include "crosslink/awaitable.hpp"
 #include "node/database_list.hpp"
+#include "node/engine_threads.hpp"
 
 namespace crosslink::node {
 
@@ -24,11 +25,10 @@ struct ClientPortOptions {
 
 class ClientPort {
  public:
-  /// Binds. `databases` must outlive run(); `engine_executor` makes the calls that block. Errors:
+  /// Binds. `databases` must outlive run(); `executors` make the calls that block. Errors:
   /// Configuration.
   static Result<std::unique_ptr<ClientPort>> open(boost::asio::any_io_executor executor, ClientPortOptions options,
-                                                  const DatabaseList& databases,
-                                                  boost::asio::any_io_executor engine_executor);
+                                                  const DatabaseList& databases, EngineExecutors executors);
   ~ClientPort();
   boost::asio::ip::tcp::endpoint address() const;
   /// Serves until stop() or cancellation; then ends every connection, awaiting what the engines are doing. Call once,

@@ -79,7 +79,7 @@ ClientSession::ClientSession(std::shared_ptr<ClientShared> shared, boost::asio::
       socket_(std::move(socket)),
       id_(id),
       parser_(shared_->password ? stranger_limits : RespLimits()),
-      reads_{{}, fresh_reply(), [this] { return node_facts(); }, {}},
+      reads_{{}, fresh_reply(), [this] { return node_facts(); }, {}, 0, {}, 0},
       writes_(fresh_reply()) {
   ++shared_->connections;
   if (!shared_->password) authenticated_ = true;
@@ -184,9 +184,13 @@ awaitable<bool> ClientSession::send(std::shared_ptr<ClientSession> self) {
   co_return !error;
 }
 
-/// Nothing of a large answer stays in the reply.
+/// Nothing of a large answer stays in the reply, and none is copied where all connections wait.
 void ClientSession::put_out(RespReply& reply) {
-  out_ += reply.bytes();
+  if (out_.empty()) {
+    std::swap(out_, reply.bytes());
+  } else {
+    out_ += reply.bytes();
+  }
   reply.bytes().clear();
   if (reply.bytes().capacity() > uncounted_buffer_bytes) reply.bytes().shrink_to_fit();
 }
@@ -274,14 +278,27 @@ awaitable<void> ClientSession::finish_reads(std::shared_ptr<ClientSession> self)
   if (self->reads_.commands.empty()) co_return;
   self->reads_.reply = self->fresh_reply();
   self->reads_.why_stale = self->why_stale();
-  auto work = [session = self.get()] {
-    run_reads(*session->database_, session->reads_);
-    return true;
-  };
-  auto calling = link::call_engine(self->shared_->engine_executor, std::move(work));
-  co_await std::move(calling);
-  self->put_out(self->reads_.reply);
-  self->reads_.commands.clear();
+  while (!self->reads_.is_done()) {
+    const auto& executors = self->shared_->executors;
+    auto work = [self] {
+      run_slice(*self->database_, self->reads_);
+      return true;
+    };
+    auto calling =
+        link::call_engine(self->reads_.next_reads_many_keys() ? executors.scans : executors.reads, std::move(work));
+    co_await std::move(calling);
+    // What takes longer than a slice ends with its client.
+    if (!self->reads_.is_done() && (self->closing_ || self->client_left())) {
+      self->closing_ = true;
+      break;
+    }
+  }
+  if (self->closing_) {
+    self->reads_.reply.bytes().clear();
+  } else {
+    self->put_out(self->reads_.reply);
+  }
+  self->reads_.clear();
 }
 
 awaitable<void> ClientSession::finish_writes(std::shared_ptr<ClientSession> self) {

@@ -12,6 +12,7 @@
 #include "crosslink/awaitable.hpp"
 #include "link/signal.hpp"
 #include "node/database_commands.hpp"
+#include "node/engine_threads.hpp"
 #include "node/resp_parser.hpp"
 
 namespace crosslink::node {
@@ -20,7 +21,7 @@ namespace crosslink::node {
 struct ClientShared {
   std::optional<std::string> password;
   const DatabaseList* databases = nullptr;
-  boost::asio::any_io_executor engine_executor;
+  EngineExecutors executors;
   std::uint32_t connections_max = 0;
   std::uint64_t buffers_bytes_max = 0;
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();

@@ -36,6 +36,7 @@ HostedDatabase::HostedDatabase(const HostingContext& context, DatabaseConfig con
     : config_(std::move(config)),
       index_(entry.index),
       kind_(entry.kind),
+      own_threads_(engine.local == nullptr ? own_threads(config_.name) : nullptr),
       engine_(std::move(engine)),
       applied_waiters_(std::make_shared<AppliedWaiters>()),
       watches_(std::make_unique<WatchTable>()),
@@ -44,17 +45,26 @@ HostedDatabase::HostedDatabase(const HostingContext& context, DatabaseConfig con
     mirror_ = std::make_shared<HostedMirror>(config_.name, *entry.mirror,
                                              make_mirror(context, *entry.mirror, entry.mirror_id));
   if (!config_.sync_mirrors.empty() && engine_.local != nullptr) gate_ = make_gate(context, entry);
-  source_ = std::make_unique<DatabaseSource>(*engine_.source, engine_.verifiable, context.engine_executor,
+  source_ = std::make_unique<DatabaseSource>(*engine_.source, engine_.verifiable, work_executor(context),
                                              source_options(context));
   if (engine_.local != nullptr) commits_ = std::make_unique<CommitQueue>(*engine_.local, *watches_, gate_.get());
 }
 
 HostedDatabase::~HostedDatabase() = default;
 
+boost::asio::any_io_executor HostedDatabase::work_executor(const HostingContext& context) const {
+  return own_threads_ ? own_threads_->executor() : context.executors.links;
+}
+
+boost::asio::any_io_executor HostedDatabase::scan_executor(const HostingContext& context) const {
+  return own_threads_ ? own_threads_->executor() : context.executors.scans;
+}
+
 DatabaseSourceOptions HostedDatabase::source_options(const HostingContext& context) {
   DatabaseSourceOptions options;
   options.name = context.cluster_id + "/" + config_.name;
   options.sync_mirrors = config_.sync_mirrors;
+  options.scan_executor = scan_executor(context);
   options.bootstrap_away_max = config_.log_window.time;
   options.on_mirror_at = [this](const MirrorProgress& progress) {
     applied_waiters_->on_applied(progress.applied);
@@ -121,9 +131,10 @@ std::unique_ptr<Mirror> HostedDatabase::make_mirror(const HostingContext& contex
   options.resync_when_source_behind = spec.resync_when_source_behind;
   options.disconnected_after = context.disconnected_after;
   options.spill_folder = context.data_dir;
+  options.scan_executor = scan_executor(context);
   // Its own mirrors follow the data that goes.
   options.before_history_change = [this] { change_history(); };
-  auto mirror = std::make_unique<Mirror>(std::move(link), *engine_.mirror, engine_.verifiable, context.engine_executor,
+  auto mirror = std::make_unique<Mirror>(std::move(link), *engine_.mirror, engine_.verifiable, work_executor(context),
                                          std::move(options));
   // A promoted one refuses both, and needs neither.
   if (spec.bandwidth_bytes_per_s > 0) static_cast<void>(mirror->set_bandwidth(spec.bandwidth_bytes_per_s));
@@ -193,19 +204,9 @@ void HostedDatabase::set_allow_mirrors(std::optional<std::vector<std::string>> n
   allow_mirrors_ = std::move(names);
 }
 
-Result<std::uint64_t> HostedDatabase::count_keys() {
-  if (const auto known = known_count()) return *known;
-  const auto view = engine_.verifiable->view();
-  if (!view) return view.error();
-  Count count{(*view)->lsn(), 0};
-  const auto counted = (*view)->scan("", std::nullopt, [&count](const KeyValue&) {
-    ++count.keys;
-    return true;
-  });
-  if (!counted) return counted.error();
+void HostedDatabase::note_count(Lsn lsn, std::uint64_t keys) {
   const std::scoped_lock lock(count_mutex_);
-  count_ = count;
-  return count.keys;
+  count_ = {lsn, keys};
 }
 
 std::optional<std::uint64_t> HostedDatabase::known_count() const {

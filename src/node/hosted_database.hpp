@@ -19,6 +19,7 @@
 #include "node/config.hpp"
 #include "node/database_engine.hpp"
 #include "node/database_list.hpp"
+#include "node/engine_threads.hpp"
 #include "node/hosted_mirror.hpp"
 
 namespace crosslink::node {
@@ -52,7 +53,7 @@ struct HostingContext {
   std::filesystem::path data_dir;
   quic::TlsFiles tls;
   quic::Endpoint endpoint;
-  boost::asio::any_io_executor engine_executor;
+  EngineExecutors executors;
   std::chrono::milliseconds disconnected_after{30'000};
   std::string node_id;  ///< of this node among those of its cluster
 };
@@ -117,13 +118,14 @@ class HostedDatabase {
   /// Why whoever accepts data of that age at most must not read here now, as an error reply; empty: he may.
   std::string why_stale(std::chrono::milliseconds max_lag) const;
 
-  /// How many keys there are, exactly: counts them, unless nothing was committed since it last did. Blocks.
-  /// Precondition: local(). Errors: Storage.
-  Result<std::uint64_t> count_keys();
-  /// The count, if nothing was committed since.
+  /// Somebody has counted the keys of a view at `lsn`.
+  void note_count(Lsn lsn, std::uint64_t keys);
+  /// How many keys there are, exactly; absent: nobody has counted them since the last commit.
   std::optional<std::uint64_t> known_count() const;
 
  private:
+  boost::asio::any_io_executor work_executor(const HostingContext& context) const;
+  boost::asio::any_io_executor scan_executor(const HostingContext& context) const;
   DatabaseSourceOptions source_options(const HostingContext& context);
   std::unique_ptr<Mirror> make_mirror(const HostingContext& context, const MirrorSpec& spec, const MirrorId& id);
   std::unique_ptr<SyncGate> make_gate(const HostingContext& context, const CatalogEntry& entry) const;
@@ -131,6 +133,8 @@ class HostedDatabase {
   const DatabaseConfig config_;
   const std::uint32_t index_;
   const DatabaseKind kind_;
+  /// Null: it is kept here, and shares the node's.
+  const std::unique_ptr<ThreadPool> own_threads_;
   DatabaseEngine engine_;
   std::shared_ptr<HostedMirror> mirror_;
   std::unique_ptr<SyncGate> gate_;  ///< null: nobody waits for mirrors

@@ -39,7 +39,7 @@ class Hosting {
   /// it is in databases().not_open(), and tried again and again. Blocks. Errors: Configuration, Storage, when the
   /// catalog or data_dir itself cannot be used.
   static Result<std::unique_ptr<Hosting>> open(const NodeConfig& config, quic::Endpoint endpoint,
-                                               boost::asio::any_io_executor engine_executor, StepListener on_step);
+                                               EngineExecutors executors, StepListener on_step);
   ~Hosting();
   Hosting(const Hosting&) = delete;
   Hosting& operator=(const Hosting&) = delete;

@@ -112,7 +112,7 @@ Task<void> Hosting::create_database(std::string name, std::optional<std::vector<
     if (!put) co_return put.error();
     self->step("create.recorded");
     auto calling = self->opening(
-        [own = self.get(), entry = *put, again] { return again ? own->open_anew(entry) : own->open_made(entry); });
+        *put, [own = self.get(), entry = *put, again] { return again ? own->open_anew(entry) : own->open_made(entry); });
     const auto opened = co_await std::move(calling);
     co_return opened ? Result<void>{} : opened.error();
   };
@@ -187,7 +187,7 @@ Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, std::option
       co_await std::move(retiring);
       self->step("replace.closed");
     }
-    auto calling = self->opening([own = self.get(), entry = *put, may_delete]() -> Result<DatabasePointer> {
+    auto calling = self->opening(*put, [own = self.get(), entry = *put, may_delete]() -> Result<DatabasePointer> {
       auto made = own->open_replaced(entry);
       if (!made || !may_delete || !(*made)->engine().agree_to_deletions) return made;
       // Without it the bootstrap halts, and says what it takes.
@@ -250,7 +250,7 @@ Task<std::filesystem::path> Hosting::delete_mirror(std::string name, DeleteOptio
                   : !aside.empty()       ? aside.string()
                   : kept_elsewhere(*put) ? std::string("left where it is kept")
                                          : std::string("removed")}});
-    auto calling = self->opening([own = self.get(), entry = *put] { return own->finish_or_note(entry); });
+    auto calling = self->opening(*put, [own = self.get(), entry = *put] { return own->finish_or_note(entry); });
     const auto finished = co_await std::move(calling);
     if (!finished) co_return finished.error();
     co_return aside;
@@ -306,7 +306,7 @@ Task<void> Hosting::restamp(std::string name, CommandCaller caller) {
     if (database->local() == nullptr)
       co_return MirrorError::configuration(fmt::format("database '{}' is not kept here", wanted));
     database->change_history();
-    auto calling = self->blocking([database] { return database->local()->restamp(); });
+    auto calling = self->blocking(self->context.executors.files, [database] { return database->local()->restamp(); });
     const auto stamped = co_await std::move(calling);
     if (stamped) log(Severity::info, "database restamped", {{"database", wanted}});
     co_return stamped;
@@ -318,7 +318,7 @@ Task<void> Hosting::count_mirror(std::string name, MirrorId id) {
   auto work = [](std::shared_ptr<Impl> self, std::string wanted, MirrorId chosen) -> Task<void> {
     const auto database = self->list.find(wanted);
     if (!database) co_return self->unknown(wanted);
-    auto calling = self->blocking([database, chosen] { return database->count_mirror(chosen); });
+    auto calling = self->blocking(self->context.executors.files, [database, chosen] { return database->count_mirror(chosen); });
     co_return co_await std::move(calling);
   };
   return work(impl_, std::move(name), id);

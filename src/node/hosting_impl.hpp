@@ -102,9 +102,12 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   static awaitable<void> open_elsewhere_again(std::shared_ptr<Impl> self, CatalogEntry entry);
   void note_not_open(const CatalogEntry& entry, const MirrorError& error);
   static awaitable<void> retire(std::shared_ptr<Impl> self, std::string name);
+  const boost::asio::any_io_executor& executor_of(const CatalogEntry& entry) const {
+    return kept_elsewhere(entry) ? context.executors.elsewhere : context.executors.files;
+  }
   // On an engine thread, awaited.
-  Task<void> blocking(std::move_only_function<Result<void>()> work);
-  Task<DatabasePointer> opening(std::move_only_function<Result<DatabasePointer>()> work);
+  static Task<void> blocking(boost::asio::any_io_executor executor, std::move_only_function<Result<void>()> work);
+  Task<DatabasePointer> opening(const CatalogEntry& entry, std::move_only_function<Result<DatabasePointer>()> work);
 
   /// Of the databases, their defaults and the certificates in `config`, and of those in `context`: a reload changes
   /// them while engine threads open databases. Held as well while a database is listed, so that none misses a reload.

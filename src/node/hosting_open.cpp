@@ -242,7 +242,7 @@ void Hosting::Impl::open_elsewhere(const std::vector<CatalogEntry>& entries) {
   for (const auto& entry : entries) {
     auto promise = std::make_shared<std::promise<Result<DatabasePointer>>>();
     opening.push_back(promise->get_future());
-    boost::asio::post(context.engine_executor,
+    boost::asio::post(context.executors.elsewhere,
                       [self = shared_from_this(), entry, promise] { promise->set_value(self->open_database(entry)); });
   }
   for (std::size_t i = 0; i < entries.size(); ++i) {
@@ -271,7 +271,7 @@ Result<DatabasePointer> Hosting::Impl::open_database(const CatalogEntry& entry) 
   if (!fs::exists(folder_of(entry) / beside_data, error)) keep_beside(entry);
   auto database = std::make_unique<HostedDatabase>(context_now(), wish.config, entry, *std::move(engine));
   // The last to let go may be a network thread; closing blocks.
-  auto close = [executor = context.engine_executor](HostedDatabase* closed) {
+  auto close = [executor = executor_of(entry)](HostedDatabase* closed) {
     boost::asio::post(executor, [closed] {
       const auto event = closed->closed();
       delete closed;  // NOLINT(cppcoreguidelines-owning-memory)
@@ -319,12 +319,14 @@ void Hosting::Impl::list_database(const DatabasePointer& database, const Catalog
   list.add(database);
 }
 
-Task<void> Hosting::Impl::blocking(std::move_only_function<Result<void>()> work) {
-  return link::call_engine(context.engine_executor, std::move(work));
+Task<void> Hosting::Impl::blocking(boost::asio::any_io_executor executor,
+                                   std::move_only_function<Result<void>()> work) {
+  return link::call_engine(std::move(executor), std::move(work));
 }
 
-Task<DatabasePointer> Hosting::Impl::opening(std::move_only_function<Result<DatabasePointer>()> work) {
-  return link::call_engine(context.engine_executor, std::move(work));
+Task<DatabasePointer> Hosting::Impl::opening(const CatalogEntry& entry,
+                                             std::move_only_function<Result<DatabasePointer>()> work) {
+  return link::call_engine(executor_of(entry), std::move(work));
 }
 
 // --- what could not be opened
@@ -374,7 +376,7 @@ awaitable<void> Hosting::Impl::open_here_again(std::shared_ptr<Impl> self, std::
     self->list.drop_not_open(name);
     co_return;
   }
-  auto calling = self->opening([own = self.get(), wanted = *entry]() -> Result<DatabasePointer> {
+  auto calling = self->opening(*entry, [own = self.get(), wanted = *entry]() -> Result<DatabasePointer> {
     auto settled = own->finish_change(wanted);
     if (!settled) return settled.error();
     return *settled ? own->open_and_list(**std::move(settled)) : Result<DatabasePointer>(DatabasePointer());
@@ -400,7 +402,7 @@ awaitable<void> Hosting::Impl::open_elsewhere_again(std::shared_ptr<Impl> self, 
     opened = begun->second.get();
     self->opening_since_start.erase(begun);
   } else {
-    auto calling = self->opening([own = self.get(), entry] { return own->open_database(entry); });
+    auto calling = self->opening(entry, [own = self.get(), entry] { return own->open_database(entry); });
     auto answer = co_await std::move(calling);
     opened = std::move(answer);
   }

@@ -279,7 +279,7 @@ Task<std::optional<EtcdSurvey>> check_place(const Hosting& hosting, MirrorWish w
   auto asking = ask_source(hosting, wish.spec);
   const auto asked = co_await std::move(asking);
   auto asking_target = [&] { return ask_target(hosting, wish, asked ? &*asked : nullptr); };
-  auto calling = link::call_engine(hosting.context().engine_executor, std::move(asking_target));
+  auto calling = link::call_engine(hosting.context().executors.elsewhere, std::move(asking_target));
   const auto target = co_await std::move(calling);
   if (!target && target.error().kind() == ErrorKind::UnsupportedOperation) co_return target.error();
   co_return target ? target->survey : std::nullopt;

@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <boost/asio/thread_pool.hpp>
-#include <thread>
 #include <utility>
 
 #include "crosslink/source.hpp"
@@ -13,6 +11,7 @@
 #include "node/admin_port.hpp"
 #include "node/client_port.hpp"
 #include "node/durable_file.hpp"
+#include "node/engine_threads.hpp"
 #include "node/hosted_database.hpp"
 #include "node/hosting.hpp"
 #include "node/log.hpp"
@@ -20,8 +19,6 @@
 
 namespace crosslink::node {
 namespace {
-
-std::size_t engine_threads() { return std::clamp<std::size_t>(std::thread::hardware_concurrency(), 2, 16); }
 
 std::string text_of(const boost::asio::ip::tcp::endpoint& address) {
   return quic::to_text({address.address(), address.port()});
@@ -37,14 +34,14 @@ struct Node::Impl {
     // Sessions are over; the databases close on the engines' threads, after what these still do.
     clients.reset();
     hosting.reset();
-    engine_pool.join();
+    threads.reset();
   }
   SourcePolicy policy();
   MirrorAcceptor::Callbacks callbacks();
   Task<void> serve(AcceptedMirror& mirror);
 
   const NodeConfig config;
-  boost::asio::thread_pool engine_pool{engine_threads()};
+  std::unique_ptr<EngineThreads> threads = std::make_unique<EngineThreads>();
   std::unique_ptr<Hosting> hosting;
   std::unique_ptr<MirrorAcceptor> acceptor;
   std::unique_ptr<ClientPort> clients;
@@ -109,7 +106,7 @@ Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoin
                                          boost::asio::any_io_executor executor, StepListener on_step) {
   if (auto good = check_private(config.tls.key, "600"); !good) return good.error();
   auto impl = std::make_unique<Impl>(config);
-  auto hosting = Hosting::open(config, endpoint, impl->engine_pool.get_executor(), std::move(on_step));
+  auto hosting = Hosting::open(config, endpoint, impl->threads->executors(), std::move(on_step));
   if (!hosting) return hosting.error();
   impl->hosting = *std::move(hosting);
   quic::ServerConfig listening;
@@ -125,7 +122,7 @@ Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoin
   options.password = config.client_password;
   options.connections_max = config.clients_max;
   options.buffers_bytes_max = config.clients_buffers_bytes;
-  auto clients = ClientPort::open(executor, options, impl->hosting->databases(), impl->engine_pool.get_executor());
+  auto clients = ClientPort::open(executor, options, impl->hosting->databases(), impl->threads->executors());
   if (!clients) return clients.error();
   impl->clients = *std::move(clients);
   auto token = read_or_make_token(config.data_dir / "admin.token");

@@ -46,6 +46,12 @@ void RespReply::null_array() { bytes_ += version_ == RespVersion::resp3 ? "_\r\n
 
 void RespReply::array(std::size_t count) { header('*', static_cast<std::int64_t>(count)); }
 
+void RespReply::array_at(std::size_t begin, std::size_t count) {
+  RespReply head(version_);
+  head.array(count);
+  bytes_.insert(begin, head.bytes_);
+}
+
 void RespReply::map(std::size_t pairs) {
   if (version_ == RespVersion::resp3) return header('%', static_cast<std::int64_t>(pairs));
   array(2 * pairs);

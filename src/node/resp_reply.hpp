@@ -28,6 +28,8 @@ class RespReply {
   void null_array();
   /// `count` replies follow.
   void array(std::size_t count);
+  /// The `count` replies that were put from byte `begin` on become an array.
+  void array_at(std::size_t begin, std::size_t count);
   /// `pairs` times two replies follow: in RESP2 an array.
   void map(std::size_t pairs);
 

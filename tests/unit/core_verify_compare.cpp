@@ -294,6 +294,36 @@ TEST(VerifyRange, splits_part_a_range_about_evenly_and_only_one_of_more_than_64_
   }
 }
 
+TEST(VerifyRange, has_the_same_digest_in_slices_as_at_once) {
+  const auto pairs = many(1'000);
+  const KeyRange range{"key000010", "key000900"};
+  const auto at_once = digest_range(MapView(pairs), range);
+  ASSERT_TRUE(at_once.ok());
+  RangeDigester digester(std::make_shared<MapView>(pairs), range);
+  int slices = 0;
+  for (bool done = false; !done; ++slices) {
+    int taken = 0;
+    const auto went_on = digester.go_on([&taken](std::size_t) { return ++taken == 7; });
+    ASSERT_TRUE(went_on.ok());
+    done = *went_on;
+  }
+  EXPECT_EQ(slices, 890 / 7 + 1);
+  const auto answer = digester.answer();
+  EXPECT_EQ(answer.keys, at_once->keys);
+  EXPECT_EQ(answer.digest, at_once->digest);
+  EXPECT_EQ(answer.splits, at_once->splits);
+}
+
+TEST(VerifyRange, goes_on_by_a_pair_although_a_slice_is_over_at_once) {
+  const auto pairs = many(3);
+  RangeDigester digester(std::make_shared<MapView>(pairs), {});
+  const auto over = [](std::size_t) { return true; };
+  EXPECT_FALSE(*digester.go_on(over));
+  EXPECT_FALSE(*digester.go_on(over));
+  EXPECT_TRUE(*digester.go_on(over));
+  EXPECT_EQ(digester.answer().keys, 3u);
+}
+
 TEST(VerifyRange, holds_its_begin_and_not_its_end) {
   const auto pairs = many(100);
   const KeyRange range{"key000010", "key000020"};
