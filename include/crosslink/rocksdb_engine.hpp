@@ -36,7 +36,8 @@ enum class RocksdbCompression : std::uint8_t { none, lz4, zstd };
 
 /// Log that is kept for mirrors, in whole WAL files.
 struct RocksdbLogWindow {
-  /// As much and as long as this, whichever is reached first.
+  /// As much and as long as this, whichever is reached first. Time goes by a clock that nobody sets, from when a file
+  /// was last written to; while the database is closed, by the machine's.
   std::uint64_t bytes = 1024ull * 1024 * 1024;
   std::chrono::seconds time = std::chrono::hours(24);
   /// Pins keep the log beyond its window, up to this. At least the window.
@@ -67,6 +68,9 @@ struct RocksdbOptions {
   /// Names this boot of the machine; another name after an unclean end means that unsynced writes may be gone. Empty:
   /// the kernel's.
   std::string boot_id;
+  /// Called with what people should read in a log, in words, from any thread. It must not block or call back. Null: it
+  /// is not said.
+  std::function<void(const std::string& what)> on_warning = nullptr;
 };
 
 /// Thread safe. Commits of any number of threads are written one after another and synced together.

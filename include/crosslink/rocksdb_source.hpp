@@ -65,6 +65,7 @@ struct RocksdbSourceOptions {
   std::chrono::microseconds look_every = std::chrono::milliseconds(1);
   /// As in RocksdbOptions.
   std::string boot_id;
+  std::function<void(const std::string& what)> on_warning = nullptr;
 };
 
 /// Thread safe.

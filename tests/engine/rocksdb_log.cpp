@@ -4,6 +4,7 @@
 #include <atomic>
 #include <fstream>
 
+#include "engine/rocksdb/log_window.hpp"
 #include "engine/rocksdb_fixture.hpp"
 #include "support/faulty_disk.hpp"
 
@@ -180,16 +181,82 @@ TEST_F(RocksdbLog, log_that_is_older_than_the_window_is_dropped_also_when_it_is_
   root().reset();  // archives what was written
   const auto files = archived(folder.path() / "root");
   ASSERT_FALSE(files.empty());
-  source = root();
-  EXPECT_EQ(read_log_to_head(*source, Lsn{0}, 1000).size(), 1u);
+  EXPECT_EQ(read_log_to_head(*root(), Lsn{0}, 1000).size(), 1u);
   const auto over = RocksdbLogWindow{}.time + std::chrono::hours(1);
-  for (const auto& file : files)
+  for (const auto& file : archived(folder.path() / "root"))
     std::filesystem::last_write_time(file, std::filesystem::file_time_type::clock::now() - over);
+  source = root();
   EXPECT_TRUE(comes([&] { return source->source_state().oldest > Lsn{0}; }));
   EXPECT_EQ(refusal(source->read_log(Lsn{0}, 1000)), "LogWindowExceeded");
   const auto before = source->source_state().head;
   put(*source, "b", "1");
   EXPECT_EQ(read_log_to_head(*source, before, 1000).size(), 1u) << "what is younger stays";
+}
+
+/// Files of a log whose names and times a test makes up, and both clocks.
+class WindowOfLog : public ::testing::Test {
+ protected:
+  using Files = std::vector<rocks::WalFile>;
+  rocks::WindowClocks clocks() {
+    return {[this] { return steady; }, [this] { return wall; }};
+  }
+  void passes(std::chrono::seconds time) {
+    steady += time;
+    wall += time;
+  }
+  rocks::WalFile file(std::uint64_t number, std::uint64_t bytes) const {
+    return {std::to_string(number), number, Lsn{number * 100}, bytes, true, wall};
+  }
+  std::chrono::milliseconds time_left() { return window.left(Lsn{100}, Lsn{1000}).value().time.value(); }
+  std::chrono::steady_clock::time_point steady{std::chrono::hours(1000)};
+  std::chrono::system_clock::time_point wall{std::chrono::hours(500'000)};
+  rocks::LogWindow window{RocksdbLogWindow{.time = std::chrono::hours(24)}, clocks()};
+};
+
+TEST_F(WindowOfLog, a_clock_that_jumps_ages_nothing_and_is_said_once) {
+  const Files files{file(1, 10), file(2, 10)};
+  window.begin(files, Lsn{1000});
+  passes(std::chrono::hours(1));
+  wall += std::chrono::hours(26);
+  window.note(files, Lsn{1000});
+  EXPECT_EQ(time_left(), std::chrono::hours(23));
+  const auto jump = window.take_jump();
+  ASSERT_TRUE(jump);
+  EXPECT_EQ(*jump, std::chrono::hours(26));
+  EXPECT_NE(rocks::to_warning(*jump).find("forward by 93600 s"), std::string::npos);
+  EXPECT_FALSE(window.take_jump());
+  wall -= std::chrono::hours(26);
+  passes(std::chrono::seconds(1));
+  window.note(files, Lsn{1000});
+  EXPECT_EQ(window.take_jump(), -std::chrono::hours(26));
+  passes(std::chrono::seconds(1));
+  window.note(files, Lsn{1000});
+  EXPECT_FALSE(window.take_jump());
+}
+
+TEST_F(WindowOfLog, a_log_that_is_opened_anew_while_the_clock_is_wrong_keeps_its_age) {
+  const Files files{file(1, 10), file(2, 10)};
+  window.begin(files, Lsn{1000});
+  passes(std::chrono::hours(2));
+  wall += std::chrono::hours(26);
+  window.begin(files, Lsn{1000});
+  EXPECT_EQ(time_left(), std::chrono::hours(22));
+}
+
+TEST_F(WindowOfLog, a_file_ages_from_its_last_growth_and_one_that_was_there_before_by_its_time) {
+  auto old = file(1, 10), growing = file(2, 10);
+  old.written -= std::chrono::hours(5);
+  window.begin({old, growing}, Lsn{1000});
+  EXPECT_EQ(time_left(), std::chrono::hours(19));
+  passes(std::chrono::hours(3));
+  growing.bytes = 20;
+  window.note({old, growing}, Lsn{1000});
+  EXPECT_EQ(time_left(), std::chrono::hours(16));
+  EXPECT_EQ(window.left(Lsn{200}, Lsn{1000}).value().time.value(), std::chrono::hours(24));
+  old.written += std::chrono::hours(100);  // ahead of the clock
+  rocks::LogWindow fresh{RocksdbLogWindow{.time = std::chrono::hours(24)}, clocks()};
+  fresh.begin({old}, Lsn{1000});
+  EXPECT_EQ(fresh.left(Lsn{100}, Lsn{1000}).value().time.value(), std::chrono::hours(24));
 }
 
 TEST_F(RocksdbLog, a_database_that_is_damaged_says_so_and_blames_no_peer) {

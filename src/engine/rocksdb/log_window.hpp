@@ -3,10 +3,12 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "crosslink/engine.hpp"
@@ -18,22 +20,32 @@ namespace crosslink::rocks {
 /// A WAL file, archived or the one being written to.
 struct WalFile {
   std::string path;
+  std::uint64_t number = 0;
   Lsn first;
   std::uint64_t bytes = 0;
   bool archived = false;
-  std::chrono::system_clock::time_point written;
+  std::chrono::system_clock::time_point written;  ///< by the clock that people set
 };
 /// Oldest first; none when RocksDB does not say.
 std::vector<WalFile> list_wal_files(Live& of);
 
-/// Its owner's mutex is held in every call but trim().
+struct WindowClocks {
+  std::function<std::chrono::steady_clock::time_point()> steady = [] { return std::chrono::steady_clock::now(); };
+  std::function<std::chrono::system_clock::time_point()> wall = [] { return std::chrono::system_clock::now(); };
+};
+
+/// A file's age counts from when it was seen to grow, by a clock that nobody sets; of one that was there before this
+/// process, from what the files' times said at its start. Its owner's mutex is held in every call but trim().
 class LogWindow {
  public:
-  explicit LogWindow(const RocksdbLogWindow& limits) : limits_(limits) {}
+  explicit LogWindow(const RocksdbLogWindow& limits, WindowClocks clocks = {})
+      : limits_(limits), clocks_(std::move(clocks)) {}
   /// What there is of another database's log, or of the same after a restart. Pins are gone.
   void begin(std::vector<WalFile> files, Lsn head);
   /// The files as they are now.
   void note(std::vector<WalFile> files, Lsn head);
+  /// How far the clock that people set jumped between two of these looks, if by more than a minute; said once.
+  std::optional<std::chrono::seconds> take_jump() { return std::exchange(jump_, std::nullopt); }
   /// The log can be read after this LSN and after every later one.
   Lsn oldest() const { return oldest_; }
   void raise_oldest(Lsn to) { oldest_ = std::max(oldest_, to); }
@@ -73,12 +85,29 @@ class LogWindow {
  private:
   bool may_go(const WalFile& file, Lsn end, std::uint64_t behind) const;
   std::uint64_t limit_for(Lsn after) const;
+  using Steady = std::chrono::steady_clock::time_point;
+  struct Known {
+    std::uint64_t bytes = 0;
+    Steady written;
+  };
+  /// Of one log: a file of another may have the same number.
+  using FileKey = std::pair<std::uint64_t, std::uint64_t>;
+  static FileKey key_of(const WalFile& file) { return {file.number, file.first.value}; }
+  void look_at_clocks();
+  std::chrono::steady_clock::duration age_of(const WalFile& file) const;
   RocksdbLogWindow limits_;
+  WindowClocks clocks_;
+  std::map<FileKey, Known> known_;
+  std::optional<std::pair<Steady, std::chrono::system_clock::time_point>> looked_;
+  std::optional<std::chrono::seconds> jump_;
   Lsn oldest_;
   std::map<std::string, Lsn> pins_;
   std::vector<WalFile> files_;  ///< as last looked at, when the head was files_head_
   Lsn files_head_;
   std::uint64_t bytes_since_ = 0;
 };
+
+/// What is said of a jump of the clock.
+std::string to_warning(std::chrono::seconds jump);
 
 }  // namespace crosslink::rocks

@@ -106,6 +106,11 @@ Result<PositionProof> RocksdbDatabase::prove(const EntryId& last_entry, Lsn at) 
 void RocksdbDatabase::Impl::trim() {
   const auto of = live_now();
   window.trim(*of, mutex, [&] { return live == of; }, [&] { return head; });
+  const auto jump = [this] {
+    const std::scoped_lock lock(mutex);
+    return window.take_jump();
+  }();
+  if (jump && options.on_warning) options.on_warning(rocks::to_warning(*jump));
 }
 
 std::optional<WindowLeft> RocksdbDatabase::window_left(Lsn after) const {

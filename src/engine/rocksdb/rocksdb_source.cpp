@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "engine/rocksdb/rocksdb_impl.hpp"
@@ -37,10 +38,11 @@ void RocksdbSource::Impl::look(const std::stop_token& stop) {
     static_cast<void>(look_at_tables());
     static_cast<void>(chain.save());
     window.trim(*live, mutex, [] { return true; }, [this] { return live->head(); });
-    const auto [history, oldest] = [this] {
+    const auto [history, oldest, jump] = [this] {
       const std::scoped_lock lock(mutex);
-      return std::pair(record.history, window.oldest());
+      return std::tuple(record.history, window.oldest(), window.take_jump());
     }();
+    if (jump && options.on_warning) options.on_warning(rocks::to_warning(*jump));
     shelf.prune(history, oldest);
   }
 }
