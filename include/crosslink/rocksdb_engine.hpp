@@ -63,6 +63,10 @@ struct RocksdbOptions {
   /// dropped since. One that is read stays: so the disk holds at most snapshots_max times the data.
   std::chrono::seconds snapshot_kept = std::chrono::hours(24);
   std::uint64_t snapshot_budget_bytes = 4ull * 1024 * 1024 * 1024;
+  /// What a snapshot that is received leaves free on the disk, for the databases that take writes there: what does not
+  /// fit is refused (Storage) and tried again, and what was received stays. Writes and applied entries are not held to
+  /// it. Raise it where other databases write much while a mirror bootstraps.
+  std::uint64_t min_free_bytes = 1024ull * 1024 * 1024;
   /// Where RocksDB reads and writes; null: the system's files. Must outlive the database.
   rocksdb::Env* env = nullptr;
   /// Names this boot of the machine; another name after an unclean end means that unsynced writes may be gone. Empty:
@@ -76,8 +80,9 @@ struct RocksdbOptions {
 /// Thread safe. Commits of any number of threads are written one after another and synced together.
 class RocksdbDatabase final : public SourceEngine, public MirrorEngine, public VerifiableEngine {
  public:
-  /// Opens the database in the folder, or makes an empty root. Errors: Storage; Configuration when the folder is in use
-  /// by another process, or holds a mirror.
+  /// Opens the database in the folder, or makes an empty root. On a disk without room for that it is open for reading
+  /// only, commit() says how many bytes are needed, and it takes writes within a second once they are free. Errors:
+  /// Storage; Configuration when the folder is in use by another process, or holds a mirror.
   static Result<std::unique_ptr<RocksdbDatabase>> open_root(RocksdbOptions options);
   /// Opens the mirror (or promoted database) in the folder, or makes an empty one. Errors: as open_root; Configuration
   /// when it holds a root.

@@ -87,6 +87,11 @@ std::uint64_t FaultyDisk::changes() const {
   const std::scoped_lock lock(mutex_);
   return changes_;
 }
+void FaultyDisk::say_free(std::optional<std::uint64_t> bytes) {
+  const std::scoped_lock lock(mutex_);
+  said_free_ = bytes;
+}
+
 void FaultyDisk::set_full(bool full) {
   const std::scoped_lock lock(mutex_);
   full_ = full;
@@ -349,8 +354,8 @@ FaultyDisk::Status FaultyDisk::GetFreeSpace(const std::string& name, const Optio
                                             Debug* debug) {
   const std::scoped_lock lock(mutex_);
   if (cut_) return Status::IOError("the power is cut");
-  if (!full_) return FileSystemWrapper::GetFreeSpace(name, options, bytes, debug);
-  *bytes = 0;
+  if (!full_ && !said_free_) return FileSystemWrapper::GetFreeSpace(name, options, bytes, debug);
+  *bytes = said_free_.value_or(0);
   return Status::OK();
 }
 

@@ -40,6 +40,8 @@ class FaultyDisk final : public rocksdb::FileSystemWrapper {
   /// Nothing more fits: what is appended fails after a part of it, what is made or synced at once.
   void set_full(bool full);
   std::uint64_t refused_for_space() const;
+  /// What it says is free, whatever fits: 0 when it is full, else as much as the system's disk has, unless told here.
+  void say_free(std::optional<std::uint64_t> bytes);
   /// Syncing this folder fails from now on; what changed in it is there all the same. Empty: no longer.
   void refuse_sync_of(const Path& folder);
 
@@ -100,6 +102,7 @@ class FaultyDisk final : public rocksdb::FileSystemWrapper {
   std::vector<Change> changes_of_names_;
   std::uint64_t changes_ = 0, cut_at_ = 0, kept_files_ = 0, refused_ = 0;
   bool cut_ = false, full_ = false;
+  std::optional<std::uint64_t> said_free_;
   Path refused_folder_;
   std::optional<bool> log_sync_fails_;  ///< whether that takes what was not synced
   std::function<void(const Path&)> on_sync_;

@@ -104,6 +104,15 @@ Result<std::uint64_t> Files::free_bytes(const Path& path) const {
   return bytes;
 }
 
+Result<void> Files::need(const Path& path, std::uint64_t bytes, std::string_view what) const {
+  const auto free = free_bytes(path);
+  if (!free) return free.error();
+  if (*free >= bytes) return {};
+  return MirrorError(
+      ErrorKind::Storage, CausedBy::us,
+      fmt::format("{} needs {} bytes of free space at {}, and there are {}", what, bytes, path.string(), *free));
+}
+
 Result<std::vector<std::string>> Files::list(const Path& folder) const {
   std::vector<std::string> names;
   const auto status = env_->GetChildren(folder.string(), &names);

@@ -82,6 +82,9 @@ class Files {
   Result<std::uint64_t> names(const Path& path) const;
   /// Of the disk that the path is on.
   Result<std::uint64_t> free_bytes(const Path& path) const;
+  /// Errors: Storage when the disk that the path is on has less free than `bytes`, with both numbers; `what` needs
+  /// them.
+  Result<void> need(const Path& path, std::uint64_t bytes, std::string_view what) const;
   /// Names in the folder, none when it is absent.
   Result<std::vector<std::string>> list(const Path& folder) const;
   /// The whole file; absent when there is none. Storage also above bytes_max.

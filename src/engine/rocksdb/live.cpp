@@ -17,7 +17,8 @@
 namespace crosslink::rocks {
 namespace {
 
-constexpr double filter_bits_per_key = 10;  // one false alarm in a hundred
+constexpr std::uint64_t room_beside_tables = 8 * 1024 * 1024;  // a log, a manifest, what tables have besides pairs
+constexpr double filter_bits_per_key = 10;                     // one false alarm in a hundred
 constexpr const char* own_family_name = "crosslink";
 constexpr std::string_view database_key = "database", role_key = "role", position_key = "position";
 
@@ -130,7 +131,28 @@ Result<void> decode_record(std::string_view value, DatabaseRecord& record) {
   return {};
 }
 
+Result<void> Live::check_room(const Path& folder, const RocksdbOptions& options) {
+  const Files disk(options.env);
+  const auto names = disk.list(folder);
+  if (!names) return names.error();
+  auto needed = room_beside_tables;
+  for (const auto& name : *names) {
+    if (!name.ends_with(".log")) continue;
+    const auto bytes = disk.size(folder / name);
+    if (!bytes) return bytes.error();
+    needed += *bytes;
+  }
+  return disk.need(options.folder, needed, "opening the database");
+}
+
+Result<void> Live::check_room_to_flush() const {
+  std::uint64_t memory = 0;
+  database_->GetAggregatedIntProperty(rocksdb::DB::Properties::kCurSizeAllMemTables, &memory);
+  return disk_.need(folder_, memory + room_beside_tables, "writing what is in memory to tables");
+}
+
 Result<std::shared_ptr<Live>> Live::open(const Path& folder, const RocksdbOptions& options, bool create) {
+  if (auto room = check_room(folder, options); !room) return room.error();
   return open_as(folder, options, create, false, LiveKind::hosted);
 }
 Result<std::shared_ptr<Live>> Live::open_read_only(const Path& folder, const RocksdbOptions& options, LiveKind kind) {

@@ -32,7 +32,10 @@ enum class LiveKind : std::uint8_t { hosted, callers };
 /// Closed by its last owner, but for a caller's own; then its folder is removed if so said.
 class Live {
  public:
-  /// Errors: Storage; UnsupportedOperation when the files are no RocksDB of this kind.
+  /// What opening makes tables of has to fit: RocksDB is not asked on a disk that is full, where Debian's build may end
+  /// the process by an assertion. Errors: Storage, with the bytes that are needed.
+  static Result<void> check_room(const Path& folder, const RocksdbOptions& options);
+  /// Errors: Storage, also that of check_room; UnsupportedOperation when the files are no RocksDB of this kind.
   static Result<std::shared_ptr<Live>> open(const Path& folder, const RocksdbOptions& options, bool create);
   /// As a checkpoint is read: nothing in the folder changes.
   static Result<std::shared_ptr<Live>> open_read_only(const Path& folder, const RocksdbOptions& options,
@@ -57,6 +60,8 @@ class Live {
   /// One batch, one record of the log, not synced. Errors: Storage; then nothing of the batch is there. One caller at a
   /// time.
   Result<void> write(rocksdb::WriteBatch& batch);
+  /// Is there room to make tables of what is in memory? Errors: Storage, with the bytes that are needed.
+  Result<void> check_room_to_flush() const;
   /// What was written before is on disk. Errors: Storage.
   Result<void> sync_log();
   /// RocksDB met an error of the disk, in a call or beside them. Nothing can be written until it is opened anew: what

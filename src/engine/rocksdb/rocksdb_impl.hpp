@@ -51,6 +51,7 @@ struct RocksdbDatabase::Impl {
   Result<void> start(Wanted wanted);
   Result<std::string> make_new(Wanted wanted);
   Result<void> take_over(std::shared_ptr<rocks::Live> opened);
+  Result<void> finish_start();
   Result<void> begin_log_anew();
   Result<void> note_running();
   Result<void> remove_strays(const std::string& live_name);
@@ -58,7 +59,10 @@ struct RocksdbDatabase::Impl {
   /// After an error of the disk: opens the data anew if it looks as if that went well. With write_mutex held. Errors:
   /// Storage; Busy, once, when the log had lost its tail: all is well again, but what its caller knew is of before.
   Result<void> recover();
-  Result<void> begin_owed_incarnation();
+  Result<void> open_anew(std::shared_ptr<rocks::Live>& opened);
+  Result<void> finish_recovery();
+  Lsn newest_written() const;
+  void tell_of_history();
 
   // --- writing, with write_mutex held
   /// One batch, one record. `origin_lsn`: 0 for its own.
@@ -86,6 +90,9 @@ struct RocksdbDatabase::Impl {
   static Result<SnapshotFacts> describe(rocks::Live& of, rocks::Live& checkpoint);
 
   // --- mirrors
+  /// So many bytes more of a snapshot that is received. Errors: Storage when they would take what is left to others;
+  /// UnsupportedOperation (peer) when no disk has them.
+  Result<void> need_for_received(std::uint64_t bytes) const;
   Result<std::shared_ptr<rocks::Live>> build_received(const rocks::Path& target);
   Result<void> ingest_stream(rocks::Live& target);
   Result<void> switch_received();
@@ -113,6 +120,7 @@ struct RocksdbDatabase::Impl {
   bool record_in_doubt = false;   ///< one was written, and the disk did not confirm it
   std::uint64_t tails_lost = 0;   ///< how often recover() found that the log had lost its tail
   bool incarnation_owed = false;  ///< the log lost its tail, and the history does not say so yet
+  bool start_owed = false;        ///< it is open for reading only, and what a start writes is not written
   bool log_lost = false;          ///< found when the data was taken over: the newest record is not in the log
   bool dirty = false;             ///< written since the last sync
   bool pointer_in_doubt = false;  ///< a switch failed at its one step

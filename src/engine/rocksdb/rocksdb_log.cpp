@@ -136,6 +136,7 @@ void RocksdbDatabase::unpin(const std::string& holder) {
 Result<void> RocksdbDatabase::purge_log() {
   const std::scoped_lock writing(impl_->write_mutex);
   auto& live = *impl_->live;
+  if (auto room = live.check_room_to_flush(); !room) return room;
   rocksdb::FlushOptions both;
   if (const auto status = live.db().Flush(both, {live.data(), live.own()}); !status.ok())
     return rocks::storage_error("dropping the log", status);

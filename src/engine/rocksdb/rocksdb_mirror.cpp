@@ -3,6 +3,8 @@
 #include <rocksdb/sst_file_writer.h>
 
 #include <algorithm>
+#include <functional>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -87,10 +89,13 @@ class PairReader {
 /// Tables out of sorted pairs.
 class TableWriter {
  public:
-  TableWriter(Live& target, rocks::Path folder) : target_(&target), folder_(std::move(folder)) {}
+  /// `room` is asked before each table whether it may be written.
+  TableWriter(Live& target, rocks::Path folder, std::function<Result<void>(std::uint64_t bytes)> room)
+      : target_(&target), folder_(std::move(folder)), room_(std::move(room)) {}
   Result<void> add(const KeyValue& pair) {
     const auto slice = [](std::string_view text) { return rocksdb::Slice(text.data(), text.size()); };
     if (!writer_) {
+      if (auto room = room_(ingested_file_bytes); !room) return room;
       tables_.push_back((folder_ / fmt::format("table-{}", tables_.size())).string());
       rocksdb::EnvOptions files;
       files.use_mmap_writes = false;
@@ -123,6 +128,7 @@ class TableWriter {
   }
   Live* target_;
   rocks::Path folder_;
+  std::function<Result<void>(std::uint64_t bytes)> room_;
   std::vector<std::string> tables_;
   std::unique_ptr<rocksdb::SstFileWriter> writer_;
 };
@@ -211,6 +217,11 @@ Result<void> RocksdbDatabase::begin_snapshot(const SnapshotFacts& facts) {
   const auto formats = traits().formats;
   if (std::ranges::find(formats, facts.format) == formats.end())
     return unreadable(fmt::format("this database does not read snapshots as {}", escape(facts.format)));
+  // What was received of another goes.
+  const auto& before = impl_->partial.partial();
+  const auto total = facts.total_bytes.value_or(0);
+  const auto more = total - std::min(total, before ? before->bytes() : 0);
+  if (auto room = impl_->need_for_received(more); !room) return room;
   const auto begun = impl_->partial.begin(facts);
   const std::scoped_lock lock(impl_->mutex);
   impl_->shown_partial = impl_->partial.partial();
@@ -219,6 +230,7 @@ Result<void> RocksdbDatabase::begin_snapshot(const SnapshotFacts& facts) {
 
 Result<void> RocksdbDatabase::store_chunk(const StoredChunk& chunk, std::span<const std::byte> bytes) {
   // One caller at a time; commits there are none, and applies wait for nothing of this.
+  if (auto room = impl_->need_for_received(bytes.size()); !room) return room;
   if (auto stored = impl_->partial.store(chunk, bytes); !stored) return stored;
   const std::scoped_lock lock(impl_->mutex);
   impl_->shown_partial->chunks.push_back(chunk);
@@ -239,6 +251,13 @@ Result<void> RocksdbDatabase::drop_snapshot() {
   return dropped;
 }
 
+Result<void> RocksdbDatabase::Impl::need_for_received(std::uint64_t bytes) const {
+  if (bytes > std::numeric_limits<std::uint64_t>::max() - options.min_free_bytes)
+    return unreadable("the snapshot is larger than any disk");
+  return disk.need(options.folder, bytes + options.min_free_bytes,
+                   "receiving a snapshot, which leaves min_free_bytes to the databases that take writes,");
+}
+
 /// Sorted pairs become tables at once, without passing through memory and log.
 Result<void> RocksdbDatabase::Impl::ingest_stream(Live& target) {
   const auto bytes = partial.partial()->bytes();
@@ -249,7 +268,8 @@ Result<void> RocksdbDatabase::Impl::ingest_stream(Live& target) {
     stream = *std::move(opened);
   }
   PairReader pairs(std::move(stream), bytes);
-  TableWriter tables(target, options.folder / "partial");
+  TableWriter tables(target, options.folder / "partial",
+                     [this, bytes](std::uint64_t table) { return need_for_received(std::min(table, bytes)); });
   std::optional<std::string> before;
   for (;;) {
     const auto pair = pairs.next();

@@ -71,7 +71,10 @@ Result<void> RocksdbDatabase::Impl::start(Wanted wanted) {
     name = *std::move(made);
   }
   if (auto removed = remove_strays(name); !removed) return removed;
-  auto opened = Live::open(options.folder / name, options, false);
+  // Without room it is read, and written to once there is some: see recover().
+  const auto room = Live::check_room(options.folder / name, options);
+  auto opened =
+      room ? Live::open(options.folder / name, options, false) : Live::open_read_only(options.folder / name, options);
   if (!opened && opened.error().kind() == ErrorKind::UnsupportedOperation) {
     // Whatever it is, it was written here.
     return MirrorError(ErrorKind::Storage, CausedBy::us, opened.error().message() + "; restore it, or mirror it anew");
@@ -86,10 +89,15 @@ Result<void> RocksdbDatabase::Impl::start(Wanted wanted) {
                                                   to_string((*found)->role), root ? "mirror" : "root"));
   }
   if (auto taken = take_over(*std::move(opened)); !taken) return taken;
-  if (log_lost) {
-    if (auto begun = begin_log_anew(); !begun) return begun;
+  {
+    const std::scoped_lock writing(write_mutex);
+    start_owed = true;
+    if (!room) {
+      live->fail();
+    } else if (auto finished = finish_start(); !finished) {
+      return finished;
+    }
   }
-  if (auto noted = note_running(); !noted) return noted;
   if (auto adopted = shelf.adopt(record.history, head); !adopted) return adopted;
   data_bytes = live->data_bytes();
   maintenance = std::jthread([this](const std::stop_token& stop) { maintain(stop); });
@@ -164,9 +172,17 @@ Result<void> RocksdbDatabase::Impl::take_over(std::shared_ptr<Live> opened) {
   return {};
 }
 
+/// Once it can be written to.
+Result<void> RocksdbDatabase::Impl::finish_start() {
+  if (!std::exchange(start_owed, false)) return {};
+  auto finished = log_lost ? begin_log_anew() : Result<void>{};
+  if (finished) finished = note_running();
+  start_owed = !finished.ok();
+  return finished;
+}
+
 /// Every mirror bootstraps anew, or has to be told what came last.
 Result<void> RocksdbDatabase::Impl::begin_log_anew() {
-  const std::scoped_lock writing(write_mutex);
   return record.history.empty() ? write_record(written_record) : begin_incarnation(HistoryCause::unclean_stop);
 }
 
@@ -180,7 +196,6 @@ Result<void> RocksdbDatabase::Impl::note_running() {
   const bool rebooted = *mark && said != options.boot_id;
   const bool may_have_lost = !synced || record.role == DatabaseRole::mirror;
   if (rebooted && may_have_lost && !record.history.empty()) {
-    const std::scoped_lock writing(write_mutex);
     if (auto begun = begin_incarnation(HistoryCause::unclean_stop); !begun) return begun;
   }
   auto text = options.boot_id;
@@ -189,54 +204,24 @@ Result<void> RocksdbDatabase::Impl::note_running() {
 }
 
 Result<void> RocksdbDatabase::Impl::recover() {
-  if (!live->has_failed()) return begin_owed_incarnation();
-  const auto refuse = [](std::string_view why) {
-    return MirrorError(ErrorKind::Storage, CausedBy::us, fmt::format("the disk failed before; {}", why));
-  };
-  // What is in memory becomes tables when it is opened, one for each family.
-  const auto free = disk.free_bytes(live->folder());
-  if (!free) return free.error();
-  if (*free < 2 * options.write_buffer_bytes) return refuse("there is not enough free space yet to go on");
-  std::shared_ptr<Live> opened;
-  bool lost = false, again = false;
-  {
-    // Nobody reads meanwhile. Should it not open, reading goes on from what is there.
-    std::unique_lock lock(mutex);
-    for (const auto until = std::chrono::steady_clock::now() + readers_waited_for; live.use_count() > 1;) {
-      if (std::chrono::steady_clock::now() > until) return refuse("somebody still reads what was open then");
-      lock.unlock();
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));  // a reading of the log, or a view
-      lock.lock();
-    }
-    rocksdb::CancelAllBackgroundWork(&live->db(), true);  // no file goes while another looks at them
-    auto reading = Live::open_read_only(live->folder(), options);
-    if (!reading) return refuse(reading.error().message());
-    live = *std::move(reading);
-    auto writing = Live::open(live->folder(), options, false);
-    live->fail();
-    if (!writing) return refuse(writing.error().message());
-    lost = (*writing)->head() != (unpublished.empty() ? head : unpublished.back().last);
-    again = lost || record_in_doubt;
-    (again ? opened : live) = *std::move(writing);
-  }
-  if (!again) return begin_owed_incarnation();
+  if (!live->has_failed()) return finish_recovery();
+  std::shared_ptr<Live> opened;  // null: what is known of the data still holds
+  if (auto anew = open_anew(opened); !anew) return anew;
+  if (!opened) return finish_recovery();
   // What was not on disk is not there, and what is there is what the files say.
+  const bool lost = opened->head() != newest_written();
   unpublished.clear();
   if (auto taken = take_over(std::move(opened)); !taken) return taken;
   record_in_doubt = false;
   if (!lost) {
     const std::scoped_lock watching(watch_mutex);
     if (on_head) on_head(head);
+    return finish_recovery();
   }
-  if (!lost) return begin_owed_incarnation();
   ++tails_lost;
   incarnation_owed = !record.history.empty();
-  auto begun = begin_owed_incarnation();
-  {
-    // Also when that failed, and is tried again: LSNs come again from now on.
-    const std::scoped_lock watching(watch_mutex);
-    if (on_history) on_history();
-  }
+  auto begun = finish_recovery();
+  tell_of_history();  // also when that failed, and is tried again: LSNs come again from now on
   if (!begun) return begun;
   // Whoever was about to write made it of data that is no longer there.
   return MirrorError(
@@ -244,8 +229,50 @@ Result<void> RocksdbDatabase::Impl::recover() {
       fmt::format("the disk lost what it had not confirmed: the database is back at LSN {}", head.value));
 }
 
-/// Nothing is written after a tail was lost until the history says so.
-Result<void> RocksdbDatabase::Impl::begin_owed_incarnation() {
+/// Opens the data for writing again, into `opened` when it may be other data than is known.
+Result<void> RocksdbDatabase::Impl::open_anew(std::shared_ptr<Live>& opened) {
+  const auto refuse = [this](std::string_view why) {
+    return MirrorError(
+        ErrorKind::Storage, CausedBy::us,
+        fmt::format("{}; {}", start_owed ? "it is open for reading only" : "the disk failed before", why));
+  };
+  // What is in memory becomes tables when it is opened, one for each family.
+  if (auto room = Live::check_room(live->folder(), options); !room) return refuse(room.error().message());
+  // Nobody reads meanwhile. Should it not open, reading goes on from what is there.
+  std::unique_lock lock(mutex);
+  for (const auto until = std::chrono::steady_clock::now() + readers_waited_for; live.use_count() > 1;) {
+    if (std::chrono::steady_clock::now() > until) return refuse("somebody still reads what was open then");
+    lock.unlock();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));  // a reading of the log, or a view
+    lock.lock();
+  }
+  rocksdb::CancelAllBackgroundWork(&live->db(), true);  // no file goes while another looks at them
+  auto reading = Live::open_read_only(live->folder(), options);
+  if (!reading) return refuse(reading.error().message());
+  live = *std::move(reading);
+  auto writing = Live::open(live->folder(), options, false);
+  live->fail();
+  if (!writing) return refuse(writing.error().message());
+  const bool other = (*writing)->head() != newest_written() || record_in_doubt;
+  (other ? opened : live) = *std::move(writing);
+  return {};
+}
+
+/// Precondition: write_mutex is held, so nobody writes them meanwhile.
+Lsn RocksdbDatabase::Impl::newest_written() const { return unpublished.empty() ? head : unpublished.back().last; }
+
+void RocksdbDatabase::Impl::tell_of_history() {
+  const std::scoped_lock watching(watch_mutex);
+  if (on_history) on_history();
+}
+
+/// Nothing is written after a tail was lost, or after a start without room, until the history says so.
+Result<void> RocksdbDatabase::Impl::finish_recovery() {
+  if (start_owed) {
+    const auto before = written_record.history;
+    if (auto finished = finish_start(); !finished) return finished;
+    if (written_record.history != before) tell_of_history();
+  }
   if (!std::exchange(incarnation_owed, false)) return {};
   auto begun = begin_incarnation(HistoryCause::unclean_stop);
   incarnation_owed = !begun.ok();

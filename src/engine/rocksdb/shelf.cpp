@@ -223,6 +223,7 @@ Result<CheckpointFiles> decode_checkpoint_head(std::span<const std::byte> bytes)
   };
   CheckpointFiles listed;
   std::set<std::string, std::less<>> names;
+  std::uint64_t total = 0;
   auto text = text_of(bytes);
   while (!text.empty()) {
     const auto end = text.find('\n');
@@ -239,6 +240,8 @@ Result<CheckpointFiles> decode_checkpoint_head(std::span<const std::byte> bytes)
     if (parsed.ec != std::errc() || parsed.ptr != digits.data() + digits.size() || size > (1ull << 50)) {
       return refuse("has a length that is no number");
     }
+    total += size;
+    if (total > checkpoint_bytes_max) return refuse("has more bytes than any disk");
     if (listed.files.size() >= checkpoint_files_max) return refuse("is too long");
     listed.files.push_back({std::string(name), size});
     text.remove_prefix(end + 1);
@@ -288,6 +291,7 @@ Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::read(Kept& kept) {
 Result<SnapshotShelf::Kept> SnapshotShelf::make(const Source& source, const std::string& format) {
   const auto id = engine::random_id<SnapshotId>();
   const auto folder = folder_ / to_string(id);
+  if (auto room = source.live.check_room_to_flush(); !room) return room.error();
   rocksdb::Checkpoint* made = nullptr;
   auto status = rocksdb::Checkpoint::Create(&source.live.db(), &made);
   const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);

@@ -34,6 +34,7 @@ struct CheckpointFiles {
 };
 inline constexpr std::size_t checkpoint_head_bytes_max = 16 * 1024 * 1024;
 inline constexpr std::size_t checkpoint_files_max = 200'000;
+inline constexpr std::uint64_t checkpoint_bytes_max = 1ull << 56;
 std::vector<std::byte> encode_checkpoint_head(const CheckpointFiles& files);
 /// `bytes` begin behind the length. Errors: UnsupportedOperation (peer).
 Result<CheckpointFiles> decode_checkpoint_head(std::span<const std::byte> bytes);
