@@ -143,6 +143,48 @@ TEST_F(EtcdSourceOutage, a_restart_of_the_cluster_alone_is_no_step_back) {
   EXPECT_TRUE(becomes_true([&] { return source->remark().empty(); })) << "on an idle cluster as well";
 }
 
+TEST_F(EtcdSourceOutage, a_delete_that_a_compaction_lands_on_while_the_watch_is_cut_is_not_lost) {
+  open();
+  put("/registry/a", "1");
+  const auto head = put("/registry/b", "1");
+  must(source->wait_for(head, patience));
+  servers.kill(0);
+  Lsn deleted;
+  {
+    const auto aside = client_of({servers.start_aside(0)});
+    etcd::TxnBuilder builder;
+    builder.erase("/registry/a");
+    const auto revision = must(aside->txn(builder.build())).header().revision();
+    deleted = etcd::lsn_of(revision);
+    ASSERT_EQ(deleted, Lsn{head.value + 1});
+    must(aside->compact(revision));
+  }
+  servers.kill(0);
+  start();
+  must(source->wait_for(put("/registry/c", "1"), patience));
+  // Either the log has the delete, or it says that it does not go back so far.
+  const auto slice = source->read_log(head, 1'000'000);
+  if (slice) {
+    std::span<const std::byte> entries = *slice->entries;
+    const auto first = must(read_entry(entries));
+    EXPECT_EQ(first.lsn(), deleted);
+  } else {
+    EXPECT_EQ(refusal(slice), "LogWindowExceeded");
+  }
+  EXPECT_EQ(times_gone_back(), 0U);
+}
+
+TEST_F(EtcdSourceOutage, a_compaction_of_what_was_read_costs_no_bootstrap) {
+  open();
+  const auto head = put("/registry/a", "1");
+  must(source->wait_for(head, patience));
+  must(user->compact(static_cast<std::int64_t>(head.value)));
+  servers.kill(0);
+  start();
+  must(source->wait_for(put("/registry/b", "1"), patience));
+  EXPECT_EQ(must(source->read_log(head, 1'000'000)).count, 1U);
+}
+
 TEST_F(EtcdSourceOutage, an_endpoint_of_another_cluster_is_not_followed) {
   const SharedEtcd other;
   const auto stranger = client_of(other.endpoints());
@@ -340,6 +382,13 @@ class Member final : public etcdserverpb::Maintenance::Service,
   std::string watched_;
   std::unique_ptr<grpc::Server> server_;
 };
+
+TEST(EtcdVersions, those_that_lose_a_delete_at_a_compaction_are_known) {
+  for (const auto* faulty : {"3.4.23", "3.4.35", "3.5.17", "3.3.27"})
+    EXPECT_TRUE(etcd::Version::parse(faulty).loses_deletes_at_compaction()) << faulty;
+  for (const auto* mended : {"3.4.36", "3.5.18", "3.6.0", "3.7.3", "4.0.0"})
+    EXPECT_FALSE(etcd::Version::parse(mended).loses_deletes_at_compaction()) << mended;
+}
 
 TEST(EtcdVersions, a_member_whose_progress_overtakes_events_is_not_asked_for_it_though_another_could_be) {
   using enum etcd::LogOrigin::Scope;

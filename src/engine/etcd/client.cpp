@@ -110,6 +110,13 @@ bool Version::progress_is_ordered() const {
   return minor >= 6;
 }
 
+bool Version::loses_deletes_at_compaction() const {
+  if (major != 3) return major < 3;
+  if (minor == 4) return patch < 36;
+  if (minor == 5) return patch < 18;
+  return minor < 4;
+}
+
 // --- endpoints
 // -------------------------------------------------------------------------------------------------
 

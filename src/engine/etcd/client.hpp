@@ -36,6 +36,8 @@ struct Version {
   static Version parse(std::string_view text);
   /// Does a progress notification that was asked for come after all events before it? Design section 6.
   bool progress_is_ordered() const;
+  /// Does a watch from the very revision that was compacted leave out a delete there, without an error?
+  bool loses_deletes_at_compaction() const;
 };
 
 class Client {

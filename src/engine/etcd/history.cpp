@@ -271,6 +271,11 @@ Result<void> PastLog::fill(Cursor& cursor, Lsn target) {
   while (cursor.read_to < target && !has_entry()) {
     const auto response = cursor.watch.stream->read();
     if (!response) return response.error();
+    if (origin_.client->version().loses_deletes_at_compaction()) {
+      const auto held = holds(cursor.read_to);
+      if (!held) return held.error();
+      if (!*held) return MirrorError(ErrorKind::LogWindowExceeded, CausedBy::us, "it was compacted while it was read");
+    }
     auto blocks = blocks_of(origin_, *response, cursor.read_to, cursor.origin_lsn, true);
     if (!blocks) return blocks.error();
     for (auto& block : *blocks) {
