@@ -57,6 +57,15 @@ SourcePolicy Node::Impl::policy() {
     return hosting->allows(names, id.str());
   };
   chosen.database_exists = [](const DatabaseId&) { return true; };  // or nobody would be authorized for it
+  // Whoever may see it is told why not now: it would look for the fault at its own side.
+  chosen.admit = [this](const MirrorHello& hello, std::span<const std::string>) -> std::optional<MirrorError> {
+    const auto& name = hello.source_database_id.str();
+    const auto found = hosting->databases().not_open(name);
+    if (!found) return std::nullopt;
+    return MirrorError(ErrorKind::Busy, CausedBy::peer,
+                       fmt::format("database {} is not open at the source, which tries again and again: {}",
+                                   escape(name), found->reason.message()));
+  };
   // For whoever asks how much there is before he mirrors it; a mirror that has a position is told by the log request.
   chosen.decide_snapshot = [this](const MirrorHello& hello) -> SnapshotDecision {
     const auto database = hosting->databases().find(hello.source_database_id.str());

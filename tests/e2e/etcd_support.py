@@ -66,7 +66,24 @@ class Etcd:
     def thaw(self, member):
         self.processes[member].send_signal(signal.SIGCONT)
 
-    def start(self, member):
+    def add_learner(self):
+        """Its endpoint, once it answers."""
+        ports = (unused_port(), unused_port())
+        self.call("/v3/cluster/member/add", {"peerURLs": [f"http://127.0.0.1:{ports[1]}"], "isLearner": True})
+        self.ports.append(ports)
+        self.processes.append(None)
+        self.start(len(self.ports) - 1, ["--initial-cluster-state", "existing"])
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                self.call("/v3/kv/range", {"key": text64("a"), "serializable": True}, member=len(self.ports) - 1)
+                return f"{self.scheme}://127.0.0.1:{ports[0]}"
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)  # between two attempts
+
+    def start(self, member, more=()):
         cluster = ",".join(f"m{i}=http://127.0.0.1:{peer}" for i, (_, peer) in enumerate(self.ports))
         client, peer = (f"{scheme}://127.0.0.1:{port}" for scheme, port in zip((self.scheme, "http"), self.ports[member]))
         log = open(self.folder / f"m{member}.log", "ab")
@@ -75,7 +92,7 @@ class Etcd:
              "etcd", "--name", f"m{member}", "--data-dir", str(self.folder / f"m{member}"), "--listen-peer-urls", peer,
              "--initial-advertise-peer-urls", peer, "--listen-client-urls", client, "--advertise-client-urls", client,
              "--initial-cluster", cluster, "--initial-cluster-token", self.token, *self.TIMES[len(self.ports) > 1],
-             "--logger", "zap", "--log-level", "error", *self.flags],
+             "--logger", "zap", "--log-level", "error", *self.flags, *more],
             stdout=log, stderr=log)
         log.close()
 

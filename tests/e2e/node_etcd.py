@@ -10,48 +10,11 @@ import unittest
 import redis
 
 from cli_support import Background, run, unused_port
-from etcd_support import Etcd, SharedEtcd
-from node_support import DEADLINE_S, NodeTest, eventually
+from etcd_support import Etcd, text64
+from node_etcd_support import PREFIX, EtcdNodeTest, place
+from node_support import DEADLINE_S, eventually
 
-PREFIX = "/registry/"
-
-
-def place(etcd, prefix=PREFIX, **more):
-    keys = {"endpoints": etcd.endpoints.split(","), "prefix": prefix, **more}
-    return "\n".join(f"{key} = {json.dumps(value)}" for key, value in keys.items())
-
-
-class NodeEtcd(NodeTest):
-    def cluster(self):
-        return SharedEtcd.take(self)
-
-    def own_cluster(self, name, certificates=None):
-        """For a case that ends or stops it, or wants certificates."""
-        etcd = Etcd(self.path / self.id().rsplit(".", 1)[-1] / f"etcd-{name}", certificates=certificates)
-        self.addCleanup(etcd.close)
-        return etcd
-
-    @staticmethod
-    def admin(node):
-        return ["--admin", node.admin, "--token-file", node.folder / "data" / "admin.token"]
-
-    def etcd_node(self, etcd, **more):
-        return self.node("prod-us", databases=("registry",), per_database='engine = "etcd"\n' + place(etcd, **more))
-
-    def follow(self, mirror, source, target=None, name="registry", **more):
-        if target is not None:
-            more |= {"into": "etcd", "etcd": {"endpoints": target.endpoints.split(","), **more.pop("etcd", {})}}
-        mirror.create_mirror(name, source, "registry", **more)
-        return mirror.await_following(name)
-
-    def await_applied(self, mirror, revision, name="registry"):
-        return mirror.await_mirror(name, lambda one: one["status"] == "Following" and one["applied_lsn"] >= revision,
-                                   f"{name} to follow up to {revision}")
-
-    def assert_verified(self, mirror, name="registry"):
-        verified = mirror.call("POST", f"/v1/mirrors/{name}/verify", {})
-        self.assertEqual(verified["outcome"], "equal", verified)
-
+class NodeEtcd(EtcdNodeTest):
     def test_etcd_into_etcd_over_restarts_of_both_nodes(self):
         source, target = self.cluster(), self.cluster()
         for i in range(300):
@@ -351,6 +314,58 @@ class NodeEtcd(NodeTest):
         prod.stop()
         prod.start()
         self.await_applied(prod, target.put(f"{PREFIX}more", "3"))
+
+    def test_learners_at_the_front_of_both_lists_are_passed_over_also_once_a_voter_is_gone(self):
+        etcds, lists = [], []
+        for name in ("source", "target"):
+            etcd = Etcd(self.path / self.id().rsplit(".", 1)[-1] / f"etcd-{name}", members=3)
+            self.addCleanup(etcd.close)
+            voters = etcd.endpoints.split(",")
+            learner = etcd.add_learner()
+            etcds.append(etcd)
+            lists.append([voters[0], learner, *voters[1:]] if name == "source" else [learner, *voters])
+        source, target = etcds
+        table = f'engine = "etcd"\nendpoints = {json.dumps(lists[0])}\nprefix = "{PREFIX}"\n'
+        prod = self.node("prod-us", databases=("registry",), per_database=table)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        source.put(f"{PREFIX}a", "1")
+        standby.create_mirror("registry", prod, "registry", into="etcd", etcd={"endpoints": lists[1]})
+        self.await_applied(standby, source.put(f"{PREFIX}b", "2"))
+        source.kill(0)
+        target.kill(0)
+        self.await_applied(standby, source.put(f"{PREFIX}c", "3"))
+        self.assertEqual(target.pairs(PREFIX), source.pairs(PREFIX))
+
+    def test_a_target_without_space_says_so_is_compacted_and_goes_on_once_it_is_disarmed(self):
+        source = self.cluster()
+        target = Etcd(self.path / self.id().rsplit(".", 1)[-1] / "etcd-target", flags=["--quota-backend-bytes", "16777216"])
+        self.addCleanup(target.close)
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        source.put(f"{PREFIX}a", "1")
+        self.follow(standby, prod, target)
+        before = target.now()
+        self.await_applied(standby, source.put(f"{PREFIX}b", "2"))
+        with self.assertRaisesRegex(RuntimeError, "space"):
+            for i in range(100):
+                target.put(f"/others/{i}", "x" * 1_000_000)
+        last = source.put(f"{PREFIX}c", "x" * 1000)
+        standby.await_mirror("registry", lambda one: "the target etcd is out of space" in one["reason"], "the reason to name it")
+
+        def is_compacted():
+            try:
+                target.call("/v3/kv/range", {"key": text64("a"), "revision": before})
+                return False
+            except RuntimeError as error:
+                return "compacted" in str(error)
+        eventually(is_compacted, bool, "crosslink to compact the target")
+        target.delete_below("/others/")
+        target.compact()
+        target.call("/v3/maintenance/defragment", {})
+        for alarm in target.call("/v3/maintenance/alarm", {"action": "GET"})["alarms"]:
+            target.call("/v3/maintenance/alarm", {"action": "DEACTIVATE", **alarm})
+        self.await_applied(standby, last)
+        self.assertEqual(target.pairs(PREFIX), source.pairs(PREFIX))
 
     def test_an_owner_that_is_paused_or_loses_its_source_gives_the_mirror_to_a_node_that_can_follow(self):
         source, target = self.cluster(), self.cluster()

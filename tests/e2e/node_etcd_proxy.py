@@ -6,11 +6,11 @@ import time
 import unittest
 
 from cli_support import unused_port
-from node_etcd import PREFIX, NodeEtcd, place
+from node_etcd_support import PREFIX, EtcdNodeTest
 from node_support import DEADLINE_S, eventually
 
 
-class NodeEtcdProxy(NodeEtcd):
+class NodeEtcdProxy(EtcdNodeTest):
     def proxy(self, etcd, *flags):
         """Its port, once it answers."""
         port = unused_port()
@@ -60,8 +60,6 @@ class NodeEtcdProxy(NodeEtcd):
         self.assertLess(etcd.now(), 300)
         self.assertEqual(etcd.pairs("/a/x/"), {"/a/x/1": "1", "/a/x/2": "2"})
 
-
-del NodeEtcd
 
 if __name__ == "__main__":
     unittest.main()

@@ -3,17 +3,18 @@ refusal says where the trouble is."""
 
 import unittest
 
-from cli_support import unused_port
-from node_etcd import PREFIX, NodeEtcd
+from cli_support import run
+from node_etcd_support import PREFIX, EtcdNodeTest
 from node_support import MirroredTest, client, eventually
 
 ABOVE = "the source itself last heard what it follows or reads"
 
 
-class EtcdUpstream(NodeEtcd):
+class EtcdUpstream(EtcdNodeTest):
     def test_a_source_whose_etcd_is_gone_is_not_called_heard_and_says_so_itself(self):
         source = self.own_cluster("source")
-        prod = self.etcd_node(source, mirrors_port=unused_port())
+        prod = self.etcd_node(source)
+        prod.config.write_text(prod.config.read_text().replace('mirrors = "127.0.0.1:0"', f'mirrors = "{prod.mirrors}"'))
         standby = self.node("eu-1", cluster="eu-1", databases=())
         last = source.put(f"{PREFIX}a", "1")
         self.follow(standby, prod)
@@ -49,10 +50,11 @@ class ChainUpstream(MirroredTest):
     def test_the_end_of_a_chain_whose_middle_is_cut_does_not_call_the_root_heard(self):
         self.fill(self.source)
         self.follow()
+        self.made(run("certs", "issue", "--dir", self.certificates, "--name", "eu-2"))
         end = self.node("eu-2", cluster="eu-2", databases=())
         end.create_mirror("packages", self.mirror)
         end.await_mirror("packages", lambda one: one["status"] == "Following" and
-                         one["applied_lsn"] == self.mirror.mirror("packages")["applied_lsn"], "the end of the chain to follow")
+                         one["applied_lsn"] == self.mirror.head("packages"), "the end of the chain to follow")
         seen = eventually(lambda: end.call("POST", "/v1/mirrors/packages/promote", {"dry_run": True}),
                           lambda dry: dry["lost"]["known"], "a word of the root")
         self.assertEqual(seen["lost"]["entries_lsn"], 0, seen)
@@ -70,8 +72,6 @@ class ChainUpstream(MirroredTest):
                    lambda dry: dry["lost"]["known"], "the root to be heard again")
         self.assertIn(b"late-19", end.contents("packages"))
 
-
-del NodeEtcd, MirroredTest  # whose cases run elsewhere
 
 if __name__ == "__main__":
     unittest.main()

@@ -147,6 +147,7 @@ struct EtcdDatabase::Impl {
 
   // foreign.cpp
   void every_round(void (Impl::*work)());
+  void note_owner();
   void look_after_target();
   void find_foreign();
   void forget_foreign(std::int64_t mended);

@@ -30,7 +30,20 @@ void EtcdDatabase::Impl::every_round(void (Impl::*work)()) {
   }
 }
 
+/// A standby is one as well while its source writes nothing that it could not apply.
+void EtcdDatabase::Impl::note_owner() {
+  {
+    const std::scoped_lock holding(mutex);
+    if (ownership.owned) return;
+  }
+  const auto found = look();
+  const std::scoped_lock holding(mutex);
+  if (!found || ownership.owned) return;
+  ownership.refused_by = found->owner_node == options.node ? std::string() : found->owner_node;
+}
+
 void EtcdDatabase::Impl::look_after_target() {
+  note_owner();
   find_foreign();
   compact_target();
 }

@@ -94,7 +94,7 @@ Result<void> EtcdDatabase::Impl::finish_split() {
   return write_parts(split, **changes, position);
 }
 
-/// In as few transactions as they fit in. Leases 0: the keys are bound to none.
+/// The keys that have leases at the source, to those of the promotion, or without a seed to none.
 Result<void> EtcdDatabase::Impl::bind_keys(const SnapshotId* seed) {
   std::vector<wire::RequestOperation> groups;
   std::size_t bytes = 0;
