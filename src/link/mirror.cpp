@@ -470,11 +470,27 @@ void Mirror::stop() {
   if (on) boost::asio::post(*on, [self = impl_] { self->pump(); });
 }
 
+namespace {
+
+/// Why dials that go on by themselves have not come through; the machine is told of the last one only.
+std::optional<MirrorError> dial_trouble(const CrossClusterLink& link) {
+  const auto state = link.state();
+  if (state == LinkState::connected) return std::nullopt;
+  const auto retries = link.retry_facts();
+  const std::uint64_t failed = retries.attempts - (state == LinkState::connecting && retries.attempts > 0 ? 1 : 0);
+  return failed > 0 ? retries.last_error : std::nullopt;
+}
+
+}  // namespace
+
 MirrorStatus Mirror::status() const {
   MirrorStatus status;
   {
     const std::scoped_lock lock(impl_->mutex);
     status = impl_->machine.status(link::session_now());
+  }
+  if (status.kind == StatusKind::Disconnected) {
+    if (const auto trouble = dial_trouble(*impl_->link)) status.reason = trouble->message();
   }
   if (const auto remark = impl_->engine->remark(); !remark.empty())
     status.reason += (status.reason.empty() ? "" : "; ") + remark;
@@ -489,6 +505,7 @@ std::optional<std::chrono::microseconds> Mirror::lag() const {
 MirrorFacts Mirror::facts() const {
   MirrorFacts facts;
   facts.leases = impl_->engine->mirror_state().leases;
+  const auto trouble = dial_trouble(*impl_->link);
   const std::scoped_lock lock(impl_->mutex);
   const auto& machine = impl_->machine;
   facts.position = machine.position();
@@ -504,7 +521,7 @@ MirrorFacts Mirror::facts() const {
   facts.last_snapshot_bytes = machine.last_snapshot_bytes();
   facts.held_bytes = machine.held_bytes();
   if (machine.source()) facts.chain = machine.source()->chain;
-  facts.last_error = machine.last_error();
+  facts.last_error = trouble ? trouble : machine.last_error();
   facts.promoted_from = machine.promoted_from();
   facts.unproven = machine.unproven();
   facts.inconsistent = machine.why_inconsistent();

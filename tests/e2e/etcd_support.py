@@ -69,15 +69,20 @@ class Etcd:
     def add_learner(self):
         """Its endpoint, once it answers."""
         ports = (unused_port(), unused_port())
-        self.call("/v3/cluster/member/add", {"peerURLs": [f"http://127.0.0.1:{ports[1]}"], "isLearner": True})
+        # A cluster takes a member only once all have been connected for five seconds.
+        self.until_answered("/v3/cluster/member/add", {"peerURLs": [f"http://127.0.0.1:{ports[1]}"], "isLearner": True})
         self.ports.append(ports)
         self.processes.append(None)
-        self.start(len(self.ports) - 1, ["--initial-cluster-state", "existing"])
+        learner = len(self.ports) - 1
+        self.start(learner, ["--initial-cluster-state", "existing"])
+        self.until_answered("/v3/kv/range", {"key": text64("a"), "serializable": True}, member=learner)
+        return f"{self.scheme}://127.0.0.1:{ports[0]}"
+
+    def until_answered(self, path, body, member=None):
         deadline = time.monotonic() + DEADLINE_S
         while True:
             try:
-                self.call("/v3/kv/range", {"key": text64("a"), "serializable": True}, member=len(self.ports) - 1)
-                return f"{self.scheme}://127.0.0.1:{ports[0]}"
+                return self.call(path, body, member=member)
             except OSError:
                 if time.monotonic() > deadline:
                     raise

@@ -25,7 +25,7 @@ class NodeEtcdProxy(EtcdNodeTest):
     def node_behind(self, port, prefix=PREFIX, **options):
         table = f'engine = "etcd"\nendpoints = ["http://127.0.0.1:{port}"]\nprefix = "{prefix}"\n'
         node = self.node("prod-us", databases=("registry",), per_database=table, **options)
-        eventually(lambda: node.request("GET", "/v1/databases/registry")[0], lambda status: status == 200, "the source to open")
+        eventually(lambda: node.request("GET", "/v1/databases/registry"), lambda answer: answer[0] == 200, "the source to open")
         return node
 
     def test_its_age_is_known_and_a_restart_opens_while_the_newest_revision_is_elsewhere(self):
@@ -55,10 +55,12 @@ class NodeEtcdProxy(EtcdNodeTest):
         standby = self.node("eu-1", cluster="eu-1", databases=())
         standby.create_mirror("registry", prod, "registry", into="etcd",
                               etcd={"endpoints": etcd.endpoints.split(","), "prefix": "/a/x/"})
+        standby.await_mirror("registry", lambda one: one["bootstraps"] == 1, "the first bootstrap")
+        etcd.put("/a/x/3", "3")
         halted = standby.await_mirror("registry", lambda one: one["status"] == "Halted", "the loop to be found")
         self.assertIn("come back to it", halted["reason"])
         self.assertLess(etcd.now(), 300)
-        self.assertEqual(etcd.pairs("/a/x/"), {"/a/x/1": "1", "/a/x/2": "2"})
+        self.assertEqual(etcd.pairs("/a/x/"), {f"/a/x/{i}": str(i) for i in (1, 2, 3)})
 
 
 if __name__ == "__main__":

@@ -321,6 +321,8 @@ void Tail::poll_once() {
     if (revision > head && asked_.size() < asked_max) asked_.push_back({at, revision});
     const bool late = !asked_.empty() && Clock::now() - asked_.front().at > stuck_after;
     if (late && watch_scope_ != LogOrigin::Scope::own_events_only) stuck = watch_;
+    if (stuck && watch_scope_ == LogOrigin::Scope::everything) stuck_at_ = head;
+    if (revision <= head) stuck_at_.reset();
     if (revision > head && watch_scope_ == LogOrigin::Scope::asked_progress) asked = watch_;
   }
   if (asked) static_cast<void>(asked->ask_progress());  // an error ends the watch, where it is seen
@@ -369,6 +371,12 @@ std::string Tail::remark() const {
   const std::scoped_lock lock(mutex_);
   std::string text;
   if (!trouble().empty()) text = fmt::format("the watch of etcd waits: {}", trouble());
+  if (stuck_at_) {
+    text += fmt::format(
+        "{}the watch does not come beyond revision {}: where etcd's grpc-proxy with --namespace stands "
+        "before it, name the members themselves, since the proxy hides revisions and so the data's age",
+        text.empty() ? "" : "; ", stuck_at_->value);
+  }
   if (!skipped_.empty()) text += (text.empty() ? "" : "; ") + skipped_;
   if (origin_.scope == LogOrigin::Scope::own_events_only || watch_scope_ == LogOrigin::Scope::own_events_only) {
     text += text.empty() ? "" : "; ";

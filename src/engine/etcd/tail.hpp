@@ -78,7 +78,8 @@ class Tail {
   bool has_gone_back_ = false;      ///< found, and not dealt with yet
   std::atomic<std::uint64_t> times_gone_back_ = 0;
   std::string watch_trouble_, poll_trouble_;
-  std::string skipped_;  ///< of the last revision that was left out
+  std::optional<Lsn> stuck_at_;  ///< where a watch of everything stands, though the cluster has more
+  std::string skipped_;          ///< of the last revision that was left out
   struct Asked {
     Clock::time_point at;
     Lsn revision;
