@@ -57,6 +57,9 @@ struct DatabaseSourceOptions {
   /// The log that a bootstrapping mirror needs is held for so long while it is away, within the engine's budget. As
   /// long as the engine's window, else it is held for a shorter time than the log is at all.
   std::chrono::seconds bootstrap_away_max = std::chrono::hours(24);
+  /// A snapshot or a verify whose mirror makes no progress for so long, paused or not, is closed (Busy): its place is
+  /// others'. The mirror asks again by itself, and goes on where it was if the snapshot is still there.
+  std::chrono::seconds stall_max = std::chrono::minutes(5);
   std::uint32_t snapshots_per_minute_max = 6, verifies_per_minute_max = 6;  ///< per mirror, by name
   std::uint32_t snapshots_per_minute_in_all_max = 60, verifies_per_minute_in_all_max = 60;
   /// A mirror said how far it is. On the mirror's session's executor; must not block.
@@ -97,6 +100,8 @@ class DatabaseSource {
   void end_sessions_unless(const std::function<bool(const ServedMirrorFacts&)>& may_stay);
   std::vector<ServedMirrorFacts> mirrors() const;
   std::size_t sessions() const;
+  /// How many snapshots and verifies were closed by stall_max.
+  std::uint64_t stalled_readers() const;
 
  private:
   struct Impl;

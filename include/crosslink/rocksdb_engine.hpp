@@ -60,7 +60,8 @@ struct RocksdbOptions {
   std::size_t snapshots_max = 2;
   /// How long a snapshot that nobody reads can be taken up again, at most: no longer than the log after it is held, and
   /// while what it alone holds on disk, with the others, is within snapshot_budget_bytes: files that the database has
-  /// dropped since. One that is read stays: so the disk holds at most snapshots_max times the data.
+  /// dropped since. One that is read stays: so the disk holds at most snapshots_max times the data, and the budget. Of
+  /// unread ones as many as may be read are kept.
   std::chrono::seconds snapshot_kept = std::chrono::hours(24);
   std::uint64_t snapshot_budget_bytes = 4ull * 1024 * 1024 * 1024;
   /// What a snapshot that is received leaves free on the disk, for the databases that take writes there: what does not

@@ -87,8 +87,9 @@ struct AcceptedMirror {
 Task<AcceptedMirror> handle_mirror_connection(quic::Connection connection, const SourcePolicy& policy);
 
 struct AcceptorLimits {
-  /// Accepted mirrors at once by one certificate name (the first name of the certificate). Design section 5.
+  /// Accepted mirrors at once of one database by one certificate name (the first name of the certificate).
   std::uint32_t mirrors_per_name_max = 16;
+  /// Of all databases and names.
   std::uint32_t mirrors_max = 1024;
   /// Connections in the middle of their handshake; further ones wait in the transport's bounded queue.
   std::uint32_t handshakes_max = 256;

@@ -231,7 +231,8 @@ void MirrorMachine::drop_snapshot_stream() {
 void MirrorMachine::set_held(std::uint64_t bytes) {
   held_bytes_ = bytes;
   // As at the source: stop at the cap, go on at three quarters of it.
-  const auto memory_bytes = held_bytes_ + fragment_bytes_;
+  const auto items = pending_.size() + applying_.size() + chunks_.size();
+  const auto memory_bytes = held_bytes_ + fragment_bytes_ + items * item_bytes;
   if (bulk_allowed_ && link_ == Link::up && memory_bytes >= cap_bytes_) {
     bulk_allowed_ = false;
     actions_.push_back(mirror_action::ReadBulk{false});

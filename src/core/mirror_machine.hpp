@@ -374,7 +374,9 @@ class MirrorMachine {
   // received, waiting for the engine
   std::deque<AcceptedBatch> pending_;
   std::deque<WaitingChunk> chunks_;
-  std::vector<LeaseGrant> leases_;    ///< told, for the batch or chunk that comes next
+  std::vector<LeaseGrant> leases_;  ///< told, for the batch or chunk that comes next
+  /// What a batch or a chunk takes in memory beside its bytes, about: many small ones count as well.
+  static constexpr std::uint64_t item_bytes = 512;
   std::uint64_t held_bytes_ = 0;      ///< in throttle units
   std::uint64_t fragment_bytes_ = 0;  ///< of whole entries that came in fragments
   bool bulk_allowed_ = true;

@@ -11,6 +11,7 @@ namespace crosslink::core {
 SnapshotRequest SnapshotAssembler::request(const std::vector<std::string>& formats) {
   done_ = false;
   next_offset_ = stored_bytes();
+  chunks_come_ = partial_ ? partial_->chunks.size() : 0;
   SnapshotRequest request{formats, {}, 0};
   if (partial_) {
     request.snapshot_id = partial_->facts.id;
@@ -34,7 +35,7 @@ Result<SnapshotAssembler::Begin> SnapshotAssembler::on_begin(const SnapshotBegin
   }
   if (begin.offset != 0) return MirrorError::protocol_violation("a new snapshot does not begin at its beginning");
   partial_ = PartialSnapshot{begin.facts, {}};
-  next_offset_ = 0;
+  next_offset_ = chunks_come_ = 0;
   return Begin::begin_anew;
 }
 
@@ -45,6 +46,10 @@ Result<StoredChunk> SnapshotAssembler::on_chunk(const SnapshotChunk& chunk, std:
                        fmt::format("a chunk comes at byte {}, not at {}", chunk.offset, next_offset_),
                        SnapshotOffsets{{}, next_offset_, chunk.offset});
   }
+  if (chunks_come_ > few_chunks_max + next_offset_ / chunk_bytes_least) {
+    return MirrorError::protocol_violation(
+        fmt::format("the snapshot comes in pieces of less than {} bytes", chunk_bytes_least));
+  }
   if (data.empty() && !chunk.done) return MirrorError::protocol_violation("a chunk without bytes is not the last one");
   if (const auto computed = crosslink::crc32c(data); computed != chunk.crc32c) {
     return MirrorError(
@@ -53,6 +58,7 @@ Result<StoredChunk> SnapshotAssembler::on_chunk(const SnapshotChunk& chunk, std:
         SnapshotCrcs{{}, chunk.crc32c, computed});
   }
   next_offset_ += data.size();
+  ++chunks_come_;
   if (chunk.done) {
     if (chunk.consistent_lsn < partial_->facts.snapshot_lsn) {
       return MirrorError::protocol_violation("a snapshot is consistent before it begins");

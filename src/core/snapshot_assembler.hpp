@@ -16,6 +16,9 @@ class SnapshotAssembler {
   /// Totals that were wrong although every chunk was good, in a row, before an operator is needed.
   static constexpr std::uint32_t wrong_totals_max = 2;
 
+  /// Chunks are this large on average but for the first few: the list of them is kept, and must not outgrow the data.
+  static constexpr std::uint64_t chunk_bytes_least = 1024, few_chunks_max = 4096;
+
   /// `partial`: what the engine holds of one.
   explicit SnapshotAssembler(std::optional<PartialSnapshot> partial) : partial_(std::move(partial)) {}
 
@@ -54,6 +57,7 @@ class SnapshotAssembler {
  private:
   std::optional<PartialSnapshot> partial_;
   std::uint64_t next_offset_ = 0;  ///< of what arrived, stored or not
+  std::uint64_t chunks_come_ = 0;  ///< up to there
   bool done_ = false;
   bool ended_ = false;  ///< the last chunk has come on this stream
   std::uint32_t total_crc32c_ = 0;

@@ -153,6 +153,7 @@ void SourceSession::on_frame(StreamToken stream, std::uint8_t kind, std::span<co
     if (ack == nullptr || !snapshot_->facts) return fail_session(stream, misplaced_frame(kind));
     on_snapshot_ack(*ack, now);
   } else if (verify_ && stream == verify_->token) {
+    verify_->progress_at = now;
     on_verify(message);
   } else {
     on_new_stream(stream, message, now);
@@ -361,11 +362,17 @@ void SourceSession::on_snapshot_request(StreamToken stream, const SnapshotReques
   snapshot_ = Snapshot{};
   snapshot_->token = stream;
   snapshot_->request = request;
-  snapshot_->asked = ++last_question_;
   // Before it opens, so that the log after it cannot be dropped in between.
   const auto state = read_now_().state;
   actions_.push_back(source_action::Pin{request.snapshot_id ? state.oldest : state.head});
-  actions_.push_back(source_action::OpenSnapshot{last_question_, request.formats, request.snapshot_id});
+  snapshot_->retry_at = now;  // in pump_snapshot
+}
+
+void SourceSession::ask_snapshot() {
+  snapshot_->retry_at.reset();
+  snapshot_->asked = ++last_question_;
+  actions_.push_back(
+      source_action::OpenSnapshot{last_question_, snapshot_->request.formats, snapshot_->request.snapshot_id});
 }
 
 bool SourceSession::on_snapshot(Question question, Result<SnapshotFacts> facts, Instant now) {
@@ -390,6 +397,7 @@ bool SourceSession::on_snapshot(Question question, Result<SnapshotFacts> facts, 
     said.last_entry.lsn = std::min(said.last_entry.lsn, said.snapshot_lsn);
   }
   snapshot_->facts = *facts;
+  snapshot_->progress_at = now;
   actions_.push_back(source_action::Pin{facts->snapshot_lsn});
   send(snapshot_->token, SnapshotBegin{said, snapshot_->begin_offset});
   // The total's CRC is of all bytes: what the mirror has is read for it, not sent.
@@ -403,6 +411,7 @@ void SourceSession::on_snapshot_piece(Question question, Result<SnapshotReader::
   snapshot_->asked.reset();
   if (!piece) return fail_stream(snapshot_->token, piece.error());
   const auto bytes = piece->bytes->size();
+  snapshot_->progress_at = now;
   tell_leases(*snapshot_, piece->leases);
   snapshot_->crc32c = crosslink::crc32c(*piece->bytes, snapshot_->crc32c);
   const auto offset = snapshot_->offset;
@@ -424,7 +433,8 @@ void SourceSession::on_snapshot_piece(Question question, Result<SnapshotReader::
   pump(now);
 }
 
-void SourceSession::on_snapshot_ack(const SnapshotAck& ack, Instant) {
+void SourceSession::on_snapshot_ack(const SnapshotAck& ack, Instant now) {
+  if (ack.offset > snapshot_->released_bytes) snapshot_->progress_at = now;
   if (!release(*snapshot_, ack.offset)) {
     return fail_session(snapshot_->token, MirrorError::protocol_violation("a SnapshotAck says what cannot be"));
   }
@@ -460,11 +470,8 @@ void SourceSession::pump_log(Instant now) {
 void SourceSession::pump_snapshot(Instant now) {
   if (!snapshot_ || snapshot_->asked) return;
   if (!snapshot_->facts) {
-    if (!snapshot_->retry_at || now < *snapshot_->retry_at) return;
-    snapshot_->retry_at.reset();
-    snapshot_->asked = ++last_question_;
-    actions_.push_back(
-        source_action::OpenSnapshot{last_question_, snapshot_->request.formats, snapshot_->request.snapshot_id});
+    // One that is paused would only keep another from being read.
+    if (snapshot_->retry_at && now >= *snapshot_->retry_at && !limit_.paused) ask_snapshot();
     return;
   }
   if (snapshot_->done || !may_send(*snapshot_, now)) return;
@@ -504,8 +511,27 @@ void SourceSession::notice_window(Instant now) {
   send(control_, Notice{{}, left_ms, left->bytes});
 }
 
+/// What a mirror does not go on with keeps others from theirs.
+void SourceSession::give_up_stalled(Instant now) {
+  const auto stalled = [&](Instant progress_at) {
+    const auto until = std::max(progress_at, next_send_.value_or(progress_at)) + config_.stall_max;
+    if (now < until) actions_.push_back(source_action::Wake{until});
+    return now >= until;
+  };
+  const auto give_up = [&](StreamToken stream, std::string_view what) {
+    if (config_.on_stall) config_.on_stall();
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(config_.stall_max).count();
+    fail_stream(stream, {ErrorKind::Busy, CausedBy::peer,
+                         fmt::format("{} made no progress for {} s, and others wait for its place", what, seconds)});
+  };
+  if (snapshot_ && snapshot_->facts && !snapshot_->asked && stalled(snapshot_->progress_at))
+    give_up(snapshot_->token, "the snapshot");
+  if (verify_ && !verify_->asked && stalled(verify_->progress_at)) give_up(verify_->token, "the verify");
+}
+
 void SourceSession::pump(Instant now) {
   if (phase_ != Phase::running) return;
+  give_up_stalled(now);
   pump_log(now);
   pump_snapshot(now);
   notice_window(now);

@@ -118,6 +118,10 @@ struct SourceSessionConfig {
   /// it may.
   std::function<bool(Instant)> take_snapshot, take_verify;
   Duration begin_deadline{5'000'000};
+  /// A snapshot or a verify whose mirror makes no progress for so long is given up: what it holds is others'. The
+  /// mirror asks again, and goes on where it was if the snapshot is still there.
+  Duration stall_max{300'000'000};
+  std::function<void()> on_stall;      ///< that was done; may be empty
   Duration snapshot_retry{1'000'000};  ///< while the engine has no room for another snapshot
   /// SourceEngine::window_left; empty: nothing is said of the window.
   std::function<std::optional<WindowLeft>(Lsn after)> window_left;
@@ -193,6 +197,7 @@ class SourceSession {
     bool done = false;
     bool waits = false;  ///< for room at the engine; the mirror was told
     std::optional<Instant> retry_at;
+    Instant progress_at{};  ///< a piece was sent, or acknowledged
   };
   struct Verify {
     StreamToken token = 0;
@@ -200,6 +205,7 @@ class SourceSession {
     std::optional<Question> asked;
     bool said_at = false, confirmed = false;  ///< our VerifyAt, the mirror's
     KeyRange range;                           ///< of the question
+    Instant progress_at{};                    ///< somebody said something
   };
 
   void send(StreamToken stream, const SessionMessage& message);
@@ -227,6 +233,8 @@ class SourceSession {
   void pump_log(Instant now);
   void pump_snapshot(Instant now);
   void notice_window(Instant now);
+  void ask_snapshot();
+  void give_up_stalled(Instant now);
   void send_fragment(Instant now);
   bool may_send(const Bulk& bulk, Instant now);
   std::size_t bulk_bytes() const;

@@ -19,6 +19,7 @@ void SourceSession::open_verify(StreamToken stream, const VerifyBegin& begin, In
 bool SourceSession::on_view(Question question, Result<Lsn> at, Instant now) {
   if (outlived(now) || !verify_ || verify_->asked != question) return false;
   verify_->asked.reset();
+  verify_->progress_at = now;
   if (!at) {
     fail_stream(verify_->token, at.error());
     return false;
@@ -56,16 +57,18 @@ void SourceSession::on_verify(const SessionMessage& message) {
   }
 }
 
-void SourceSession::on_digest(Question question, Result<RangeDigest::Answer> answer, Instant) {
+void SourceSession::on_digest(Question question, Result<RangeDigest::Answer> answer, Instant now) {
   if (!verify_ || verify_->asked != question) return;
   verify_->asked.reset();
+  verify_->progress_at = now;
   if (!answer) return fail_stream(verify_->token, answer.error());
   send(verify_->token, RangeDigest{verify_->range, *std::move(answer)});
 }
 
-void SourceSession::on_keys(Question question, Result<Keys::Answer> answer, Instant) {
+void SourceSession::on_keys(Question question, Result<Keys::Answer> answer, Instant now) {
   if (!verify_ || verify_->asked != question) return;
   verify_->asked.reset();
+  verify_->progress_at = now;
   if (!answer) return fail_stream(verify_->token, answer.error());
   send(verify_->token, Keys{verify_->range, *std::move(answer)});
 }

@@ -102,6 +102,8 @@ std::vector<ServedMirrorFacts> DatabaseSource::mirrors() const {
   return facts;
 }
 
+std::uint64_t DatabaseSource::stalled_readers() const { return impl_->rates.stalled; }
+
 std::size_t DatabaseSource::sessions() const {
   const std::scoped_lock lock(impl_->mutex);
   return impl_->served.size();

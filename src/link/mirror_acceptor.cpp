@@ -20,7 +20,7 @@ std::string name_of(std::span<const std::string> peer_names) {
 MirrorError too_many(link::NamePlaces::Full full) {
   return {ErrorKind::Busy, CausedBy::us,
           full == link::NamePlaces::Full::for_this_name
-              ? "this name already has as many mirrors here as it may; retry later"
+              ? "this name already has as many mirrors of this database here as it may; retry later"
               : "this source serves as many mirrors as it may; retry later"};
 }
 
@@ -94,7 +94,8 @@ awaitable<void> MirrorAcceptor::Impl::shake_hands(std::shared_ptr<Impl> self, qu
       if (auto refused = self->policy.admit(hello, names)) return refused;
     }
     std::optional<link::NamePlaces::Full> full;
-    place = self->mirrors->take(name_of(names), full);
+    // A DNS name holds no slash.
+    place = self->mirrors->take(name_of(names) + "/" + hello.source_database_id.str(), full);
     if (full) return too_many(*full);
     return std::nullopt;
   };

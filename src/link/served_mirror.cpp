@@ -113,6 +113,8 @@ void ServedMirror::take_in(IncomingStream incoming) {
         return shared_.options->sync_standing(peer_names_, mirror);
       };
     }
+    config.stall_max = shared_.options->stall_max;
+    config.on_stall = [this] { ++shared_.rates->stalled; };
     config.take_verify = [this](core::Instant at) { return shared_.rates->take_verify(mirror_name_, at); };
     session_ = std::make_unique<SourceSession>(std::move(config), [this] { return read_now(); }, token, now);
     static_cast<void>(incoming.stream.send.set_priority(quic::priority_control));  // an end is seen by the reader

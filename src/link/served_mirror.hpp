@@ -31,6 +31,7 @@ class SharedRates {
   explicit SharedRates(const DatabaseSourceOptions& options)
       : snapshots_(options.snapshots_per_minute_max, options.snapshots_per_minute_in_all_max),
         verifies_(options.verifies_per_minute_max, options.verifies_per_minute_in_all_max) {}
+  std::atomic<std::uint64_t> stalled = 0;  ///< readers that were closed for making no progress
   bool take_snapshot(const std::string& mirror, core::Instant now) {
     const std::scoped_lock lock(mutex_);
     return snapshots_.take(mirror, now);

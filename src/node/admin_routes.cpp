@@ -190,7 +190,7 @@ awaitable<AdminResponse> AdminRoutes::answer(const AdminRequest& request) {
   const std::string_view path = request.path;
   if (path == "/metrics") {
     if (request.method != "GET") co_return wrong_method("GET");
-    co_return AdminResponse{200, metrics_text(hosting_->databases(), facts_.clients_connected()),
+    co_return AdminResponse{200, metrics_text(hosting_->databases(), facts_.clients_now()),
                             "text/plain; version=0.0.4"};
   }
   if (!path.starts_with(prefix)) co_return no_such("such path");

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "crosslink/awaitable.hpp"
+#include "node/client_facts.hpp"
 #include "node/command_turns.hpp"
 
 namespace crosslink::node {
@@ -32,7 +33,7 @@ struct AdminResponse {
 /// What a node says of itself.
 struct AdminFacts {
   std::string cluster_id, version, mirrors, clients, admin;
-  std::function<std::uint64_t()> clients_connected;
+  std::function<ClientFacts()> clients_now;
 };
 
 class AdminRoutes {

@@ -9,25 +9,32 @@
 #include "link/task_group.hpp"
 #include "link/with_timeout.hpp"
 #include "node/client_session.hpp"
+#include "node/descriptors.hpp"
 #include "node/hosted_database.hpp"
+#include "node/log.hpp"
+#include "node/rare_log.hpp"
 #include "node/tuple_of.hpp"
 
 namespace crosslink::node {
 
 namespace {
 constexpr std::string_view full = "-ERR max number of clients reached\r\n";
+/// Connections that have yet to say the password, at once; the oldest gives way.
+constexpr std::size_t strangers_max = 256;
 }  // namespace
 
 struct ClientPort::Impl {
   Impl(boost::asio::any_io_executor executor, const ClientPortOptions& options, const DatabaseList& databases,
        EngineExecutors executors)
-      : acceptor(executor), shared(std::make_shared<ClientShared>()) {
+      : acceptor(executor), shared(std::make_shared<ClientShared>(options.buffers_bytes_max)) {
     shared->password = options.password;
     shared->databases = &databases;
     shared->executors = std::move(executors);
     shared->connections_max = options.connections_max;
-    shared->buffers_bytes_max = options.buffers_bytes_max;
   }
+  bool admit(boost::asio::ip::tcp::socket& socket);
+  void expire(std::uint64_t id);
+  static awaitable<void> expire_strangers(std::shared_ptr<Impl> self);
   static Task<void> accept_all(std::shared_ptr<Impl> self, link::TaskGroup& group);
   static awaitable<void> serve(std::shared_ptr<Impl> self, std::shared_ptr<ClientSession> session, std::uint64_t id);
 
@@ -36,6 +43,9 @@ struct ClientPort::Impl {
   link::StopEvent stop;
   boost::asio::ip::tcp::endpoint local;
   std::uint64_t last_id = 0;
+  const Descriptors descriptors = node::descriptors();
+  RareLog descriptors_log{"clients refused: the descriptors that are left are kept for databases and mirrors"};
+  RareLog deadline_log{"clients closed: they did not say the password in time"};
   std::map<std::uint64_t, std::shared_ptr<ClientSession>> sessions;
 };
 
@@ -61,13 +71,62 @@ Result<std::unique_ptr<ClientPort>> ClientPort::open(boost::asio::any_io_executo
 }
 
 boost::asio::ip::tcp::endpoint ClientPort::address() const { return impl_->local; }
-std::uint64_t ClientPort::connections() const { return impl_->shared->connections; }
+
+ClientFacts ClientPort::facts() const {
+  const auto& shared = *impl_->shared;
+  return {shared.connections,   shared.connections_max, shared.strangers.size(), shared.buffers.held(),
+          shared.buffers.max(), shared.wrong_passwords, shared.refused};
+}
+
+void ClientPort::set_password(std::optional<std::string> password) {
+  if (password == impl_->shared->password) return;
+  impl_->shared->password = std::move(password);
+  log(Severity::info, "the password of the client port is another", {});
+}
+
 void ClientPort::stop() { impl_->stop.set(); }
 
 awaitable<void> ClientPort::Impl::serve(std::shared_ptr<Impl> self, std::shared_ptr<ClientSession> session,
                                         std::uint64_t id) {
   co_await ClientSession::run(std::move(session));
   self->sessions.erase(id);
+}
+
+bool ClientPort::Impl::admit(boost::asio::ip::tcp::socket& socket) {
+  auto& refused = shared->refused;
+  if (shared->connections >= shared->connections_max) {
+    ++refused.connections_max;
+    return false;
+  }
+  const auto number = static_cast<std::uint64_t>(socket.native_handle());
+  if (number >= descriptors.clients_end()) {
+    ++refused.descriptors;
+    descriptors_log.happened(
+        {{"limit", std::to_string(descriptors.limit)}, {"reserve", std::to_string(descriptors.reserve)}});
+    return false;
+  }
+  // Whoever says nothing keeps nobody out who knows the password.
+  if (shared->strangers.size() >= strangers_max) expire(shared->strangers.begin()->first);
+  return true;
+}
+
+void ClientPort::Impl::expire(std::uint64_t id) {
+  shared->strangers.erase(id);
+  const auto found = sessions.find(id);
+  if (found == sessions.end()) return;
+  found->second->expire();
+  deadline_log.happened({});
+}
+
+awaitable<void> ClientPort::Impl::expire_strangers(std::shared_ptr<Impl> self) {
+  for (;;) {
+    const bool slept = co_await link::sleep_for(std::chrono::milliseconds(500));
+    if (!slept) co_return;
+    const auto now = std::chrono::steady_clock::now();
+    auto& strangers = self->shared->strangers;  // the oldest first
+    while (!strangers.empty() && strangers.begin()->second <= now)
+      self->expire(strangers.begin()->first);
+  }
 }
 
 Task<void> ClientPort::Impl::accept_all(std::shared_ptr<Impl> self, link::TaskGroup& group) {
@@ -84,7 +143,7 @@ Task<void> ClientPort::Impl::accept_all(std::shared_ptr<Impl> self, link::TaskGr
       continue;
     }
     boost::system::error_code ignored;  // of a socket that ends at once anyway
-    if (self->shared->connections >= self->shared->connections_max) {
+    if (!self->admit(socket)) {
       static_cast<void>(socket.write_some(boost::asio::buffer(full), ignored));
       continue;
     }
@@ -101,15 +160,19 @@ Task<void> ClientPort::run() {
   auto work = [](std::shared_ptr<Impl> self) -> Task<void> {
     auto executor = co_await boost::asio::this_coro::executor;
     link::TaskGroup group(executor);
+    link::TaskGroup looking(executor);
+    looking.spawn(Impl::expire_strangers(self));
     auto accepting = Impl::accept_all(self, group);
     auto stopped = link::when_set(self->stop, MirrorError::cancelled("accepting clients"));
     const auto ended = co_await link::interruptible(std::move(accepting), std::move(stopped));
+    looking.cancel();
     boost::system::error_code ignored;  // it is closed then
     static_cast<void>(self->acceptor.close(ignored));
     for (const auto& database : self->shared->databases->all())
       database->stop_waiting();
     for (const auto& [id, session] : self->sessions)
       session->close();
+    co_await looking.drain();
     co_await group.drain();
     if (self->stop.is_set()) co_return Result<void>{};
     co_return ended;

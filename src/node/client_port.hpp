@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "crosslink/awaitable.hpp"
+#include "node/client_facts.hpp"
 #include "node/database_list.hpp"
 #include "node/engine_threads.hpp"
 
@@ -36,7 +37,10 @@ class ClientPort {
   Task<void> run();
   /// From any thread.
   void stop();
-  std::uint64_t connections() const;
+  /// On run()'s thread.
+  ClientFacts facts() const;
+  /// For connections that say it from now on; those that have said it stay. On run()'s thread.
+  void set_password(std::optional<std::string> password);
 
  private:
   struct Impl;

@@ -1,7 +1,6 @@
 #include "node/client_session.hpp"
 
 #include <fmt/format.h>
-#include <openssl/crypto.h>
 #include <poll.h>
 
 #include <algorithm>
@@ -26,8 +25,9 @@ namespace {
 constexpr std::size_t run_commands_max = 1024, out_bytes_soft_max = 1024 * 1024;
 constexpr std::size_t transaction_commands_max = 100'000, transaction_bytes_max = 128ull * 1024 * 1024;
 constexpr std::size_t watched_keys_max = 10'000;
-constexpr std::size_t uncounted_buffer_bytes = 64 * 1024;
-constexpr int failed_auths_max = 10;
+constexpr std::string_view hold_too_much = "-ERR the connections of this node hold too much: try again later\r\n";
+/// What a word of a transaction, a watched key, takes beside its bytes.
+constexpr std::size_t kept_word_bytes = 64, kept_command_bytes = 96, watched_key_bytes = 256;
 /// While a command waits nobody reads from its client; this often somebody looks whether it is still there.
 constexpr auto look_at_client_every = std::chrono::milliseconds(1000);
 constexpr auto wait_max = std::chrono::hours(24 * 365);
@@ -58,11 +58,6 @@ bool may_stand_in_transaction(ConnectionCommand command) {
   return false;
 }
 
-/// Takes as long for a wrong password as for a right one.
-bool same_secret(std::string_view one, std::string_view other) {
-  return one.size() == other.size() && CRYPTO_memcmp(one.data(), other.data(), one.size()) == 0;
-}
-
 bool is_read(const Command& command) {
   return std::holds_alternative<ReadCommand>(command.run) || std::holds_alternative<DatabaseCommand>(command.run);
 }
@@ -76,13 +71,18 @@ const ConnectionCommand* connection_command(const Command& command) {
 ClientSession::ClientSession(std::shared_ptr<ClientShared> shared, boost::asio::ip::tcp::socket socket,
                              std::uint64_t id)
     : shared_(std::move(shared)),
+      held_(&shared_->buffers),
       socket_(std::move(socket)),
       id_(id),
       parser_(shared_->password ? stranger_limits : RespLimits()),
       reads_{{}, fresh_reply(), [this] { return node_facts(); }, {}, 0, {}, 0},
       writes_(fresh_reply()) {
   ++shared_->connections;
-  if (!shared_->password) authenticated_ = true;
+  if (shared_->password) {
+    shared_->strangers.emplace(id_, std::chrono::steady_clock::now() + ClientShared::password_deadline);
+  } else {
+    authenticated_ = true;
+  }
   if (const auto first = shared_->databases->at(0)) choose(first);
 }
 
@@ -109,7 +109,7 @@ ClientSession::~ClientSession() {
   end_transaction();
   set_max_lag(std::nullopt);
   --shared_->connections;
-  shared_->buffers_bytes -= counted_bytes_;
+  shared_->strangers.erase(id_);
 }
 
 void ClientSession::close() {
@@ -126,7 +126,7 @@ awaitable<void> ClientSession::run(std::shared_ptr<ClientSession> self) {
     const auto wanted = self->parser_.wanted_bytes();
     const auto room = boost::asio::buffer(self->parser_.prepare(wanted), wanted);
     if (!self->count_buffers()) {
-      self->out_ += "-ERR the connections of this node hold too much: try again later\r\n";
+      self->out_ += hold_too_much;
       const bool sent = co_await send(self);
       static_cast<void>(sent);  // the client is let go either way
       break;
@@ -151,13 +151,21 @@ awaitable<bool> ClientSession::serve_buffered(std::shared_ptr<ClientSession> sel
 awaitable<bool> ClientSession::serve_whole_commands(std::shared_ptr<ClientSession> self) {
   for (;;) {
     auto words = self->parser_.next();
-    const bool more = words && words->has_value();
+    bool more = words && words->has_value();
+    if (more) self->word_bytes_ += sizeof(PlacedCommand) + (*words)->capacity() * sizeof(std::string_view);
+    const bool too_much = !self->count_buffers();
+    if (too_much) more = false;
     if (more) {
       auto whole = std::move(**words);
       co_await take(self, std::move(whole));
       if (!self->closing_ && self->waiting() < run_commands_max && self->out_.size() < out_bytes_soft_max) continue;
     }
     co_await finish_runs(self);
+    self->word_bytes_ = 0;
+    if (too_much) {
+      self->out_ += hold_too_much;
+      self->closing_ = true;
+    }
     if (!words) {
       self->out_ += fmt::format("-ERR {}\r\n", words.error().message());
       self->closing_ = true;
@@ -173,37 +181,23 @@ awaitable<bool> ClientSession::serve_whole_commands(std::shared_ptr<ClientSessio
 
 awaitable<bool> ClientSession::send(std::shared_ptr<ClientSession> self) {
   if (self->out_.empty()) co_return true;
-  if (!self->count_buffers()) {
-    log(Severity::warning, "client sent away: with its answers the connections hold too much", {});
-    co_return false;
-  }
+  if (!self->count_buffers() && self->out_.size() > HeldBytes::uncounted_max) co_return false;
   const auto [error, bytes] =
       co_await boost::asio::async_write(self->socket_, boost::asio::buffer(self->out_), tuple_of);
   self->out_.clear();
-  if (self->out_.capacity() > uncounted_buffer_bytes) self->out_.shrink_to_fit();
+  if (self->out_.capacity() > HeldBytes::uncounted_max) self->out_.shrink_to_fit();
   co_return !error;
-}
-
-/// Nothing of a large answer stays in the reply, and none is copied where all connections wait.
-void ClientSession::put_out(RespReply& reply) {
-  if (out_.empty()) {
-    std::swap(out_, reply.bytes());
-  } else {
-    out_ += reply.bytes();
-  }
-  reply.bytes().clear();
-  if (reply.bytes().capacity() > uncounted_buffer_bytes) reply.bytes().shrink_to_fit();
 }
 
 /// What is held beyond a small amount counts for all connections together. False: it is too much.
 bool ClientSession::count_buffers() {
-  const auto held = parser_.held_bytes() + out_.capacity() + (transaction_ ? transaction_->bytes : 0);
-  const std::uint64_t counted = held > uncounted_buffer_bytes ? held : 0;
-  shared_->buffers_bytes += counted;
-  shared_->buffers_bytes -= counted_bytes_;
-  const bool grew = counted > counted_bytes_;
-  counted_bytes_ = counted;
-  return !grew || shared_->buffers_bytes <= shared_->buffers_bytes_max;
+  const auto held =
+      parser_.held_bytes() + word_bytes_ + out_.capacity() + (transaction_ ? transaction_->bytes : 0) + watched_bytes_;
+  if (held_.set(held)) return true;
+  if (std::exchange(holds_too_much_, true)) return false;
+  ++shared_->refused.buffers_bytes;
+  shared_->too_much_log.happened({{"held_bytes", std::to_string(shared_->buffers.held())}});
+  return false;
 }
 
 /// One command: answered at once, or put to the run of its kind. Runs of the other kind end before it.
@@ -240,7 +234,14 @@ awaitable<void> ClientSession::take(std::shared_ptr<ClientSession> self, Words w
       co_await wait(self, std::move(words));
     } else {
       auto reply = self->fresh_reply();
-      self->answer(*own, words, reply);
+      const bool tries_password =
+          *own == ConnectionCommand::auth || (*own == ConnectionCommand::hello && words.size() > 2);
+      const bool may = co_await may_go_on(self, tries_password);
+      if (may) {
+        self->answer(*own, words, reply);
+      } else {
+        reply.error("ERR too many wrong passwords came from this address: try again later");
+      }
       self->out_ += reply.bytes();
     }
   }
@@ -294,9 +295,9 @@ awaitable<void> ClientSession::finish_reads(std::shared_ptr<ClientSession> self)
     }
   }
   if (self->closing_) {
-    self->reads_.reply.bytes().clear();
+    self->reads_.reply = self->fresh_reply();
   } else {
-    self->put_out(self->reads_.reply);
+    self->reads_.reply.move_to(self->out_);
   }
   self->reads_.clear();
 }
@@ -308,7 +309,7 @@ awaitable<void> ClientSession::finish_writes(std::shared_ptr<ClientSession> self
   self->writes_.watch = nullptr;
   co_await commit(self->database_->commits(), self->writes_);
   self->note_write(self->writes_);
-  self->put_out(self->writes_.reply);
+  self->writes_.reply.move_to(self->out_);
   self->writes_.commands.clear();
 }
 
@@ -321,9 +322,9 @@ awaitable<void> ClientSession::finish_runs(std::shared_ptr<ClientSession> self) 
 
 void ClientSession::keep(const Command& command, const Words& words) {
   auto& transaction = *transaction_;
-  std::size_t bytes = 64;
+  auto bytes = kept_command_bytes;
   for (const auto word : words)
-    bytes += word.size() + 32;
+    bytes += word.size() + kept_word_bytes;
   if (transaction.commands.size() >= transaction_commands_max || transaction.bytes + bytes > transaction_bytes_max) {
     transaction.broken = true;  // EXEC says so
     return;
@@ -338,7 +339,7 @@ void ClientSession::end_transaction() {
     if (const auto database = database_ ? database_ : selected_.lock()) database->watches().unwatch(watch_);
   }
   watch_.reset();
-  watched_keys_ = 0;
+  watched_keys_ = watched_bytes_ = 0;
 }
 
 awaitable<void> ClientSession::exec(std::shared_ptr<ClientSession> self) {
@@ -365,18 +366,24 @@ awaitable<void> ClientSession::exec(std::shared_ptr<ClientSession> self) {
     reply = std::move(run.reply);
   }
   self->end_transaction();
-  self->put_out(reply);
+  reply.move_to(self->out_);
 }
 
 void ClientSession::watch(const Words& words, RespReply& reply) {
   if (transaction_) return reply.error("ERR WATCH inside MULTI is not allowed");
   if (!database_ || database_->local() == nullptr) return reply.error("ERR this database is not kept here");
-  if (watched_keys_ + words.size() - 1 > watched_keys_max)
-    return reply.error(fmt::format("ERR more than {} keys are watched", watched_keys_max));
   if (!watch_) watch_ = std::make_shared<Watch>();
-  for (std::size_t i = 1; i < words.size(); ++i)
-    database_->watches().watch(watch_, words[i]);
-  watched_keys_ += words.size() - 1;
+  for (std::size_t i = 1; i < words.size(); ++i) {
+    if (watched_keys_ == watched_keys_max)
+      return reply.error(fmt::format("ERR more than {} keys are watched", watched_keys_max));
+    if (!database_->watches().watch(watch_, words[i])) continue;
+    ++watched_keys_;
+    watched_bytes_ += words[i].size() + watched_key_bytes;
+    if (!count_buffers()) {
+      closing_ = true;
+      return reply.error(fmt::format("ERR {}", answers_hold_too_much));
+    }
+  }
   reply.ok();
 }
 
@@ -487,57 +494,6 @@ std::function<std::string()> ClientSession::why_stale() const {
 }
 
 // --- the connection itself
-
-void ClientSession::set_authenticated() {
-  authenticated_ = true;
-  parser_.set_limits(RespLimits());
-}
-
-bool ClientSession::knows(std::string_view password) {
-  if (shared_->password && same_secret(password, *shared_->password)) return true;
-  closing_ = ++failed_auths_ >= failed_auths_max;
-  return false;
-}
-
-void ClientSession::auth(const Words& words, RespReply& reply) {
-  if (words.size() > 3) return reply.error("ERR syntax error");
-  if (!shared_->password) return reply.error("ERR no password is set here: AUTH is not needed");
-  const bool good = (words.size() == 2 || words[1] == "default") && knows(words.back());
-  if (!good) return reply.error("WRONGPASS invalid username-password pair or user is disabled.");
-  set_authenticated();
-  reply.ok();
-}
-
-void ClientSession::hello(const Words& words, RespReply& reply) {
-  auto version = version_;
-  if (words.size() > 1) {
-    if (words[1] != "2" && words[1] != "3") return reply.error("NOPROTO unsupported protocol version");
-    version = words[1] == "3" ? RespVersion::resp3 : RespVersion::resp2;
-  }
-  std::optional<std::string_view> name;
-  for (std::size_t i = 2; i < words.size(); ++i) {
-    if (equal_words(words[i], "AUTH") && i + 2 < words.size()) {
-      if (shared_->password && (words[i + 1] != "default" || !knows(words[i + 2])))
-        return reply.error("WRONGPASS invalid username-password pair or user is disabled.");
-      if (!authenticated_) set_authenticated();
-      i += 2;
-    } else if (equal_words(words[i], "SETNAME") && i + 1 < words.size()) {
-      name = words[++i];
-    } else {
-      return reply.error("ERR syntax error in HELLO");
-    }
-  }
-  if (!authenticated_) {
-    return reply.error(
-        "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> "
-        "<pass> option can be used to authenticate the client and select the RESP protocol version at the same time");
-  }
-  if (name && !is_client_name(*name)) return reply.error(client_name_error);
-  if (name) name_ = *name;
-  version_ = version;
-  reply = fresh_reply();
-  reply_hello(reply, id_, database_ && !database_->takes_writes());
-}
 
 void ClientSession::select(const Words& words, RespReply& reply) {
   if (transaction_ || watch_) return reply.error("ERR SELECT is not allowed while keys are watched");

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <boost/asio/ip/tcp.hpp>
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,22 +12,35 @@
 
 #include "crosslink/awaitable.hpp"
 #include "link/signal.hpp"
+#include "node/client_facts.hpp"
 #include "node/database_commands.hpp"
 #include "node/engine_threads.hpp"
+#include "node/held_bytes.hpp"
+#include "node/password_door.hpp"
+#include "node/rare_log.hpp"
 #include "node/resp_parser.hpp"
 
 namespace crosslink::node {
 
-/// What all connections share.
+/// What all connections share. But for what is atomic, on the thread of the connections.
 struct ClientShared {
+  /// A connection that has yet to say the password is closed after this.
+  static constexpr std::chrono::seconds password_deadline{10};
+  explicit ClientShared(std::uint64_t buffers_bytes_max) : buffers(buffers_bytes_max) {}
   std::optional<std::string> password;
   const DatabaseList* databases = nullptr;
   EngineExecutors executors;
   std::uint32_t connections_max = 0;
-  std::uint64_t buffers_bytes_max = 0;
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   std::atomic<std::uint64_t> connections = 0;
-  std::atomic<std::uint64_t> buffers_bytes = 0;
+  ByteBudget buffers;
+  PasswordDoor door;
+  ClientRefusals refused;
+  std::uint64_t wrong_passwords = 0;
+  /// Connections that have not said the password yet, by number, and until when they may.
+  std::map<std::uint64_t, std::chrono::steady_clock::time_point> strangers;
+  RareLog wrong_password_log{"wrong passwords at the client port"};
+  RareLog too_much_log{"clients sent away: with theirs the connections hold too much"};
 };
 
 /// A command of a transaction, kept until EXEC.
@@ -36,8 +50,8 @@ struct KeptCommand {
 };
 struct ClientTransaction {
   std::vector<KeptCommand> commands;
-  std::size_t bytes = 0;
-  bool broken = false;  ///< a command was refused: EXEC is too
+  std::size_t bytes = 0;  ///< in memory, about
+  bool broken = false;    ///< a command was refused: EXEC is too
 };
 
 class ClientSession {
@@ -50,6 +64,8 @@ class ClientSession {
   /// Until the client leaves, breaks the protocol, or close().
   static awaitable<void> run(std::shared_ptr<ClientSession> self);
   void close();
+  /// It did not say the password in time: closed, with the reason.
+  void expire();
 
  private:
   static awaitable<bool> serve_buffered(std::shared_ptr<ClientSession> self);
@@ -60,6 +76,8 @@ class ClientSession {
   static awaitable<void> finish_reads(std::shared_ptr<ClientSession> self);
   static awaitable<void> finish_writes(std::shared_ptr<ClientSession> self);
   static awaitable<void> finish_runs(std::shared_ptr<ClientSession> self);
+  static awaitable<bool> may_go_on(std::shared_ptr<ClientSession> self, bool tries_password);
+  static awaitable<void> pause(std::shared_ptr<ClientSession> self, std::chrono::steady_clock::duration time);
   static awaitable<void> exec(std::shared_ptr<ClientSession> self);
   static awaitable<void> wait(std::shared_ptr<ClientSession> self, Words words);
   static awaitable<void> wait_for_mirrors(std::shared_ptr<ClientSession> self, std::int64_t wanted,
@@ -86,12 +104,12 @@ class ClientSession {
   bool client_left();
   void set_authenticated();
   NodeFacts node_facts() const;
-  RespReply fresh_reply() const { return RespReply(version_); }
-  void put_out(RespReply& reply);
+  RespReply fresh_reply() const { return RespReply(version_, &shared_->buffers); }
   bool count_buffers();
   std::size_t waiting() const { return reads_.commands.size() + writes_.commands.size(); }
 
   const std::shared_ptr<ClientShared> shared_;
+  HeldBytes held_;
   boost::asio::ip::tcp::socket socket_;
   const std::uint64_t id_;
   RespParser parser_;
@@ -99,12 +117,12 @@ class ClientSession {
   std::string database_name_;
   std::weak_ptr<HostedDatabase> selected_;
   DatabasePointer database_;  ///< `selected_`, held while commands are carried out; null: it is gone
-  bool authenticated_ = false, closing_ = false;
+  bool authenticated_ = false, closing_ = false, holds_too_much_ = false;
   int failed_auths_ = 0;
   std::string name_;
   std::optional<ClientTransaction> transaction_;
   std::shared_ptr<Watch> watch_;
-  std::size_t watched_keys_ = 0;
+  std::size_t watched_keys_ = 0, watched_bytes_ = 0;
   std::weak_ptr<HostedDatabase> written_;  ///< where the last write went
   Lsn written_lsn_;                        ///< and its LSN; 0: there was none
   link::Signal woken_;                     ///< WAIT looks again
@@ -112,8 +130,8 @@ class ClientSession {
   std::weak_ptr<HostedDatabase> limited_;  ///< whose mirror was told of max_lag_
   ReadRun reads_;
   WriteRun writes_;
+  std::size_t word_bytes_ = 0;  ///< of what is to be carried out
   std::string out_;
-  std::uint64_t counted_bytes_ = 0;
 };
 
 }  // namespace crosslink::node

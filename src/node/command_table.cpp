@@ -67,6 +67,8 @@ std::string_view why_left_out(std::string_view name) {
   return {};
 }
 
+std::string answers_too_large() { return fmt::format("the answers are larger than {} bytes", reply_bytes_max); }
+
 std::string check_words(const Command& command, const Words& words) {
   if (!command.takes(words.size())) {
     std::string lower(command.name);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <variant>
 
@@ -15,6 +16,10 @@ namespace crosslink::node {
 inline constexpr std::size_t key_bytes_max = 32 * 1024;               ///< verify tells longer ones apart by no name
 inline constexpr std::size_t value_bytes_max = 64ull * 1024 * 1024;   ///< as a word of a command
 inline constexpr std::size_t reply_bytes_max = 256ull * 1024 * 1024;  ///< of one command
+
+inline constexpr std::string_view answers_hold_too_much =
+    "the connections of this node hold too much: try again later, or ask for less at once";
+std::string answers_too_large();
 
 /// Looks at keys only; may run while other commands do.
 using ReadCommand = void (*)(KeyReader& keys, const Words& words, RespReply& reply);
@@ -47,6 +52,7 @@ struct Command {
   int arity;                          ///< number of words, the name counted; negative: at least so many
   int first_key, last_key, key_step;  ///< as COMMAND tells them; first 0: none
   std::variant<ReadCommand, WriteCommand, ConnectionCommand, DatabaseCommand> run;
+  bool grows_values = false;  ///< what it writes can be larger than its words
 
   bool writes() const { return std::holds_alternative<WriteCommand>(run); }
   bool takes(std::size_t words) const {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/async_result.hpp>
@@ -10,6 +11,7 @@
 #include <boost/asio/prefer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <chrono>
+#include <iterator>
 #include <utility>
 
 #include "crosslink/rocksdb_engine.hpp"
@@ -20,6 +22,11 @@ namespace crosslink::node {
 namespace {
 
 constexpr std::size_t group_bytes_max = 4ull * 1024 * 1024, group_operations_max = 8192;
+/// Of a run that goes on: more than a value has, which may grow many times before it is committed, and with one more
+/// command less than an entry may have.
+constexpr std::size_t run_bytes_max = value_bytes_max + group_bytes_max, run_operations_max = 64 * 1024;
+/// A transaction of more shares its commit with nothing that came before it.
+constexpr std::size_t small_transaction_bytes_max = 1024 * 1024;
 
 std::uint64_t now_us() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -36,6 +43,7 @@ void read_one(PendingWrites& pending, const PlacedCommand& placed, ReadCommand r
 void run_one(PendingWrites& pending, const PlacedCommand& placed, WriteRun& run) {
   auto& reply = run.reply;
   const auto begin = reply.bytes().size();
+  const auto written = pending.writes_made();
   if (const auto* write = std::get_if<WriteCommand>(&placed.command->run)) {
     (*write)(pending, placed.words, reply);
   } else if (const auto* read = std::get_if<ReadCommand>(&placed.command->run)) {
@@ -43,13 +51,26 @@ void run_one(PendingWrites& pending, const PlacedCommand& placed, WriteRun& run)
   } else if (!answer_in_transaction(*placed.command, placed.words, reply)) {
     reply.error(fmt::format("ERR {} cannot stand in MULTI", placed.command->name));
   }
+  const bool overflowed = reply.take_overflow();
   if (const auto error = pending.take_error()) {
-    reply.bytes().resize(begin);
+    reply.cut(begin);
     reply.error(fmt::format("ERR {}", error->message()));
-  } else if (reply.bytes().size() > reply_bytes_max) {
-    reply.bytes().resize(begin);
-    reply.error(fmt::format("ERR the answers are larger than {} bytes", reply_bytes_max));
+  } else if (overflowed || reply.bytes().size() > reply_bytes_max) {
+    reply.cut(begin);
+    reply.error(fmt::format("ERR {}{}", overflowed ? std::string(answers_hold_too_much) : answers_too_large(),
+                            pending.writes_made() == written ? "" : ": the command was carried out all the same"));
   }
+}
+
+/// Can it become larger than its words are?
+bool is_small_transaction(const WriteRun& run) {
+  std::size_t bytes = 0;
+  for (const auto& [command, words] : run.commands) {
+    if (command->grows_values) return false;
+    for (const auto word : words)
+      bytes += word.size();
+  }
+  return bytes <= small_transaction_bytes_max;
 }
 
 std::string failure_text(const MirrorError& error) {
@@ -64,51 +85,54 @@ std::string failure_text(const MirrorError& error) {
 
 // --- watches
 
-void WatchTable::watch(const std::shared_ptr<Watch>& watch, std::string_view key) {
+bool WatchTable::watch(const std::shared_ptr<Watch>& watch, std::string_view key) {
   const std::scoped_lock lock(mutex_);
-  watch->keys_.emplace_back(key);
-  by_key_.emplace(key, watch);
-  watched_ = by_key_.size();
+  const auto place = by_key_.try_emplace(std::string(key)).first;
+  if (!place->second.insert(watch).second) return false;
+  watch->keys_.push_back(&place->first);
+  ++watched_;
+  return true;
 }
 
 void WatchTable::unwatch(const std::shared_ptr<Watch>& watch) {
   const std::scoped_lock lock(mutex_);
-  for (const auto& key : watch->keys_) {
-    const auto [begin, end] = by_key_.equal_range(key);
-    for (auto one = begin; one != end;) {
-      const auto next = std::next(one);
-      if (one->second == watch) by_key_.erase(one);
-      one = next;
-    }
+  watched_ -= watch->keys_.size();
+  for (const auto* const key : watch->keys_) {
+    const auto found = by_key_.find(*key);
+    found->second.erase(watch);
+    if (found->second.empty()) by_key_.erase(found);
   }
   watch->keys_.clear();
-  watched_ = by_key_.size();
+}
+
+/// With the mutex held.
+void WatchTable::touch_everything() {
+  for (const auto& [key, watches] : by_key_) {
+    for (const auto& watch : watches)
+      watch->touched_ = true;
+  }
 }
 
 void WatchTable::touch(std::span<const Operation> operations) {
   if (watched_ == 0) return;
   const std::scoped_lock lock(mutex_);
   for (const auto& operation : operations) {
-    if (operation.kind == OperationKind::erase_range) {
-      for (const auto& [key, watch] : by_key_)
-        watch->touched_ = true;
-      return;
-    }
-    const auto [begin, end] = by_key_.equal_range(std::string(operation.key));
-    for (auto one = begin; one != end; ++one)
-      one->second->touched_ = true;
+    if (operation.kind == OperationKind::erase_range) return touch_everything();
+    const auto found = by_key_.find(std::string(operation.key));
+    if (found == by_key_.end()) continue;
+    for (const auto& watch : found->second)
+      watch->touched_ = true;
   }
 }
 
 void WatchTable::touch_all() {
   const std::scoped_lock lock(mutex_);
-  for (const auto& [key, watch] : by_key_)
-    watch->touched_ = true;
+  touch_everything();
 }
 
-std::vector<std::string> WatchTable::keys_of(const Watch& watch) const {
+bool WatchTable::is_written(const Watch& watch, const PendingWrites& pending) const {
   const std::scoped_lock lock(mutex_);
-  return watch.keys_;
+  return std::ranges::any_of(watch.keys_, [&](const std::string* key) { return pending.writes(*key); });
 }
 
 // --- committing
@@ -142,6 +166,8 @@ CommitQueue::~CommitQueue() {
 
 void CommitQueue::push(WriteRun& run, std::function<void()> done) {
   bool stopping = false;
+  run.lsn = {};
+  run.answers.clear();
   const auto held = gate_ == nullptr ? 0 : gate_->waiting();
   {
     const std::scoped_lock lock(mutex_);
@@ -157,71 +183,111 @@ void CommitQueue::push(WriteRun& run, std::function<void()> done) {
 }
 
 void CommitQueue::work() {
-  std::vector<AnsweredRun> group;
-  for (;;) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-    if (queue_.empty()) return;
-    std::deque<AnsweredRun> taken;
-    taken.swap(queue_);
-    lock.unlock();
-    for (auto& queued : taken) {
-      execute(*queued.run);
-      group.push_back(std::move(queued));
-      if (pending_.bytes() >= group_bytes_max || pending_.operations().size() >= group_operations_max) commit(group);
-    }
-    if (!group.empty()) commit(group);
-  }
-}
-
-void CommitQueue::execute(WriteRun& run) {
-  run.lsn = {};
-  run.answers.clear();
-  const auto before = pending_.writes_made();
-  if (run.transaction) {
-    bool touched = false;
-    if (run.watch) {
-      touched = run.watch->touched();
-      for (const auto& key : watches_->keys_of(*run.watch))
-        touched = touched || pending_.writes(key);
-    }
-    if (touched) return run.reply.null_array();
-    run.reply.array(run.commands.size());
-  }
-  for (const auto& placed : run.commands) {
-    const auto written = pending_.writes_made();
-    const auto begin = run.reply.bytes().size();
-    run_one(pending_, placed, run);
-    if (!run.transaction) run.answers.push_back({begin, pending_.writes_made() != written});
-  }
-  if (run.transaction) run.answers.push_back({0, pending_.writes_made() != before});
-}
-
-void CommitQueue::commit(std::vector<AnsweredRun>& group) {
-  Lsn lsn;
-  if (!pending_.operations().empty()) {
-    const auto committed = database_->commit(pending_.operations(), now_us());
-    for (const auto& queued : group) {
-      auto& run = *queued.run;
-      if (!committed) {
-        run.fail(failure_text(committed.error()));
-      } else if (run.wrote()) {
-        run.lsn = *committed;
+  std::vector<Member> group;
+  for (std::deque<AnsweredRun> waiting; take_queued(waiting);) {
+    while (!waiting.empty()) {
+      auto next = std::move(waiting.front());
+      waiting.pop_front();
+      // What may be larger than an entry may be fails nobody else.
+      if (next.run->transaction && !is_small_transaction(*next.run)) commit_all(group);
+      group.push_back({std::move(next), 0});
+      if (!execute(group)) {
+        // It has had its commit: the others' turn.
+        auto unfinished = std::move(group.back().answered);
+        group.pop_back();
+        commit_all(group);
+        const std::scoped_lock lock(mutex_);
+        std::ranges::move(queue_, std::back_inserter(waiting));
+        queue_.clear();
+        waiting.push_back(std::move(unfinished));
+      } else if (pending_.bytes() >= group_bytes_max || pending_.operations().size() >= group_operations_max) {
+        commit_all(group);
       }
     }
-    if (committed) lsn = *committed;
-    // After the commit: who watches a key from now on reads what was written.
-    if (committed || committed.error().kind() == ErrorKind::OutcomeUnknown) watches_->touch(pending_.operations());
-    pending_.forget();
+    commit_all(group);
   }
-  answer(group, lsn);
+}
+
+/// Waits for some. False: nothing comes any more.
+bool CommitQueue::take_queued(std::deque<AnsweredRun>& waiting) {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+  waiting.swap(queue_);
+  return !waiting.empty();
+}
+
+/// The last one of the group, from where it was. False: it is not done, and there is enough for a commit; a transaction
+/// is always done.
+bool CommitQueue::execute(std::vector<Member>& group) {
+  auto& [answered, first_answer] = group.back();
+  auto& run = *answered.run;
+  first_answer = run.answers.size();
+  if (run.transaction) {
+    execute_transaction(run);
+    return true;
+  }
+  for (auto next = run.answers.size(); next < run.commands.size(); ++next) {
+    if (pending_.bytes() >= run_bytes_max || pending_.operations().size() >= run_operations_max) {
+      commit_pending(group);
+      return false;
+    }
+    const auto written = pending_.writes_made();
+    const auto begin = run.reply.bytes().size();
+    run_one(pending_, run.commands[next], run);
+    run.answers.push_back({begin, pending_.writes_made() != written});
+  }
+  return true;
+}
+
+void CommitQueue::execute_transaction(WriteRun& run) {
+  const bool touched = run.watch && (run.watch->touched() || watches_->is_written(*run.watch, pending_));
+  if (touched) return run.reply.null_array();
+  const auto before = pending_.writes_made();
+  run.reply.array(run.commands.size());
+  for (const auto& placed : run.commands) {
+    run_one(pending_, placed, run);
+    if (pending_.bytes() <= entry_bytes_max_default) continue;
+    // It is alone here: only such a one can become so large.
+    pending_.forget();
+    run.fail(fmt::format("ERR not stored: the transaction is larger than an entry may be, {} bytes",
+                         entry_bytes_max_default));
+    run.answers.push_back({0, false});
+    return;
+  }
+  run.answers.push_back({0, pending_.writes_made() != before});
+}
+
+/// What is pending, as one entry. Of each run it is what was answered since its own last commit.
+void CommitQueue::commit_pending(std::vector<Member>& group) {
+  if (pending_.operations().empty()) return;
+  const auto committed = database_->commit(pending_.operations(), now_us());
+  for (auto& [answered, first] : group) {
+    auto& run = *answered.run;
+    if (!committed) {
+      run.fail_from(first, failure_text(committed.error()));
+    } else if (run.wrote(first)) {
+      run.lsn = *committed;
+    }
+    first = run.answers.size();
+  }
+  // After the commit: who watches a key from now on reads what was written.
+  if (committed || committed.error().kind() == ErrorKind::OutcomeUnknown) watches_->touch(pending_.operations());
+  pending_.forget();
+}
+
+void CommitQueue::commit_all(std::vector<Member>& group) {
+  commit_pending(group);
+  answer(group);
   group.clear();
 }
 
-void CommitQueue::answer(std::vector<AnsweredRun>& group, Lsn lsn) {
+void CommitQueue::answer(std::vector<Member>& group) {
   std::vector<AnsweredRun> held;
-  for (auto& answered : group) {
+  Lsn lsn;
+  for (auto& member : group) {
+    auto& answered = member.answered;
     if (gate_ != nullptr && answered.run->lsn > Lsn{}) {
+      lsn = std::max(lsn, answered.run->lsn);
       held.push_back(std::move(answered));
     } else {
       answered.done();

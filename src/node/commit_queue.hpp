@@ -13,6 +13,7 @@
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "crosslink/awaitable.hpp"
@@ -38,22 +39,26 @@ class Watch {
   friend class WatchTable;
   friend class CommitQueue;
   std::atomic<bool> touched_ = false;
-  std::vector<std::string> keys_;  // guarded by the table's mutex
+  std::vector<const std::string*> keys_;  // in the table, whose mutex guards it
 };
 
 class WatchTable {
  public:
-  void watch(const std::shared_ptr<Watch>& watch, std::string_view key);
+  /// False: it watches the key already.
+  bool watch(const std::shared_ptr<Watch>& watch, std::string_view key);
   void unwatch(const std::shared_ptr<Watch>& watch);
   void touch(std::span<const Operation> operations);
   /// Any key may be another now.
   void touch_all();
-  std::vector<std::string> keys_of(const Watch& watch) const;
+  /// Is a key of it among what is to be committed?
+  bool is_written(const Watch& watch, const PendingWrites& pending) const;
 
  private:
+  void touch_everything();
   mutable std::mutex mutex_;
   std::atomic<std::size_t> watched_ = 0;
-  std::unordered_multimap<std::string, std::shared_ptr<Watch>> by_key_;
+  /// Where each key is watched, so that nobody's end costs more than what he watches himself.
+  std::unordered_map<std::string, std::unordered_set<std::shared_ptr<Watch>>> by_key_;
 };
 
 class CommitQueue {
@@ -74,9 +79,16 @@ class CommitQueue {
 
  private:
   void work();
-  void execute(WriteRun& run);
-  void commit(std::vector<AnsweredRun>& group);
-  void answer(std::vector<AnsweredRun>& group, Lsn lsn);
+  struct Member {
+    AnsweredRun answered;
+    std::size_t first_answer;  ///< those before it were committed already
+  };
+  bool take_queued(std::deque<AnsweredRun>& waiting);
+  bool execute(std::vector<Member>& group);
+  void execute_transaction(WriteRun& run);
+  void commit_pending(std::vector<Member>& group);
+  void commit_all(std::vector<Member>& group);
+  void answer(std::vector<Member>& group);
 
   RocksdbDatabase* const database_;
   WatchTable* const watches_;

@@ -316,11 +316,19 @@ Result<NodeConfig> parse_config(std::string_view text, const std::filesystem::pa
   config.tls.ca = path(tls.required_text("ca"));
   config.tls.cert = path(tls.required_text("cert"));
   config.tls.key = path(tls.required_text("key"));
+  auto source = root.table("source");
+  if (const auto max = source.number("mirrors_per_name_max", 1, 65'536))
+    config.mirrors_per_name_max = static_cast<std::uint32_t>(*max);
+  if (const auto max = source.number("mirrors_max", 1, 65'536)) config.mirrors_max = static_cast<std::uint32_t>(*max);
+  if (const auto time = source.parsed("stall_max", parse_duration)) {
+    config.stall_max = std::chrono::duration_cast<std::chrono::seconds>(*time);
+    if (config.stall_max < std::chrono::seconds(1)) source.fail("stall_max", "must be a second at least");
+  }
   auto mirror = root.table("mirror");
   if (const auto time = mirror.parsed("disconnected_after", parse_duration)) config.disconnected_after = *time;
   const auto* databases = root.tables("database");
   auto defaults = read_database(root.table("database_defaults"), {}, folder, false);
-  for (auto* table : std::array{&root, &clients, &listen, &tls, &mirror}) {
+  for (auto* table : std::array{&root, &clients, &listen, &tls, &source, &mirror}) {
     if (auto good = table->finish(); !good) return good.error();
   }
   if (!defaults) return defaults.error();
@@ -374,6 +382,13 @@ key = "certs/prod-us.key"
 connections_max = 10000
 # What all of them together may hold of large commands and answers; who would hold more is sent away.
 buffers_bytes = "1GiB"
+
+[source]
+# Sessions of mirrors at once: of one certificate's name with one database, and of all.
+mirrors_per_name_max = 16
+mirrors_max = 1024
+# A mirror that takes nothing of its snapshot, or of a verify, for this long gives its place to others, and goes on later.
+stall_max = "5m"
 
 [mirror]
 # A mirror that hears nothing from its source for this long is Disconnected.

@@ -53,6 +53,10 @@ struct NodeConfig {
   std::uint32_t clients_max = 10'000;
   /// What all connections together may hold of commands and answers beyond 64 KiB each.
   std::uint64_t clients_buffers_bytes = 1024ull * 1024 * 1024;
+  /// Sessions of mirrors at once: of one certificate name with one database, and all.
+  std::uint32_t mirrors_per_name_max = 16, mirrors_max = 1024;
+  /// DatabaseSourceOptions::stall_max.
+  std::chrono::seconds stall_max{300};
   /// Of mirrors: without a control frame for this long the status is Disconnected.
   std::chrono::milliseconds disconnected_after{30'000};
   std::vector<DatabaseConfig> databases;

@@ -98,12 +98,13 @@ bool run_next(HostedDatabase& database, ReadRun& run, link::SliceClock& clock) {
   } else {
     run_few(database, run, reader);
   }
+  const bool overflowed = reply.take_overflow();
   if (const auto error = reader.take_error()) {
-    reply.bytes().resize(run.next_begin);
+    reply.cut(run.next_begin);
     storage_error(reply, *error);
-  } else if (reply.bytes().size() > reply_bytes_max) {
-    reply.bytes().resize(run.next_begin);
-    reply.error(fmt::format("ERR the answers are larger than {} bytes", reply_bytes_max));
+  } else if (overflowed || reply.bytes().size() > reply_bytes_max) {
+    reply.cut(run.next_begin);
+    reply.error(fmt::format("ERR {}", overflowed ? std::string(answers_hold_too_much) : answers_too_large()));
   }
   return true;
 }

@@ -65,6 +65,7 @@ DatabaseSourceOptions HostedDatabase::source_options(const HostingContext& conte
   options.name = context.cluster_id + "/" + config_.name;
   options.sync_mirrors = config_.sync_mirrors;
   options.scan_executor = scan_executor(context);
+  options.stall_max = context.stall_max;
   options.bootstrap_away_max = config_.log_window.time;
   options.on_mirror_at = [this](const MirrorProgress& progress) {
     applied_waiters_->on_applied(progress.applied);

@@ -55,6 +55,7 @@ struct HostingContext {
   quic::Endpoint endpoint;
   EngineExecutors executors;
   std::chrono::milliseconds disconnected_after{30'000};
+  std::chrono::seconds stall_max{300};
   std::string node_id;  ///< of this node among those of its cluster
 };
 

@@ -104,8 +104,8 @@ Result<std::unique_ptr<Hosting>> Hosting::open(const NodeConfig& config, quic::E
   if (!catalog) return catalog.error();
   auto id = node_id(config);
   if (!id) return id.error();
-  HostingContext context{config.cluster_id,    config.data_dir,           config.tls,    std::move(endpoint),
-                         std::move(executors), config.disconnected_after, *std::move(id)};
+  HostingContext context{config.cluster_id,    config.data_dir,           config.tls,       std::move(endpoint),
+                         std::move(executors), config.disconnected_after, config.stall_max, *std::move(id)};
   auto impl = std::make_shared<Impl>(config, *std::move(catalog), std::move(context), std::move(on_step));
   impl->folder_lock = *std::move(lock);
   std::unique_ptr<Hosting> hosting(new Hosting(impl));

@@ -63,7 +63,7 @@ class KeyScan : public LongRead {
 
  private:
   bool fail(RespReply& reply, const MirrorError& error) const {
-    reply.bytes().resize(begin_);
+    reply.cut(begin_);
     storage_error(reply, error);
     return true;
   }
@@ -83,7 +83,7 @@ class Keys final : public KeyScan {
     if (!matches_glob(pattern_, key)) return true;
     reply.bulk(key);
     ++count_;
-    return reply.bytes().size() <= reply_bytes_max;
+    return reply.bytes().size() <= reply_bytes_max && !reply.overflowed();
   }
   void end(RespReply& reply) override { reply.array_at(answer_begin(), count_); }
   std::string_view pattern_;
@@ -186,7 +186,7 @@ class Scan final : public KeyScan {
     RespReply head(reply.version());
     head.array(2);
     head.bulk(fmt::format("{}", next_ ? database().cursors().add(*std::move(next_)) : 0));
-    reply.bytes().insert(answer_begin(), head.bytes());
+    reply.insert(answer_begin(), head.bytes());
   }
   const Words* const words_;
   ScanOptions options_;
@@ -207,13 +207,13 @@ class ManyKeys final : public LongRead {
     while (at_ < words_->size()) {
       const auto value = database_->get((*words_)[at_++]);
       if (!value) {
-        reply.bytes().resize(begin_);
+        reply.cut(begin_);
         storage_error(reply, value.error());
         return true;
       }
       if (values_) reply.bulk_or_null(*value);
       found_ += value->has_value() ? 1 : 0;
-      if (reply.bytes().size() > reply_bytes_max) return true;
+      if (reply.bytes().size() > reply_bytes_max || reply.overflowed()) return true;
       if (at_ < words_->size() && clock.is_over(value->value_or(std::string()).size())) return false;
     }
     if (!values_) reply.integer(found_);

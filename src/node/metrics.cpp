@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "node/descriptors.hpp"
 #include "node/hosted_database.hpp"
 #include "node/sync_gate.hpp"
 
@@ -181,14 +182,40 @@ void put_database(Page& page, HostedDatabase& database) {
     page.gauge("database_mirror_applied_lsn", "What a mirror of it applied", theirs, real(one.applied.value));
     page.gauge("database_mirror_durable_lsn", "What a mirror of it has on disk", theirs, real(one.durable.value));
   }
+  page.counter("database_stalled_readers_total",
+               "Snapshots and verifies given up because their mirror made no progress", labels,
+               database.source().stalled_readers());
   if (const auto sync = database.sync_facts()) put_sync(page, labels, *sync);
+}
+
+void put_clients(Page& page, const ClientFacts& clients) {
+  page.gauge("clients_connected", "Connections of clients", {}, real(clients.connections));
+  page.gauge("clients_connections_max", "Of these at most, as configured", {}, real(clients.connections_max));
+  page.gauge("clients_without_password", "Connections that have yet to say the password", {},
+             real(clients.without_password));
+  page.gauge("clients_buffers_bytes", "What connections hold of commands, transactions, watched keys and answers", {},
+             real(clients.buffers_bytes));
+  page.gauge("clients_buffers_max_bytes", "Of these at most, as configured", {}, real(clients.buffers_bytes_max));
+  page.counter("clients_wrong_passwords_total", "Said by clients", {}, clients.wrong_passwords);
+  const auto& refused = clients.refused;
+  for (const auto& [limit, times] :
+       {std::pair("connections_max", refused.connections_max), std::pair("descriptors", refused.descriptors),
+        std::pair("buffers_bytes", refused.buffers_bytes), std::pair("password_deadline", refused.password_deadline),
+        std::pair("wrong_passwords", refused.wrong_passwords)})
+    page.counter("clients_refused_total", "Connections of clients sent away, by the limit that they met",
+                 {{"limit", limit}}, times);
+  const auto have = descriptors();
+  page.gauge("descriptors_open", "Files and connections of the node", {}, real(open_descriptors()));
+  page.gauge("descriptors_max", "Of these at most, as the system says (RLIMIT_NOFILE)", {}, real(have.limit));
+  page.gauge("descriptors_reserve", "Of these kept for databases, mirrors and commands: clients do not get them", {},
+             real(have.reserve));
 }
 
 }  // namespace
 
-std::string metrics_text(const DatabaseList& databases, std::uint64_t clients) {
+std::string metrics_text(const DatabaseList& databases, const ClientFacts& clients) {
   Page page;
-  page.gauge("clients_connected", "Connections of clients", {}, real(clients));
+  put_clients(page, clients);
   for (const auto& one : databases.not_open())
     page.gauge("database_open", open_help, {{"database", one.name}}, 0);
   for (const auto& database : databases.all()) {

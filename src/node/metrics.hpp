@@ -4,12 +4,12 @@
 #include <cstdint>
 #include <string>
 
+#include "node/client_facts.hpp"
 #include "node/database_list.hpp"
 
 namespace crosslink::node {
 
-/// The text format, version 0.0.4: names begin with crosslink_, base units. docs/admin.md lists them. `clients`:
-/// connected to the client port.
-std::string metrics_text(const DatabaseList& databases, std::uint64_t clients);
+/// The text format, version 0.0.4: names begin with crosslink_, base units. docs/admin.md lists them.
+std::string metrics_text(const DatabaseList& databases, const ClientFacts& clients);
 
 }  // namespace crosslink::node

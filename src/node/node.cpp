@@ -10,6 +10,7 @@
 #include "link/task_group.hpp"
 #include "node/admin_port.hpp"
 #include "node/client_port.hpp"
+#include "node/descriptors.hpp"
 #include "node/durable_file.hpp"
 #include "node/engine_threads.hpp"
 #include "node/hosted_database.hpp"
@@ -22,6 +23,19 @@ namespace {
 
 std::string text_of(const boost::asio::ip::tcp::endpoint& address) {
   return quic::to_text({address.address(), address.port()});
+}
+
+/// Better said now than when the last client does not get in.
+void compare_descriptors(const NodeConfig& config) {
+  const auto have = descriptors();
+  const auto open = open_descriptors();
+  if (open + config.clients_max <= have.clients_end()) return;
+  log(Severity::warning,
+      "fewer clients fit than clients.connections_max says: raise the limit of open files (LimitNOFILE)",
+      {{"connections_max", fmt::format("{}", config.clients_max)},
+       {"limit", fmt::format("{}", have.limit)},
+       {"reserve", fmt::format("{}", have.reserve)},
+       {"open", fmt::format("{}", open)}});
 }
 
 std::string text_of(const HandshakeReport& report) { return joined(report.peer_names, ","); }
@@ -118,12 +132,16 @@ Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoin
   auto hosting = Hosting::open(config, endpoint, impl->threads->executors(), std::move(on_step));
   if (!hosting) return hosting.error();
   impl->hosting = *std::move(hosting);
+  AcceptorLimits limits;
+  limits.mirrors_per_name_max = config.mirrors_per_name_max;
+  limits.mirrors_max = config.mirrors_max;
   quic::ServerConfig listening;
+  listening.connections_max = std::max(listening.connections_max, limits.mirrors_max + limits.handshakes_max);
   listening.tls = config.tls;
   auto listener = endpoint.listen(mirrors, listening);
   if (!listener) return listener.error();
   impl->acceptor = std::make_unique<MirrorAcceptor>(
-      *std::move(listener), impl->policy(), AcceptorLimits{},
+      *std::move(listener), impl->policy(), limits,
       [own = impl.get()](AcceptedMirror& mirror) { return own->serve(mirror); }, impl->callbacks());
   ClientPortOptions options;
   boost::system::error_code error;  // the config was checked: it is an address
@@ -134,6 +152,7 @@ Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoin
   auto clients = ClientPort::open(executor, options, impl->hosting->databases(), impl->threads->executors());
   if (!clients) return clients.error();
   impl->clients = *std::move(clients);
+  compare_descriptors(config);
   auto token = read_or_make_token(config.data_dir / "admin.token");
   if (!token) return token.error();
   AdminPortOptions administration{
@@ -147,7 +166,7 @@ Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoin
   own.routes = std::make_unique<AdminRoutes>(
       *own.hosting,
       AdminFacts{config.cluster_id, CROSSLINK_VERSION, quic::to_text(node->mirrors_address()), node->clients_address(),
-                 node->admin_address(), [clients = own.clients.get()] { return clients->connections(); }});
+                 node->admin_address(), [clients = own.clients.get()] { return clients->facts(); }});
   return node;
 }
 
@@ -183,6 +202,7 @@ Result<void> Node::reload(const NodeConfig& config) {
   if (auto good = check_private(config.tls.key, "600"); !good) return good;
   if (auto loaded = impl_->acceptor->reload(config.tls); !loaded) return loaded;
   if (auto loaded = impl_->admin->reload(config.tls); !loaded) return loaded;
+  impl_->clients->set_password(config.client_password);
   impl_->hosting->reload(config);
   return {};
 }

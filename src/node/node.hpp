@@ -24,8 +24,8 @@ class Node {
   quic::Address mirrors_address() const;
   std::string clients_address() const;
   std::string admin_address() const;
-  /// Certificates and lists of names from a config that was read again; what else is in it needs a restart. Mirrors
-  /// that no longer pass are cut. On run()'s thread. Errors: Configuration; nothing is changed then.
+  /// Certificates, lists of names and the clients' password from a config that was read again; what else is in it needs
+  /// a restart. Mirrors that no longer pass are cut. On run()'s thread. Errors: Configuration; nothing is changed then.
   Result<void> reload(const NodeConfig& config);
 
  private:

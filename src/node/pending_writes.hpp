@@ -1,7 +1,6 @@
 // What commands read: the database, and for the committing thread what it has not committed yet.
 #pragma once
 
-#include <deque>
 #include <optional>
 #include <span>
 #include <string>
@@ -40,15 +39,22 @@ class KeyReader {
 class PendingWrites final : public KeyReader {
  public:
   explicit PendingWrites(KeyReader& committed) : committed_(&committed) {}
-  /// `key` and `value` must outlive the writes, or be kept().
+  /// `key` and `value` must outlive the writes.
   void put(std::string_view key, std::string_view value) { write(key, Operation::put(key, value)); }
   void erase(std::string_view key) { write(key, Operation::erase(key)); }
   /// Everything.
   void clear();
-  std::string_view kept(std::string text) { return texts_.emplace_back(std::move(text)); }
+  /// A value of no command's: it is kept here, once for each key, until it is written over. `key` must outlive the
+  /// writes.
+  void put_text(std::string_view key, std::string value);
+  /// The value that put_text() keeps for the key, to be changed where it is; then call note_changed(). Null: the key's
+  /// value is not kept here.
+  std::string* text(std::string_view key);
+  void note_changed(std::string_view key);
 
   bool writes(std::string_view key) const { return cleared_ || by_key_.contains(key); }
   std::span<const Operation> operations() const { return operations_; }
+  /// Of what commit() would be given, about.
   std::size_t bytes() const { return bytes_; }
   /// How many writes there ever were: did somebody write in between?
   std::uint64_t writes_made() const { return writes_made_; }
@@ -58,14 +64,15 @@ class PendingWrites final : public KeyReader {
   Result<std::optional<std::string>> read(std::string_view key) override;
 
  private:
-  void write(std::string_view key, Operation operation);
+  static constexpr std::size_t operation_bytes = 16;
+  std::size_t write(std::string_view key, Operation operation);
   KeyReader* const committed_;
   std::vector<Operation> operations_;
   std::unordered_map<std::string_view, std::size_t> by_key_;  ///< since all was cleared
   bool cleared_ = false;
   std::size_t bytes_ = 0;
   std::uint64_t writes_made_ = 0;
-  std::deque<std::string> texts_;
+  std::unordered_map<std::size_t, std::string> texts_;  ///< by operation
 };
 
 }  // namespace crosslink::node

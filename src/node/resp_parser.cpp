@@ -11,6 +11,8 @@ namespace crosslink::node {
 namespace {
 
 constexpr std::size_t read_bytes = 16 * 1024, number_line_bytes_max = 32;
+/// Places for so many words stay for the next command.
+constexpr std::size_t kept_words_max = 256;
 
 MirrorError broken(std::string what) { return {ErrorKind::Configuration, CausedBy::peer, std::move(what)}; }
 
@@ -151,6 +153,7 @@ Result<std::optional<Words>> RespParser::next() {
     for (const auto& word : words_)
       words.push_back(filled().substr(word.begin, word.bytes));
     words_.clear();
+    if (words_.capacity() > kept_words_max) words_.shrink_to_fit();
     taken_ = at_;
     return std::optional(std::move(words));
   }

@@ -38,8 +38,8 @@ class RespParser {
   Result<std::optional<Words>> next();
   /// How many bytes are worth asking for: what is missing of a word that is announced, within reason.
   std::size_t wanted_bytes() const;
-  /// Bytes held.
-  std::size_t held_bytes() const { return buffer_.capacity(); }
+  /// Bytes held: of what came, and of the places of its words.
+  std::size_t held_bytes() const { return buffer_.capacity() + words_.capacity() * sizeof(Range); }
 
  private:
   struct Range {

@@ -161,28 +161,49 @@ void del(PendingWrites& pending, const Words& words, RespReply& reply) {
   reply.integer(erased);
 }
 
+/// `change` gets the value, empty where there is none, and says whether it changed it. A value that is changed again
+/// and again before it is committed is changed where it is: a copy for each time would take minutes of a large one.
+template <class Change>
+void change_value(PendingWrites& pending, std::string_view key, Change&& change) {
+  if (auto* const kept = pending.text(key)) {
+    if (change(*kept)) pending.note_changed(key);
+    return;
+  }
+  auto value = pending.get(key).value_or(std::string());
+  if (!pending.failed() && change(value)) pending.put_text(key, std::move(value));
+}
+
 void append(PendingWrites& pending, const Words& words, RespReply& reply) {
-  auto value = pending.get(words[1]).value_or(std::string());
-  if (pending.failed()) return;
-  if (value.size() + words[2].size() > value_bytes_max) return reply.error(too_long);
-  value += words[2];
-  reply.integer(static_cast<std::int64_t>(value.size()));
-  pending.put(words[1], pending.kept(std::move(value)));
+  change_value(pending, words[1], [&](std::string& value) {
+    if (value.size() + words[2].size() > value_bytes_max) {
+      reply.error(too_long);
+      return false;
+    }
+    value += words[2];
+    reply.integer(static_cast<std::int64_t>(value.size()));
+    return true;
+  });
 }
 
 void setrange(PendingWrites& pending, const Words& words, RespReply& reply) {
   const auto offset = parse_integer(words[2]);
   if (!offset) return reply.error(not_an_integer);
   if (*offset < 0) return reply.error("ERR offset is out of range");
-  auto value = pending.get(words[1]).value_or(std::string());
-  if (pending.failed()) return;
   const auto at = static_cast<std::uint64_t>(*offset);
-  if (words[3].empty()) return reply.integer(static_cast<std::int64_t>(value.size()));
-  if (at > value_bytes_max || at + words[3].size() > value_bytes_max) return reply.error(too_long);
-  if (value.size() < at + words[3].size()) value.resize(static_cast<std::size_t>(at) + words[3].size(), '\0');
-  value.replace(static_cast<std::size_t>(at), words[3].size(), words[3]);
-  reply.integer(static_cast<std::int64_t>(value.size()));
-  pending.put(words[1], pending.kept(std::move(value)));
+  change_value(pending, words[1], [&](std::string& value) {
+    if (words[3].empty()) {
+      reply.integer(static_cast<std::int64_t>(value.size()));
+      return false;
+    }
+    if (at > value_bytes_max || at + words[3].size() > value_bytes_max) {
+      reply.error(too_long);
+      return false;
+    }
+    if (value.size() < at + words[3].size()) value.resize(static_cast<std::size_t>(at) + words[3].size(), '\0');
+    value.replace(static_cast<std::size_t>(at), words[3].size(), words[3]);
+    reply.integer(static_cast<std::int64_t>(value.size()));
+    return true;
+  });
 }
 
 void add(PendingWrites& pending, std::string_view key, std::int64_t amount, RespReply& reply) {
@@ -192,7 +213,7 @@ void add(PendingWrites& pending, std::string_view key, std::int64_t amount, Resp
   if (!number) return reply.error(not_an_integer);
   std::int64_t sum = 0;
   if (__builtin_add_overflow(*number, amount, &sum)) return reply.error("ERR increment or decrement would overflow");
-  pending.put(key, pending.kept(fmt::format("{}", sum)));
+  pending.put_text(key, fmt::format("{}", sum));
   reply.integer(sum);
 }
 
@@ -225,7 +246,7 @@ constexpr std::array<Command, 6> reads{{{"EXISTS", -2, 1, -1, 1, &exists},
                                         {"MGET", -2, 1, -1, 1, &mget},
                                         {"STRLEN", 2, 1, 1, 1, &strlen},
                                         {"TYPE", 2, 1, 1, 1, &type}}};
-constexpr std::array<Command, 15> writes{{{"APPEND", 3, 1, 1, 1, &append},
+constexpr std::array<Command, 15> writes{{{"APPEND", 3, 1, 1, 1, &append, true},
                                           {"DECR", 2, 1, 1, 1, &decr},
                                           {"DECRBY", 3, 1, 1, 1, &decrby},
                                           {"DEL", -2, 1, -1, 1, &del},
@@ -238,7 +259,7 @@ constexpr std::array<Command, 15> writes{{{"APPEND", 3, 1, 1, 1, &append},
                                           {"MSETNX", -3, 1, -1, 2, &msetnx},
                                           {"SET", -3, 1, 1, 1, &set},
                                           {"SETNX", 3, 1, 1, 1, &setnx},
-                                          {"SETRANGE", 4, 1, 1, 1, &setrange},
+                                          {"SETRANGE", 4, 1, 1, 1, &setrange, true},
                                           {"UNLINK", -2, 1, -1, 1, &del}}};
 
 }  // namespace

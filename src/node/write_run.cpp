@@ -4,7 +4,10 @@
 
 namespace crosslink::node {
 
-bool WriteRun::wrote() const { return std::ranges::any_of(answers, &Answer::wrote); }
+bool WriteRun::wrote(std::size_t first_answer) const {
+  return std::any_of(answers.begin() + static_cast<std::ptrdiff_t>(first_answer), answers.end(),
+                     [](const Answer& answer) { return answer.wrote; });
+}
 
 std::size_t WriteRun::answers_of_writes() const {
   return static_cast<std::size_t>(std::ranges::count_if(answers, &Answer::wrote));
@@ -12,9 +15,18 @@ std::size_t WriteRun::answers_of_writes() const {
 
 void WriteRun::fail(std::string_view error) {
   const auto replies = transaction ? 1 : commands.size();
-  reply.bytes().clear();
+  reply.cut(0);
   for (std::size_t i = 0; i < replies; ++i)
     reply.error(error);
+}
+
+void WriteRun::fail_from(std::size_t first_answer, std::string_view error) {
+  if (first_answer >= answers.size()) return;
+  reply.cut(answers[first_answer].begin);
+  for (std::size_t i = first_answer; i < answers.size(); ++i) {
+    answers[i] = {reply.bytes().size(), false};
+    reply.error(error);
+  }
 }
 
 void WriteRun::fail_writes(std::string_view error) {
@@ -25,7 +37,7 @@ void WriteRun::fail_writes(std::string_view error) {
     if (answers[i].wrote) {
       told.error(error);
     } else {
-      told.bytes().append(said, answers[i].begin, end - answers[i].begin);
+      told.append(std::string_view(said).substr(answers[i].begin, end - answers[i].begin));
     }
   }
   reply = std::move(told);

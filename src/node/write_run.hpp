@@ -31,18 +31,21 @@ struct WriteRun {
 
   // Set when it was carried out.
   RespReply reply;
-  Lsn lsn;  ///< of the commit that its writes are in; 0: it wrote nothing
+  Lsn lsn;  ///< of the last commit that writes of it are in; 0: it wrote nothing
   struct Answer {
     std::size_t begin;  ///< in `reply`
     bool wrote;
   };
   std::vector<Answer> answers;  ///< one for each command; of a transaction one
 
-  bool wrote() const;
+  /// Does an answer from this one on say that something was written?
+  bool wrote(std::size_t first_answer = 0) const;
   /// How many of its answers say that something was written.
   std::size_t answers_of_writes() const;
-  /// Every answer becomes this error.
+  /// Every answer, given or not, becomes this error.
   void fail(std::string_view error);
+  /// Every answer from this one on becomes this error, and says of no write.
+  void fail_from(std::size_t first_answer, std::string_view error);
   /// Every answer that says something was written becomes this error.
   void fail_writes(std::string_view error);
 };

@@ -17,6 +17,8 @@ namespace crosslink::rocks {
 namespace {
 
 constexpr const char* manifest_name = "crosslink-manifest";
+/// Snapshots, read or not, for each that may be read.
+constexpr std::size_t kept_factor = 2;
 constexpr std::size_t manifest_bytes_max = 64 * 1024;
 constexpr std::size_t key_bytes_shown = 100;
 
@@ -342,7 +344,8 @@ Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::open(const Source& source
   if (static_cast<std::size_t>(open) >= options_.snapshots_max) {
     return MirrorError(ErrorKind::Busy, CausedBy::us, "as many snapshots as may be are being read; retry later");
   }
-  while (kept_.size() >= options_.snapshots_max && drop_longest_unread()) {
+  // A mirror that stopped reading goes on later if its snapshot is still here: the budget, in prune(), judges those.
+  while (kept_.size() >= kept_factor * options_.snapshots_max && drop_longest_unread()) {
   }
   auto made = make(source, *format);
   if (!made) return made.error();
