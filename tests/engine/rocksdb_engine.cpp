@@ -171,6 +171,42 @@ TEST_F(RocksdbEngine, files_that_are_no_database_are_refused_and_the_old_data_st
   EXPECT_EQ(copy->mirror_state().position->applied_lsn, facts.snapshot_lsn);
 }
 
+TEST_F(RocksdbEngine, a_damaged_table_of_the_source_is_refused_before_the_switch_and_the_old_data_stays) {
+  const auto source = root();
+  fill(*source, 200, 1000);
+  const auto copy = mirror();
+  receive(*copy, *open_as(*source, own_format()), chunk_bytes);
+  must(copy->switch_snapshot());
+  const auto before = all(*copy);
+  put(*source, "later", "1");
+  receive(*copy, *open_as(*source, own_format()), chunk_bytes);
+  // Past check_snapshot(), which compares with what came: so it came, and the source's checksums of chunks say so.
+  flip(folder.path() / "mirror" / "partial", ".sst");
+  const auto switched = copy->switch_snapshot();
+  EXPECT_EQ(refusal(switched), "UnsupportedOperation");
+  EXPECT_EQ(switched.error().caused_by(), CausedBy::peer);
+  EXPECT_EQ(all(*copy), before);
+}
+
+TEST_F(RocksdbEngine, a_mirror_that_takes_pairs_only_opens_no_file_of_its_source) {
+  const auto source = root();
+  fill(*source, 50, 1000);
+  {
+    const auto copy = mirror();
+    receive(*copy, *open_as(*source, own_format()), chunk_bytes);
+  }
+  auto chosen = options("mirror");
+  chosen.snapshot_files = false;
+  const auto copy = must(RocksdbDatabase::open_mirror(chosen));
+  EXPECT_FALSE(copy->mirror_state().partial) << "what came before it was told so is not switched in";
+  EXPECT_EQ(copy->traits().formats, std::vector<std::string>{std::string(kv_format)});
+  const auto files = open_as(*source, own_format());
+  EXPECT_EQ(refusal(copy->begin_snapshot(files->facts())), "UnsupportedOperation");
+  receive(*copy, *open_as(*source, std::string(kv_format)), chunk_bytes);
+  must(copy->switch_snapshot());
+  EXPECT_EQ(all(*copy), all(*source));
+}
+
 TEST_F(RocksdbEngine, a_view_stays_readable_while_a_snapshot_is_switched_in_and_after) {
   const auto source = root();
   const auto copy = mirror();

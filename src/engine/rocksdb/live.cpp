@@ -192,6 +192,14 @@ void Live::adopt(rocksdb::DB& database) {
   log_ = std::make_unique<LogReader>(database, families_.size() > 1 ? std::optional(own()->GetID()) : std::nullopt);
 }
 
+Result<void> Live::check_tables() const {
+  const auto status = database_->VerifyChecksum();
+  if (status.ok()) return {};
+  if (!status.IsCorruption()) return storage_error("checking received tables", status);
+  return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::peer,
+                     fmt::format("a table that the source sent is damaged: {}", status.ToString()));
+}
+
 std::uint64_t Live::data_bytes() const {
   std::uint64_t tables = 0, memory = 0;
   database_->GetAggregatedIntProperty(rocksdb::DB::Properties::kLiveSstFilesSize, &tables);

@@ -52,6 +52,9 @@ class Live {
   rocksdb::ColumnFamilyHandle* own() const { return families_.at(1); }
   LogReader& log() { return *log_; }
   const Path& folder() const { return folder_; }
+  /// Reads every table once and compares its checksums. Errors: UnsupportedOperation (peer) when one is damaged;
+  /// Storage.
+  Result<void> check_tables() const;
   /// Of tables and of what is in memory.
   std::uint64_t data_bytes() const;
   Lsn head() const { return Lsn{database_->GetLatestSequenceNumber()}; }

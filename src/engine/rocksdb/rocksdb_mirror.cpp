@@ -136,6 +136,7 @@ class TableWriter {
 }  // namespace
 
 EngineTraits RocksdbDatabase::traits() const {
+  if (!impl_->options.snapshot_files) return {"rocksdb", true, true, {std::string(kv_format)}};
   // Files as they are first, in the compression that this database would write itself; any other is read as well.
   std::vector<std::string> formats{rocks::checkpoint_format(impl_->options.compression)};
   for (const auto other : {RocksdbCompression::none, RocksdbCompression::lz4, RocksdbCompression::zstd}) {
@@ -290,9 +291,9 @@ Result<std::shared_ptr<Live>> RocksdbDatabase::Impl::build_received(const rocks:
   }
   auto opened = Live::open(target, options, kv);
   if (!opened) return opened.error();
-  if (kv) {
-    if (auto ingested = ingest_stream(**opened); !ingested) return ingested.error();
-  }
+  // Chunks are whole as the source sent them; what it sent may be from a disk of its own that is going bad.
+  auto good = kv ? ingest_stream(**opened) : (*opened)->check_tables();
+  if (!good) return good.error();
   return opened;
 }
 

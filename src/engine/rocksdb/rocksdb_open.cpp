@@ -136,8 +136,9 @@ Result<void> RocksdbDatabase::Impl::remove_strays(const std::string& live_folder
     if (auto removed = disk.remove_tree(options.folder / name); !removed) return removed;
   }
   if (auto loaded = partial.load(); !loaded) return loaded;
-  if (partial.partial() && live_folder == partial.target()) return partial.drop();
-  return {};
+  if (!partial.partial()) return {};
+  const bool not_read = !options.snapshot_files && partial.partial()->facts.format != kv_format;
+  return not_read || live_folder == partial.target() ? partial.drop() : Result<void>{};
 }
 
 /// Makes an opened folder the data. With write_mutex held, or before anybody else knows of this.
