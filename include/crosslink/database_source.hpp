@@ -76,6 +76,7 @@ struct ServedMirrorFacts {
   quic::Address address;
   Lsn applied, durable;  ///< as it last said of the log; 0: it did not yet
   std::chrono::system_clock::time_point certificate_not_after;
+  std::string certificate_serial;  ///< in the form of quic::DeniedSerials
 };
 
 /// Thread safe.

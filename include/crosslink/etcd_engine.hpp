@@ -32,7 +32,8 @@ struct EtcdCluster {
   /// `http://HOST:PORT` or `https://HOST:PORT`, all of one kind; the next one is taken when one fails.
   std::vector<std::string> endpoints;
   /// PEM files, for https: the authority that the servers' certificates are of (empty: the system's), and the
-  /// certificate and key that they ask for (both or neither).
+  /// certificate and key that they ask for (both or neither). A file that was changed counts for calls and connections
+  /// from a second later on; one that cannot be used then is passed over, and what was good stays in use.
   std::filesystem::path ca_file, cert_file, key_file;
   /// Empty: no authentication, or by certificate. The password is the file's first line; it is read again when a token
   /// has expired.

@@ -102,6 +102,7 @@ struct AcceptorLimits {
 struct HandshakeReport {
   quic::Address peer;
   std::vector<std::string> peer_names;
+  std::string certificate_serial;     ///< in the form of quic::DeniedSerials
   std::optional<MirrorHello> hello;   ///< absent when none could be read
   std::optional<MirrorHelloAck> ack;  ///< present when accepted
   std::optional<MirrorError> error;   ///< present when refused or failed

@@ -67,6 +67,7 @@ void MirrorAcceptor::Impl::report(const quic::Connection& connection, const std:
   if (!callbacks.on_handshake) return;
   HandshakeReport report;
   report.peer = connection.remote_address();
+  report.certificate_serial = connection.peer_certificate_serial();
   for (const auto& name : connection.peer_names())
     report.peer_names.push_back(escape(name));
   if (hello) {

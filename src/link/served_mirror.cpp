@@ -57,6 +57,7 @@ ServedMirror::ServedMirror(Shared shared, AcceptedMirror& mirror, boost::asio::a
       peer_names_(mirror.peer_names),
       address_(mirror.connection.remote_address()),
       certificate_not_after_(mirror.connection.peer_certificate_not_after()),
+      certificate_serial_(mirror.connection.peer_certificate_serial()),
       mirror_name_(mirror_name(mirror)),
       holder_(holder_of(mirror_name_)),
       strand_(std::move(strand)),
@@ -251,7 +252,7 @@ void ServedMirror::end() {
 
 ServedMirrorFacts ServedMirror::facts() const {
   const std::scoped_lock lock(at_mutex_);
-  return {peer_names_, identity_, address_, at_.applied, at_.durable, certificate_not_after_};
+  return {peer_names_, identity_, address_, at_.applied, at_.durable, certificate_not_after_, certificate_serial_};
 }
 
 // --- streams

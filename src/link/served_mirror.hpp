@@ -101,6 +101,7 @@ class ServedMirror : public std::enable_shared_from_this<ServedMirror> {
   const std::vector<std::string> peer_names_;
   const quic::Address address_;
   const std::chrono::system_clock::time_point certificate_not_after_;
+  const std::string certificate_serial_;
   const std::string mirror_name_;  ///< in this session and in others
   const std::string holder_;       ///< of pins
   const boost::asio::any_io_executor strand_;

@@ -67,6 +67,7 @@ const std::vector<std::string>& Connection::peer_names() const { return handle_-
 std::chrono::system_clock::time_point Connection::peer_certificate_not_after() const {
   return handle_->state->peer_not_after();
 }
+const std::string& Connection::peer_certificate_serial() const { return handle_->state->peer_serial(); }
 Address Connection::remote_address() const { return handle_->state->remote_address(); }
 Address Connection::local_address() const { return handle_->state->local_address(); }
 std::string Connection::alpn() const { return handle_->state->alpn(); }

@@ -238,8 +238,11 @@ QUIC_STATUS ConnectionState::on_certificate(const QUIC_CONNECTION_EVENT& event) 
                               [this](const std::string& name) { return equal_ignoring_case(name, server_name_); })) {
     return refuse(fmt::format("it is for {}, not for {}", fmt::join(names, ", "), server_name_));
   }
+  if (denied_ && denied_->contains(read->serial))
+    return refuse(fmt::format("the certificate with the serial {} is denied here (tls.denied_serials)", read->serial));
   peer_names_ = names;
   peer_not_after_ = read->not_after;
+  peer_serial_ = read->serial;
   return QUIC_STATUS_SUCCESS;
 }
 

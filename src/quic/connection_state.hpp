@@ -21,8 +21,10 @@ namespace crosslink::quic::detail {
 
 class ConnectionState : public std::enable_shared_from_this<ConnectionState> {
  public:
-  ConnectionState(Api api, const TransportSettings& transport, std::uint32_t stream_window_bytes)
+  ConnectionState(Api api, const TransportSettings& transport, std::uint32_t stream_window_bytes,
+                  std::shared_ptr<const DeniedSerials> denied)
       : api_(std::move(api)),
+        denied_(std::move(denied)),
         congestion_(transport.congestion),
         stream_window_bytes_(stream_window_bytes),
         pacer_(transport.rate_cap_bits_per_s) {}
@@ -47,6 +49,7 @@ class ConnectionState : public std::enable_shared_from_this<ConnectionState> {
   std::optional<std::uint64_t> close_code() const;
   std::vector<std::string> const& peer_names() const { return peer_names_; }
   std::chrono::system_clock::time_point peer_not_after() const { return peer_not_after_; }
+  const std::string& peer_serial() const { return peer_serial_; }
   Address remote_address() const;
   Address local_address() const;
   std::string alpn() const;
@@ -74,6 +77,7 @@ class ConnectionState : public std::enable_shared_from_this<ConnectionState> {
   Address address_parameter(std::uint32_t parameter) const;
 
   const Api api_;
+  const std::shared_ptr<const DeniedSerials> denied_;  ///< null: none is denied
   const CongestionControl congestion_;
   const std::uint32_t stream_window_bytes_;
   Pacer pacer_;
@@ -88,6 +92,7 @@ class ConnectionState : public std::enable_shared_from_this<ConnectionState> {
   // Written in the certificate event, before anybody can see the connection.
   std::vector<std::string> peer_names_;
   std::chrono::system_clock::time_point peer_not_after_;
+  std::string peer_serial_;
   std::string refusal_;
   std::string alpn_;
   std::chrono::steady_clock::time_point established_at_;

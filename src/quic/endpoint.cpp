@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -50,18 +50,16 @@ Result<HandlePointer> load_configuration(const Api& api, HQUIC registration, con
 
 namespace {
 
-// Changes whenever a file is replaced or written, so that renewed certificates are picked up without a restart.
-std::string file_stamp(const std::filesystem::path& path) {
-  struct stat facts{};
-  if (::stat(path.c_str(), &facts) != 0) return "missing";
-  return fmt::format("{}:{}:{}:{}.{}", path.string(), facts.st_ino, facts.st_size, facts.st_mtim.tv_sec,
-                     facts.st_mtim.tv_nsec);
+/// Changes when a file does, so that renewed certificates are picked up without a restart.
+std::string stamp_of(const TlsFiles& tls) {
+  return fmt::format("{}|{}|{}", tls::stamp_of_file(tls.ca), tls::stamp_of_file(tls.cert), tls::stamp_of_file(tls.key));
 }
 
+/// All that a configuration is made of but what the files hold.
 std::string configuration_key(const ClientConfig& config) {
   const auto& transport = config.transport;
-  std::string key = fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}", file_stamp(config.tls.ca), file_stamp(config.tls.cert),
-                                file_stamp(config.tls.key), config.stream_window_bytes, config.bulk_streams,
+  std::string key = fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}", config.tls.ca.string(), config.tls.cert.string(),
+                                config.tls.key.string(), config.stream_window_bytes, config.bulk_streams,
                                 to_string(transport.congestion), transport.idle_timeout.count(),
                                 transport.keep_alive.count(), transport.mtu_max);
   key += fmt::format("|{}", transport.uni_streams_allowed);
@@ -76,14 +74,20 @@ Result<HandlePointer> EndpointState::client_configuration(const ClientConfig& co
   if (auto checked = check(config); !checked) return checked.error();
   auto key = configuration_key(config);
   const std::scoped_lock lock(mutex_);
-  for (const auto& loaded : loaded_) {
-    if (loaded.key == key) return loaded.configuration;
-  }
+  const auto known = std::ranges::find(loaded_, key, &Loaded::key);
+  auto stamp = stamp_of(config.tls);
+  if (known != loaded_.end() && known->stamp == stamp) return known->configuration;
   auto configuration =
       load_configuration(api_, registration_, config.transport, client_settings(config), config.tls, true);
+  // A certificate is often renewed before its key is: what was good goes on meanwhile.
+  if (!configuration && known != loaded_.end()) return known->configuration;
   if (!configuration) return configuration.error();
-  if (loaded_.size() == loaded_max) loaded_.pop_front();
-  loaded_.push_back({std::move(key), *configuration});
+  if (known != loaded_.end()) {
+    loaded_.erase(known);
+  } else if (loaded_.size() == loaded_max) {
+    loaded_.pop_front();
+  }
+  loaded_.push_back({std::move(key), std::move(stamp), *configuration});
   return *configuration;
 }
 
@@ -156,8 +160,8 @@ Task<Connection> Endpoint::connect(Address address, std::string server_name, Cli
   auto configuration = state->client_configuration(config);
   if (!configuration) co_return configuration.error();
   if (auto reachable = check_route(address); !reachable) co_return reachable.error();
-  auto connection =
-      std::make_shared<detail::ConnectionState>(state->api(), config.transport, config.stream_window_bytes);
+  auto connection = std::make_shared<detail::ConnectionState>(state->api(), config.transport,
+                                                              config.stream_window_bytes, config.tls.denied);
   Connection handle(connection);  // closes it on every way out but the last
   auto connected = co_await connection->connect(state->registration(), *configuration, address, std::move(server_name));
   if (!connected) co_return connected.error();

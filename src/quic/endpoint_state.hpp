@@ -25,14 +25,14 @@ class EndpointState {
   EndpointState(const EndpointState&) = delete;
   EndpointState& operator=(const EndpointState&) = delete;
 
-  /// Loaded once for equal settings and unchanged files.
+  /// Loaded once for equal settings and unchanged files; the one before when the changed files cannot be used.
   Result<HandlePointer> client_configuration(const ClientConfig& config);
   HQUIC registration() const { return registration_; }
   const Api& api() const { return api_; }
 
  private:
   struct Loaded {
-    std::string key;
+    std::string key, stamp;
     HandlePointer configuration;
   };
   static constexpr std::size_t loaded_max = 16;

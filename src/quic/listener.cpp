@@ -160,12 +160,14 @@ QUIC_STATUS ListenerState::callback(HQUIC, void* context, QUIC_LISTENER_EVENT* e
 QUIC_STATUS ListenerState::on_connection(const QUIC_LISTENER_EVENT& event) {
   if (!inbox_->enter()) return QUIC_STATUS_CONNECTION_REFUSED;
   HandlePointer configuration;
+  std::shared_ptr<const DeniedSerials> denied;
   {
     const std::scoped_lock lock(mutex_);
     configuration = configuration_;
+    denied = config_.tls.denied;
   }
-  const auto connection =
-      std::make_shared<ConnectionState>(endpoint_->api(), config_.transport, config_.stream_window_bytes);
+  const auto connection = std::make_shared<ConnectionState>(endpoint_->api(), config_.transport,
+                                                            config_.stream_window_bytes, std::move(denied));
   const std::weak_ptr<ConnectionState> weak = connection;
   auto on_ready = [inbox = inbox_, weak](bool ready) {
     if (!ready) return inbox->leave();

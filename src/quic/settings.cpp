@@ -4,6 +4,21 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
+
+namespace crosslink::quic {
+
+void DeniedSerials::set(std::set<std::string> serials) {
+  const std::scoped_lock lock(mutex_);
+  serials_ = std::move(serials);
+}
+
+bool DeniedSerials::contains(const std::string& serial) const {
+  const std::scoped_lock lock(mutex_);
+  return serials_.contains(serial);
+}
+
+}  // namespace crosslink::quic
 
 namespace crosslink::quic::detail {
 namespace {

@@ -1,10 +1,14 @@
 #include "tls/peer_names.hpp"
 
+#include <fmt/format.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 
 #include <algorithm>
 #include <ctime>
+#include <memory>
 
+#include "crosslink/types.hpp"
 #include "tls/pem_files.hpp"
 
 namespace crosslink::tls {
@@ -19,7 +23,49 @@ std::string lower(std::string_view text) {
   return result;
 }
 
+/// More than the 20 bytes that a serial may have: some authorities make longer ones.
+constexpr std::size_t serial_digits_max = 128;
+
+std::string without_leading_zeros(std::string digits) {
+  digits.erase(0, std::min(digits.find_first_not_of('0'), digits.size() - 1));
+  return digits;
+}
+
+/// Empty: memory ran out.
+std::string serial_of(const X509* certificate) {
+  const BignumPointer number(ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr));
+  const std::unique_ptr<char, decltype([](char* text) { OPENSSL_free(text); })> text(number ? BN_bn2hex(number.get())
+                                                                                            : nullptr);
+  if (!text) return {};
+  std::string digits(text.get());
+  const bool negative = digits.starts_with('-');
+  if (negative) digits.erase(0, 1);
+  return (negative ? "-" : "") + without_leading_zeros(std::move(digits));
+}
+
 }  // namespace
+
+Result<std::string> parse_serial(std::string_view text) {
+  const auto wrong = [text] {
+    return MirrorError::configuration(
+        fmt::format("'{}' is no serial number of a certificate, such as 4F:1A:09 or 4F1A09 (`openssl x509 -noout "
+                    "-serial -in FILE`)",
+                    escape(text, 160)));
+  };
+  auto rest = text;
+  if (constexpr std::string_view label = "serial="; rest.starts_with(label)) rest.remove_prefix(label.size());
+  const bool negative = rest.starts_with('-');
+  if (negative) rest.remove_prefix(1);
+  std::string digits;
+  for (const char c : rest) {
+    if (c == ':') continue;
+    const bool is_digit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+    if (!is_digit || digits.size() == serial_digits_max) return wrong();
+    digits.push_back(c >= 'a' ? static_cast<char>(c - 'a' + 'A') : c);
+  }
+  if (digits.empty()) return wrong();
+  return (negative ? "-" : "") + without_leading_zeros(std::move(digits));
+}
 
 Result<std::vector<std::string>> dns_names_of(const X509* certificate) {
   int critical_or_state = 0;
@@ -66,7 +112,9 @@ Result<PeerCertificate> peer_certificate_of_der(std::span<const std::byte> der) 
     ERR_clear_error();
     return refuse("the certificate's end is no time");
   }
-  return PeerCertificate{*std::move(names), std::chrono::system_clock::from_time_t(::timegm(&last))};
+  auto serial = serial_of(certificate.get());
+  if (serial.empty()) return refuse("the certificate's serial number cannot be read");
+  return PeerCertificate{*std::move(names), std::chrono::system_clock::from_time_t(::timegm(&last)), std::move(serial)};
 }
 
 }  // namespace crosslink::tls

@@ -26,8 +26,14 @@ Result<std::vector<std::string>> dns_names_of_der(std::span<const std::byte> der
 struct PeerCertificate {
   std::vector<std::string> names;                   ///< as dns_names_of_der
   std::chrono::system_clock::time_point not_after;  ///< the last second in which it is valid
+  std::string serial;                               ///< as parse_serial gives it
 };
 /// As dns_names_of_der; TlsRefused also for an end that is no time.
 Result<PeerCertificate> peer_certificate_of_der(std::span<const std::byte> der);
+
+/// A serial number as people write it (hexadecimal, in either case, with colons or without, with a leading `serial=` as
+/// openssl prints it) in the one form that serials are compared in: upper case, no colons, no leading zeros. Errors:
+/// Configuration.
+Result<std::string> parse_serial(std::string_view text);
 
 }  // namespace crosslink::tls

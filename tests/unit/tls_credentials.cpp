@@ -46,6 +46,40 @@ TEST_F(Credentials, may_have_intermediates_and_several_authorities) {
   EXPECT_EQ(*names, std::vector<std::string>{"prod-us"});
 }
 
+TEST_F(Credentials, end_with_the_first_of_a_chain_and_the_last_of_several_authorities) {
+  const auto both = write_file(folder_.path() / "both.pem",
+                               good_.certificate_pem + make_specimen({.valid_to = 1000h}).certificate_pem);
+  const auto own = tls::not_after_of_file(both, tls::CertificateUse::own);
+  const auto authority = tls::not_after_of_file(both, tls::CertificateUse::authority);
+  ASSERT_TRUE(own);
+  ASSERT_TRUE(authority);
+  EXPECT_LT(*own, *authority);
+  EXPECT_EQ(*own, *tls::not_after_of_file(cert_, tls::CertificateUse::own));
+  EXPECT_FALSE(tls::not_after_of_file(key_, tls::CertificateUse::own));
+}
+
+TEST_F(Credentials, have_another_stamp_once_they_are_written_or_a_link_to_them_is_swapped) {
+  const auto link = folder_.path() / "link.pem";
+  std::filesystem::create_symlink(cert_, link);
+  const auto before = tls::stamp_of_file(link);
+  EXPECT_EQ(tls::stamp_of_file(link), before);
+  EXPECT_EQ(tls::stamp_of_file(cert_), before);
+  std::filesystem::create_symlink(key_, folder_.path() / "fresh.pem");
+  std::filesystem::rename(folder_.path() / "fresh.pem", link);
+  EXPECT_NE(tls::stamp_of_file(link), before);
+  EXPECT_EQ(tls::stamp_of_file(folder_.path() / "none.pem"), "missing");
+}
+
+TEST_F(Credentials, of_a_client_need_no_dns_name_and_may_be_left_out) {
+  const auto nameless = make_specimen({});
+  const auto cert = write_file(folder_.path() / "client.pem", nameless.certificate_pem);
+  const auto key = write_file(folder_.path() / "client.key", nameless.key_pem);
+  EXPECT_TRUE(tls::check_client_credentials(ca_, cert, key));
+  EXPECT_TRUE(tls::check_client_credentials({}, {}, {}));
+  EXPECT_FALSE(tls::check_client_credentials(ca_, cert, key_));
+  EXPECT_FALSE(tls::check_client_credentials(key_, {}, {}));
+}
+
 TEST_F(Credentials, missing_files_are_named_with_the_way_out) {
   key_ = folder_.path() / "nowhere.key";
   expect_refused("the key file " + quoted("nowhere.key") + " does not exist: give the right path");

@@ -52,6 +52,25 @@ TEST(PeerNames, refuse_a_name_with_a_nul_even_beside_good_ones) {
                  "the certificate has a DNS name with a NUL character in it");
 }
 
+TEST(Serials, are_compared_in_one_form_however_people_write_them) {
+  for (const auto* text : {"6F0B4C", "6f:0b:4c", "006F0B4C", "serial=6F0B4C", "6F:0B:4C:"}) {
+    const auto serial = tls::parse_serial(text);
+    ASSERT_TRUE(serial) << text;
+    EXPECT_EQ(*serial, "6F0B4C");
+  }
+  EXPECT_EQ(*tls::parse_serial("000"), "0");
+  EXPECT_EQ(*tls::parse_serial("-0a"), "-A");
+  for (const auto& text : {std::string(), std::string(":"), std::string("0x6F"), std::string("6F 0B"),
+                           std::string("serial="), std::string(129, 'A')})
+    EXPECT_FALSE(tls::parse_serial(text)) << text;
+}
+
+TEST(Serials, of_a_certificate_are_in_that_form) {
+  const auto read = tls::peer_certificate_of_der(make_specimen({.dns_names = {"prod-us"}}).der);
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->serial, *tls::parse_serial(read->serial));
+}
+
 TEST(PeerNames, are_64_at_most) {
   SpecimenOptions options;
   for (int i = 0; i < 64; ++i)

@@ -4,6 +4,9 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
+#include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,12 +20,29 @@ enum class CongestionControl : std::uint8_t {
   cubic,  ///< fair beside TCP on shared lines without much loss
 };
 
-/// PEM files. TLS 1.3, mutual, always: there is no way to leave one out. Certificates are read when a connection or
-/// listener is started and again when a file has changed.
+/// Serial numbers of certificates that are let in no more, though the CA signed them and they have not expired. A
+/// handshake with one is refused by either side from set() on; connections that stand are for their owner to end
+/// (Connection::peer_certificate_serial). Thread safe.
+class DeniedSerials {
+ public:
+  /// In place of those that were set before. Upper-case hexadecimal, without colons and leading zeros.
+  void set(std::set<std::string> serials);
+  bool contains(const std::string& serial) const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::set<std::string> serials_;
+};
+
+/// PEM files. TLS 1.3, mutual, always: there is no way to leave one out. A connection that is dialled reads them again
+/// when one has changed; when they cannot be used then, it goes on with those that it read before, if it did. A
+/// listener reads them at Listener::reload.
 struct TlsFiles {
   std::filesystem::path ca;    ///< who may sign the peer's certificate
   std::filesystem::path cert;  ///< ours, followed by intermediates if any
   std::filesystem::path key;   ///< ours; not encrypted
+  /// Shared with whoever changes it. Null: none is denied.
+  std::shared_ptr<const DeniedSerials> denied = nullptr;
 };
 
 /// What both sides can set.

@@ -72,6 +72,8 @@ class Connection {
   const std::vector<std::string>& peer_names() const;
   /// The last second in which the peer's certificate is valid. A connection that stands is not ended by it.
   std::chrono::system_clock::time_point peer_certificate_not_after() const;
+  /// The serial number of the peer's certificate, in the form of DeniedSerials.
+  const std::string& peer_certificate_serial() const;
   Address remote_address() const;
   Address local_address() const;
   std::string alpn() const;
