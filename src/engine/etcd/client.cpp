@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 
 #include <charconv>
-#include <fstream>
-#include <sstream>
 #include <thread>
 #include <utility>
 
@@ -16,14 +14,6 @@ namespace {
 using Code = grpc::StatusCode;
 
 constexpr std::string_view plain = "http://", encrypted = "https://";
-
-Result<std::string> read_file(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file.good()) return MirrorError::configuration(fmt::format("{} cannot be read", path.string()));
-  return text.str();
-}
 
 grpc::ChannelArguments channel_arguments() {
   grpc::ChannelArguments arguments;
@@ -40,28 +30,6 @@ grpc::ChannelArguments channel_arguments() {
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   return arguments;
-}
-
-Result<std::shared_ptr<grpc::ChannelCredentials>> credentials_of(const EtcdCluster& cluster, bool tls) {
-  if (!tls) {
-    if (!cluster.ca_file.empty() || !cluster.cert_file.empty())
-      return MirrorError::configuration("certificates are given for endpoints that are http://, without TLS");
-    return grpc::InsecureChannelCredentials();
-  }
-  grpc::SslCredentialsOptions options;
-  const auto take = [](const std::filesystem::path& path, std::string& into) -> Result<void> {
-    if (path.empty()) return {};
-    auto text = read_file(path);
-    if (!text) return text.error();
-    into = *std::move(text);
-    return {};
-  };
-  if (cluster.cert_file.empty() != cluster.key_file.empty())
-    return MirrorError::configuration("a certificate for etcd needs its key, and a key its certificate");
-  if (auto taken = take(cluster.ca_file, options.pem_root_certs); !taken) return taken.error();
-  if (auto taken = take(cluster.cert_file, options.pem_cert_chain); !taken) return taken.error();
-  if (auto taken = take(cluster.key_file, options.pem_private_key); !taken) return taken.error();
-  return grpc::SslCredentials(options);
 }
 
 bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
@@ -136,7 +104,7 @@ Result<void> Client::connect() {
   const bool tls = cluster_.endpoints.front().starts_with(encrypted);
   if (!cluster_.user.empty() && cluster_.password_file.empty())
     return MirrorError::configuration("an etcd user needs a file with its password");
-  const auto credentials = credentials_of(cluster_, tls);
+  const auto credentials = files_.load();
   if (!credentials) return credentials.error();
   for (const auto& endpoint : cluster_.endpoints) {
     const auto scheme = tls ? encrypted : plain;
@@ -147,20 +115,32 @@ Result<void> Client::connect() {
       return MirrorError::configuration(
           fmt::format("an etcd endpoint is {}HOST:PORT, all of one kind; {} is not", scheme, escape(endpoint)));
     }
-    channels_.push_back(grpc::CreateCustomChannel(address, *credentials, channel_arguments()));
+    addresses_.push_back(std::move(address));
   }
+  channels_ = channels_with(*credentials);
   return {};
 }
 
-Client::Place Client::place() const {
+std::vector<std::shared_ptr<grpc::Channel>> Client::channels_with(
+    const std::shared_ptr<grpc::ChannelCredentials>& credentials) const {
+  std::vector<std::shared_ptr<grpc::Channel>> channels;
+  for (const auto& address : addresses_)
+    channels.push_back(grpc::CreateCustomChannel(address, credentials, channel_arguments()));
+  return channels;
+}
+
+Client::Place Client::place() {
+  std::vector<std::shared_ptr<grpc::Channel>> fresh;
+  if (const auto renewed = files_.renewed()) fresh = channels_with(renewed);
   const std::scoped_lock lock(mutex_);
+  if (!fresh.empty()) channels_.swap(fresh);  // a stream that stands goes on with the one that it has
   return {current_, channels_[current_]};
 }
 
 void Client::failed(const Place& place) {
   connector_.want(place.channel);
   const std::scoped_lock lock(mutex_);
-  if (current_ == place.endpoint) current_ = (current_ + 1) % channels_.size();
+  if (current_ == place.endpoint) current_ = (current_ + 1) % addresses_.size();
 }
 
 // --- authentication
@@ -173,9 +153,8 @@ Result<std::string> Client::token() {
     if (cluster_.user.empty() || no_authentication_ || !token_.empty()) return token_;
     channel = channels_[current_];
   }
-  auto password = read_file(cluster_.password_file);
+  const auto password = files_.password();
   if (!password) return password.error();
-  password->resize(std::min(password->size(), password->find_first_of("\r\n")));
   wire::AuthenticateRequest request;
   request.set_name(cluster_.user);
   request.set_password(*password);
@@ -187,10 +166,12 @@ Result<std::string> Client::token() {
   const std::scoped_lock lock(mutex_);
   if (status.ok()) {
     token_ = response.token();
+    was_known_ = true;
   } else if (contains(status.error_message(), "authentication is not enabled")) {
     no_authentication_ = true;
   } else if (contains(status.error_message(), "authentication failed")) {
-    return MirrorError(ErrorKind::NotAuthorized, CausedBy::us,
+    // One that was taken before is being changed: in etcd first, then in the file.
+    return MirrorError(was_known_ ? ErrorKind::Storage : ErrorKind::NotAuthorized, CausedBy::us,
                        fmt::format("etcd does not take the password of user {}", escape(cluster_.user)));
   } else {
     return storage_error(fmt::format("asking for a token failed: {}", printable(status.error_message())));
@@ -277,7 +258,7 @@ Client::Meaning Client::meaning(const grpc::Status& status, std::string_view wha
 
 template <class Response, class Call>
 Result<Response> Client::call(std::string_view what, Repeat repeat, Answers answers, Call&& make) {
-  const auto members = channels_.size();
+  const auto members = addresses_.size();
   const auto attempts = repeat == Repeat::never ? 1 : 2 * members + 1;
   // Who has not looked at it may be asked again: a new leader is there within a second or two.
   const auto refused_until = std::chrono::steady_clock::now() + cluster_.call_deadline;

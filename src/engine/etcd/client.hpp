@@ -19,6 +19,7 @@
 #include "crosslink/etcd_engine.hpp"
 #include "crosslink/result.hpp"
 #include "engine/etcd/connector.hpp"
+#include "engine/etcd/credentials.hpp"
 
 namespace crosslink::etcd {
 
@@ -76,8 +77,9 @@ class Client {
   /// It refused the last thing that takes space.
   bool out_of_space() const { return out_of_space_; }
 
-  /// The endpoint in use, and a context with the token. When it fails: `failed`.
-  Place place() const;
+  /// The endpoint in use, with the certificates that are in their files now, and a context with the token. When it
+  /// fails: `failed`.
+  Place place();
   void failed(const Place& place);
   Result<void> prepare(grpc::ClientContext& context);
   /// Errors: Storage when it is not the cluster that answered first, as behind endpoints that were given to another.
@@ -99,20 +101,25 @@ class Client {
   Meaning meaning(const grpc::Status& status, std::string_view what, Answers answers);
 
  private:
-  explicit Client(EtcdCluster cluster) : cluster_(std::move(cluster)) {}
+  explicit Client(EtcdCluster cluster) : cluster_(std::move(cluster)), files_(cluster_) {}
   Result<void> connect();
+  std::vector<std::shared_ptr<grpc::Channel>> channels_with(
+      const std::shared_ptr<grpc::ChannelCredentials>& credentials) const;
   Result<std::string> token();
   std::string hint(const std::string& detail) const;
   enum class Repeat : std::uint8_t { never, elsewhere };
   template <class Response, class Call>
   Result<Response> call(std::string_view what, Repeat repeat, Answers answers, Call&& make);
 
-  EtcdCluster cluster_;
-  std::vector<std::shared_ptr<grpc::Channel>> channels_;
+  const EtcdCluster cluster_;
+  CredentialFiles files_;
+  std::vector<std::string> addresses_;  ///< of the endpoints, as channels want them
   Connector connector_;
   mutable std::mutex mutex_;
+  std::vector<std::shared_ptr<grpc::Channel>> channels_;  ///< one for each address
   std::size_t current_ = 0;
   std::string token_;
+  bool was_known_ = false;          ///< a password was taken
   bool no_authentication_ = false;  ///< the cluster has it switched off
   Version version_;
   std::string version_text_;
