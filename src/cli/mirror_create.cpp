@@ -35,6 +35,7 @@ struct Options {
   std::optional<std::string> prefix;
   std::string ca, cert, key, user, password_file;
   std::optional<std::string> revisions_kept;
+  bool password_in_clear = false;
   bool replace = false, yes = false, dry_run = false, wait = false;
   std::optional<double> timeout_s;
 };
@@ -55,6 +56,7 @@ boost::json::value target_of(const Options& options) {
   cluster.user = options.user;
   cluster.password_file = whole_path(options.password_file);
   place.prefix = options.prefix;
+  place.password_in_clear = options.password_in_clear;
   if (options.revisions_kept) {
     place.target_revisions_kept = parse_number(*options.revisions_kept).value_or(0);  // off
   }
@@ -149,6 +151,9 @@ void add_target_options(const Command& verb, Options& options) {
   add("--key", options.key, "PEM file: our private key for etcd", "FILE");
   add("--user", options.user, "Who we are for etcd", "NAME");
   add("--password-file", options.password_file, "Its first line is the password; its owner's only", "FILE");
+  verb.flag("--allow-password-in-clear", options.password_in_clear,
+            "The password may go over http:// to another machine")
+      .needs(endpoints);
   const auto check_kept = [](const std::string& text) {
     const auto number = parse_number(text);
     if (text == "off" || (number && *number <= node::target_revisions_kept_max)) return std::string();

@@ -52,6 +52,9 @@ int show(const Globals& globals, const StatusOptions& options, boost::json::obje
     if (const auto* const database = one.if_object())
       page += fmt::format("\n{}: {}", text(*database, "name"), text(*database, "remark", 4096));
   }
+  for (const auto& one : array_field(body, "certificate_warnings")) {
+    if (one.is_string()) page += fmt::format("\nwarning: {}", printable(one.get_string(), 4096));
+  }
   report_good(globals, std::move(body), page);
   return code;
 }

@@ -16,6 +16,7 @@
 #include "cli/report.hpp"
 #include "cli/verbs.hpp"
 #include "node/config.hpp"
+#include "node/config_check.hpp"
 #include "node/log.hpp"
 #include "node/node.hpp"
 
@@ -45,7 +46,9 @@ void reload(node::Node& served, const std::string& file) {
   const auto config = node::load_config(file);
   const auto reloaded = config ? served.reload(*config) : Result<void>(config.error());
   if (reloaded) return node::log(node::Severity::info, "reloaded", {{"config", file}});
-  node::log(node::Severity::error, "nothing was reloaded", {{"config", file}, {"message", reloaded.error().message()}});
+  node::log(node::Severity::error,
+            config ? "the lists hold, and the certificates were not reloaded" : "nothing was reloaded",
+            {{"config", file}, {"message", reloaded.error().message()}});
 }
 
 /// Until `signals` is cancelled.
@@ -65,6 +68,7 @@ awaitable<int> serve(const Globals& globals, const std::string& file, const node
   auto resolving = quic::resolve(config.mirrors);
   const auto mirrors = co_await std::move(resolving);
   if (!mirrors) co_return report_error(globals, mirrors.error());
+  if (const auto good = node::check_config(config, *mirrors); !good) co_return report_error(globals, good.error());
   auto opened = node::Node::open(config, std::move(endpoint), *mirrors, executor);
   if (!opened) co_return report_error(globals, opened.error());
   auto& served = **opened;
@@ -96,8 +100,6 @@ int run(const Globals& globals, const std::string& file) {
   node::set_log_severity(severity_of(globals.log_level));
   const auto config = node::load_config(file);
   if (!config) return report_error(globals, config.error());
-  const TlsOptions tls{config->tls.ca.string(), config->tls.cert.string(), config->tls.key.string()};
-  if (auto good = check_files(tls, config->cluster_id); !good) return report_error(globals, good.error());
   raise_descriptor_limit();
   boost::asio::io_context context(1);
   auto endpoint = quic::Endpoint::open();

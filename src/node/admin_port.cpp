@@ -56,24 +56,31 @@ AdminRequest plain_request(const HttpRequest& request) {
 
 }  // namespace
 
-Result<std::string> read_or_make_token(const std::filesystem::path& file) {
+Result<std::string> read_token(const std::filesystem::path& file) {
   auto text = read_small_file(file, token_file_bytes_max);
-  if (!text) return text.error();
-  if (text->empty()) {
-    std::array<unsigned char, token_bytes> random{};
-    if (RAND_bytes(random.data(), static_cast<int>(random.size())) != 1)
-      return MirrorError(ErrorKind::Storage, CausedBy::us, "the system gives no random bytes for a token");
-    std::string token;
-    for (const auto byte : random)
-      token += fmt::format("{:02x}", byte);
-    if (auto written = replace_file(file, token + "\n"); !written) return written.error();
-    return token;
-  }
+  if (!text || text->empty()) return text;
   if (text->back() == '\n') text->pop_back();
-  if (auto good = check_private(file, "600"); !good) return good.error();
+  if (auto good = check_kept_private(file); !good) return good.error();
   if (!is_token(*text))
     return MirrorError::configuration(fmt::format("{} is no token: remove it, and one is made", file.string()));
-  return *std::move(text);
+  return text;
+}
+
+Result<std::string> read_or_make_token(const std::filesystem::path& file) {
+  auto known = read_token(file);
+  if (!known) return known.error();
+  if (!known->empty()) {
+    if (auto kept = keep_private(file); !kept) return kept.error();
+    return known;
+  }
+  std::array<unsigned char, token_bytes> random{};
+  if (RAND_bytes(random.data(), static_cast<int>(random.size())) != 1)
+    return MirrorError(ErrorKind::Storage, CausedBy::us, "the system gives no random bytes for a token");
+  std::string token;
+  for (const auto byte : random)
+    token += fmt::format("{:02x}", byte);
+  if (auto written = replace_file(file, token + "\n"); !written) return written.error();
+  return token;
 }
 
 struct AdminPort::Impl {

@@ -20,8 +20,10 @@ struct AdminPortOptions {
   std::optional<quic::TlsFiles> tls;  ///< absent: plain HTTP, which only loopback may have
 };
 
-/// Reads the token in `file`, or makes one: 64 hex digits, mode 0600. Errors: Storage; Configuration when others may
+/// The token in `file`, 64 hex digits; empty when there is no file yet. Errors: Storage; Configuration when others may
 /// read it, or it is no token.
+Result<std::string> read_token(const std::filesystem::path& file);
+/// The same, but kept private, and made with mode 0600 when there is none.
 Result<std::string> read_or_make_token(const std::filesystem::path& file);
 
 class AdminPort {

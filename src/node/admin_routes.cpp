@@ -190,7 +190,8 @@ awaitable<AdminResponse> AdminRoutes::answer(const AdminRequest& request) {
   const std::string_view path = request.path;
   if (path == "/metrics") {
     if (request.method != "GET") co_return wrong_method("GET");
-    co_return AdminResponse{200, metrics_text(hosting_->databases(), facts_.clients_now()),
+    co_return AdminResponse{200,
+                            metrics_text(hosting_->databases(), facts_.clients_now(), facts_.certificates()),
                             "text/plain; version=0.0.4"};
   }
   if (!path.starts_with(prefix)) co_return no_such("such path");
@@ -215,6 +216,7 @@ AdminResponse AdminRoutes::node_now() const {
                  {"clients", facts_.clients},
                  {"admin", facts_.admin},
                  {"uptime_s", std::chrono::duration_cast<std::chrono::seconds>(uptime).count()},
+                 {"certificates", report_certificates(facts_.certificates())},
                  {"data_dir", hosting_->context().data_dir.string()}});
 }
 
@@ -235,6 +237,16 @@ json::array AdminRoutes::source_remarks() const {
     if (!remark.empty()) remarks.push_back(json::object{{"name", database->name()}, {"remark", std::move(remark)}});
   }
   return remarks;
+}
+
+/// What somebody has to do something about.
+json::array AdminRoutes::certificate_warnings() const {
+  json::array all;
+  for (const auto& one : facts_.certificates()) {
+    if (auto said = certificate_warning_of(one, std::chrono::system_clock::now()); !said.empty())
+      all.emplace_back(std::move(said));
+  }
+  return all;
 }
 
 AdminResponse AdminRoutes::not_here(std::string_view what, const std::string& name) const {
@@ -264,6 +276,7 @@ awaitable<AdminResponse> AdminRoutes::answer_mirrors(const AdminRequest& request
     }
     auto listed = with_not_open({{"mirrors", std::move(mirrors)}});
     if (auto remarks = source_remarks(); !remarks.empty()) listed["remarks"] = std::move(remarks);
+    if (auto warnings = certificate_warnings(); !warnings.empty()) listed["certificate_warnings"] = std::move(warnings);
     co_return object(listed);
   }
   if (rest.empty() && request.method == "POST") {

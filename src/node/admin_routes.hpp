@@ -8,8 +8,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "crosslink/awaitable.hpp"
+#include "node/certificate_watch.hpp"
 #include "node/client_facts.hpp"
 #include "node/command_turns.hpp"
 
@@ -34,6 +36,7 @@ struct AdminResponse {
 struct AdminFacts {
   std::string cluster_id, version, mirrors, clients, admin;
   std::function<ClientFacts()> clients_now;
+  std::function<std::vector<CertificateFacts>()> certificates;
 };
 
 class AdminRoutes {
@@ -59,6 +62,7 @@ class AdminRoutes {
   AdminResponse not_here(std::string_view what, const std::string& name) const;
   boost::json::object with_not_open(boost::json::object listed) const;
   boost::json::array source_remarks() const;
+  boost::json::array certificate_warnings() const;
 
   Hosting* const hosting_;
   const AdminFacts facts_;

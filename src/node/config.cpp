@@ -14,6 +14,7 @@
 #include "node/durable_file.hpp"
 #include "node/quantity.hpp"
 #include "node/text.hpp"
+#include "tls/peer_names.hpp"
 
 namespace crosslink::node {
 namespace {
@@ -66,6 +67,13 @@ class Table {
     if (value && *value >= 0 && *value <= max) return value;
     fail(key, fmt::format("must be \"off\" or a number up to {}", max));
     return std::nullopt;
+  }
+  std::optional<bool> flag(std::string_view key) {
+    const auto* node = take(key);
+    if (node == nullptr) return std::nullopt;
+    const auto value = node->value_exact<bool>();
+    if (!value) fail(key, "must be true or false");
+    return value;
   }
   std::optional<std::vector<std::string>> texts(std::string_view key) {
     const auto* node = take(key);
@@ -143,6 +151,17 @@ Result<RocksdbCompression> parse_compression(std::string_view text) {
   return MirrorError::configuration("must be \"none\", \"lz4\" or \"zstd\"");
 }
 
+void read_snapshot_formats(Table& table, DatabaseConfig& database) {
+  constexpr std::string_view files = "files", pairs = "kv";
+  const auto formats = table.texts("snapshot_formats");
+  if (!formats) return;
+  const auto known = [&](const std::string& one) { return one == files || one == pairs; };
+  // Every source can send pairs, and some nothing else.
+  if (!std::ranges::all_of(*formats, known) || std::ranges::find(*formats, pairs) == formats->end())
+    return table.fail("snapshot_formats", "must be [\"kv\"] or [\"files\", \"kv\"]");
+  database.snapshot_files = formats->size() > 1;
+}
+
 Result<OnSyncLoss> parse_sync_loss(std::string_view text) {
   if (const auto loss = on_sync_loss_named(text)) return *loss;
   return MirrorError::configuration("must be \"error\" or \"async\"");
@@ -176,9 +195,10 @@ std::optional<EtcdPlace> read_place(Table& table, const std::filesystem::path& f
   place.cluster.key_file = path("key");
   place.cluster.user = table.text("user").value_or("");
   place.cluster.password_file = path("password_file");
+  place.password_in_clear = table.flag("allow_password_in_clear").value_or(false);
   if (const auto good = check_etcd_place(place); !good) table.fail("engine", good.error().message());
-  for (const auto* key :
-       {"sync", "compression", "cache_bytes", "log_window_time", "sync_mirrors", "sync_timeout", "on_sync_loss"}) {
+  for (const auto* key : {"sync", "compression", "cache_bytes", "log_window_time", "sync_mirrors", "sync_timeout",
+                          "on_sync_loss", "snapshot_formats"}) {
     if (table.has(key)) table.fail(key, "is of engine \"rocksdb\": what is written to etcd does not pass through here");
   }
   return place;
@@ -217,6 +237,7 @@ Result<DatabaseConfig> read_database(Table table, const DatabaseConfig& defaults
   if (window.budget_bytes < window.bytes) table.fail("log_budget_bytes", "must be at least log_window_bytes");
   if (const auto kept = table.number_or_off("target_revisions_kept", target_revisions_kept_max))
     database.target_revisions_kept = static_cast<std::uint64_t>(*kept);
+  read_snapshot_formats(table, database);
   read_sync_mode(table, database);
   if (database.etcd) database.sync_mirrors.clear();
   if (auto good = table.finish(); !good) return good.error();
@@ -250,16 +271,6 @@ void check_clients(const NodeConfig& config, Table& listen) {
   if (error) listen.fail("clients", "must be an IP address and a port");
   if (!error && !address.is_loopback() && !config.client_password)
     listen.fail("clients", "anything but loopback needs a password: set clients.password_file");
-}
-
-Result<std::string> read_password(const std::filesystem::path& file) {
-  std::ifstream stream(file);
-  std::string password;
-  std::getline(stream, password);
-  if (!stream || password.empty())
-    return MirrorError::configuration(fmt::format("cannot read a password from the first line of {}", file.string()));
-  if (auto good = check_private(file, "600"); !good) return good.error();
-  return password;
 }
 
 }  // namespace
@@ -316,6 +327,11 @@ Result<NodeConfig> parse_config(std::string_view text, const std::filesystem::pa
   config.tls.ca = path(tls.required_text("ca"));
   config.tls.cert = path(tls.required_text("cert"));
   config.tls.key = path(tls.required_text("key"));
+  for (const auto& one : tls.texts("denied_serials").value_or(std::vector<std::string>())) {
+    auto serial = tls::parse_serial(one);
+    if (!serial) tls.fail("denied_serials", serial.error().message());
+    if (serial) config.denied_serials.insert(*std::move(serial));
+  }
   auto source = root.table("source");
   if (const auto max = source.number("mirrors_per_name_max", 1, 65'536))
     config.mirrors_per_name_max = static_cast<std::uint32_t>(*max);
@@ -372,11 +388,13 @@ admin = "127.0.0.1:7401"
 # `crosslink certs init` and `crosslink certs issue` make these.
 ca = "certs/ca.pem"
 cert = "certs/prod-us.pem"
-# It must be readable by its owner only.
+# Its owner only may read it, or it is root's, and a group of the node's may read it.
 key = "certs/prod-us.key"
+# Serial numbers of certificates that are let in no more, as `openssl x509 -noout -serial -in FILE` prints them.
+# denied_serials = ["6F:0B:4C:D2"]
 
 [clients]
-# The first line of this file is what clients say with AUTH. It must be readable by its owner only.
+# The first line of this file is what clients say with AUTH. It must be as private as the key.
 # password_file = "clients.password"
 # Clients connected at once.
 connections_max = 10000
@@ -423,6 +441,9 @@ log_budget_bytes = "4GiB"
 # sync_timeout = "5s"
 # ... "error": it is stored, and its writer is told -NOSYNC; or "async": it is answered OK, and counted.
 # on_sync_loss = "error"
+# Of a mirror kept here: what it takes a snapshot as, "files" of the source's RocksDB, which are opened here, or pairs.
+# ["kv"]: pairs only, for a source that is not ours; slower.
+# snapshot_formats = ["files", "kv"]
 # Of a mirror that is kept in etcd: the target's history is compacted to about so many revisions, for all who use that
 # etcd; "off": crosslink never compacts it.
 # target_revisions_kept = 100000
@@ -439,9 +460,11 @@ log_budget_bytes = "4GiB"
 #   cacert = "certs/etcd-ca.pem"
 #   cert = "certs/etcd-client.pem"
 #   key = "certs/etcd-client.key"
-# ... or a user, whose password is the first line of a file that only its owner may read.
+# ... or a user, whose password is the first line of a file that is as private as the key.
 #   user = "crosslink"
 #   password_file = "etcd.password"
+# ... which goes over http:// to another machine only when it is said that it may, for everybody on the way to read.
+#   allow_password_in_clear = false
 # allow_mirrors, log_window_bytes and log_budget_bytes as above: of the log kept here beside etcd's own history.
 )toml";
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +34,7 @@ struct DatabaseConfig {
   RocksdbCompression compression = RocksdbCompression::lz4;
   std::uint64_t cache_bytes = 256ull * 1024 * 1024;
   RocksdbLogWindow log_window;
+  bool snapshot_files = true;  ///< as RocksdbOptions
   /// Certificate names of mirrors in sync mode: a write is answered OK once it is durable at each of them. With them
   /// `sync` is always.
   std::vector<std::string> sync_mirrors;
@@ -49,6 +51,8 @@ struct NodeConfig {
   quic::HostPort clients;          ///< RESP
   quic::HostPort admin;            ///< HTTP; with TLS unless it is loopback
   quic::TlsFiles tls;
+  /// Of certificates that are let in no more, in the form of quic::DeniedSerials.
+  std::set<std::string> denied_serials;
   std::optional<std::string> client_password;
   std::uint32_t clients_max = 10'000;
   /// What all connections together may hold of commands and answers beyond 64 KiB each.

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "node/certificate_watch.hpp"
 #include "node/log.hpp"
 #include "node/text.hpp"
 
@@ -21,6 +22,7 @@ RocksdbOptions rocksdb_options(const EngineWish& wish) {
   options.on_warning = [name = wish.entry.name](const std::string& what) {
     log(Severity::warning, what, {{"database", name}});
   };
+  options.snapshot_files = config.snapshot_files;
   return options;
 }
 
@@ -80,6 +82,9 @@ EtcdOptions etcd_options(const EngineWish& wish) {
 }
 
 Result<DatabaseEngine> open_etcd(const EngineWish& wish) {
+  // The engine itself does not judge who else may read a key.
+  if (auto good = check_certificates(certificate_set_of(wish.entry.name, wish.entry.etcd->cluster)); !good)
+    return good.error();
   auto options = etcd_options(wish);
   auto opened = wish.entry.kind == DatabaseKind::root ? EtcdDatabase::open_root(std::move(options))
                                                       : EtcdDatabase::open_mirror(std::move(options));

@@ -19,11 +19,19 @@ Result<std::string> read_small_file(const std::filesystem::path& file, std::uint
 Result<void> move_folder(const std::filesystem::path& from, const std::filesystem::path& to);
 /// With all that is in it; it need not be there. Errors: Storage.
 Result<void> remove_folder(const std::filesystem::path& folder);
-/// Nobody but the owner may touch it; `mode` is what to give it, for the sentence. One that is not there is no error
-/// here. Errors: Configuration.
-Result<void> check_private(const std::filesystem::path& path, std::string_view mode);
-/// Made for its owner only; one that is there must not be open to others. Errors: Storage, Configuration.
+/// Of what an operator gives: nobody but its owner may touch it; or it is root's, and the group that may read it (a
+/// folder: use it) is one of this process's, as a Secret of Kubernetes with fsGroup is. One that is not there is no
+/// error here. Errors: Configuration, with the mode and the owner found.
+Result<void> check_private(const std::filesystem::path& path);
+/// Of what this node made: the same, but rights of the group are taken away where this process owns it. Whoever mounts
+/// a volume may have given them to all that is on it. Errors: Configuration.
+Result<void> keep_private(const std::filesystem::path& path);
+/// Could it be kept private? Changes nothing. Errors: Configuration.
+Result<void> check_kept_private(const std::filesystem::path& path);
+/// Made for its owner only; one that is there is kept private. Errors: Storage, Configuration.
 Result<void> make_private_folder(const std::filesystem::path& folder);
+/// The first line of a file that is private. Errors: Configuration, also when it is empty.
+Result<std::string> read_password(const std::filesystem::path& file);
 
 /// Held until it goes: no other process has the folder so long. The file that it stands by stays. Errors: Storage;
 /// Configuration when another process has it.

@@ -3,14 +3,12 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <boost/asio/ip/address.hpp>
 #include <boost/json.hpp>
-#include <filesystem>
 #include <set>
 #include <string_view>
-#include <utility>
 
 #include "crosslink/types.hpp"
-#include "node/durable_file.hpp"
 #include "node/text.hpp"
 
 namespace crosslink::node {
@@ -53,6 +51,12 @@ class Fields {
     fail(field, fmt::format("must be a number up to {}", max));
     return std::nullopt;
   }
+  bool flag(std::string_view field) {
+    const auto* const value = take(field);
+    if (value == nullptr) return false;
+    if (!value->is_bool()) fail(field, "must be true or false");
+    return value->is_bool() && value->get_bool();
+  }
   Result<void> finish() const {
     if (error_) return *error_;
     for (const auto& [field, value] : *from_) {
@@ -75,6 +79,17 @@ class Fields {
   std::optional<MirrorError> error_;
 };
 
+/// Of http://HOST:PORT: is it this machine?
+bool is_loopback(std::string_view endpoint) {
+  auto host = endpoint.substr(endpoint.find("://") + 3);
+  host = host.substr(0, host.rfind(':'));
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  if (host == "localhost") return true;
+  boost::system::error_code error;
+  const auto address = boost::asio::ip::make_address(std::string(host), error);
+  return !error && address.is_loopback();
+}
+
 }  // namespace
 
 std::string to_text(const EtcdPlace& place) {
@@ -86,15 +101,19 @@ std::string to_text(const EtcdPlace& place) {
 
 json::object write_etcd_place(const EtcdPlace& place) {
   const auto& cluster = place.cluster;
-  return {{"endpoints", json::value_from(cluster.endpoints)},
-          {"prefix", place.prefix ? json::value(*place.prefix) : json::value()},
-          {"excludes", json::value_from(place.excludes)},
-          {"cacert", cluster.ca_file.string()},
-          {"cert", cluster.cert_file.string()},
-          {"key", cluster.key_file.string()},
-          {"user", cluster.user},
-          {"password_file", cluster.password_file.string()},
-          {"target_revisions_kept", place.target_revisions_kept ? json::value(*place.target_revisions_kept) : nullptr}};
+  json::object written{
+      {"endpoints", json::value_from(cluster.endpoints)},
+      {"prefix", place.prefix ? json::value(*place.prefix) : json::value()},
+      {"excludes", json::value_from(place.excludes)},
+      {"cacert", cluster.ca_file.string()},
+      {"cert", cluster.cert_file.string()},
+      {"key", cluster.key_file.string()},
+      {"user", cluster.user},
+      {"password_file", cluster.password_file.string()},
+      {"target_revisions_kept", place.target_revisions_kept ? json::value(*place.target_revisions_kept) : nullptr}};
+  // Versions that do not know it can read what does not need it.
+  if (place.password_in_clear) written["allow_password_in_clear"] = true;
+  return written;
 }
 
 Result<EtcdPlace> read_etcd_place(const json::object& from) {
@@ -109,6 +128,7 @@ Result<EtcdPlace> read_etcd_place(const json::object& from) {
   place.cluster.user = fields.text("user").value_or("");
   place.cluster.password_file = fields.text("password_file").value_or("");
   place.target_revisions_kept = fields.number("target_revisions_kept", target_revisions_kept_max);
+  place.password_in_clear = fields.flag("allow_password_in_clear");
   if (auto good = fields.finish(); !good) return good.error();
   return place;
 }
@@ -128,16 +148,13 @@ Result<void> check_etcd_place(const EtcdPlace& place) {
     return wrong("cacert, cert, key", "are for endpoints that are https://");
   if (cluster.cert_file.empty() != cluster.key_file.empty()) return wrong("cert, key", "one needs the other");
   if (cluster.user.empty() != cluster.password_file.empty()) return wrong("user, password_file", "one needs the other");
-  using Named = std::pair<std::string_view, const std::filesystem::path*>;
-  for (const auto& [field, file] : {Named{"cacert", &cluster.ca_file}, Named{"cert", &cluster.cert_file},
-                                    Named{"key", &cluster.key_file}, Named{"password_file", &cluster.password_file}}) {
-    std::error_code error;
-    if (!file->empty() && !std::filesystem::is_regular_file(*file, error))
-      return wrong(field, fmt::format("there is no file {}", escape(file->string(), 400)));
-  }
-  for (const auto& [field, file] : {Named{"key", &cluster.key_file}, Named{"password_file", &cluster.password_file}}) {
-    if (file->empty()) continue;
-    if (const auto good = check_private(*file, "600"); !good) return wrong(field, good.error().message());
+  if (tls || cluster.user.empty() || place.password_in_clear) return {};
+  for (const auto& endpoint : cluster.endpoints) {
+    if (is_loopback(endpoint)) continue;
+    return wrong("endpoints",
+                 fmt::format("the password of user {} would go to {} without TLS, for everybody on the way "
+                             "to read: use https://, or allow it by allow_password_in_clear",
+                             escape(cluster.user, 80), escape(endpoint, 200)));
   }
   return {};
 }

@@ -17,6 +17,7 @@ struct EtcdPlace {
   std::optional<std::string> prefix;                        ///< of a mirror: absent takes the source's
   std::vector<std::string> excludes;                        ///< of a root only
   std::optional<std::uint64_t> target_revisions_kept = {};  ///< of a mirror: absent takes the config's
+  bool password_in_clear = false;                           ///< may go over http:// to another machine
   friend bool operator==(const EtcdPlace&, const EtcdPlace&) = default;
 };
 
@@ -30,7 +31,8 @@ std::string to_text(const EtcdPlace& place);
 boost::json::object write_etcd_place(const EtcdPlace& place);
 Result<EtcdPlace> read_etcd_place(const boost::json::object& from);
 
-/// What can be known without asking the cluster: endpoints, files. Errors: Configuration that names the field.
+/// What can be known of it without looking at files (check_certificates) or asking the cluster. Errors: Configuration
+/// that names the field.
 Result<void> check_etcd_place(const EtcdPlace& place);
 
 }  // namespace crosslink::node

@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "crosslink/awaitable.hpp"
@@ -88,9 +89,15 @@ class Hosting {
   /// and resume give it up, a delete stops it. Errors: as Mirror::promote.
   Task<Promotion> promote(std::string name, PromotionOptions options, CommandCaller caller = {});
 
-  /// Certificates and lists of names anew: sessions of mirrors that no longer pass are cut. Done when it returns,
-  /// whatever commands are under way. On run()'s thread.
+  /// Lists of names anew, and `tls.denied` is looked at: sessions of mirrors that no longer pass are cut. Done when it
+  /// returns, whatever commands are under way. On run()'s thread.
   void reload(const NodeConfig& config);
+  /// The node's certificate files hold something else: when it is the authorities, all links are made anew. As reload.
+  void renew_certificates(const quic::TlsFiles& tls);
+  /// Ends sessions and links whose certificate has expired or is denied. To be called every second or so. As reload.
+  void judge_connections();
+  /// The clusters that keep databases, by the databases' names. Any thread.
+  std::vector<std::pair<std::string, EtcdPlace>> etcd_places() const;
 
   /// Where data that was replaced lies.
   std::filesystem::path set_aside_folder() const;

@@ -1,6 +1,7 @@
 // What hosting.cpp and hosting_open.cpp share.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <future>
@@ -87,12 +88,13 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   MirrorError unknown(std::string_view name) const;
   void take_settings(const NodeConfig& fresh);
   bool has_list_in_config(const std::string& name) const;
-  void apply_lists(bool same_authorities);
-  void apply_lists_locked(bool same_authorities);
+  void apply_lists();
   /// Null: the caller of the command has left; it is logged, and not to be begun.
   awaitable<CommandTurns::Held> take_turn(std::string command, std::string database, CommandCaller caller);
-  static void judge_source(HostedDatabase& database, bool same_authorities);
-  static std::string_view objection(const HostedDatabase& database, const ServedMirrorFacts& served);
+  /// Ends what may not go on. With settings_mutex held.
+  void judge_connections(bool same_authorities);
+  void judge_source(HostedDatabase& database, bool same_authorities) const;
+  std::string_view objection(const std::string& serial, std::chrono::system_clock::time_point not_after) const;
 
   static awaitable<void> run_mirror(DatabasePointer database);
   static awaitable<void> look_at_mirrors(std::shared_ptr<Impl> self);

@@ -63,7 +63,8 @@ Task<void> Hosting::allow_mirrors(std::string name, std::vector<std::string> nam
         {{"database", wanted}, {"allow_mirrors", joined(allowed, ",")}});
     entry->allow_mirrors = std::move(allowed);
     if (auto kept = self->put(*std::move(entry)); !kept) co_return kept.error();
-    self->apply_lists(true);
+    const std::scoped_lock lock(self->settings_mutex);
+    self->apply_lists();
     co_return Result<void>{};
   };
   return work(impl_, std::move(name), std::move(names), std::move(caller));
@@ -75,51 +76,40 @@ bool Hosting::Impl::has_list_in_config(const std::string& name) const {
   return found != config.databases.end() && found->allow_mirrors.has_value();
 }
 
-/// The link of a mirror here, when what vouched for its source does so no more: it dials anew, and sees.
-void Hosting::Impl::judge_source(HostedDatabase& database, bool same_authorities) {
-  const auto mirror = database.shared_mirror();
-  auto connection = mirror ? mirror->mirror().link().connection() : std::nullopt;
-  if (!connection) return;
-  if (!same_authorities || connection->peer_certificate_not_after() < std::chrono::system_clock::now())
-    connection->close(normal_close_code);
-}
-
-/// Why a session of a mirror may not go on; empty: it may, as far as this can be told here.
-std::string_view Hosting::Impl::objection(const HostedDatabase& database, const ServedMirrorFacts& served) {
-  if (!database.allows(served.peer_names)) return "its name is no longer allowed";
-  if (served.certificate_not_after < std::chrono::system_clock::now()) return "its certificate has expired";
+/// Why nothing may go on with a certificate; empty: it may.
+std::string_view Hosting::Impl::objection(const std::string& serial,
+                                          std::chrono::system_clock::time_point not_after) const {
+  if (context.tls.denied && context.tls.denied->contains(serial)) return "its certificate is denied";
+  if (not_after < std::chrono::system_clock::now()) return "its certificate has expired";
   return {};
 }
 
-void Hosting::Impl::take_settings(const NodeConfig& fresh) {
-  const std::scoped_lock lock(settings_mutex);
-  config.databases = fresh.databases;
-  config.database_defaults = fresh.database_defaults;
-  config.tls = fresh.tls;
-  context.tls = fresh.tls;
-  auto now = authorities_in(fresh.tls);
-  const bool same_authorities = now == std::exchange(authorities, now);
-  if (!same_authorities)
-    log(Severity::info, "the certificate authorities are others now: all mirrors connect anew", {});
-  apply_lists_locked(same_authorities);
+/// The link of a mirror here, when what vouched for its source does so no more: it dials anew, and sees.
+void Hosting::Impl::judge_source(HostedDatabase& database, bool same_authorities) const {
+  const auto mirror = database.shared_mirror();
+  auto connection = mirror ? mirror->mirror().link().connection() : std::nullopt;
+  if (!connection) return;
+  const auto why = objection(connection->peer_certificate_serial(), connection->peer_certificate_not_after());
+  if (!why.empty()) {
+    log(Severity::warning, fmt::format("link to a source cut: {}", why),
+        {{"mirror", database.name()},
+         {"source", connection->peer_names().front()},
+         {"serial", connection->peer_certificate_serial()}});
+  }
+  if (!why.empty() || !same_authorities) connection->close(normal_close_code);
 }
 
-void Hosting::Impl::apply_lists(bool same_authorities) {
-  const std::scoped_lock lock(settings_mutex);
-  apply_lists_locked(same_authorities);
-}
-
-/// With settings_mutex held.
-void Hosting::Impl::apply_lists_locked(bool same_authorities) {
+void Hosting::Impl::judge_connections(bool same_authorities) {
   for (const auto& database : list.all()) {
-    const auto entry = catalog.find(database->name());
-    if (!entry) continue;
-    database->set_allow_mirrors(config_with_settings(*entry).allow_mirrors);
     database->source().end_sessions_unless([&](const ServedMirrorFacts& served) {
-      const auto why = objection(*database, served);
+      const auto why = database->allows(served.peer_names)
+                           ? objection(served.certificate_serial, served.certificate_not_after)
+                           : "its name is no longer allowed";
       if (!why.empty()) {
         log(Severity::warning, fmt::format("mirror cut: {}", why),
-            {{"database", database->name()}, {"mirror", served.peer_names.front()}});
+            {{"database", database->name()},
+             {"mirror", served.peer_names.front()},
+             {"serial", served.certificate_serial}});
       }
       return why.empty() && same_authorities;
     });
@@ -127,8 +117,50 @@ void Hosting::Impl::apply_lists_locked(bool same_authorities) {
   }
 }
 
+void Hosting::Impl::take_settings(const NodeConfig& fresh) {
+  const std::scoped_lock lock(settings_mutex);
+  config.databases = fresh.databases;
+  config.database_defaults = fresh.database_defaults;
+  apply_lists();
+}
+
+/// With settings_mutex held.
+void Hosting::Impl::apply_lists() {
+  for (const auto& database : list.all()) {
+    if (const auto entry = catalog.find(database->name()))
+      database->set_allow_mirrors(config_with_settings(*entry).allow_mirrors);
+  }
+  judge_connections(true);
+}
+
 void Hosting::reload(const NodeConfig& config) {
   if (!impl_->stopping) impl_->take_settings(config);
+}
+
+void Hosting::renew_certificates(const quic::TlsFiles& tls) {
+  if (impl_->stopping) return;
+  const std::scoped_lock lock(impl_->settings_mutex);
+  impl_->config.tls = tls;
+  impl_->context.tls = tls;
+  auto now = authorities_in(tls);
+  const bool same_authorities = now == std::exchange(impl_->authorities, now);
+  if (!same_authorities)
+    log(Severity::info, "the certificate authorities are others now: all mirrors connect anew", {});
+  impl_->judge_connections(same_authorities);
+}
+
+void Hosting::judge_connections() {
+  if (impl_->stopping) return;
+  const std::scoped_lock lock(impl_->settings_mutex);
+  impl_->judge_connections(true);
+}
+
+std::vector<std::pair<std::string, EtcdPlace>> Hosting::etcd_places() const {
+  std::vector<std::pair<std::string, EtcdPlace>> places;
+  for (const auto& entry : impl_->catalog.entries()) {
+    if (entry.etcd) places.emplace_back(entry.name, *entry.etcd);
+  }
+  return places;
 }
 
 }  // namespace crosslink::node

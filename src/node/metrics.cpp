@@ -8,6 +8,7 @@
 #include <chrono>
 #include <map>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -211,11 +212,25 @@ void put_clients(Page& page, const ClientFacts& clients) {
              real(have.reserve));
 }
 
+void put_certificates(Page& page, std::span<const CertificateFacts> certificates) {
+  for (const auto& one : certificates) {
+    const Labels labels{{"role", one.role}, {"database", one.database}, {"file", escape(one.file.string(), 1024)}};
+    if (one.not_after)
+      page.gauge("certificate_not_after_seconds", "When the certificate in use ends, in seconds since 1970", labels,
+                 seconds(one.not_after->time_since_epoch()));
+    page.gauge("certificate_file_refused",
+               "1 while what a file, or one that is used with it, holds now cannot be used and the old is in use",
+               labels, one.trouble.empty() ? 0 : 1);
+  }
+}
+
 }  // namespace
 
-std::string metrics_text(const DatabaseList& databases, const ClientFacts& clients) {
+std::string metrics_text(const DatabaseList& databases, const ClientFacts& clients,
+                         std::span<const CertificateFacts> certificates) {
   Page page;
   put_clients(page, clients);
+  put_certificates(page, certificates);
   for (const auto& one : databases.not_open())
     page.gauge("database_open", open_help, {{"database", one.name}}, 0);
   for (const auto& database : databases.all()) {

@@ -10,6 +10,7 @@
 #include "link/dial.hpp"
 #include "link/engine_call.hpp"
 #include "node/body_fields.hpp"
+#include "node/certificate_watch.hpp"
 #include "node/database_engine.hpp"
 #include "node/durable_file.hpp"
 #include "node/reports.hpp"
@@ -44,6 +45,7 @@ Result<std::optional<EtcdPlace>> read_target(const json::object& body) {
   if (!place) return place.error();
   if (!place->excludes.empty()) return wrong_field("excludes", "are named at the source");
   if (auto good = check_etcd_place(*place); !good) return good.error();
+  if (auto good = check_certificates(certificate_set_of("", place->cluster)); !good) return good.error();
   return std::optional(*std::move(place));
 }
 

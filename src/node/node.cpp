@@ -3,12 +3,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "crosslink/source.hpp"
+#include "link/engine_call.hpp"
 #include "link/stop_event.hpp"
 #include "link/task_group.hpp"
+#include "link/with_timeout.hpp"
 #include "node/admin_port.hpp"
+#include "node/certificate_watch.hpp"
 #include "node/client_port.hpp"
 #include "node/descriptors.hpp"
 #include "node/durable_file.hpp"
@@ -20,6 +24,9 @@
 
 namespace crosslink::node {
 namespace {
+
+/// A certificate that was renewed, ended or denied counts so much later at most.
+constexpr std::chrono::milliseconds look_every(1000);
 
 std::string text_of(const boost::asio::ip::tcp::endpoint& address) {
   return quic::to_text({address.address(), address.port()});
@@ -43,7 +50,10 @@ std::string text_of(const HandshakeReport& report) { return joined(report.peer_n
 }  // namespace
 
 struct Node::Impl {
-  explicit Impl(const NodeConfig& chosen) : config(chosen) {}
+  explicit Impl(const NodeConfig& chosen) : config(chosen), tls(chosen.tls) {
+    denied->set(chosen.denied_serials);
+    tls.denied = denied;
+  }
   ~Impl() {
     // Sessions are over; the databases close on the engines' threads, after what these still do.
     clients.reset();
@@ -53,8 +63,14 @@ struct Node::Impl {
   SourcePolicy policy();
   MirrorAcceptor::Callbacks callbacks();
   Task<void> serve(AcceptedMirror& mirror);
+  std::vector<CertificateSet> certificate_sets() const;
+  Result<void> use_certificates(quic::TlsFiles files);
+  static awaitable<void> look_at_certificates(Impl& impl);
 
   const NodeConfig config;
+  const std::shared_ptr<quic::DeniedSerials> denied = std::make_shared<quic::DeniedSerials>();
+  quic::TlsFiles tls;  ///< in use; on run()'s thread
+  CertificateWatch certificates;
   std::unique_ptr<EngineThreads> threads = std::make_unique<EngineThreads>();
   std::unique_ptr<Hosting> hosting;
   std::unique_ptr<MirrorAcceptor> acceptor;
@@ -99,6 +115,7 @@ MirrorAcceptor::Callbacks Node::Impl::callbacks() {
       fields.emplace_back("database", report.hello->source_database_id.str());
       fields.emplace_back("last_applied_lsn", fmt::format("{}", report.hello->last_applied_lsn.value));
     }
+    fields.emplace_back("serial", report.certificate_serial);
     if (!report.error) return log(Severity::info, "mirror accepted", fields);
     fields.emplace_back("error", std::string(to_string(report.error->kind())));
     fields.emplace_back("message", report.error->message());
@@ -122,22 +139,63 @@ Task<void> Node::Impl::serve(AcceptedMirror& mirror) {
   return work(hosting->databases().find(mirror.hello.source_database_id.str()), mirror);
 }
 
+// --- certificates
+
+/// Any thread but for `tls`, which is given.
+std::vector<CertificateSet> Node::Impl::certificate_sets() const {
+  std::vector<CertificateSet> sets{certificate_set_of(tls, config.cluster_id)};
+  for (const auto& [name, place] : hosting->etcd_places())
+    sets.push_back(certificate_set_of(name, place.cluster));
+  return sets;
+}
+
+/// All of them, or none.
+Result<void> Node::Impl::use_certificates(quic::TlsFiles files) {
+  files.denied = denied;
+  if (auto good = check_certificates(certificate_set_of(files, config.cluster_id)); !good) return good;
+  if (auto loaded = admin->reload(files); !loaded) return loaded;
+  if (auto loaded = acceptor->reload(files); !loaded) return loaded;
+  tls = std::move(files);
+  hosting->renew_certificates(tls);
+  return {};
+}
+
+/// Files may be on a disk that hangs: they are read on an engine's thread.
+awaitable<void> Node::Impl::look_at_certificates(Impl& impl) {
+  for (;;) {
+    auto look = [&impl, sets = impl.certificate_sets()] { return impl.certificates.look(sets); };
+    auto looking = link::call_engine(impl.threads->executors().elsewhere, std::move(look));
+    const bool changed = co_await std::move(looking);
+    if (changed) {
+      const auto used = impl.use_certificates(impl.tls);
+      if (!used) impl.certificates.refused(used.error());
+    }
+    impl.hosting->judge_connections();
+    const bool slept = co_await link::sleep_for(look_every);
+    if (!slept) co_return;
+  }
+}
+
 Node::Node(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Node::~Node() = default;
 
 Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoint endpoint, quic::Address mirrors,
                                          boost::asio::any_io_executor executor, StepListener on_step) {
-  if (auto good = check_private(config.tls.key, "600"); !good) return good.error();
+  if (auto good = check_private(config.tls.key); !good) return good.error();
   auto impl = std::make_unique<Impl>(config);
-  auto hosting = Hosting::open(config, endpoint, impl->threads->executors(), std::move(on_step));
+  auto hosted = config;
+  hosted.tls = impl->tls;
+  auto hosting = Hosting::open(hosted, endpoint, impl->threads->executors(), std::move(on_step));
   if (!hosting) return hosting.error();
   impl->hosting = *std::move(hosting);
+  // Before they are in use: what changes from now on is seen.
+  static_cast<void>(impl->certificates.look(impl->certificate_sets()));
   AcceptorLimits limits;
   limits.mirrors_per_name_max = config.mirrors_per_name_max;
   limits.mirrors_max = config.mirrors_max;
   quic::ServerConfig listening;
   listening.connections_max = std::max(listening.connections_max, limits.mirrors_max + limits.handshakes_max);
-  listening.tls = config.tls;
+  listening.tls = impl->tls;
   auto listener = endpoint.listen(mirrors, listening);
   if (!listener) return listener.error();
   impl->acceptor = std::make_unique<MirrorAcceptor>(
@@ -157,7 +215,7 @@ Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoin
   if (!token) return token.error();
   AdminPortOptions administration{
       {boost::asio::ip::make_address(config.admin.host, error), config.admin.port}, *std::move(token), std::nullopt};
-  if (!administration.address.address().is_loopback()) administration.tls = config.tls;
+  if (!administration.address.address().is_loopback()) administration.tls = impl->tls;
   auto admin = AdminPort::open(executor, administration);
   if (!admin) return admin.error();
   impl->admin = *std::move(admin);
@@ -166,7 +224,8 @@ Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoin
   own.routes = std::make_unique<AdminRoutes>(
       *own.hosting,
       AdminFacts{config.cluster_id, CROSSLINK_VERSION, quic::to_text(node->mirrors_address()), node->clients_address(),
-                 node->admin_address(), [clients = own.clients.get()] { return clients->facts(); }});
+                 node->admin_address(), [clients = own.clients.get()] { return clients->facts(); },
+                 [&own] { return own.certificates.facts(); }});
   return node;
 }
 
@@ -182,7 +241,11 @@ Task<void> Node::run() {
     group.spawn(run_part(impl.admin->run(*impl.routes), "admin port"));
     group.spawn(run_part(impl.clients->run(), "client port"));
     group.spawn(run_part(impl.hosting->run(), "hosting"));
+    link::TaskGroup looking(executor);
+    looking.spawn(Impl::look_at_certificates(impl));
     auto ended = co_await impl.acceptor->run();
+    looking.cancel();
+    co_await looking.drain();
     impl.admin->stop();
     impl.clients->stop();
     impl.hosting->stop();
@@ -199,12 +262,10 @@ std::string Node::clients_address() const { return text_of(impl_->clients->addre
 std::string Node::admin_address() const { return text_of(impl_->admin->address()); }
 
 Result<void> Node::reload(const NodeConfig& config) {
-  if (auto good = check_private(config.tls.key, "600"); !good) return good;
-  if (auto loaded = impl_->acceptor->reload(config.tls); !loaded) return loaded;
-  if (auto loaded = impl_->admin->reload(config.tls); !loaded) return loaded;
+  impl_->denied->set(config.denied_serials);
   impl_->clients->set_password(config.client_password);
   impl_->hosting->reload(config);
-  return {};
+  return impl_->use_certificates(config.tls);
 }
 
 }  // namespace crosslink::node

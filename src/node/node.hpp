@@ -24,8 +24,10 @@ class Node {
   quic::Address mirrors_address() const;
   std::string clients_address() const;
   std::string admin_address() const;
-  /// Certificates, lists of names and the clients' password from a config that was read again; what else is in it needs
-  /// a restart. Mirrors that no longer pass are cut. On run()'s thread. Errors: Configuration; nothing is changed then.
+  /// Lists of names, denied serials, the clients' password and certificates from a config that was read again; what else is in it needs a
+  /// restart. Mirrors that no longer pass are cut. On run()'s thread. Errors: Configuration when the certificate files
+  /// cannot be used: the old ones stay in use, and the lists hold all the same. Files that change at their paths are
+  /// taken up without it.
   Result<void> reload(const NodeConfig& config);
 
  private:

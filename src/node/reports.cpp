@@ -133,10 +133,24 @@ json::object report_follower(HostedDatabase& database, const ServedMirrorFacts& 
           {"id", identity.at("id")},
           {"sync_standing", or_null(database.sync_standing(one.peer_names, one.mirror))},
           {"applied_lsn", one.applied.value},
-          {"durable_lsn", one.durable.value}};
+          {"durable_lsn", one.durable.value},
+          {"certificate_serial", one.certificate_serial},
+          {"certificate_not_after", utc_text(one.certificate_not_after)}};
 }
 
 }  // namespace
+
+json::array report_certificates(const std::vector<CertificateFacts>& files) {
+  json::array all;
+  for (const auto& one : files) {
+    all.push_back(json::object{{"role", one.role},
+                               {"database", one.database.empty() ? json::value() : json::value(one.database)},
+                               {"file", one.file.string()},
+                               {"not_after", one.not_after ? json::value(utc_text(*one.not_after)) : json::value()},
+                               {"trouble", one.trouble}});
+  }
+  return all;
+}
 
 json::object report_mirror(HostedDatabase& database) {
   auto& hosted = *database.mirror();

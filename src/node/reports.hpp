@@ -3,7 +3,9 @@
 
 #include <boost/json.hpp>
 #include <optional>
+#include <vector>
 
+#include "node/certificate_watch.hpp"
 #include "node/hosted_database.hpp"
 
 namespace crosslink::node {
@@ -12,6 +14,7 @@ namespace crosslink::node {
 boost::json::object report_mirror(HostedDatabase& database);
 boost::json::object report_database(HostedDatabase& database);
 boost::json::object report_verify(const std::string& name, const VerifyResult& result);
+boost::json::array report_certificates(const std::vector<CertificateFacts>& files);
 /// error, caused_by, message, exit_code.
 boost::json::object report_error(const MirrorError& error, std::optional<int> exit_code = {});
 

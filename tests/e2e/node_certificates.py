@@ -1,37 +1,16 @@
 """Whose certificate is let in, node against node. Both sides say what is wrong, nothing crosses, a mirror that may follow is
 served all the while, and what was mended is followed again."""
 
-import datetime
 import json
 import shutil
 import signal
 import unittest
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from certificate_support import issue_until
 from cli_support import run
 from node_support import MirroredTest, eventually
-
-
-def issue_until(folder, name, seconds):
-    """In place of the certificate and key of this name: the same by the same CA, but valid for as many seconds from now."""
-    authority = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
-    signer = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
-    key = ec.generate_private_key(ec.SECP256R1())
-    now = datetime.datetime.now(datetime.timezone.utc)
-    built = (x509.CertificateBuilder()
-             .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])).issuer_name(authority.subject)
-             .public_key(key.public_key()).serial_number(x509.random_serial_number())
-             .not_valid_before(now - datetime.timedelta(days=2)).not_valid_after(now + datetime.timedelta(seconds=seconds))
-             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False))
-    certificate = built.sign(signer, hashes.SHA256())
-    (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / f"{name}.key").write_bytes(key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-    (folder / f"{name}.key").chmod(0o600)
 
 
 VALID_S = 20  # long enough to connect with it on a slow machine; the tests wait for its end
@@ -91,9 +70,9 @@ class Certificates(MirroredTest):
         served = self.source.call("GET", "/v1/databases/packages")["mirrors"]
         self.assertEqual([one["name"] for one in served], ["eu-1"])
 
-    def assert_mended(self, node):
+    def assert_mended(self, node, source=None):
         node.verb("resume", "packages")
-        self.assert_equal(node)
+        self.assert_equal(node, source)
 
     def test_a_mirror_with_a_strangers_certificate_is_refused_by_the_source(self):
         files = self.files_of(self.certificates, self.strangers, "us-2")
@@ -133,26 +112,140 @@ class Certificates(MirroredTest):
         self.source.signal(signal.SIGHUP)
         self.source.await_log("reloaded", reloads + 1)
 
-    def test_a_certificate_that_expired_during_its_session_is_cut_at_the_next_sighup(self):
+    def test_a_session_ends_when_its_mirrors_certificate_does(self):
         files = self.files_of(self.certificates, self.certificates, "us-2")
         node = self.other(files)
         issue_until(files, "us-2", VALID_S)  # read at each dial
         node.create_mirror("packages", self.source)
         node.await_following("packages", self.source)
-        reloads = 0
-
-        def cut():
-            nonlocal reloads
-            reloads += 1
-            self.source.signal(signal.SIGHUP)
-            self.source.await_log("reloaded", reloads)
-            return "mirror cut: its certificate has expired database=packages mirror=us-2" in self.source.log_text()
-
-        eventually(cut, lambda done: done, "the cut")
+        node.await_log("a certificate ends soon: renew it role=node")
+        self.assertIn(f"warning: {files}/us-2.pem (node) ends on", node.verb("status"))
+        self.source.await_log("mirror cut: its certificate has expired database=packages mirror=us-2")
         node.await_mirror("packages", lambda one: one["status"] == "Disconnected", "the cut at the mirror")
+        self.assertIn("has expired on", node.verb("status", code=4))
         self.assert_others_go_on()
         for file in ("us-2.pem", "us-2.key"):
             shutil.copy(self.certificates / file, files)
+        self.assert_mended(node)
+        eventually(lambda: node.verb("status"), lambda said: "warning" not in said, "the end of the warning")
+
+    def test_a_link_ends_when_its_sources_certificate_does(self):
+        files = self.files_of(self.certificates, self.certificates, "prod-us")
+        issue_until(files, "prod-us", VALID_S)
+        source = self.node("expiring", certificates=files)
+        self.fill(source, 0, 10)
+        node = self.other(self.certificates)
+        node.create_mirror("packages", source)
+        node.await_following("packages", source)
+        node.await_log("link to a source cut: its certificate has expired mirror=packages source=prod-us")
+        node.await_mirror("packages", lambda one: one["status"] == "Disconnected"
+                          and (one["last_error"] or {}).get("error") == "TlsRefused", "the end, and why")
+        shutil.copy(self.certificates / "prod-us.pem", files)
+        shutil.copy(self.certificates / "prod-us.key", files)
+        source.await_log("a changed file is used from now on role=node ")
+        self.assert_mended(node, source)
+
+    def test_files_that_are_renewed_are_taken_up_without_a_signal(self):
+        """As Kubernetes does it: the files are links to links, and the one that all go through is swapped."""
+        files = self.files_of(self.certificates, self.certificates, "prod-us")
+        linked = files / "linked"
+        linked.mkdir()
+        for folder, of in (("1", self.certificates), ("2", self.strangers)):
+            (linked / folder).mkdir()
+            for file in ("ca.pem", "ca.key", "prod-us.pem", "prod-us.key"):
+                shutil.copy(of / file, linked / folder)
+        issue_until(linked / "2", "prod-us", 3600)
+        (linked / "..data").symlink_to("1")
+        for file in ("ca.pem", "prod-us.pem", "prod-us.key"):
+            (linked / file).symlink_to(f"..data/{file}")
+        source = self.node("renewing", certificates=linked)
+        self.fill(source, 0, 10)
+        strange = self.node("us-2", cluster="us-2", databases=(), certificates=self.strangers)
+        wish = {"name": "packages", "from": "prod-us/packages", "addr": source.mirrors}
+        self.assertFalse(strange.call("POST", "/v1/mirrors", {**wish, "dry_run": True})["ok"])
+        before = self.ends_of(source)
+        (linked / "..fresh").symlink_to("2")
+        (linked / "..fresh").rename(linked / "..data")
+        source.await_log("a changed file is used from now on role=node_ca")
+        eventually(lambda: strange.call("POST", "/v1/mirrors", {**wish, "dry_run": True}), lambda dry: dry["ok"], "the new ones")
+        self.assertNotEqual(self.ends_of(source), before)
+        self.assertEqual(source.log_text().count("reloaded"), 0)
+
+    def ends_of(self, node):
+        """What the metrics say of when certificates end, by role."""
+        lines = [line for line in node.call("GET", "/metrics").splitlines()
+                 if line.startswith("crosslink_certificate_not_after_seconds{")]
+        ends = {line.split('role="')[1].split('"')[0]: float(line.rsplit(" ", 1)[1]) for line in lines}
+        self.assertEqual(set(ends), {"node", "node_ca"})
+        return ends
+
+    def test_a_renewal_that_cannot_be_used_is_named_and_the_old_certificate_stays_in_use(self):
+        files = self.files_of(self.certificates, self.certificates, "prod-us")
+        source = self.node("broken", certificates=files)
+        self.fill(source, 0, 10)
+        before = self.ends_of(source)
+        (files / "prod-us.pem").write_text("garbage", encoding="utf-8")
+        source.await_log("changed certificates cannot be used: the old ones stay in use")
+        self.assertIn("holds no PEM certificate", source.log_text())
+        self.assertIn("prod-us.pem' holds no PEM certificate", source.verb("status"))
+        self.assertIn('crosslink_certificate_file_refused{role="node",', source.call("GET", "/metrics"))
+        self.assertEqual(self.ends_of(source), before)
+        node = self.other(self.certificates)
+        node.create_mirror("packages", source)
+        self.assert_equal(node, source)
+        shutil.copy(self.certificates / "prod-us.pem", files)
+        eventually(lambda: source.verb("status"), lambda said: "garbage" not in said and "warning" not in said, "the mending")
+
+    def test_a_mirror_dials_with_its_old_certificate_while_the_new_one_lacks_its_key(self):
+        files = self.files_of(self.certificates, self.certificates, "us-2")
+        node = self.other(files)
+        node.create_mirror("packages", self.source)
+        node.await_following("packages", self.source)
+        key = (files / "us-2.key").read_bytes()
+        issue_until(files, "us-2", 3600)
+        (files / "us-2.key").write_bytes(key)
+        node.await_log("does not belong to the certificate")
+        self.source.stop()
+        self.source.start()
+        self.fill(self.source, 500, 600)
+        self.assert_equal(node)
+        self.assertIn("does not belong to the certificate", node.verb("status"))
+
+    def deny(self, node, *files):
+        """The serials of these certificates, at a node, from now on."""
+        serials = [f"{x509.load_pem_x509_certificate(file.read_bytes()).serial_number:x}" for file in files]
+        text = node.config.read_text(encoding="utf-8")
+        lines = [line for line in text.splitlines() if not line.startswith("denied_serials")]
+        at = lines.index("[tls]") + 1
+        reloads = node.log_text().count("reloaded")
+        node.config.write_text("\n".join([*lines[:at], f"denied_serials = {json.dumps(serials)}", *lines[at:]]) + "\n",
+                               encoding="utf-8")
+        node.signal(signal.SIGHUP)
+        node.await_log("reloaded", reloads + 1)
+
+    def test_a_certificate_that_is_denied_is_cut_and_refused_until_a_new_one_has_its_place(self):
+        files = self.files_of(self.certificates, self.certificates, "us-2")
+        node = self.other(files)
+        node.create_mirror("packages", self.source)
+        node.await_following("packages", self.source)
+        self.deny(self.source, files / "us-2.pem")
+        node.await_mirror("packages", lambda one: one["status"] == "Disconnected"
+                          and (one["last_error"] or {}).get("error") == "TlsRefused", "the cut, and why")
+        self.assertIn("mirror cut: its certificate is denied database=packages mirror=us-2", self.source.log_text())
+        self.assert_others_go_on()
+        issue_until(files, "us-2", 3600)
+        self.assert_mended(node)
+
+    def test_a_source_whose_certificate_is_denied_is_not_followed(self):
+        node = self.other(self.certificates)
+        node.create_mirror("packages", self.source)
+        node.await_following("packages", self.source)
+        self.deny(node, self.certificates / "prod-us.pem")
+        seen = node.await_mirror("packages", lambda one: one["status"] == "Disconnected"
+                                 and (one["last_error"] or {}).get("error") == "TlsRefused", "the cut, and why")
+        self.assertIn("is denied here (tls.denied_serials)", seen["last_error"]["message"])
+        self.assertIn("link to a source cut: its certificate is denied", node.log_text())
+        self.deny(node)
         self.assert_mended(node)
 
     def test_a_name_that_is_taken_off_the_list_is_cut_during_its_session(self):
@@ -210,21 +303,18 @@ class Certificates(MirroredTest):
         eventually(lambda: node.call("POST", "/v1/mirrors", {**wish, "dry_run": True}), lambda dry: not dry["ok"], "the end")
         self.assert_refused(node, "TlsRefused", source=source)
 
-    def test_a_mirror_whose_certificate_expired_says_so_and_follows_with_a_new_one(self):
+    def test_a_renewal_that_has_expired_already_is_named_and_not_used(self):
         files = self.files_of(self.certificates, self.certificates, "us-2")
         node = self.other(files)
         node.create_mirror("packages", self.source)
         node.await_following("packages", self.source)
         issue_until(files, "us-2", -1)
+        node.await_log("expired on")
         self.source.stop()  # a session that stands is not judged anew
         self.source.start()
         self.fill(self.source, 500, 600)
-        seen = node.await_mirror("packages", lambda one: "expired on" in (one["last_error"] or {}).get("message", ""), "the refusal")
-        self.assertEqual(seen["status"], "Disconnected", seen)
-        self.assertIn("expired on", node.verb("status", "packages", code=4))
-        for file in ("us-2.pem", "us-2.key"):
-            shutil.copy(self.certificates / file, files)
-        self.assert_mended(node)
+        self.assert_equal(node)
+        self.assertIn("expired on", node.verb("status"))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 """A config with a mistake, and what it names that is not as it must be: the node does not start, and says which key or file it
 is. What one reads out of the text alone, key by key, tests/unit/node_config.cpp has."""
 
+import os
 import shutil
 import socket
+import stat
+import subprocess
 import unittest
 
-from cli_support import run
-from node_support import NodeTest
+from cli_support import PROGRAM, run
+from node_support import DEADLINE_S, NodeTest
 
 
 class Configs(NodeTest):
@@ -22,12 +25,15 @@ class Configs(NodeTest):
     def serve(self):
         return run("serve", "--config", self.stopped.config)
 
-    def assert_does_not_start(self, *parts):
-        """It may have said in its log how far it came; the last line is the reason."""
+    def assert_does_not_start(self, *parts, checkable=True):
+        """It may have said in its log how far it came; the last line is the reason. What can be known without starting,
+        `config check` says as well."""
         said = self.serve()
         said.stderr = said.stderr.splitlines()[-1]
         self.assertIn(said.returncode, (1, 2))
         self.assert_sentence(said, said.returncode, *parts)
+        if checkable:
+            self.assert_sentence(run("config", "check", "--config", self.stopped.config), said.returncode, *parts)
 
     def write(self, *change):
         self.assertIn(change[0], self.good)
@@ -74,23 +80,64 @@ class Configs(NodeTest):
                 self.assert_does_not_start(said)
         self.assert_starts()
 
-    def test_secrets_that_others_may_read_are_refused(self):
+    def test_secrets_that_others_may_read_are_refused_with_what_was_found(self):
         password = self.path / "password"
         password.write_text("secret\n", encoding="utf-8")
         password.chmod(0o600)
         self.good += f'[clients]\npassword_file = "{password}"\n'
         self.assert_starts()
-        for file in (password, self.stopped.folder / "data" / "admin.token", self.files / "prod-us.key"):
-            for mode in (0o640, 0o604):
+        token, folder = self.stopped.folder / "data" / "admin.token", self.stopped.folder / "data"
+        for file, modes in ((password, (0o660, 0o604)), (self.files / "prod-us.key", (0o660, 0o604)), (token, (0o604,))):
+            for mode in modes:
                 with self.subTest(file.name, mode=oct(mode)):
                     file.chmod(mode)
-                    self.assert_does_not_start(f"others may read {file}: chmod 600 it")
+                    self.assert_does_not_start(f"others may read {file}: it has mode 0{mode:o} and belongs to", "chmod 600 it")
             file.chmod(0o600)
-        folder = self.stopped.folder / "data"
         folder.chmod(0o755)
-        self.assert_does_not_start(f"others may read {folder}: chmod 700 it")
+        self.assert_does_not_start(f"others may read {folder}: it has mode 0755 and belongs to", "chmod 700 it")
         folder.chmod(0o700)
         self.assert_starts()
+
+    def test_a_data_dir_that_a_remount_gave_to_its_group_is_closed_again(self):
+        folder = self.stopped.folder / "data"
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o2770 if path.is_dir() else 0o660)
+        self.assertEqual(run("config", "check", "--config", self.stopped.config).returncode, 0)
+        self.assert_starts()
+        for path in (folder, folder / "admin.token"):
+            self.assertEqual(stat.S_IMODE(path.stat().st_mode) & 0o077, 0, path)
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root makes files of others")
+    def test_a_node_of_another_user_takes_a_key_of_roots_that_its_group_may_read(self):
+        """As a pod of Kubernetes with fsGroup: the Secret and the volume are root's, and of a group that the node is in."""
+        user, group = 4141, 4242
+        self.files.chmod(0o755)
+        for folder in (self.path, *self.stopped.folder.parents, self.stopped.folder):
+            if self.path in (folder, *folder.parents):
+                folder.chmod(0o755)
+        data = self.stopped.folder / "data"
+        shutil.rmtree(data)
+        data.mkdir()
+        os.chown(data, 0, group)
+        data.chmod(0o2770)
+        key = self.files / "prod-us.key"
+        os.chown(key, 0, group)
+        key.chmod(0o440)
+        as_user = ["setpriv", "--reuid", str(user), "--regid", str(user), "--groups", str(group)]
+        check = subprocess.run([*as_user, PROGRAM, "config", "check", "--config", str(self.stopped.config)], check=False)
+        self.assertEqual(check.returncode, 0)
+        for _ in range(2):
+            self.stopped.start([*as_user, PROGRAM, "serve", "--config", str(self.stopped.config)])
+            self.stopped.stop()
+            for path in data.rglob("*"):  # as kubelet does at each mount
+                os.chown(path, path.stat().st_uid, group)
+                path.chmod(0o2770 if path.is_dir() else 0o660)
+        key.chmod(0o444)
+        for verb in (("serve",), ("config", "check")):
+            refused = subprocess.run([*as_user, PROGRAM, *verb, "--config", str(self.stopped.config)], check=False,
+                                     capture_output=True, text=True, timeout=DEADLINE_S)
+            self.assertEqual(refused.returncode, 2, refused.stderr)
+            self.assertIn(f"others may read {key}: it has mode 0444 and belongs to root:{group}", refused.stderr)
 
     def test_a_password_file_that_is_missing_or_empty_is_named(self):
         empty = self.path / "empty"
@@ -107,12 +154,12 @@ class Configs(NodeTest):
                     taken.listen()
                 address = f"127.0.0.1:{taken.getsockname()[1]}"
                 self.write(f'{key} = "127.0.0.1:0"', f'{key} = "{address}"')
-                self.assert_does_not_start(address, "in use")
+                self.assert_does_not_start(address, "in use", checkable=False)
         self.assert_starts()
 
     def test_a_folder_that_another_node_has_or_that_is_none_is_named(self):
         self.stopped.start()
-        self.assert_does_not_start("is open already")
+        self.assert_does_not_start("is open already", checkable=False)
         self.stopped.stop()
         file = self.path / "file"
         file.touch(0o600)
@@ -134,8 +181,12 @@ class Configs(NodeTest):
 
     def test_the_generated_config_is_read_back(self):
         text = self.made(run("config", "generate")).stdout
-        file = self.path / "generated.toml"
+        folder = self.path / "generated"
+        folder.mkdir()
+        file = folder / "node.toml"
         file.write_text(text, encoding="utf-8")
+        self.assert_sentence(run("config", "check", "--config", file), 2, "certs/ca.pem", "does not exist")
+        shutil.copytree(self.certificates, folder / "certs")
         self.assertIn("prod-us", self.made(run("config", "check", "--config", file)).stdout)
 
 

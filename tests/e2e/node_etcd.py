@@ -1,6 +1,7 @@
 """Nodes that mirror etcd into etcd, etcd into RocksDB and RocksDB into etcd, by config and command."""
 
 import json
+import shutil
 import signal
 import socket
 import threading
@@ -9,10 +10,14 @@ import unittest
 
 import redis
 
+from certificate_support import issue_until
 from cli_support import Background, run, unused_port
 from etcd_support import Etcd, text64
 from node_etcd_support import PREFIX, EtcdNodeTest, place
 from node_support import DEADLINE_S, eventually
+
+VALID_S = 20  # of a certificate: long enough to connect with it on a slow machine
+
 
 class NodeEtcd(EtcdNodeTest):
     def test_etcd_into_etcd_over_restarts_of_both_nodes(self):
@@ -241,6 +246,57 @@ class NodeEtcd(EtcdNodeTest):
         self.await_applied(standby, last)
         self.assert_verified(standby)
         self.assertEqual(target.pairs(PREFIX), {f"{PREFIX}a": "1"})
+
+    def test_a_renewed_client_certificate_is_shown_when_the_clusters_come_back(self):
+        self.made(run("certs", "issue", "--dir", self.certificates, "--name", "localhost"))
+        source, target = (self.own_cluster(name, certificates=self.certificates) for name in ("from", "to"))
+        own = self.path / "certificates-for-etcd"
+        shutil.copytree(self.certificates, own)
+        issue_until(own, "eu-1", VALID_S)
+        files = {"cacert": f"{own}/ca.pem", "cert": f"{own}/eu-1.pem", "key": f"{own}/eu-1.key"}
+        prod = self.etcd_node(source, **files)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        self.follow(standby, prod, target, etcd=files)
+        (own / "eu-1.pem").write_text("garbage", encoding="utf-8")
+        for node in (prod, standby):
+            node.await_log("changed certificates cannot be used: the old ones stay in use database=registry")
+            self.assertIn("holds no PEM certificate", node.verb("status"))
+            self.assertIn('crosslink_certificate_not_after_seconds{role="etcd",database="registry"', node.call("GET", "/metrics"))
+        for file in ("eu-1.pem", "eu-1.key"):
+            shutil.copy(self.certificates / file, own)
+        for node in (prod, standby):
+            node.await_log("a changed file is used from now on role=etcd ")
+        for etcd in (source, target):
+            etcd.kill(0)
+        for etcd in (source, target):
+            etcd.start(0)
+            etcd.wait_ready()
+        self.await_applied(standby, source.put(f"{PREFIX}a", "1"))
+        self.assert_verified(standby)
+        self.assertNotIn("warning", prod.verb("status"))
+
+    def test_a_password_that_is_changed_in_etcd_and_then_in_its_file_halts_nothing(self):
+        source, target = self.cluster(), self.own_cluster("to")
+        target.call("/v3/auth/user/add", {"name": "root", "password": "old"})
+        target.call("/v3/auth/user/grant", {"user": "root", "role": "root"})
+        target.call("/v3/auth/enable", {})
+        target.log_in("root", "old")
+        password = self.path / "etcd.password"
+        password.write_text("old\n", encoding="utf-8")
+        password.chmod(0o600)
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        self.follow(standby, prod, target, etcd={"user": "root", "password_file": str(password)})
+        target.call("/v3/auth/user/changepw", {"name": "root", "password": "new"})
+        target.kill(0)  # it forgets the tokens that it gave
+        target.start(0)
+        target.wait_ready(log_in=("root", "new"))
+        last = source.put(f"{PREFIX}a", "1")
+        seen = standby.await_mirror("registry", lambda one: "password of user root" in one["reason"], "the refusal")
+        self.assertEqual(seen["status"], "Degraded", seen)
+        password.write_text("new\n", encoding="utf-8")
+        self.await_applied(standby, last)
+        self.assert_verified(standby)
 
     def test_a_cluster_that_is_away_at_the_start_keeps_nobody_else_from_being_served(self):
         source = self.own_cluster("from")

@@ -8,6 +8,7 @@
 #include <set>
 #include <sstream>
 
+#include "node/config_check.hpp"
 #include "node/quantity.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -139,20 +140,62 @@ TEST(NodeConfig, the_target_of_a_mirror_is_compacted_to_the_length_that_is_said_
             "config: database 1.target_revisions_kept: must be \"off\" or a number up to 1000000000");
 }
 
-TEST(NodeConfig, a_private_key_for_etcd_that_others_may_read_is_refused_by_its_name) {
+TEST(NodeConfig, files_for_etcd_are_not_the_configs_matter_and_are_named_by_their_own_check) {
   test::TemporaryFolder folder;
-  for (const auto* name : {"own.pem", "own.key"})
-    std::ofstream(folder.path() / name) << "x\n";
-  std::filesystem::permissions(folder.path() / "own.key", std::filesystem::perms(0640));
-  const auto text = with("name = \"packages\"",
-                         "name = \"p\"\nengine = \"etcd\"\nendpoints = [\"https://a:1\"]\ncert = \"own.pem\"\n"
-                         "key = \"own.key\"");
-  const auto refused = parse_config(text, folder.path());
-  ASSERT_FALSE(refused);
-  EXPECT_NE(refused.error().message().find("key: "), std::string::npos) << refused.error().message();
-  EXPECT_NE(refused.error().message().find("600"), std::string::npos) << refused.error().message();
-  std::filesystem::permissions(folder.path() / "own.key", std::filesystem::perms(0600));
-  EXPECT_TRUE(parse_config(text, folder.path()));
+  const auto read = [&folder](const std::string& more) {
+    return parse_config(
+        with("name = \"packages\"", "name = \"p\"\nengine = \"etcd\"\nendpoints = [\"https://a:1\"]\n" + more),
+        folder.path());
+  };
+  const auto config = read("user = \"u\"\npassword_file = \"word\"");
+  ASSERT_TRUE(config) << config.error().message();
+  const auto file = folder.path() / "word";
+  std::ofstream(file) << "secret\n";
+  std::filesystem::permissions(file, std::filesystem::perms(0604));
+  const auto readable = check_databases(*config);
+  ASSERT_FALSE(readable);
+  EXPECT_EQ(readable.error().message().find("database p: others may read " + file.string()), 0u)
+      << readable.error().message();
+  std::filesystem::permissions(file, std::filesystem::perms(0600));
+  EXPECT_TRUE(check_databases(*config));
+  const auto missing = check_databases(*read("cacert = \"none.pem\""));
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().message().find("database p: the CA file '" + (folder.path() / "none.pem").string() +
+                                           "' does not exist"),
+            0u)
+      << missing.error().message();
+}
+
+TEST(NodeConfig, a_password_for_etcd_goes_to_other_machines_with_tls_or_by_an_allowance_of_its_own) {
+  const std::string user = "\nuser = \"u\"\npassword_file = \"word\"";
+  for (const auto* endpoint :
+       {"http://10.0.0.1:2379", "http://etcd.example:2379", "http://[fd00::1]:2379", "http://127.0.0.1.example:2379"}) {
+    const auto endpoints = std::string("endpoints = [\"http://localhost:1\", \"") + endpoint + "\"]";
+    EXPECT_NE(etcd_error(endpoints + user).find("the password of user u would go to " + std::string(endpoint)),
+              std::string::npos)
+        << etcd_error(endpoints + user);
+    EXPECT_EQ(etcd_error(endpoints), "");
+    EXPECT_EQ(etcd_error(endpoints + user + "\nallow_password_in_clear = true"), "");
+  }
+  for (const auto* endpoint : {"http://127.0.0.1:2379", "http://127.3.3.3:2379", "http://localhost:2379",
+                               "http://[::1]:2379", "https://10.0.0.1:2379"})
+    EXPECT_EQ(etcd_error(std::string("endpoints = [\"") + endpoint + "\"]" + user), "") << endpoint;
+  EtcdPlace place;
+  place.password_in_clear = true;
+  EXPECT_EQ(*read_etcd_place(write_etcd_place(place)), place);
+}
+
+TEST(NodeConfig, a_source_is_told_to_send_pairs_only) {
+  const auto read = [](const std::string& line) {
+    return parse_config(std::string(least) + "[database_defaults]\n" + line, "/");
+  };
+  EXPECT_TRUE(read("")->database_defaults.snapshot_files);
+  EXPECT_TRUE(read("snapshot_formats = [\"files\", \"kv\"]")->database_defaults.snapshot_files);
+  EXPECT_FALSE(read("snapshot_formats = [\"kv\"]")->database_defaults.snapshot_files);
+  for (const auto* line :
+       {"snapshot_formats = []", "snapshot_formats = [\"files\"]", "snapshot_formats = [\"sst\", \"kv\"]"})
+    EXPECT_EQ(read(line).error().message(),
+              "config: database_defaults.snapshot_formats: must be [\"kv\"] or [\"files\", \"kv\"]");
 }
 
 TEST(NodeConfig, mistakes_of_a_database_in_etcd_are_named) {
@@ -164,7 +207,7 @@ TEST(NodeConfig, mistakes_of_a_database_in_etcd_are_named) {
   expect("endpoints = [\"http://a:1\", \"https://b:1\"]", "all of one kind");
   expect("endpoints = [\"http://a:1\"]\ncacert = \"x\"", "https://");
   expect("endpoints = [\"https://a:1\"]\ncert = \"x\"", "one needs the other");
-  expect("endpoints = [\"https://a:1\"]\ncacert = \"x\"", "cacert: there is no file");
+  expect("endpoints = [\"http://a:1\"]\nsnapshot_formats = [\"kv\"]", "snapshot_formats: is of engine");
   expect("endpoints = [\"http://a:1\"]\nuser = \"x\"", "password_file");
   expect("endpoints = [\"http://a:1\"]\nsync = \"always\"", "sync: is of engine");
   expect("endpoints = [\"http://a:1\"]\nsync_mirrors = [\"eu-1\"]", "sync_mirrors: is of engine");
@@ -180,7 +223,8 @@ TEST(NodeConfig, mistakes_are_named) {
   EXPECT_EQ(error_of(with("[tls]", "[tsl]")),
             "config: tsl: unknown key; known here: clients, cluster_id, data_dir, database, "
             "database_defaults, listen, mirror, tls");
-  EXPECT_EQ(error_of(with("ca = ", "x = 1\nca = ")), "config: tls.x: unknown key; known here: ca, cert, key");
+  EXPECT_EQ(error_of(with("ca = ", "x = 1\nca = ")),
+            "config: tls.x: unknown key; known here: ca, cert, denied_serials, key");
   EXPECT_EQ(error_of(with("127.0.0.1:6380", "6380")).substr(0, 24), "config: listen.clients: ");
   EXPECT_EQ(
       error_of(with("name = \"packages\"", "name = \".x\"")),
@@ -308,6 +352,14 @@ TEST(NodeConfig, values_that_cannot_be_meant_are_named) {
   EXPECT_EQ(error_of(with("[tls]", "[[tls]]")), "config: tls: must be a table: [tls]");
   EXPECT_EQ(error_of(with("data_dir = \"data\"", "data_dir = \"data\"\ndata_dir = \"data\"")).substr(0, 16),
             "config: line 4: ");
+}
+
+TEST(NodeConfig, denied_serials_are_read_as_people_write_them) {
+  const auto config = parse_config(with("[tls]", "[tls]\ndenied_serials = [\"6f:0b:4c\", \"serial=0A\"]"), "/");
+  ASSERT_TRUE(config) << config.error().message();
+  EXPECT_EQ(config->denied_serials, (std::set<std::string>{"6F0B4C", "A"}));
+  EXPECT_EQ(error_of(with("[tls]", "[tls]\ndenied_serials = [\"eu-1\"]")).substr(0, 54),
+            "config: tls.denied_serials: 'eu-1' is no serial number");
 }
 
 TEST(NodeConfig, clients_in_the_open_need_a_password_that_others_cannot_read) {
