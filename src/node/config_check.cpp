@@ -47,7 +47,9 @@ Result<void> check_address(std::string_view key, int kind, const sockaddr* addre
   const int why = bound ? 0 : errno;
   if (probe >= 0) ::close(probe);
   if (bound || why == EADDRINUSE) return {};
-  return MirrorError::configuration(fmt::format("listen.{}: cannot listen on {}: {}", key, text, std::strerror(why)));
+  return MirrorError::configuration(
+      fmt::format("listen.{}: cannot listen on {} ({}): give an address of this machine and a port this user may take",
+                  key, text, std::strerror(why)));
 }
 
 Result<void> check_tcp(std::string_view key, const quic::HostPort& where) {

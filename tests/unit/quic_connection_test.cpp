@@ -176,6 +176,50 @@ TEST_F(QuicConnections, a_mirror_refuses_a_source_of_another_ca_and_the_source_a
   }(*this));
 }
 
+TEST_F(QuicConnections, a_denied_serial_is_refused_by_either_side_from_the_next_handshake_on) {
+  run(context, [](QuicConnections& test) -> awaitable<void> {
+    const auto at_source = std::make_shared<quic::DeniedSerials>(), at_mirror = std::make_shared<quic::DeniedSerials>();
+    auto server = test.server_config();
+    server.tls.denied = at_source;
+    auto listener = need(test.endpoint.listen(loopback(), server));
+    auto client = test.client_config();
+    client.tls.denied = at_mirror;
+    auto before = co_await test.connected(listener, client);
+    at_source->set({before.source.peer_certificate_serial()});
+    const auto by_source = co_await test.refused_dial(listener.local_address(), "prod-us", client);
+    EXPECT_EQ(by_source.kind(), ErrorKind::TlsRefused);
+    EXPECT_EQ(by_source.caused_by(), CausedBy::peer) << by_source.message();
+    at_source->set({});
+    at_mirror->set({before.mirror.peer_certificate_serial()});
+    const auto by_mirror = co_await test.refused_dial(listener.local_address(), "prod-us", client);
+    EXPECT_EQ(by_mirror.kind(), ErrorKind::TlsRefused);
+    EXPECT_EQ(by_mirror.caused_by(), CausedBy::us) << by_mirror.message();
+    EXPECT_NE(by_mirror.message().find("is denied here"), std::string::npos) << by_mirror.message();
+    at_mirror->set({});
+    co_await test.connected(listener, client);
+    EXPECT_FALSE(before.mirror.end_reason()) << "one that stands is its owner's to end";
+  }(*this));
+}
+
+TEST_F(QuicConnections, a_dial_goes_on_with_what_it_read_before_while_a_changed_file_cannot_be_used) {
+  run(context, [](QuicConnections& test) -> awaitable<void> {
+    auto listener = need(test.endpoint.listen(loopback(), test.server_config()));
+    co_await test.connected(listener);
+    const auto file = test.certificates.files("eu-1").cert;
+    std::ofstream(file, std::ios::trunc) << "garbage";
+    co_await test.connected(listener);
+    auto never_read = test.client_config();
+    never_read.transport.mtu_max = 1400;
+    const auto refused = co_await test.endpoint.connect(listener.local_address(), "prod-us", never_read);
+    EXPECT_FALSE(refused);
+    EXPECT_EQ(refused.error().kind(), ErrorKind::Configuration);
+    const std::vector<std::string> also{"eu-2"};
+    need(tls::issue(test.certificates.folder(), "eu-1", also, true));
+    auto after = co_await test.connected(listener);
+    EXPECT_EQ(after.source.peer_names(), (std::vector<std::string>{"eu-1", "eu-2"}));
+  }(*this));
+}
+
 TEST_F(QuicConnections, no_common_alpn_is_refused) {
   run(context, [](QuicConnections& test) -> awaitable<void> {
     auto listener = need(test.endpoint.listen(loopback(), test.server_config()));
