@@ -231,7 +231,7 @@ class NodeEtcd(EtcdNodeTest):
         return True
 
     def test_clusters_that_want_tls_and_certificates(self):
-        self.made(run("certs", "issue", "--dir", self.certificates, "--name", "localhost"))
+        self.made(run("certs", "issue", "--dir", self.certificates, "--name", "localhost", "--force"))
         source, target = (self.own_cluster(name, certificates=self.certificates) for name in ("from", "to"))
         last = source.put(f"{PREFIX}a", "1")
         files = {"cacert": f"{self.certificates}/ca.pem", "cert": f"{self.certificates}/eu-1.pem",
@@ -248,7 +248,7 @@ class NodeEtcd(EtcdNodeTest):
         self.assertEqual(target.pairs(PREFIX), {f"{PREFIX}a": "1"})
 
     def test_a_renewed_client_certificate_is_shown_when_the_clusters_come_back(self):
-        self.made(run("certs", "issue", "--dir", self.certificates, "--name", "localhost"))
+        self.made(run("certs", "issue", "--dir", self.certificates, "--name", "localhost", "--force"))
         source, target = (self.own_cluster(name, certificates=self.certificates) for name in ("from", "to"))
         own = self.path / "certificates-for-etcd"
         shutil.copytree(self.certificates, own)
@@ -257,6 +257,8 @@ class NodeEtcd(EtcdNodeTest):
         prod = self.etcd_node(source, **files)
         standby = self.node("eu-1", cluster="eu-1", databases=())
         self.follow(standby, prod, target, etcd=files)
+        for node in (prod, standby):  # it has seen those that it began with
+            node.await_log("a certificate ends soon: renew it role=etcd")
         (own / "eu-1.pem").write_text("garbage", encoding="utf-8")
         for node in (prod, standby):
             node.await_log("changed certificates cannot be used: the old ones stay in use database=registry")
