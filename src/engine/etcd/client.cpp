@@ -124,6 +124,7 @@ Result<void> Client::connect() {
 std::vector<std::shared_ptr<grpc::Channel>> Client::channels_with(
     const std::shared_ptr<grpc::ChannelCredentials>& credentials) const {
   std::vector<std::shared_ptr<grpc::Channel>> channels;
+  channels.reserve(addresses_.size());
   for (const auto& address : addresses_)
     channels.push_back(grpc::CreateCustomChannel(address, credentials, channel_arguments()));
   return channels;
