@@ -14,6 +14,7 @@
 #include "node/certificate_watch.hpp"
 #include "node/client_facts.hpp"
 #include "node/command_turns.hpp"
+#include "node/mirror_plan.hpp"
 
 namespace crosslink::node {
 
@@ -52,6 +53,9 @@ class AdminRoutes {
   awaitable<AdminResponse> answer_mirror(const AdminRequest& request, std::string name, std::string_view verb);
   awaitable<AdminResponse> answer_databases(const AdminRequest& request, std::string_view rest);
   awaitable<AdminResponse> create_mirror(const AdminRequest& request);
+  awaitable<AdminResponse> dry_run(const MirrorWish& wish, const Result<link::SourceFacts>& asked,
+                                   boost::json::value replaced);
+  awaitable<AdminResponse> make_mirror(const AdminRequest& request, const MirrorWish& wish, boost::json::object more);
   awaitable<AdminResponse> delete_mirror(const AdminRequest& request, std::string name, DeleteOptions options);
   Task<void> agree_to_deletions(std::string name);
   awaitable<AdminResponse> promote(const AdminRequest& request, std::string name);

@@ -165,21 +165,35 @@ CommitQueue::~CommitQueue() {
 }
 
 void CommitQueue::push(WriteRun& run, std::function<void()> done) {
-  bool stopping = false;
+  std::string_view refusal = "ERR too many writes wait";
   run.lsn = {};
   run.answers.clear();
   const auto held = gate_ == nullptr ? 0 : gate_->waiting();
   {
     const std::scoped_lock lock(mutex_);
-    stopping = stopping_;
-    if (!stopping && queue_.size() + held < runs_max) {
+    if (stopping_) {
+      refusal = "ERR the node stops";
+    } else if (fenced_) {
+      refusal = "READONLY a mirror takes the place of this database: write to its new source";
+    } else if (queue_.size() + held < runs_max) {
       queue_.push_back({&run, std::move(done)});
       changed_.notify_one();
       return;
     }
   }
-  run.fail(stopping ? "ERR the node stops" : "ERR too many writes wait");
+  run.fail(refusal);
   done();
+}
+
+void CommitQueue::fence() {
+  std::unique_lock lock(mutex_);
+  fenced_ = true;
+  rested_.wait(lock, [this] { return queue_.empty() && !at_work_; });
+}
+
+void CommitQueue::lift_fence() {
+  const std::scoped_lock lock(mutex_);
+  fenced_ = false;
 }
 
 void CommitQueue::work() {
@@ -211,7 +225,10 @@ void CommitQueue::work() {
 /// Waits for some. False: nothing comes any more.
 bool CommitQueue::take_queued(std::deque<AnsweredRun>& waiting) {
   std::unique_lock lock(mutex_);
+  at_work_ = false;
+  if (queue_.empty()) rested_.notify_all();
   changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+  at_work_ = true;
   waiting.swap(queue_);
   return !waiting.empty();
 }

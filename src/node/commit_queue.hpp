@@ -77,6 +77,11 @@ class CommitQueue {
   /// words stand in must stay until then.
   void push(WriteRun& run, std::function<void()> done);
 
+  /// Runs are refused from now on, and what was taken on before is carried out when it returns: nothing is committed
+  /// after that. Blocks for a commit at most.
+  void fence();
+  void lift_fence();
+
  private:
   void work();
   struct Member {
@@ -100,6 +105,9 @@ class CommitQueue {
   std::condition_variable changed_;
   std::deque<AnsweredRun> queue_;
   bool stopping_ = false;
+  bool fenced_ = false;
+  bool at_work_ = false;  ///< on what was taken out of queue_
+  std::condition_variable rested_;
   std::jthread thread_;
 };
 

@@ -169,6 +169,14 @@ void HostedDatabase::stop_waiting() {
   applied_waiters_->wake_all();
 }
 
+void HostedDatabase::fence() {
+  if (commits_) commits_->fence();
+}
+
+void HostedDatabase::lift_fence() {
+  if (commits_) commits_->lift_fence();
+}
+
 std::string HostedDatabase::why_stale(std::chrono::milliseconds max_lag) const {
   if (state().role != DatabaseRole::mirror) return {};
   const auto lag = mirror_ ? mirror_->mirror().lag() : std::nullopt;

@@ -101,6 +101,10 @@ class HostedDatabase {
     stop_waiting();
   }
   bool retired() const { return retired_; }
+  /// No write of a client is carried out from now on, and those before are. Blocks for these. Not of what clients write
+  /// elsewhere, in etcd.
+  void fence();
+  void lift_fence();
   /// Set once it is closed, after the last one has let go.
   std::shared_ptr<link::StopEvent> closed() const { return closed_; }
 
