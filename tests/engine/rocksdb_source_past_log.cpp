@@ -109,7 +109,10 @@ TEST_F(PastTheLog, a_file_ingested_while_no_source_is_open_and_compacted_away_si
   EXPECT_TRUE(is_noticed());
 }
 
-TEST_F(PastTheLog, a_file_ingested_after_a_kill_is_noticed) {
+class PastTheLogAfterAKill : public PastTheLog, public ::testing::WithParamInterface<bool> {};
+
+TEST_P(PastTheLogAfterAKill, a_file_ingested_is_noticed_after_another_boot_too) {
+  const bool another_boot = GetParam();
   open();
   put("a", "1");
   std::filesystem::copy(folder.path() / "beside", folder.path() / "beside as a kill left it",
@@ -120,8 +123,11 @@ TEST_F(PastTheLog, a_file_ingested_after_a_kill_is_noticed) {
   open_database(usual(), false);
   ingest(*database, folder.path(), "z");
   close();
+  boot_id = another_boot ? "another boot" : boot_id;
   EXPECT_TRUE(is_noticed());
 }
+
+INSTANTIATE_TEST_SUITE_P(, PastTheLogAfterAKill, ::testing::Bool(), ::testing::PrintToStringParamName());
 
 TEST_F(PastTheLog, a_restart_without_a_source_in_which_nothing_was_written_changes_nothing) {
   open();

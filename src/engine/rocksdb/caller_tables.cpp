@@ -181,6 +181,16 @@ Result<bool> TableWatch::is_explained(rocksdb::DB& database, const ChangeListene
   });
 }
 
+Result<bool> TableWatch::knows_ingested(rocksdb::DB& database) const {
+  const auto saved = read();
+  if (!saved) return saved.error();
+  const auto tables = list_tables(database);
+  if (!tables) return tables.error();
+  return std::ranges::all_of(*tables, [&](const auto& numbered) {
+    return !numbered.second.was_ingested || (*saved && (*saved)->tables.contains(numbered.first));
+  });
+}
+
 Result<void> TableWatch::save(Noted seen, std::uint64_t version) {
   auto text = fmt::format("{}\n{}\n{}\n{}\n", format_line, seen.session, seen.flushed.value, seen.head.value);
   for (const auto number : seen.tables)

@@ -48,6 +48,8 @@ class TableWatch {
   };
   /// Is everything explained since what was noted last, by this process or an earlier one? Errors: Storage.
   Result<bool> is_explained(rocksdb::DB& database, const ChangeListener& heard, const Before& before) const;
+  /// Were all tables that were ingested there when it was noted last? Errors: Storage.
+  Result<bool> knows_ingested(rocksdb::DB& database) const;
   /// Notes how it is now. Errors: Storage.
   Result<void> note(rocksdb::DB& database);
   /// While it is watched: false when a table went and was no input of a compaction. Notes what changed. Quick when

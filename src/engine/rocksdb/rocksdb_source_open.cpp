@@ -176,16 +176,22 @@ Result<void> RocksdbSource::Impl::take_up_history() {
   const bool untouched = said == fmt::format("{}{}", closed, head.value);
   const bool rebooted = said.starts_with(running) && !killed;
   const bool reaches_back = head.value + 1 >= record.history.newest().first_lsn.value;
+  const auto explained = tables.is_explained(live->db(), *listener, {killed || rebooted, chain.last()});
+  if (!explained) return explained.error();
+  if (compared->parted_after || compared->is_shorter) {
+    // A backup has other tables than were noted. Of those that came in past the log since, nobody can follow on.
+    const auto known = tables.knows_ingested(live->db());
+    if (!known) return known.error();
+    if (!*known) return replace_history(HistoryCause::unlogged_change);
+  }
   if (compared->parted_after) {
-    // Restored from a backup, and written on: those that went further are told apart from its followers.
+    // Restored, and written on: those that went further are told apart from its followers.
     if (auto begun = begin_after(*compared->parted_after, HistoryCause::restamp); !begun) return begun;
-  } else if (compared->is_shorter || rebooted || !reaches_back) {
+  } else if (compared->is_shorter || (*explained && (rebooted || !reaches_back))) {
     // Histories are synced and the data often not.
     if (auto begun = begin_after(head, HistoryCause::unclean_stop); !begun) return begun;
-  } else {
-    const auto explained = tables.is_explained(live->db(), *listener, {killed, chain.last()});
-    if (!explained) return explained.error();
-    if ((!killed && !untouched) || !*explained) return replace_history(HistoryCause::unlogged_change);
+  } else if (!*explained || !(killed || untouched)) {
+    return replace_history(HistoryCause::unlogged_change);
   }
   window.raise_oldest(Lsn{record.history.records().front().first_lsn.value - 1});
   return {};
