@@ -4,6 +4,7 @@
 #include <atomic>
 #include <fstream>
 
+#include "core/history_judge.hpp"
 #include "engine/rocksdb/log_window.hpp"
 #include "engine/rocksdb_fixture.hpp"
 #include "support/faulty_disk.hpp"
@@ -77,6 +78,51 @@ TEST_F(RocksdbLog, commits_that_come_while_the_disk_syncs_are_synced_together) {
   EXPECT_EQ(all(*source).size(), std::size_t{threads_count} * each);
   EXPECT_GE(syncs, each) << "no commit of a thread is answered before it is on disk";
   EXPECT_LT(syncs, threads_count * each / 2);
+}
+
+/// A mirror passes on what it applied before it is on disk, also with `always`: nobody counts that as durable, and a
+/// mirror of it that has what a power cut took is told to wait, and then to bootstrap; it is never believed to follow.
+TEST_F(RocksdbLog, what_a_middle_mirror_passes_on_before_it_is_on_disk_counts_for_nobody_and_its_loss_is_told) {
+  const auto source = root();
+  fill(*source, 20, 100);
+  int lost = 0;
+  for (std::uint64_t seed = 0; seed < 8; ++seed) {
+    SCOPED_TRACE(seed);
+    const auto name = fmt::format("middle {}", seed);
+    const auto disk = FaultyDisk::below(folder.path() / name, seed);
+    auto chosen = options(name);
+    chosen.sync = RocksdbSync::always;
+    chosen.env = disk->env();
+    chosen.boot_id = "before the cut";
+    auto middle = must(RocksdbDatabase::open_mirror(chosen));
+    receive(*middle, *open_as(*source, own_format()), chunk_bytes);
+    must(middle->switch_snapshot());
+    const auto end = mirror(fmt::format("end {}", seed));
+    receive(*end, *open_as(*middle, own_format()), chunk_bytes);
+    must(end->switch_snapshot());
+    const auto durable = must(middle->sync());
+    put(*source, "newest", std::to_string(seed));
+    apply_slice(*middle, *source, 100'000);
+    EXPECT_EQ(middle->mirror_state().durable, durable) << "only a sync makes it so";
+    apply_slice(*end, *middle, 100'000);
+    ASSERT_EQ(must(end->get("newest")), std::to_string(seed));
+    disk->cut_power_after(0);
+    middle.reset();
+    disk->restore_power();
+    chosen.boot_id = "after the cut";
+    middle = must(RocksdbDatabase::open_mirror(chosen));
+    if (must(middle->get("newest")) == std::to_string(seed)) continue;  // the disk had it by then
+    ++lost;
+    const auto answer = [&] {
+      const auto judged = core::judge_request(middle->source_state(), position_of(*end));
+      const auto* error = std::get_if<MirrorError>(&judged);
+      return error != nullptr ? std::string(to_string(error->kind())) : "goes on";
+    };
+    EXPECT_EQ(answer(), "Busy");
+    apply_slice(*middle, *source, 100'000);
+    EXPECT_EQ(answer(), "LogWindowExceeded") << "it has the same data under other LSNs";
+  }
+  EXPECT_GT(lost, 0) << "the disk took nothing, so nothing was shown";
 }
 
 TEST_F(RocksdbLog, the_wal_gives_the_same_entries_as_the_tail_in_memory) {

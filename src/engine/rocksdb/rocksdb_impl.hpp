@@ -70,8 +70,9 @@ struct RocksdbDatabase::Impl {
   /// Role, origin and history as `next` says, synced.
   Result<void> write_record(const rocks::DatabaseRecord& next);
   void add_operations(rocksdb::WriteBatch& batch, std::span<const Operation> operations) const;
-  /// What was written becomes what is read.
-  /// Every commit that mirrors are to see goes through here: with `always` once it is on disk.
+  /// What was written becomes what mirrors see. Commits come here with `always` once they are on disk. What a mirror
+  /// applied comes at once: its session says what is durable, and only that counts for anybody; a mirror of it that is
+  /// ahead after a power cut is told to wait (Busy), and bootstraps anew.
   void publish();
   Result<void> begin_incarnation(HistoryCause cause);
 
