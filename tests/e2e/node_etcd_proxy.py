@@ -58,7 +58,7 @@ class NodeEtcdProxy(EtcdNodeTest):
         standby.await_mirror("registry", lambda one: one["bootstraps"] == 1, "the first bootstrap")
         etcd.put("/a/x/3", "3")
         halted = standby.await_mirror("registry", lambda one: one["status"] == "Halted", "the loop to be found")
-        self.assertIn("come back to it", halted["reason"])
+        self.assertIn("comes back to it", halted["reason"])
         self.assertLess(etcd.now(), 300)
         self.assertEqual(etcd.pairs("/a/x/"), {f"/a/x/{i}": str(i) for i in (1, 2, 3)})
 

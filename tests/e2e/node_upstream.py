@@ -41,6 +41,7 @@ class EtcdUpstream(EtcdNodeTest):
         self.assertEqual([one["check"] for one in refused], ["reachable"], answer)
         self.assertIn("is not open at the source", refused[0]["detail"])
         source.start(0)
+        source.wait_ready()
         self.await_applied(standby, source.put(f"{PREFIX}b", "2"))
         eventually(lambda: standby.call("POST", "/v1/mirrors/registry/promote", {"dry_run": True}),
                    lambda dry: dry["lost"]["known"], "the source to be heard again")
