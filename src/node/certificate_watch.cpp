@@ -64,7 +64,7 @@ CertificateSet certificate_set_of(const std::string& database, const EtcdCluster
 Result<void> check_certificates(const CertificateSet& set) {
   const auto usable = set.own_name.empty() ? tls::check_client_credentials(set.ca, set.cert, set.key)
                                            : tls::check_credentials(set.ca, set.cert, set.key);
-  if (!usable) return usable;
+  if (!usable) return usable.error();
   if (!set.key.empty()) {
     if (auto good = check_private(set.key); !good) return good;
   }
