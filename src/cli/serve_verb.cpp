@@ -45,6 +45,7 @@ node::Severity severity_of(LogLevel level) {
 void reload(node::Node& served, const std::string& file) {
   const auto config = node::load_config(file);
   const auto reloaded = config ? served.reload(*config) : Result<void>(config.error());
+  served.note_reload(reloaded);
   if (reloaded) return node::log(node::Severity::info, "reloaded", {{"config", file}});
   node::log(node::Severity::error,
             config ? "the lists hold, and the certificates were not reloaded" : "nothing was reloaded",

@@ -13,6 +13,7 @@
 #include "node/mirror_plan.hpp"
 #include "node/promotion_report.hpp"
 #include "node/reports.hpp"
+#include "node/text.hpp"
 
 namespace crosslink::node {
 namespace {
@@ -53,7 +54,7 @@ awaitable<AdminResponse> AdminRoutes::answer(const AdminRequest& request) {
   if (path == "/metrics") {
     if (request.method != "GET") co_return wrong_method("GET");
     co_return AdminResponse{200,
-                            metrics_text(hosting_->databases(), facts_.clients_now(), facts_.certificates()),
+                            metrics_text(hosting_->databases(), facts_.clients_now(), facts_.certificates(), facts_.reload()),
                             "text/plain; version=0.0.4"};
   }
   if (!path.starts_with(prefix)) co_return no_such("such path");
@@ -78,6 +79,8 @@ AdminResponse AdminRoutes::node_now() const {
                  {"clients", facts_.clients},
                  {"admin", facts_.admin},
                  {"uptime_s", std::chrono::duration_cast<std::chrono::seconds>(uptime).count()},
+                 {"config_loaded_at", utc_text(facts_.reload().loaded_at)},
+                 {"config_trouble", or_null(facts_.reload().trouble)},
                  {"certificates", report_certificates(facts_.certificates())},
                  {"data_dir", hosting_->context().data_dir.string()}});
 }

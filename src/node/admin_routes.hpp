@@ -33,11 +33,18 @@ struct AdminResponse {
   std::string content_type = "application/json";
 };
 
+/// Of the config: when it was last taken over, and why it was not since, if that was tried.
+struct ReloadFacts {
+  std::chrono::system_clock::time_point loaded_at = std::chrono::system_clock::now();
+  std::optional<std::string> trouble;
+};
+
 /// What a node says of itself.
 struct AdminFacts {
   std::string cluster_id, version, mirrors, clients, admin;
   std::function<ClientFacts()> clients_now;
   std::function<std::vector<CertificateFacts>()> certificates;
+  std::function<ReloadFacts()> reload;
 };
 
 class AdminRoutes {

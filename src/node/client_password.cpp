@@ -8,6 +8,7 @@
 
 #include "link/with_timeout.hpp"
 #include "node/client_session.hpp"
+#include "node/hosted_database.hpp"
 #include "node/connection_replies.hpp"
 
 namespace crosslink::node {

@@ -212,6 +212,14 @@ void put_clients(Page& page, const ClientFacts& clients) {
              real(have.reserve));
 }
 
+void put_reload(Page& page, const ReloadFacts& reload) {
+  page.gauge("config_last_reload_successful", "0 while the config as it is now was tried and not taken over", {},
+             reload.trouble ? 0 : 1);
+  page.gauge("config_last_reload_success_timestamp_seconds",
+             "When the config was last taken over, in seconds since 1970", {},
+             seconds(reload.loaded_at.time_since_epoch()));
+}
+
 void put_certificates(Page& page, std::span<const CertificateFacts> certificates) {
   for (const auto& one : certificates) {
     const Labels labels{{"role", one.role}, {"database", one.database}, {"file", escape(one.file.string(), 1024)}};
@@ -227,9 +235,10 @@ void put_certificates(Page& page, std::span<const CertificateFacts> certificates
 }  // namespace
 
 std::string metrics_text(const DatabaseList& databases, const ClientFacts& clients,
-                         std::span<const CertificateFacts> certificates) {
+                         std::span<const CertificateFacts> certificates, const ReloadFacts& reload) {
   Page page;
   put_clients(page, clients);
+  put_reload(page, reload);
   put_certificates(page, certificates);
   for (const auto& one : databases.not_open())
     page.gauge("database_open", open_help, {{"database", one.name}}, 0);

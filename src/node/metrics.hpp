@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 
+#include "node/admin_routes.hpp"
 #include "node/certificate_watch.hpp"
 #include "node/client_facts.hpp"
 #include "node/database_list.hpp"
@@ -13,6 +14,6 @@ namespace crosslink::node {
 
 /// The text format, version 0.0.4: names begin with crosslink_, base units. docs/admin.md lists them.
 std::string metrics_text(const DatabaseList& databases, const ClientFacts& clients,
-                         std::span<const CertificateFacts> certificates);
+                         std::span<const CertificateFacts> certificates, const ReloadFacts& reload);
 
 }  // namespace crosslink::node

@@ -71,6 +71,7 @@ struct Node::Impl {
   const std::shared_ptr<quic::DeniedSerials> denied = std::make_shared<quic::DeniedSerials>();
   quic::TlsFiles tls;  ///< in use; on run()'s thread
   CertificateWatch certificates;
+  ReloadFacts reload_facts;
   std::unique_ptr<EngineThreads> threads = std::make_unique<EngineThreads>();
   std::unique_ptr<Hosting> hosting;
   std::unique_ptr<MirrorAcceptor> acceptor;
@@ -225,7 +226,7 @@ Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoin
       *own.hosting,
       AdminFacts{config.cluster_id, CROSSLINK_VERSION, quic::to_text(node->mirrors_address()), node->clients_address(),
                  node->admin_address(), [clients = own.clients.get()] { return clients->facts(); },
-                 [&own] { return own.certificates.facts(); }});
+                 [&own] { return own.certificates.facts(); }, [&own] { return own.reload_facts; }});
   return node;
 }
 
@@ -260,6 +261,15 @@ void Node::stop() { impl_->acceptor->stop(); }
 quic::Address Node::mirrors_address() const { return impl_->acceptor->local_address(); }
 std::string Node::clients_address() const { return text_of(impl_->clients->address()); }
 std::string Node::admin_address() const { return text_of(impl_->admin->address()); }
+
+void Node::note_reload(const Result<void>& reloaded) {
+  auto& facts = impl_->reload_facts;
+  if (reloaded) {
+    facts = ReloadFacts();
+  } else {
+    facts.trouble = reloaded.error().message();
+  }
+}
 
 Result<void> Node::reload(const NodeConfig& config) {
   impl_->denied->set(config.denied_serials);

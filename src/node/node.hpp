@@ -29,6 +29,8 @@ class Node {
   /// cannot be used: the old ones stay in use, and the lists hold all the same. Files that change at their paths are
   /// taken up without it.
   Result<void> reload(const NodeConfig& config);
+  /// How reading the config again ended, reload() included: for the status and the metrics. On run()'s thread.
+  void note_reload(const Result<void>& reloaded);
 
  private:
   struct Impl;

@@ -2,7 +2,10 @@
 
 import json
 import signal
+import threading
 import unittest
+
+import redis
 
 from node_support import MirroredTest, client, eventually
 
@@ -38,6 +41,38 @@ class Promote(MirroredTest):
         said = self.mirror.verb("promote", "packages", "--yes")
         self.assertNotIn("lost          nothing", said)
         self.assertIn("what was written since is not known", said)
+
+    def test_what_was_answered_ok_until_a_replace_ended_stood_in_no_list(self):
+        self.fill(self.source)
+        self.follow()
+        self.mirror.verb("promote", "packages", "--yes")
+        answered, refusals, stop = [], [], threading.Event()
+
+        def write():
+            with client(self.source, "packages") as one:
+                number = 0
+                while not stop.is_set():
+                    try:
+                        one.set(f"late-{number}", "1")
+                        answered.append(f"late-{number}")
+                    except redis.ResponseError as error:
+                        refusals.append(str(error))
+                    number += 1
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        eventually(lambda: len(answered), lambda count: count > 20, "writes at the old source")
+        wish = {"name": "packages", "from": "eu-1/packages", "addr": self.mirror.mirrors, "replace": True}
+        status, refused = self.source.request("POST", "/v1/mirrors", wish)
+        self.assertEqual((status, refused["exit_code"]), (400, 6))
+        before = len(answered)
+        eventually(lambda: len(answered), lambda count: count > before, "writes to go on: nothing was replaced")
+        replaced = self.source.call("POST", "/v1/mirrors", {**wish, "yes": True})["replaced"]
+        eventually(lambda: refusals, bool, "the old source to refuse")
+        stop.set()
+        writer.join()
+        self.assertEqual(replaced["keys_total"], len(answered), replaced["detail"])
+        self.source.await_following("packages", self.mirror)
 
     def test_the_source_is_never_told_to_be_behind_its_mirror(self):
         self.follow()
