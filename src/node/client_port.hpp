@@ -20,7 +20,7 @@ struct ClientPortOptions {
   boost::asio::ip::tcp::endpoint address;
   std::optional<std::string> password;  ///< absent: none is asked for
   std::uint32_t connections_max = 10'000;
-  /// What all connections together may hold of commands and answers beyond 64 KiB each.
+  /// What all connections together may hold of commands, transactions, watched keys and answers beyond 64 KiB each.
   std::uint64_t buffers_bytes_max = 1024ull * 1024 * 1024;
 };
 

@@ -29,7 +29,10 @@ ThreadPool::ThreadPool(const std::string& name, std::size_t threads, int nicenes
       const auto shown = name.substr(0, thread_name_max) + "/" + std::to_string(i);
       ::pthread_setname_np(::pthread_self(), shown.c_str());
       // Of this thread alone, on Linux. Nobody may be refused to be nicer.
-      if (niceness != 0) static_cast<void>(::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), niceness));
+      if (niceness != 0) {
+        const auto own = ::getpriority(PRIO_PROCESS, 0);
+        static_cast<void>(::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), own + niceness));
+      }
       context_.run();
     });
   }

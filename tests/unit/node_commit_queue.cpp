@@ -64,8 +64,7 @@ TEST_F(Commits, a_run_that_grows_values_commits_within_its_limit) {
   Client client(std::move(commands));
   run({&client});
   const auto answer = ":" + std::to_string(value_bytes_max) + "\r\n";
-  EXPECT_EQ(client.got(), answer + answer + answer + answer + answer)
-      << "together they are more than an entry may be";
+  EXPECT_EQ(client.got(), answer + answer + answer + answer + answer) << "together they are more than an entry may be";
   EXPECT_EQ(bytes_of("k4"), value_bytes_max);
   EXPECT_EQ(database->source_state().head, client.run.lsn) << "the run's LSN is that of its last commit";
 }

@@ -222,9 +222,14 @@ TEST(NodeConfig, mistakes_are_named) {
   EXPECT_EQ(error_of(with("data_dir = \"data\"", "data_dir = 5")), "config: data_dir: must be a text in quotes");
   EXPECT_EQ(error_of(with("[tls]", "[tsl]")),
             "config: tsl: unknown key; known here: clients, cluster_id, data_dir, database, "
+<<<<<<< ours
             "database_defaults, listen, mirror, tls");
   EXPECT_EQ(error_of(with("ca = ", "x = 1\nca = ")),
             "config: tls.x: unknown key; known here: ca, cert, denied_serials, key");
+=======
+            "database_defaults, listen, mirror, source, tls");
+  EXPECT_EQ(error_of(with("ca = ", "x = 1\nca = ")), "config: tls.x: unknown key; known here: ca, cert, key");
+>>>>>>> theirs
   EXPECT_EQ(error_of(with("127.0.0.1:6380", "6380")).substr(0, 24), "config: listen.clients: ");
   EXPECT_EQ(
       error_of(with("name = \"packages\"", "name = \".x\"")),
@@ -295,7 +300,7 @@ TEST(NodeConfig, a_value_of_the_wrong_type_is_an_error_that_names_its_key_whiche
 TEST(NodeConfig, an_unknown_key_is_an_error_that_names_it_in_every_table_and_the_example_shows_every_known_one) {
   const auto lines = example_lines();
   std::map<std::string, std::set<std::string>> shown, known;
-  shown[""] = {"clients", "database", "database_defaults", "listen", "mirror", "tls"};
+  shown[""] = {"clients", "database", "database_defaults", "listen", "mirror", "source", "tls"};
   shown["clients."] = {"password_file"};
   for (std::size_t i = 0; i < lines.size(); ++i) {
     const auto& path = lines[i].path;
