@@ -53,6 +53,8 @@ struct MirrorOptions {
   /// Where the engine's long work is done: a verify's ranges in slices of some milliseconds, a received snapshot's
   /// check and switch each at once. Empty: `engine_executor`.
   boost::asio::any_io_executor scan_executor;
+  /// What such a file leaves free on its disk: an entry that does not fit is refused (Storage), and asked for again.
+  std::uint64_t min_free_bytes = 1024ull * 1024 * 1024;
   /// Offer zstd for batches of the log.
   bool zstd = true;
   /// Without a control frame for this long the status is Disconnected, whatever the transport says.

@@ -104,7 +104,7 @@ struct Mirror::Impl : std::enable_shared_from_this<Impl> {
   VerifiableEngine* const verifiable;
   const boost::asio::any_io_executor engine_executor;
   const MirrorOptions options;
-  link::SpillStore fragments{options.spill_folder};
+  link::SpillStore fragments{options.spill_folder, options.min_free_bytes};
 
   mutable std::mutex mutex;
   mutable MirrorMachine machine;

@@ -28,6 +28,15 @@ Result<void> SpillStore::begin(std::uint64_t total_bytes) {
   std::error_code none;
   const auto folder = folder_.empty() ? std::filesystem::temp_directory_path(none) : folder_;
   if (none) return spill_error("there is no folder for temporary files", none.value());
+  const auto space = std::filesystem::space(folder, none);
+  if (none) return spill_error("nobody says how much space is free", none.value());
+  if (space.available < min_free_bytes_ || space.available - min_free_bytes_ < total_bytes) {
+    return MirrorError(
+        ErrorKind::Storage, CausedBy::us,
+        fmt::format("a large entry cannot be kept until it is whole: it needs {} bytes of free space at {} beside "
+                    "min_free_bytes, {}, and there are {}",
+                    total_bytes, folder.string(), min_free_bytes_, space.available));
+  }
   std::string name = (folder / "crosslink-entry-XXXXXX").string();
   const int file = ::mkostemp(name.data(), O_CLOEXEC);
   if (file < 0) return spill_error("no file can be made", errno);

@@ -12,8 +12,9 @@ namespace crosslink::link {
 
 class SpillStore final : public core::FragmentStore {
  public:
-  /// `folder`: of the file; empty: the system's for temporary files.
-  explicit SpillStore(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  /// `folder`: of the file; empty: the system's for temporary files. `min_free_bytes`: what a file leaves on its disk.
+  explicit SpillStore(std::filesystem::path folder, std::uint64_t min_free_bytes = 0)
+      : folder_(std::move(folder)), min_free_bytes_(min_free_bytes) {}
   ~SpillStore() override;
   SpillStore(const SpillStore&) = delete;
   SpillStore& operator=(const SpillStore&) = delete;
@@ -26,6 +27,7 @@ class SpillStore final : public core::FragmentStore {
 
  private:
   const std::filesystem::path folder_;
+  const std::uint64_t min_free_bytes_;
   core::MemoryFragmentStore memory_;
   std::optional<int> file_;
   std::uint64_t file_bytes_ = 0;

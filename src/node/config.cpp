@@ -228,6 +228,7 @@ Result<DatabaseConfig> read_database(Table table, const DatabaseConfig& defaults
   if (const auto sync = table.parsed("sync", parse_sync)) database.sync = *sync;
   if (const auto chosen = table.parsed("compression", parse_compression)) database.compression = *chosen;
   if (const auto bytes = table.parsed("cache_bytes", parse_size)) database.cache_bytes = *bytes;
+  if (const auto bytes = table.parsed("min_free_bytes", parse_size)) database.min_free_bytes = *bytes;
   auto& window = database.log_window;
   if (const auto bytes = table.parsed("log_window_bytes", parse_size)) window.bytes = *bytes;
   if (const auto time = table.parsed("log_window_time", parse_duration))
@@ -435,6 +436,8 @@ log_window_bytes = "1GiB"
 log_window_time = "24h"
 # ... and at most this much while a mirror still needs it.
 log_budget_bytes = "4GiB"
+# Of a mirror: what a snapshot that it receives leaves free on the disk, for the databases that take writes there.
+min_free_bytes = "1GiB"
 # Sync mode: a write is answered OK once it is on disk here and at each of these mirrors ...
 # sync_mirrors = ["eu-standby"]
 # ... and otherwise after this long, by ...

@@ -35,6 +35,8 @@ struct DatabaseConfig {
   std::uint64_t cache_bytes = 256ull * 1024 * 1024;
   RocksdbLogWindow log_window;
   bool snapshot_files = true;  ///< as RocksdbOptions
+  /// What a mirror's bootstrap, and entries that wait until they are whole, leave free on the disk.
+  std::uint64_t min_free_bytes = RocksdbOptions().min_free_bytes;
   /// Certificate names of mirrors in sync mode: a write is answered OK once it is durable at each of them. With them
   /// `sync` is always.
   std::vector<std::string> sync_mirrors;

@@ -19,6 +19,7 @@ RocksdbOptions rocksdb_options(const EngineWish& wish) {
   options.compression = config.compression;
   options.cache_bytes = config.cache_bytes;
   options.log_window = config.log_window;
+  options.min_free_bytes = config.min_free_bytes;
   options.on_warning = [name = wish.entry.name](const std::string& what) {
     log(Severity::warning, what, {{"database", name}});
   };

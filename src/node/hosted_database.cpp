@@ -133,6 +133,7 @@ std::unique_ptr<Mirror> HostedDatabase::make_mirror(const HostingContext& contex
   options.disconnected_after = context.disconnected_after;
   options.spill_folder = context.data_dir;
   options.scan_executor = scan_executor(context);
+  options.min_free_bytes = config_.min_free_bytes;
   // Its own mirrors follow the data that goes.
   options.before_history_change = [this] { change_history(); };
   auto mirror = std::make_unique<Mirror>(std::move(link), *engine_.mirror, engine_.verifiable, work_executor(context),

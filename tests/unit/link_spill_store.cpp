@@ -64,5 +64,16 @@ TEST(SpillStore, begins_anew_after_a_drop_and_says_when_it_has_no_folder) {
   EXPECT_EQ(refused.error().kind(), ErrorKind::Storage);
 }
 
+TEST(SpillStore, leaves_what_is_to_stay_free_on_its_disk_and_names_it) {
+  const TemporaryFolder folder;
+  const auto free = std::filesystem::space(folder.path()).available;
+  link::SpillStore store(folder.path(), 2 * free);
+  EXPECT_TRUE(store.begin(link::SpillStore::memory_bytes_max).ok()) << "what stays in memory takes no space";
+  const auto refused = store.begin(link::SpillStore::memory_bytes_max + 1);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().kind(), ErrorKind::Storage);
+  EXPECT_NE(refused.error().message().find("min_free_bytes"), std::string::npos) << refused.error().message();
+}
+
 }  // namespace
 }  // namespace crosslink::test

@@ -72,7 +72,8 @@ compression = "zstd"
 cache_bytes = "1MiB"
 log_window_bytes = "8GiB"
 log_window_time = "90s"
-log_budget_bytes = "9GiB")"),
+log_budget_bytes = "9GiB"
+min_free_bytes = "10GiB")"),
                                    "/");
   ASSERT_TRUE(config) << config.error().message();
   const auto& database = config->databases.at(0);
@@ -83,6 +84,7 @@ log_budget_bytes = "9GiB")"),
   EXPECT_EQ(database.log_window.bytes, 8ull << 30);
   EXPECT_EQ(database.log_window.time, std::chrono::seconds(90));
   EXPECT_EQ(database.log_window.budget_bytes, 9ull << 30);
+  EXPECT_EQ(database.min_free_bytes, 10ull << 30);
 }
 
 std::string etcd_error(const std::string& more) {
@@ -222,14 +224,9 @@ TEST(NodeConfig, mistakes_are_named) {
   EXPECT_EQ(error_of(with("data_dir = \"data\"", "data_dir = 5")), "config: data_dir: must be a text in quotes");
   EXPECT_EQ(error_of(with("[tls]", "[tsl]")),
             "config: tsl: unknown key; known here: clients, cluster_id, data_dir, database, "
-<<<<<<< ours
-            "database_defaults, listen, mirror, tls");
+            "database_defaults, listen, mirror, source, tls");
   EXPECT_EQ(error_of(with("ca = ", "x = 1\nca = ")),
             "config: tls.x: unknown key; known here: ca, cert, denied_serials, key");
-=======
-            "database_defaults, listen, mirror, source, tls");
-  EXPECT_EQ(error_of(with("ca = ", "x = 1\nca = ")), "config: tls.x: unknown key; known here: ca, cert, key");
->>>>>>> theirs
   EXPECT_EQ(error_of(with("127.0.0.1:6380", "6380")).substr(0, 24), "config: listen.clients: ");
   EXPECT_EQ(
       error_of(with("name = \"packages\"", "name = \".x\"")),
