@@ -84,8 +84,8 @@ struct LogSlice {
 /// Is the last entry at or before an LSN the one that a mirror says it has?
 enum class PositionProof : std::uint8_t {
   same,
-  parted,    ///< another entry, or none, or a later one
-  unproven,  ///< that part of the log is gone and nothing was remembered of it
+  parted,      ///< another entry, or none, or a later one
+  unverified,  ///< that part of the log is gone and nothing was remembered of it
 };
 
 /// How far the log after an LSN is from being dropped.
@@ -221,6 +221,10 @@ class MirrorEngine {
   virtual ~MirrorEngine() = default;
   virtual EngineTraits traits() const = 0;
   virtual MirrorState mirror_state() const = 0;
+  /// `on_moved` is called after the engine found by itself that the position is not the one that it said last, as when
+  /// a cluster that keeps the mirror was restored from a backup, or emptied. The caller asks again by sync(). On a
+  /// thread of the engine; it must not block or call back. Empty: none.
+  virtual void watch_position(std::function<void()> /*on_moved*/) {}
 
   /// Applies the entries in order and sets the position, in one atomic write: a crash leaves both or neither. Unchanged
   /// on failure, but where an entry may be too large for one write: one that was begun goes on at the next call.

@@ -129,6 +129,9 @@ class EtcdDatabase final : public SourceEngine, public MirrorEngine, public Veri
   /// that is not empty; without it switch_snapshot() refuses both. Holds until a bootstrap is done, over restarts.
   /// Errors: Storage.
   Result<void> agree_to_deletions();
+  /// Does the target still hold what this mirror wrote? Asked by itself every few seconds, too. Errors: Storage when it
+  /// does not answer; Busy when it was restored from a backup, or emptied: the mirror goes on from what it holds now.
+  Result<void> check_target();
   /// Of the mirror of this name at this place, whichever node follows for it.
   MirrorId mirror_id() const;
   /// Removes the mirror's record, and what belongs to it, from the target: the next one of its name begins anew. The
@@ -140,11 +143,12 @@ class EtcdDatabase final : public SourceEngine, public MirrorEngine, public Veri
   Result<void> compact();
 
   struct Counters {
-    std::uint64_t split_revisions = 0;  ///< entries that were too large for one transaction of the target
-    std::uint64_t foreign_writes = 0;   ///< revisions of the target that changed the mirror's keys and were not ours
-    std::uint64_t transactions = 0;     ///< that this process committed at the target
-    std::uint64_t deleted_keys = 0;     ///< by bootstraps: the target had them, the snapshot did not
-    std::string server_version;         ///< of the member asked when it was opened
+    std::uint64_t split_revisions = 0;   ///< entries that were too large for one transaction of the target
+    std::uint64_t foreign_writes = 0;    ///< revisions of the target that changed the mirror's keys and were not ours
+    std::uint64_t transactions = 0;      ///< that this process committed at the target
+    std::uint64_t target_gone_back = 0;  ///< how often it was found restored from a backup, or emptied
+    std::uint64_t deleted_keys = 0;      ///< by bootstraps: the target had them, the snapshot did not
+    std::string server_version;          ///< of the member asked when it was opened
   };
   Counters counters() const;
 
@@ -163,6 +167,7 @@ class EtcdDatabase final : public SourceEngine, public MirrorEngine, public Veri
   // MirrorEngine
   EngineTraits traits() const override;
   MirrorState mirror_state() const override;
+  void watch_position(std::function<void()> on_moved) override;
   Result<void> apply(const ApplyGroup& group) override;
   Result<void> step_back(Lsn from) override;
   Result<Lsn> sync() override;

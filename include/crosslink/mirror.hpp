@@ -83,8 +83,8 @@ struct MirrorFacts {
   std::optional<MirrorError> last_error;  ///< of the link or the session
   std::optional<PromotedFrom> promoted_from;
   /// The source no longer knew the last entry that this mirror had when its log went on: a fork would not have been
-  /// found. verify() finds it.
-  bool unproven = false;
+  /// found. Until a verify() says equal, a bootstrap has copied all, or a later session can tell.
+  bool unverified = false;
   /// Why its data is, or is about to be, of no single moment of the source; empty: it is of one, or there is none.
   std::string inconsistent;
   /// While it is behind: how much more the source may write before the log this mirror needs next is dropped, and how

@@ -66,7 +66,7 @@ std::variant<MirrorError, NeedsProof> judge_request(const SourceState& source, c
 std::optional<MirrorError> judge_proof(PositionProof proof, const Position& request) {
   switch (proof) {
     case PositionProof::same:
-    case PositionProof::unproven: return std::nullopt;
+    case PositionProof::unverified: return std::nullopt;
     case PositionProof::parted:
       if (makes(Mistake::history_check_left_out)) return std::nullopt;
       return MirrorError(ErrorKind::HistoriesParted, CausedBy::peer,

@@ -114,6 +114,12 @@ void MirrorMachine::reread_engine() {
   lag_.forget();
 }
 
+void MirrorMachine::on_position_moved(Instant now) {
+  if (promoted_from_ || stopped_) return;
+  reread_engine();
+  advance(now);
+}
+
 void MirrorMachine::note_durable() { actions_.push_back(mirror_action::Progress{}); }
 
 void MirrorMachine::on_applied(Instant now) {
@@ -163,7 +169,7 @@ void MirrorMachine::on_switched(Instant) {
   bootstrap_wanted_ = false;
   just_switched_ = true;
   consistent_lsn_ = assembler_.consistent_lsn();
-  unproven_ = false;
+  unverified_ = false;
   ++bootstraps_;
   snapshot_retry_.clear();
   last_snapshot_bytes_ = assembler_.stored_bytes();
@@ -249,6 +255,9 @@ void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {
       break;
     case Call::sync:
       if (std::exchange(reread_wanted_, false) && !mark_.position) want_bootstrap("it has no data yet");
+      if (promoting_ && !mark_.position && !mark_.inconsistent)
+        give_up_promotion(MirrorError::configuration("there is nothing to promote: what keeps the data has none now"),
+                          now);
       // A promotion that was given up had come about all the same, and nobody could know.
       if (mark_.promoted_from && !promoted_from_) on_promoted(*mark_.promoted_from, now);
       break;

@@ -464,7 +464,7 @@ MirrorStatus MirrorMachine::status(Instant now) {
   if (storage_error_) facts.storage_error = storage_error_->message();
   facts.snapshot_queue = notice_.snapshot_queue;
   if (notice_.window_left_ms) facts.window_left = std::chrono::milliseconds(*notice_.window_left_ms);
-  facts.unproven = unproven_;
+  facts.unverified = unverified_;
   facts.lag = lag_.lag(now);
   facts.upstream = upstream_;
   facts.threshold = lag_threshold(sync(), round_trip_);

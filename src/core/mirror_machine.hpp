@@ -159,6 +159,8 @@ class MirrorMachine {
   void on_engine(Result<EngineAnswer> answer, Instant now);
   void on_digest(Question question, Result<RangeDigest::Answer> answer, Instant now);
   void on_keys(Question question, Result<Keys::Answer> answer, Instant now);
+  /// MirrorEngine::watch_position.
+  void on_position_moved(Instant now);
   void on_time(Instant now);
   void on_round_trip(Duration round_trip) { round_trip_ = round_trip; }
   /// Smallest lag that readers accept; absent: they do not ask.
@@ -222,7 +224,7 @@ class MirrorMachine {
   /// What the source said of itself, in this session or the last.
   const std::optional<SessionBegin::Source>& source() const { return source_; }
   /// The source could not prove that the log goes on from this mirror's last entry.
-  bool unproven() const { return unproven_; }
+  bool unverified() const { return unverified_; }
   /// What the source last said of the queue for snapshots and of its window; of this session, and while it matters.
   const Notice& notice() const { return notice_; }
 
@@ -389,7 +391,7 @@ class MirrorMachine {
   std::optional<MirrorError> last_error_;
   StreamToken last_token_ = control_stream;
   std::optional<SessionBegin::Source> source_;
-  bool unproven_ = false;    ///< of the log that goes on, or went on last
+  bool unverified_ = false;  ///< of the log that goes on, or went on last
   bool sync_named_ = false;  ///< by the source, in this session or the last
   std::optional<SyncPromise> sync_promise_;
   std::optional<Lsn> source_head_;

@@ -243,7 +243,8 @@ void MirrorMachine::on_log_begin(const LogBegin& begin, Instant now) {
     log_->step_back_to = begin.from;
     lag_.forget();
   }
-  unproven_ = begin.unproven;
+  // What was copied just now is the source's own, whatever it remembers of it.
+  unverified_ = begin.unverified && !just_switched_;
   just_switched_ = false;
   bootstrap_failures_ = 0;
   log_retry_.clear();

@@ -86,10 +86,11 @@ MirrorStatus StatusJudge::judge(const StatusFacts& facts, Instant now) {
                                                 under ? "is only just under" : "is over", seconds(facts.threshold),
                                                 above(facts), window(facts)));
   }
-  return as(StatusKind::Following, fmt::format("the lag is {} at most{}", seconds(*facts.lag),
-                                               facts.unproven ? "; unproven: the source no longer knew the entry that "
-                                                                "its log went on from; verify tells"
-                                                              : ""));
+  return as(StatusKind::Following,
+            fmt::format("the lag is {} at most{}", seconds(*facts.lag),
+                        facts.unverified ? "; unverified: the source no longer knew the entry that "
+                                           "its log went on from; verify tells"
+                                         : ""));
 }
 
 }  // namespace core

@@ -38,7 +38,7 @@ struct StatusFacts {
   std::optional<std::string> storage_error;     ///< an apply fails and is retried
   std::optional<std::uint64_t> snapshot_queue;  ///< as the source says
   std::optional<Duration> window_left;          ///< as the source says: then the log that is needed is dropped
-  bool unproven = false;                        ///< nobody could tell whether the log goes on from what is here
+  bool unverified = false;                      ///< nobody could tell whether the log goes on from what is here
   std::optional<Duration> lag;
   std::optional<UpstreamAge> upstream;  ///< as the source last said; absent: it did not yet
   Duration threshold{5'000'000};

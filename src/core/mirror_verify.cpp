@@ -160,6 +160,7 @@ void MirrorMachine::end_verify(VerifyResult result, bool tell_source) {
   }
   if (verify_->view_open) actions_.push_back(mirror_action::CloseView{});
   verify_.reset();
+  if (result.outcome == VerifyResult::Outcome::equal) unverified_ = false;
   verify_result_ = std::move(result);
 }
 

@@ -37,7 +37,7 @@ Result<Action> ReconnectMachine::start_connect() {
 Result<Action> ReconnectMachine::start_reconnect() {
   if (auto error = obstacle()) return *error;
   operation_ = Operation::reconnect;
-  if (std::exchange(unproven_session_, false)) double_backoff();
+  if (std::exchange(fruitless_session_, false)) double_backoff();
   return sleep();
 }
 
@@ -52,7 +52,7 @@ Action ReconnectMachine::dial_succeeded() {
   require(phase_ == LinkPhase::connecting);
   operation_ = Operation::none;
   phase_ = LinkPhase::connected;
-  unproven_session_ = true;
+  fruitless_session_ = true;
   if (std::exchange(established_before_, true)) ++reconnects_;
   attempts_ = 0;
   return Return{};
@@ -83,7 +83,7 @@ void ReconnectMachine::connection_lost() {
 void ReconnectMachine::note_progress() {
   if (phase_ != LinkPhase::connected) return;
   backoff_ = base_;
-  unproven_session_ = false;
+  fruitless_session_ = false;
 }
 
 void ReconnectMachine::close() { phase_ = LinkPhase::closed; }

@@ -67,7 +67,7 @@ class ReconnectMachine {
   std::chrono::milliseconds base_, cap_, backoff_;
   Operation operation_ = Operation::none;
   LinkPhase phase_ = LinkPhase::disconnected;
-  bool unproven_session_ = false;  ///< established, and nothing came of it yet
+  bool fruitless_session_ = false;  ///< established, and nothing came of it yet
   bool established_before_ = false;
   std::uint64_t dials_ = 0, attempts_ = 0, reconnects_ = 0;
   std::optional<MirrorError> last_error_;

@@ -168,7 +168,7 @@ TreeMap write(const LogRequest& request) {
 TreeMap write(const LogBegin& begin) {
   Writer w;
   w.lsn("head", begin.head).lsn("oldest", begin.oldest).lsn("from", begin.from);
-  if (begin.unproven) w.put("unproven", true);
+  if (begin.unverified) w.put("unverified", true);
   return w.take();
 }
 TreeMap write(const LogBatch& batch) {
@@ -360,7 +360,7 @@ SessionMessage read(const LogRequest*, FieldReader& r) {
   return request;
 }
 SessionMessage read(const LogBegin*, FieldReader& r) {
-  return LogBegin{lsn(r, "head"), lsn(r, "oldest"), lsn(r, "from"), r.has("unproven") && r.boolean("unproven")};
+  return LogBegin{lsn(r, "head"), lsn(r, "oldest"), lsn(r, "from"), r.has("unverified") && r.boolean("unverified")};
 }
 SessionMessage read(const LogBatch*, FieldReader& r) {
   LogBatch batch;

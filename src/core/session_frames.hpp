@@ -108,7 +108,7 @@ struct LogRequest {
 };
 struct LogBegin {
   Lsn head, oldest, from;
-  bool unproven = false;  ///< the source could not tell whether the last entry is the mirror's
+  bool unverified = false;  ///< the source could not tell whether the last entry is the mirror's
   friend bool operator==(const LogBegin&, const LogBegin&) = default;
 };
 struct LogBatch {

@@ -274,7 +274,7 @@ void SourceSession::on_proof(Question question, Result<PositionProof> proof, Ins
   if (const auto parted = judge_proof(*proof, log_->request)) return fail_stream(log_->token, *parted);
   const auto state = read_now_().state;
   log_->begun = true;
-  send(log_->token, LogBegin{state.head, state.oldest, log_->from, *proof == PositionProof::unproven});
+  send(log_->token, LogBegin{state.head, state.oldest, log_->from, *proof == PositionProof::unverified});
   pump(now);
 }
 

@@ -133,6 +133,12 @@ Task<void> Mirror::Impl::run(std::shared_ptr<Impl> self) {
     const std::scoped_lock lock(self->mutex);
     self->strand = executor;
   }
+  self->engine->watch_position([weak = self->weak_from_this(), executor] {
+    boost::asio::post(executor, [weak] {
+      const auto moved = weak.lock();
+      if (moved) moved->tell([](MirrorMachine& told, core::Instant now) { told.on_position_moved(now); });
+    });
+  });
   self->tell([](MirrorMachine& told, core::Instant now) { told.on_time(now); });
   bool cancelled = false;
   link::Signal::Heard heard = 0;
@@ -150,6 +156,7 @@ Task<void> Mirror::Impl::run(std::shared_ptr<Impl> self) {
       told.stop(now);
     });
   }
+  self->engine->watch_position({});
   self->timer->cancel();
   self->link->close();
   self->group->cancel();
@@ -523,7 +530,7 @@ MirrorFacts Mirror::facts() const {
   if (machine.source()) facts.chain = machine.source()->chain;
   facts.last_error = trouble ? trouble : machine.last_error();
   facts.promoted_from = machine.promoted_from();
-  facts.unproven = machine.unproven();
+  facts.unverified = machine.unverified();
   facts.inconsistent = machine.why_inconsistent();
   const auto& notice = machine.notice();
   facts.window_left_bytes = notice.window_left_bytes;

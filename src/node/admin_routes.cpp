@@ -369,6 +369,12 @@ awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::
   const auto spec = database->mirror()->spec();
   const auto wish = read_promotion(request.body);
   if (!wish) co_return failed(wish.error(), exit_usage_code);
+  if (wish->dry_run && database->engine().check_target) {
+    auto asking = [database] { return database->engine().check_target(); };
+    auto calling = link::call_engine(hosting_->context().engine_executor, std::move(asking));
+    const auto checked = co_await std::move(calling);
+    if (!checked) co_return failed(checked.error().with_context("what keeps the mirror"));
+  }
   const auto status = mirror.status();
   const auto facts = mirror.facts();
   const bool linked = mirror.link().state() == LinkState::connected;

@@ -108,6 +108,7 @@ Result<DatabaseEngine> open_etcd(const EngineWish& wish) {
     return database->survey(source_prefix);
   };
   engine.agree_to_deletions = [database] { return database->agree_to_deletions(); };
+  engine.check_target = [database] { return database->check_target(); };
   return engine;
 }
 

@@ -93,6 +93,10 @@ void put_progress(Page& page, const Labels& labels, const MirrorFacts& facts) {
     page.gauge("mirror_applied_lsn", "Last LSN applied", labels, real(facts.position->applied_lsn.value));
     page.gauge("mirror_durable_lsn", "Last LSN that survives a power cut", labels, real(facts.durable.value));
   }
+  page.gauge("mirror_unverified",
+             "1 while nobody could tell whether the source's log goes on from what is here; a verify that says equal, "
+             "and a bootstrap, end it",
+             labels, facts.unverified ? 1 : 0);
   if (facts.source_head)
     page.gauge("mirror_source_lsn", "The source's head, as it last said", labels, real(facts.source_head->value));
   page.counter("mirror_received_bytes_total", "Of log and snapshots", labels, facts.received_bytes);

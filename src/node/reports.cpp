@@ -48,6 +48,7 @@ void put_position(json::object& into, const MirrorFacts& facts, const MirrorStat
                           : 0;
   into["lag_lsn"] = comparable ? json::value(behind) : nullptr;
   into["lag_ms"] = status.lag && follows ? json::value(milliseconds(*status.lag)) : nullptr;
+  into["unverified"] = facts.unverified;
   into["incarnation"] = position ? json::value(to_string(position->incarnation)) : nullptr;
   into["origin"] = position ? json::value(to_string(position->origin)) : nullptr;
 }

@@ -201,6 +201,44 @@ class NodeEtcd(EtcdNodeTest):
         self.await_applied(standby, source.put(f"{PREFIX}b", "1"))
         self.assertEqual(target.pairs(PREFIX), {f"{PREFIX}a": "1", f"{PREFIX}b": "1"})
 
+    def test_a_target_restored_or_emptied_while_the_source_is_idle_is_brought_forward_and_not_promoted_unsaid(self):
+        source, target = self.cluster(), self.own_cluster("to")
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        data, backup = target.folder / "m0", target.folder / "backup"
+
+        def restart(take=None, put=None):
+            target.kill(0)
+            if take:
+                shutil.copytree(data, take)
+            if put:
+                shutil.rmtree(data)
+                shutil.copytree(put, data)
+            target.start(0)
+            target.wait_ready()
+
+        restart(take=target.folder / "empty")
+        source.put(f"{PREFIX}a", "1")
+        self.follow(standby, prod, target)
+        restart(take=backup)
+        for i in range(10):
+            last = source.put(f"{PREFIX}b{i}", "1")
+        self.await_applied(standby, last)
+        for times, put in ((1, backup), (2, target.folder / "empty")):
+            restart(put=put)
+            standby.await_mirror("registry", lambda one: one["counts"]["target_gone_back"] == times, "it to be noticed")
+            self.await_applied(standby, last)
+            self.assertEqual(target.pairs(PREFIX), source.pairs(PREFIX))
+        self.assertEqual(standby.mirror("registry")["bootstraps"], 2)
+        # Nothing of the source's comes now: what the backup had is all that there is.
+        prod.stop()
+        restart(put=backup)
+        refused = run("promote", "registry", *self.admin(standby), "--require-lag", "5s", "--yes")
+        self.assertNotEqual(refused.returncode, 0, refused)
+        dry = eventually(lambda: run("promote", "registry", "--dry-run", *self.admin(standby), "-o", "json"),
+                         lambda one: one.returncode == 0, "the dry run to have an answer")
+        self.assertEqual(json.loads(dry.stdout)["lost"]["entries_lsn"], 10)
+
     def test_the_target_is_compacted_to_the_length_that_the_command_or_the_config_says(self):
         source = self.cluster()
         prod = self.etcd_node(source)

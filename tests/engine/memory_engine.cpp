@@ -194,12 +194,12 @@ TEST(MemoryDatabase, a_purge_drops_the_log_pinned_or_not_and_keeps_the_data) {
   EXPECT_EQ(lsns_of(read_log_to_head(*root, Lsn{3}, 100)), std::vector{Lsn{4}});
 }
 
-TEST(MemoryDatabase, what_lies_before_the_log_is_unproven) {
+TEST(MemoryDatabase, what_lies_before_the_log_is_unverified) {
   const auto root = MemoryDatabase::create();
   put_counted(*root, 3);
   const auto entries = read_log_to_head(*root, Lsn{0}, 1000);
   root->purge_log();
-  EXPECT_EQ(must(root->prove(entries[1].id, Lsn{2})), PositionProof::unproven);
+  EXPECT_EQ(must(root->prove(entries[1].id, Lsn{2})), PositionProof::unverified);
   EXPECT_EQ(must(root->prove(entries[2].id, Lsn{3})), PositionProof::same);
 }
 

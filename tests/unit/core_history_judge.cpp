@@ -214,7 +214,7 @@ TEST(HistoryJudge, row_5_the_same_entry_goes_on) {
 }
 
 TEST(HistoryJudge, row_5_what_cannot_be_proven_goes_on) {
-  EXPECT_FALSE(judge_proof(PositionProof::unproven, request(1, 30, 40)).has_value());
+  EXPECT_FALSE(judge_proof(PositionProof::unverified, request(1, 30, 40)).has_value());
 }
 
 }  // namespace

@@ -167,7 +167,7 @@ std::vector<Specimen> specimens() {
       {SnapshotAck{UINT64_MAX}, wire("offset=max")},
       {LogRequest{{origin, incarnation, entry, {9}, {7}}, {"zstd", "none"}}, log_request_fields()},
       {LogBegin{{3}, {1}, {2}}, wire("head=3 oldest=1 from=2")},
-      {LogBegin{{3}, {1}, {2}, true}, wire("head=3 oldest=1 from=2 ?unproven=true")},
+      {LogBegin{{3}, {1}, {2}, true}, wire("head=3 oldest=1 from=2 ?unverified=true")},
       {LogBatch{{1}, {2}, 3, 1048576, "zstd", 5, Lsn{6}},
        wire("prev_lsn=1 last_lsn=2 count=3 raw_bytes=1048576 codec='zstd crc32c=5 ?origin_lsn=6")},
       {EntryFragment{{1}, {2}, 3, 4, 5, true, Lsn{6}},

@@ -1,5 +1,8 @@
 // A mirror that several processes can write to: MirrorMachine over an engine that answers Busy, and one without an
 // atomic switch, whose data may be of no moment.
+#include <optional>
+#include <vector>
+
 #include "regress/mirror_driver.hpp"
 
 namespace crosslink::test {
@@ -91,6 +94,81 @@ TEST(SharedMirror, an_engine_with_an_atomic_switch_promotes_the_old_data_during_
 TEST(SharedMirror, without_any_data_nothing_is_promoted_whatever_is_accepted) {
   MirrorDriver mirror(false, false, false);
   EXPECT_FALSE(mirror.machine->promote(mirror.now(), {.accept_inconsistent = true}).ok());
+}
+
+TEST(SharedMirror, whose_position_moved_by_itself_asks_where_it_stands_and_goes_on_from_there) {
+  MirrorDriver mirror(true);
+  mirror.hear(MirrorDriver::first_bulk, core::LogBegin{Lsn{8}, {}, Lsn{8}});
+  mirror.take();
+  mirror.machine->on_position_moved(mirror.now());
+  EXPECT_FALSE(mirror.machine->lag(mirror.now())) << "what it has is not known";
+  auto said = mirror.take();
+  EXPECT_EQ(count<action::DropStream>(said), 1u);
+  EXPECT_EQ(count<action::Sync>(said), 1u);
+  mirror.mark.position->applied_lsn = mirror.mark.position->origin_lsn = mirror.mark.durable = Lsn{6};
+  mirror.engine_answers();
+  said = mirror.take();
+  EXPECT_EQ(sent<core::LogRequest>(said), 1u);
+  EXPECT_EQ(mirror.machine->position()->applied_lsn, Lsn{6});
+}
+
+TEST(SharedMirror, whose_data_is_gone_bootstraps_and_gives_its_promotion_up) {
+  MirrorDriver mirror(true);
+  mirror.take();
+  ASSERT_TRUE(mirror.machine->promote(mirror.now()).ok());
+  mirror.disconnect();
+  ASSERT_EQ(count<action::Promote>(mirror.take()), 1u);
+  mirror.engine_is_busy();
+  mirror.pass(after_a_retry);
+  ASSERT_EQ(count<action::Sync>(mirror.take()), 1u);
+  mirror.mark = {};
+  mirror.engine_answers();
+  EXPECT_TRUE(mirror.machine->given_up());
+  EXPECT_NE(mirror.machine->status(mirror.now()).kind, StatusKind::Halted);
+  EXPECT_EQ(count<action::Dial>(mirror.take()), 1u);
+}
+
+TEST(Unverified, ends_with_a_verify_that_says_equal) {
+  MirrorDriver mirror(true);
+  mirror.hear(MirrorDriver::first_bulk, core::LogBegin{Lsn{8}, {}, Lsn{8}, true});
+  EXPECT_TRUE(mirror.machine->unverified());
+  for (const bool equal : {false, true}) {
+    mirror.take();
+    ASSERT_TRUE(mirror.machine->start_verify(mirror.now()).ok());
+    const auto stream = equal ? core::StreamToken{5} : core::StreamToken{3};
+    mirror.hear(stream, core::VerifyAt{Lsn{8}});
+    mirror.engine_answers();
+    std::optional<action::DigestRange> asked;
+    for (const auto& one : mirror.take()) {
+      if (const auto* digest = std::get_if<action::DigestRange>(&one)) asked = *digest;
+    }
+    ASSERT_TRUE(asked);
+    const core::RangeDigest::Answer same{3, {}, {}};
+    if (equal) mirror.hear(stream, core::RangeDigest{asked->range, same});
+    if (!equal) mirror.hear(stream, core::VerifyEnd{core::VerifyOutcome::unknown, "for the test"});
+    mirror.machine->on_digest(asked->question, same, mirror.now());
+    EXPECT_TRUE(mirror.machine->take_verify_result());
+    EXPECT_EQ(mirror.machine->unverified(), !equal);
+  }
+}
+
+TEST(Unverified, is_not_said_of_what_was_copied_just_now) {
+  MirrorDriver mirror(true);
+  mirror.hear(MirrorDriver::first_bulk, core::LogBegin{Lsn{8}, {}, Lsn{8}, true});
+  ASSERT_TRUE(mirror.machine->resync(mirror.now()).ok());
+  mirror.engine_answers();  // what was received before is dropped
+  mirror.hear(3, a_snapshot());
+  mirror.engine_answers();
+  const std::vector data(8, std::byte{1});
+  mirror.hear(3, a_chunk(0, data, true), data);
+  mirror.engine_answers();
+  mirror.engine_answers();  // the check
+  ASSERT_EQ(count<action::SwitchSnapshot>(mirror.take()), 1u);
+  mirror.mark.position->applied_lsn = mirror.mark.position->origin_lsn = mirror.mark.durable = Lsn{9};
+  mirror.engine_answers();
+  EXPECT_FALSE(mirror.machine->unverified());
+  mirror.hear(4, core::LogBegin{Lsn{9}, {}, Lsn{9}, true});
+  EXPECT_FALSE(mirror.machine->unverified());
 }
 
 }  // namespace

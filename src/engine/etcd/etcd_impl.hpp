@@ -71,6 +71,12 @@ struct EtcdDatabase::Impl {
   bool take_record(etcd::Record next, std::int64_t revision);
   void lose(const Found& found);
   Result<void> forget();
+  /// Is the record not the one that we know, nor one that came after it?
+  bool is_gone_back(const Found& found) const;
+  /// Takes what the target holds now for the truth, and tells.
+  MirrorError take_gone_back(const Found& found);
+  /// Every few seconds, while nothing is written.
+  void watch_record();
   void keep_ownership();
   void give_way();
   void release();
@@ -167,9 +173,10 @@ struct EtcdDatabase::Impl {
   etcd::SnapshotShelf shelf;
   etcd::PartialStore partial;
 
-  std::mutex write_mutex;  ///< one call that writes at a time
-  bool uncertain = false;  ///< a write's outcome is not known
-  bool moved = false;      ///< by another crosslink, and its caller was not told
+  std::mutex write_mutex;   ///< one call that writes at a time
+  bool uncertain = false;   ///< a write's outcome is not known
+  bool look_first = false;  ///< before the next write, whatever is known
+  bool moved = false;       ///< by another crosslink, and its caller was not told
   std::chrono::steady_clock::time_point committed_at;
   std::map<std::string, std::uint64_t, std::less<>> leased;  ///< the target's keys that have a lease at the source
   std::map<std::uint64_t, std::uint64_t> granted;            ///< TTL of leases, as the target has them
@@ -188,10 +195,14 @@ struct EtcdDatabase::Impl {
   std::int64_t record_revision = 0;
   std::uint64_t target_gone_back = 0;        ///< how often
   std::optional<std::uint64_t> lease_count;  ///< of `granted`; absent: another process may have changed it
+  std::string gone_back_note;          ///< until what was lost then is there again
+  Lsn gone_back_from;
+  std::uint64_t own_epoch = 0;  ///< of this process; 0: it has not owned the mirror yet
+  std::chrono::steady_clock::time_point record_read_at;
   std::optional<PartialSnapshot> shown_partial;
   std::function<void(Lsn)> on_head;
   std::mutex history_mutex;  ///< beside the others: nothing is called with it held but on_history
-  std::function<void()> on_history;
+  std::function<void()> on_history, on_moved;
   std::int64_t accounted_revision = 0;  ///< every revision of the target up to it is ours or a gap
   struct Gap {
     Lsn from, to;

@@ -208,7 +208,8 @@ std::vector<EngineCount> EtcdDatabase::counts() const {
   return {{"transactions", now.transactions},
           {"split_revisions", now.split_revisions},
           {"foreign_writes", now.foreign_writes},
-          {"deleted_keys", now.deleted_keys}};
+          {"deleted_keys", now.deleted_keys},
+          {"target_gone_back", now.target_gone_back}};
 }
 
 std::string EtcdDatabase::remark() const { return impl_->remark(); }

@@ -125,7 +125,7 @@ Result<std::optional<EntryId>> EtcdDatabase::Impl::last_entry_in(Lsn after, Lsn 
 
 Result<PositionProof> EtcdDatabase::prove(const EntryId& last_entry, Lsn at) {
   const auto now = impl_->state();
-  if (now.history.empty() || at < now.oldest) return PositionProof::unproven;
+  if (now.history.empty() || at < now.oldest) return PositionProof::unverified;
   // What is known of the last entry before the window.
   std::optional<EntryId> before;
   {
@@ -135,7 +135,7 @@ Result<PositionProof> EtcdDatabase::prove(const EntryId& last_entry, Lsn at) {
     if (!impl_->root && now.oldest == now.history.newest().first_lsn) before.emplace();
   }
   const bool inside = last_entry.lsn > now.oldest;
-  if (!inside && !before && last_entry.lsn == Lsn{0}) return PositionProof::unproven;
+  if (!inside && !before && last_entry.lsn == Lsn{0}) return PositionProof::unverified;
   std::size_t count = 0;
   EntryId first;
   const auto from = inside ? Lsn{last_entry.lsn.value - 1} : now.oldest;
@@ -143,7 +143,7 @@ Result<PositionProof> EtcdDatabase::prove(const EntryId& last_entry, Lsn at) {
   if (!scanned) return scanned.error();
   if (inside) return count == 1 && first == last_entry ? PositionProof::same : PositionProof::parted;
   if (count > 0) return PositionProof::parted;
-  if (!before) return PositionProof::unproven;
+  if (!before) return PositionProof::unverified;
   return *before == last_entry ? PositionProof::same : PositionProof::parted;
 }
 

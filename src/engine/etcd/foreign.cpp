@@ -44,6 +44,7 @@ void EtcdDatabase::Impl::note_owner() {
 
 void EtcdDatabase::Impl::look_after_target() {
   note_owner();
+  watch_record();
   find_foreign();
   compact_target();
 }
@@ -205,6 +206,7 @@ std::string EtcdDatabase::Impl::remark() const {
   {
     const std::scoped_lock holding(mutex);
     following = tail;
+    if (!gone_back_note.empty()) all.push_back(gone_back_note);
     if (!foreign_note.empty()) all.push_back(foreign_note);
     if (!open_note.empty() && store.last_entry().value_or(EntryId{}).lsn == Lsn{0}) all.push_back(open_note);
     if (!ownership.owned && !ownership.refused_by.empty() && is_mirror())

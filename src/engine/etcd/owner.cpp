@@ -115,6 +115,7 @@ Result<void> EtcdDatabase::Impl::settle(const Record& attempted) {
     adopt(*found->record, found->record_revision, true);
     return {};
   }
+  if (is_gone_back(*found)) return take_gone_back(*found);
   if (found->record_revision == record_revision) return storage_error("the transaction was not made");
   if (found->record && found->record->owner == options.node && found->record->epoch == record.epoch) {
     adopt(*found->record, found->record_revision, true);
@@ -142,6 +143,8 @@ Result<void> EtcdDatabase::Impl::commit(TxnBuilder builder, Record next, std::ve
       {
         const std::scoped_lock holding(mutex);
         ++counted.transactions;
+        const bool mended = record.position && !record.bootstrapping && record.position->applied_lsn >= gone_back_from;
+        if (mended) gone_back_note.clear();
       }
       // Here, since a target can be filled within the second that the next round takes.
       if (note_written(done->header().revision(), request.ByteSizeLong())) compact_target();
@@ -162,9 +165,10 @@ Result<void> EtcdDatabase::Impl::commit(TxnBuilder builder, Record next, std::ve
 
 Result<void> EtcdDatabase::Impl::ensure_owned(bool rereading) {
   if (auto owned = own_again(); !owned) return owned;
-  if (std::exchange(moved, false) && !rereading)
-    return busy("another crosslink owned this mirror meanwhile and moved its position");
-  return {};
+  if (!std::exchange(moved, false) || rereading) return {};
+  const std::scoped_lock holding(mutex);
+  return busy(gone_back_note.empty() ? "another crosslink owned this mirror meanwhile and moved its position"
+                                     : gone_back_note);
 }
 
 Result<void> EtcdDatabase::Impl::own_again() {
@@ -174,9 +178,14 @@ Result<void> EtcdDatabase::Impl::own_again() {
     gives_way = false;
     owned = ownership.owned && std::chrono::steady_clock::now() < ownership.until;
   }
-  if (owned && !uncertain) return {};
+  if (owned && !uncertain && !look_first) return {};
   auto found = look();
   if (!found) return found.error();
+  look_first = false;
+  if (is_gone_back(*found)) {
+    static_cast<void>(take_gone_back(*found));  // `moved` says so
+    owned = false;
+  }
   if (!owned) return acquire(*found);
   const bool ours = found->record && found->record->owner == options.node && found->record->epoch == record.epoch;
   if (!ours) {
@@ -227,6 +236,7 @@ Result<void> EtcdDatabase::Impl::acquire(const Found& found) {
     // What came behind the record was written while nobody looked.
     accounted_revision = next.position && !next.bootstrapping ? std::max(accounted_revision, found.record_revision) : 0;
   }
+  own_epoch = next.epoch;
   adopt(std::move(next), done->header().revision(), true);
   if (auto loaded = load_leases(); !loaded) {
     const std::scoped_lock holding(mutex);

@@ -193,7 +193,9 @@ Result<PromotedFrom> EtcdDatabase::Impl::promote(const std::string& source_clust
   if (root) return MirrorError::configuration("a root is no mirror");
   if (record.role == DatabaseRole::promoted) return *record.promoted_from;
   if (!record.position) return MirrorError::configuration("there is no mirrored data to promote");
+  look_first = true;  // the target may have been restored since we last wrote
   if (auto owned = ensure_owned(false); !owned) return owned.error();
+  if (!record.position) return MirrorError::configuration("there is no mirrored data to promote");
   if (auto finished = finish_split(); !finished) return finished.error();
   if (!record.promoting || !record.lease_seed) {
     auto begun = record;

@@ -87,7 +87,7 @@ Result<PositionProof> RocksdbDatabase::prove(const EntryId& last_entry, Lsn at) 
   {
     const std::scoped_lock lock(impl_->mutex);
     if (at == impl_->head) return impl_->last_entry == last_entry ? PositionProof::same : PositionProof::parted;
-    if (at < impl_->window.oldest() || at > impl_->head) return PositionProof::unproven;
+    if (at < impl_->window.oldest() || at > impl_->head) return PositionProof::unverified;
     live = impl_->live;
     head = impl_->head;
   }
@@ -99,7 +99,7 @@ Result<PositionProof> RocksdbDatabase::prove(const EntryId& last_entry, Lsn at) 
     return record.note.has_value();
   });
   if (!read) return read.error();
-  if (!*read || !before) return PositionProof::unproven;
+  if (!*read || !before) return PositionProof::unverified;
   return *before == last_entry ? PositionProof::same : PositionProof::parted;
 }
 

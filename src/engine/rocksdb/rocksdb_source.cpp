@@ -118,7 +118,7 @@ Result<PositionProof> RocksdbSource::prove(const EntryId& last_entry, Lsn at) {
     const std::scoped_lock lock(impl_->mutex);
     const Lsn base{impl_->record.history.records().front().first_lsn.value - 1};
     from = last_entry == EntryId{} ? base : Lsn{std::max<std::uint64_t>(last_entry.lsn.value, 1) - 1};
-    if (from < impl_->window.oldest() || at > impl_->live->head()) return PositionProof::unproven;
+    if (from < impl_->window.oldest() || at > impl_->live->head()) return PositionProof::unverified;
   }
   // Each record is an entry: the one that is meant, and none behind it.
   std::optional<EntryId> first;
@@ -130,7 +130,7 @@ Result<PositionProof> RocksdbSource::prove(const EntryId& last_entry, Lsn at) {
     return !more;
   });
   if (!read) return read.error();
-  if (!*read) return PositionProof::unproven;
+  if (!*read) return PositionProof::unverified;
   return first.value_or(EntryId{}) == last_entry && !more ? PositionProof::same : PositionProof::parted;
 }
 
