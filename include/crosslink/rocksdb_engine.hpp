@@ -105,6 +105,9 @@ class RocksdbDatabase final : public SourceEngine, public MirrorEngine, public V
   Result<Lsn> commit(std::span<const Operation> operations, std::uint64_t commit_time_us = 0);
   /// Errors: Storage.
   Result<std::optional<std::string>> get(std::string_view key) const;
+  /// Why nothing can be written now, a full disk for instance; absent: nothing is known to be in the way. At most a
+  /// second old. Any thread.
+  std::optional<MirrorError> writes_refused() const;
 
   // SourceEngine
   SourceState source_state() const override;
@@ -116,6 +119,8 @@ class RocksdbDatabase final : public SourceEngine, public MirrorEngine, public V
   void unpin(const std::string& holder) override;
   std::optional<WindowLeft> window_left(Lsn after) const override;
   void watch_head(std::function<void(Lsn head)> on_head) override;
+  /// That and why a database takes no writes; empty for a mirror, and while it does.
+  std::string remark() const override;
   /// Also after the disk failed and what it had not confirmed is gone.
   void watch_history(std::function<void()> on_change) override;
 

@@ -98,7 +98,7 @@ json::object AdminRoutes::with_not_open(json::object listed) const {
 json::array AdminRoutes::source_remarks() const {
   json::array remarks;
   for (const auto& database : hosting_->databases().all()) {
-    auto remark = database->mirror() == nullptr ? database->engine().source->remark() : std::string();
+    auto remark = database->takes_writes() ? database->engine().source->remark() : std::string();
     if (!remark.empty()) remarks.push_back(json::object{{"name", database->name()}, {"remark", std::move(remark)}});
   }
   return remarks;
@@ -371,7 +371,7 @@ awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::
   if (!wish) co_return failed(wish.error(), exit_usage_code);
   if (wish->dry_run && database->engine().check_target) {
     auto asking = [database] { return database->engine().check_target(); };
-    auto calling = link::call_engine(hosting_->context().engine_executor, std::move(asking));
+    auto calling = link::call_engine(hosting_->context().executors.elsewhere, std::move(asking));
     const auto checked = co_await std::move(calling);
     if (!checked) co_return failed(checked.error().with_context("what keeps the mirror"));
   }

@@ -55,6 +55,7 @@ json::object write_entry(const CatalogEntry& entry) {
                        {"moving_from", entry.moving_from},
                        {"made", entry.made},
                        {"configured", entry.configured},
+                       {"agreed_to_deletions", entry.agreed_to_deletions},
                        {"open_without_list", entry.open_without_list},
                        {"mirror", nullptr},
                        {"etcd", nullptr},
@@ -108,6 +109,7 @@ CatalogEntry read_entry(const json::object& from) {
   entry.open_without_list = older || from.at("open_without_list").as_bool();
   if (!older) {
     entry.configured = from.at("configured").as_bool();
+    entry.agreed_to_deletions = from.at("agreed_to_deletions").as_bool();
     entry.moving_from = text_of(from, "moving_from");
   }
   if (!from.at("mirror").is_null()) entry.mirror = read_spec(from.at("mirror").as_object());

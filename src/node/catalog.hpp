@@ -48,6 +48,8 @@ struct CatalogEntry {
       moving_from;  ///< of `replacing`: the folder that goes there, below data_dir; empty: an older version began
   /// It stood here once: a folder that is gone is not made anew.
   bool made = false;
+  /// Its first bootstrap may delete what stands at its place in etcd; until the engine has noted that itself.
+  bool agreed_to_deletions = false;
   /// The config named it when the node last started.
   bool configured = false;
   /// As given by command; the config's own list goes before.

@@ -67,9 +67,8 @@ awaitable<void> Hosting::Impl::look_at_mirrors(std::shared_ptr<Impl> self) {
       if (auto* const mirror = database->mirror()) {
         mirror->look();
         if (mirror->gives_way()) database->engine().mirror->let_go();
-      } else {
-        log_remark(*database, remarked);
       }
+      if (database->takes_writes()) log_remark(*database, remarked);
     }
     const bool slept = co_await link::sleep_for(look_every);
     if (!slept) co_return;

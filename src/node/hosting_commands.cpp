@@ -179,6 +179,7 @@ Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, std::option
         present ? self->folder_of(*present).lexically_relative(self->config.data_dir).string() : std::string());
     if (!planned) co_return planned.error();
     if (!*planned) co_return Result<void>{};
+    (*planned)->agreed_to_deletions = may_delete && kept_elsewhere(**planned);
     auto put = self->put(**std::move(planned));
     if (!put) co_return put.error();
     self->step("create.recorded");
@@ -187,14 +188,7 @@ Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, std::option
       co_await std::move(retiring);
       self->step("replace.closed");
     }
-    auto calling = self->opening(*put, [own = self.get(), entry = *put, may_delete]() -> Result<DatabasePointer> {
-      auto made = own->open_replaced(entry);
-      if (!made || !may_delete || !(*made)->engine().agree_to_deletions) return made;
-      // Without it the bootstrap halts, and says what it takes.
-      if (auto noted = (*made)->engine().agree_to_deletions(); !noted)
-        log(Severity::warning, "--yes was not noted", {{"mirror", entry.name}, {"message", noted.error().message()}});
-      return made;
-    });
+    auto calling = self->opening(*put, [own = self.get(), entry = *put] { return own->open_replaced(entry); });
     auto opened = co_await std::move(calling);
     if (!opened) co_return opened.error();
     self->step("create.opened");

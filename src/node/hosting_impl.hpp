@@ -68,6 +68,8 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
 
   // They block.
   Result<void> open_all();
+  void agree_to_deletions(CatalogEntry entry, const DatabaseEngine& engine);
+  bool is_wanted(const CatalogEntry& opened) const;
   void open_elsewhere(const std::vector<CatalogEntry>& entries);
   Result<DatabasePointer> open_database(const CatalogEntry& entry);
   Result<DatabasePointer> open_and_list(CatalogEntry entry);

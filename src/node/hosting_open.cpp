@@ -262,6 +262,27 @@ void Hosting::Impl::open_elsewhere(const std::vector<CatalogEntry>& entries) {
   }
 }
 
+/// From here on the engine knows. Without it the bootstrap halts, and says what it takes.
+void Hosting::Impl::agree_to_deletions(CatalogEntry entry, const DatabaseEngine& engine) {
+  auto noted = engine.agree_to_deletions ? engine.agree_to_deletions() : Result<void>{};
+  entry.agreed_to_deletions = false;
+  if (noted) {
+    if (const auto kept = put(entry); !kept) noted = kept.error();
+  }
+  if (!noted)
+    log(Severity::warning, "--yes was not noted", {{"mirror", entry.name}, {"message", noted.error().message()}});
+}
+
+/// Is it still the database that was to be opened?
+bool Hosting::Impl::is_wanted(const CatalogEntry& opened) const {
+  auto wanted = catalog.find(opened.name);
+  if (!wanted || list.find(opened.name)) return false;
+  // What opening it changes.
+  wanted->agreed_to_deletions = opened.agreed_to_deletions;
+  wanted->made = opened.made;
+  return *wanted == opened;
+}
+
 Result<DatabasePointer> Hosting::Impl::open_database(const CatalogEntry& entry) {
   if (const auto found = refused.find(entry.name); found != refused.end()) return found->second;
   const auto wish = engine_wish(entry);
@@ -269,6 +290,7 @@ Result<DatabasePointer> Hosting::Impl::open_database(const CatalogEntry& entry) 
   if (!engine) return engine.error();
   std::error_code error;
   if (!fs::exists(folder_of(entry) / beside_data, error)) keep_beside(entry);
+  if (entry.agreed_to_deletions) agree_to_deletions(entry, *engine);
   auto database = std::make_unique<HostedDatabase>(context_now(), wish.config, entry, *std::move(engine));
   // The last to let go may be a network thread; closing blocks.
   auto close = [executor = executor_of(entry)](HostedDatabase* closed) {
@@ -291,9 +313,9 @@ Result<DatabasePointer> Hosting::Impl::open_and_list(CatalogEntry entry) {
   }
   auto opened = open_database(entry);
   if (!opened) return opened;
-  if (!entry.made) {
-    entry.made = true;
-    auto kept = put(std::move(entry));
+  if (auto now = catalog.find(entry.name); now && !now->made) {
+    now->made = true;
+    auto kept = put(*std::move(now));
     if (!kept) return kept.error();
     entry = *std::move(kept);
   }
@@ -408,14 +430,13 @@ awaitable<void> Hosting::Impl::open_elsewhere_again(std::shared_ptr<Impl> self, 
   }
   auto taking = self->turns.take(entry.name);
   const auto turn = co_await std::move(taking);
-  const auto wanted = self->catalog.find(entry.name);
-  const bool still_wanted = wanted && *wanted == entry && !self->list.find(entry.name);
+  const bool still_wanted = self->is_wanted(entry);
   if (opened && still_wanted) {
     self->list_database(*opened, entry);
     self->start_mirror(*opened);
   } else if (still_wanted) {
     self->note_not_open(entry, opened.error());
-  } else if (!wanted || self->list.find(entry.name)) {
+  } else if (!self->catalog.find(entry.name) || self->list.find(entry.name)) {
     self->list.drop_not_open(entry.name);
   }
 }

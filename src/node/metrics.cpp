@@ -176,6 +176,7 @@ void put_database(Page& page, HostedDatabase& database) {
   put_allowed(page, labels, database.allow_mirrors());
   page.gauge("database_head_lsn", "Newest committed LSN", labels, real(database.state().head.value));
   if (const auto* const local = database.local()) {
+    page.gauge("database_writable", "0 while its disk refuses writes", labels, local->writes_refused() ? 0 : 1);
     page.gauge("database_log_bytes", "Of log on disk", labels, real(local->log_bytes()));
     page.gauge("database_log_budget_bytes", "Of log on disk at the very most, as configured", labels,
                real(database.config().log_window.budget_bytes));

@@ -31,7 +31,10 @@ Result<void> RocksdbDatabase::Impl::write(rocksdb::WriteBatch& batch, std::uint6
   static_cast<void>(batch.PutLogData(rocks::encode_note({commit_time_us, written_last_entry, of_root})));
   if (auto recovered = recover(); !recovered) return recovered;
   if (auto pointed = point_at_live(); !pointed) return pointed;
-  if (auto written = live->write(batch); !written) return written;
+  if (auto written = live->write(batch); !written) {
+    note_refusal(written);
+    return written;
+  }
   dirty = true;
   const auto last = live->head();
   auto logged = rocks::read_batch(batch, Lsn{last.value - batch.Count() + 1}, live->own()->GetID());
@@ -197,6 +200,17 @@ SourceState RocksdbDatabase::source_state() const {
   const auto& record = impl_->record;
   return {record.role,       record.origin,        record.history,          impl_->head, impl_->window.oldest(),
           impl_->origin_lsn, record.promoted_from, impl_->data_bytes.load()};
+}
+
+std::optional<MirrorError> RocksdbDatabase::writes_refused() const {
+  const std::scoped_lock lock(impl_->mutex);
+  return impl_->refusal;
+}
+
+std::string RocksdbDatabase::remark() const {
+  const auto refused = writes_refused();
+  const bool is_mirror = source_state().role == DatabaseRole::mirror;  // whose reason says it
+  return refused && !is_mirror ? fmt::format("it takes no writes: {}", refused->message()) : std::string();
 }
 
 void RocksdbDatabase::watch_head(std::function<void(Lsn head)> on_head) {

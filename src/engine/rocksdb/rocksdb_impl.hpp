@@ -59,6 +59,9 @@ struct RocksdbDatabase::Impl {
   /// After an error of the disk: opens the data anew if it looks as if that went well. With write_mutex held. Errors:
   /// Storage; Busy, once, when the log had lost its tail: all is well again, but what its caller knew is of before.
   Result<void> recover();
+  Result<void> recover_now();
+  /// Kept for remark(), until it is known to be over.
+  void note_refusal(const Result<void>& outcome);
   Result<void> open_anew(std::shared_ptr<rocks::Live>& opened);
   Result<void> finish_recovery();
   Lsn newest_written() const;
@@ -134,6 +137,7 @@ struct RocksdbDatabase::Impl {
   rocks::LogTail tail;
   rocks::LogWindow window;
   std::optional<PartialSnapshot> shown_partial;
+  std::optional<MirrorError> refusal;  ///< why nothing is written now
 
   std::mutex watch_mutex;
   std::function<void(Lsn)> on_head;

@@ -205,6 +205,18 @@ Result<void> RocksdbDatabase::Impl::note_running() {
 }
 
 Result<void> RocksdbDatabase::Impl::recover() {
+  auto recovered = recover_now();
+  note_refusal(recovered);
+  return recovered;
+}
+
+void RocksdbDatabase::Impl::note_refusal(const Result<void>& outcome) {
+  const bool refused = !outcome && outcome.error().kind() == ErrorKind::Storage;
+  const std::scoped_lock lock(mutex);
+  refusal = refused ? std::optional(outcome.error()) : std::nullopt;
+}
+
+Result<void> RocksdbDatabase::Impl::recover_now() {
   if (!live->has_failed()) return finish_recovery();
   std::shared_ptr<Live> opened;  // null: what is known of the data still holds
   if (auto anew = open_anew(opened); !anew) return anew;
