@@ -261,8 +261,8 @@ class MirrorEngine {
   /// yet).
   virtual Result<PromotedFrom> promote(const std::string& source_cluster, const std::string& source_database) = 0;
   /// The mirror is paused, or has not reached its source for a while. Where several processes can write to the mirror,
-  /// another may own it soon; the next call that writes owns it again, if nobody else does. Said again and again. Quick,
-  /// from any thread.
+  /// another may own it soon; the next call that writes owns it again, if nobody else does. Said again and again.
+  /// Quick, from any thread.
   virtual void let_go() {}
   /// What people should know of it beside its status, in words; empty: nothing. Quick.
   virtual std::string remark() const { return {}; }

@@ -128,7 +128,8 @@ class EtcdDatabase final : public SourceEngine, public MirrorEngine, public Veri
   /// The next bootstrap may delete keys that no mirror's record explains, and may bring an empty snapshot over a place
   /// that is not empty; without it switch_snapshot() refuses both. Holds until a bootstrap is done, over restarts.
   /// Errors: Storage.
-  Result<void> agree_to_deletions();
+  /// `agreed` false: withdraws that.
+  Result<void> agree_to_deletions(bool agreed = true);
   /// Does the target still hold what this mirror wrote? Asked by itself every few seconds, too. Errors: Storage when it
   /// does not answer; Busy when it was restored from a backup, or emptied: the mirror goes on from what it holds now.
   Result<void> check_target();

@@ -54,7 +54,9 @@ std::pair<std::string_view, std::string_view> split_path(std::string_view path) 
   return {path.substr(0, slash), path.substr(std::min(slash + 1, path.size()))};
 }
 
-AdminResponse object_answer(const json::object& body, unsigned status) { return {status, json::serialize(body) + "\n"}; }
+AdminResponse object_answer(const json::object& body, unsigned status) {
+  return {status, json::serialize(body) + "\n"};
+}
 
 AdminResponse failed(const MirrorError& error, std::optional<int> exit, json::object more) {
   auto body = report_error(error, exit);
@@ -68,8 +70,9 @@ AdminResponse no_such(std::string_view what) {
 }
 
 AdminResponse wrong_method(std::string_view allowed) {
-  return object_answer(report_error(MirrorError::configuration(fmt::format("this path takes {}", allowed)), exit_usage_code),
-                bad_method);
+  return object_answer(
+      report_error(MirrorError::configuration(fmt::format("this path takes {}", allowed)), exit_usage_code),
+      bad_method);
 }
 
 }  // namespace crosslink::node

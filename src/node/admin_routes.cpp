@@ -9,6 +9,7 @@
 #include "node/admin_answers.hpp"
 #include "node/body_fields.hpp"
 #include "node/hosting.hpp"
+#include "node/log.hpp"
 #include "node/metrics.hpp"
 #include "node/mirror_plan.hpp"
 #include "node/promotion_report.hpp"
@@ -53,9 +54,9 @@ awaitable<AdminResponse> AdminRoutes::answer(const AdminRequest& request) {
   const std::string_view path = request.path;
   if (path == "/metrics") {
     if (request.method != "GET") co_return wrong_method("GET");
-    co_return AdminResponse{200,
-                            metrics_text(hosting_->databases(), facts_.clients_now(), facts_.certificates(), facts_.reload()),
-                            "text/plain; version=0.0.4"};
+    co_return AdminResponse{
+        200, metrics_text(hosting_->databases(), facts_.clients_now(), facts_.certificates(), facts_.reload()),
+        "text/plain; version=0.0.4"};
   }
   if (!path.starts_with(prefix)) co_return no_such("such path");
   const auto [kind, rest] = split_path(path.substr(prefix.size()));
@@ -74,15 +75,15 @@ awaitable<AdminResponse> AdminRoutes::answer(const AdminRequest& request) {
 AdminResponse AdminRoutes::node_now() const {
   const auto uptime = std::chrono::steady_clock::now() - started_;
   return object_answer({{"cluster_id", facts_.cluster_id},
-                 {"version", facts_.version},
-                 {"mirrors", facts_.mirrors},
-                 {"clients", facts_.clients},
-                 {"admin", facts_.admin},
-                 {"uptime_s", std::chrono::duration_cast<std::chrono::seconds>(uptime).count()},
-                 {"config_loaded_at", utc_text(facts_.reload().loaded_at)},
-                 {"config_trouble", or_null(facts_.reload().trouble)},
-                 {"certificates", report_certificates(facts_.certificates())},
-                 {"data_dir", hosting_->context().data_dir.string()}});
+                        {"version", facts_.version},
+                        {"mirrors", facts_.mirrors},
+                        {"clients", facts_.clients},
+                        {"admin", facts_.admin},
+                        {"uptime_s", std::chrono::duration_cast<std::chrono::seconds>(uptime).count()},
+                        {"config_loaded_at", utc_text(facts_.reload().loaded_at)},
+                        {"config_trouble", or_null(facts_.reload().trouble)},
+                        {"certificates", report_certificates(facts_.certificates())},
+                        {"data_dir", hosting_->context().data_dir.string()}});
 }
 
 /// Those that could not be opened, if there are any.
@@ -199,7 +200,7 @@ awaitable<AdminResponse> AdminRoutes::answer_mirror(const AdminRequest& request,
     co_return co_await std::move(verifying);
   }
   if (verb == "resync") {
-    auto agreeing = agree_to_deletions(name);
+    auto agreeing = agree_to_deletions(name, true);
     const auto agreed = co_await std::move(agreeing);
     if (!agreed) co_return failed(agreed.error());
   }
@@ -230,14 +231,21 @@ awaitable<AdminResponse> AdminRoutes::answer_mirror(const AdminRequest& request,
   }
   auto changing = hosting_->change_mirror(name, std::move(change), request.caller);
   const auto changed = co_await std::move(changing);
+  if (!changed && verb == "resync") {
+    // What is not done deletes nothing later either.
+    auto withdrawing = agree_to_deletions(name, false);
+    const auto withdrawn = co_await std::move(withdrawing);
+    if (!withdrawn)
+      log(Severity::warning, "an agreement stands", {{"mirror", name}, {"message", withdrawn.error().message()}});
+  }
   co_return changed ? mirror_now(name) : failed(changed.error());
 }
 
 /// What is asked for here deletes what the source no longer has, all of it if that is so.
-Task<void> AdminRoutes::agree_to_deletions(std::string name) {
+Task<void> AdminRoutes::agree_to_deletions(std::string name, bool agreed) {
   const auto database = hosting_->databases().find(name);
   if (!database || database->mirror() == nullptr || !database->engine().agree_to_deletions) co_return Result<void>{};
-  auto agreeing = [database] { return database->engine().agree_to_deletions(); };
+  auto agreeing = [database, agreed] { return database->engine().agree_to_deletions(agreed); };
   auto calling = link::call_engine(hosting_->context().executors.elsewhere, std::move(agreeing));
   co_return co_await std::move(calling);
 }
@@ -273,18 +281,27 @@ awaitable<AdminResponse> AdminRoutes::delete_mirror(const AdminRequest& request,
 
 namespace {
 
-/// A database takes no writes of clients as long as this stands, unless it is gone by then.
+/// A database takes no writes of clients from raise() on as long as this stands, unless it is gone by then.
 class WriteFence {
  public:
   explicit WriteFence(const DatabasePointer& database) : database_(database) {}
   ~WriteFence() {
-    if (const auto database = database_.lock()) database->lift_fence();
+    const auto database = raised_ ? database_.lock() : nullptr;
+    if (database) database->lift_fence();
+  }
+  /// Blocks.
+  void raise() {
+    if (const auto database = database_.lock()) {
+      database->fence();
+      raised_ = true;
+    }
   }
   WriteFence(const WriteFence&) = delete;
   WriteFence& operator=(const WriteFence&) = delete;
 
  private:
   const std::weak_ptr<HostedDatabase> database_;
+  bool raised_ = false;
 };
 
 }  // namespace
@@ -298,19 +315,21 @@ awaitable<AdminResponse> AdminRoutes::create_mirror(const AdminRequest& request)
   auto present = hosting_->databases().find(wish->name);
   json::object more;
   std::optional<WriteFence> fence;
-  if (wish->dry_run || (wish->replace && present)) {
+  const bool taken = present || hosting_->databases().not_open(wish->name);
+  if (wish->dry_run || (wish->replace && taken)) {
     auto asking = ask_source(*hosting_, wish->spec);
     const auto asked = co_await std::move(asking);
     const bool replaces = asked && wish->yes && !wish->dry_run;
-    const auto where = present ? present->engine().kept_at : std::string();
+    const auto where = present ? "kept at " + present->engine().kept_at : std::string("which is not open");
     if (replaces && present) fence.emplace(present);
-    auto listing = [replaced = std::move(present), asked, replaces] {
+    auto listing = [replaced = std::move(present), asked, raised = fence ? &*fence : nullptr] {
       // What is answered OK from here on would be in no list.
-      if (replaces && replaced) replaced->fence();
+      if (raised != nullptr) raised->raise();
       return list_replaced(replaced, asked ? std::optional(*asked) : std::nullopt);
     };
     auto calling = link::call_engine(hosting_->context().executors.files, std::move(listing));
-    more["replaced"] = co_await std::move(calling);
+    auto listed = co_await std::move(calling);
+    more["replaced"] = std::move(listed);
     // Nothing here may hold on to the database that is put aside next.
     if (wish->dry_run) {
       auto reporting = dry_run(*wish, asked, std::move(more["replaced"]));
@@ -320,7 +339,7 @@ awaitable<AdminResponse> AdminRoutes::create_mirror(const AdminRequest& request)
     if (!asked) co_return failed(asked.error(), {}, std::move(more));
     if (!wish->yes) {
       const MirrorError refused = MirrorError::configuration(
-          fmt::format("this takes the place of '{}', kept at {}: --yes if that is wanted", wish->name, where));
+          fmt::format("this takes the place of '{}', {}: --yes if that is wanted", wish->name, where));
       co_return failed(refused, exit_refused, std::move(more));
     }
   }

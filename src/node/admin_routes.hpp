@@ -64,7 +64,7 @@ class AdminRoutes {
                                    boost::json::value replaced);
   awaitable<AdminResponse> make_mirror(const AdminRequest& request, const MirrorWish& wish, boost::json::object more);
   awaitable<AdminResponse> delete_mirror(const AdminRequest& request, std::string name, DeleteOptions options);
-  Task<void> agree_to_deletions(std::string name);
+  Task<void> agree_to_deletions(std::string name, bool agreed);
   awaitable<AdminResponse> promote(const AdminRequest& request, std::string name);
   awaitable<AdminResponse> verify(std::string name);
   AdminResponse mirror_now(const std::string& name, boost::json::object more = {}) const;

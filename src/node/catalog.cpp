@@ -223,23 +223,37 @@ Result<CatalogEntry> Catalog::put(CatalogEntry entry) {
   return entry;
 }
 
-Result<CatalogEntry> Catalog::adopt(CatalogEntry entry) {
+Result<void> Catalog::adopt(std::vector<CatalogEntry> found) {
   const std::scoped_lock lock(*mutex_);
   auto entries = entries_;
-  if (std::ranges::find(entries, entry.name, &CatalogEntry::name) != entries.end())
-    return MirrorError::configuration(fmt::format("the catalog has database '{}' already", entry.name));
-  if (entries.size() >= databases_max) return too_many();
-  const bool taken = std::ranges::find(entries, entry.index, &CatalogEntry::index) != entries.end();
-  if (taken) entry.index = next_index_;
-  // An index of a file is not to run over.
-  if (entry.index == UINT32_MAX) return MirrorError::configuration("the index of a database is out of range");
-  const auto next_index = std::max(next_index_, entry.index + 1);
-  entries.push_back(entry);
+  auto next_index = next_index_;
+  for (const auto& entry : found) {
+    // An index of a file is not to run over.
+    if (entry.index < UINT32_MAX) next_index = std::max(next_index, entry.index + 1);
+  }
+  for (auto& entry : found) {
+    if (std::ranges::find(entries, entry.name, &CatalogEntry::name) != entries.end()) continue;
+    if (entries.size() >= databases_max) return too_many();
+    const bool taken = std::ranges::find(entries, entry.index, &CatalogEntry::index) != entries.end();
+    if (taken || entry.index == UINT32_MAX) entry.index = next_index++;
+    entries.push_back(std::move(entry));
+  }
   std::ranges::sort(entries, {}, &CatalogEntry::index);
   if (auto saved = save(entries, next_index); !saved) return saved.error();
   entries_ = std::move(entries);
   next_index_ = next_index;
-  return entry;
+  return {};
+}
+
+Result<bool> Catalog::amend(const CatalogEntry& expected, CatalogEntry entry) {
+  const std::scoped_lock lock(*mutex_);
+  auto entries = entries_;
+  const auto found = std::ranges::find(entries, expected.name, &CatalogEntry::name);
+  if (found == entries.end() || *found != expected) return false;
+  *found = std::move(entry);
+  if (auto saved = save(entries, next_index_); !saved) return saved.error();
+  entries_ = std::move(entries);
+  return true;
 }
 
 Result<void> Catalog::remove(std::string_view name) {

@@ -75,9 +75,11 @@ class Catalog {
   /// Adds or replaces the entry of that name (a new one gets its index here), durable when it returns. Unchanged on
   /// failure. Errors: Storage; Configuration above databases_max.
   Result<CatalogEntry> put(CatalogEntry entry);
-  /// Adds an entry under the index that it has, or the next one when that is taken: of a catalog that is made anew.
-  /// Durable when it returns. Errors: as put(); Configuration for a name that is there.
-  Result<CatalogEntry> adopt(CatalogEntry entry);
+  /// Adds those whose names it lacks, in one step, each under the index that it has, or the next one when that is
+  /// taken: of a catalog that is made anew. Durable when it returns. Unchanged on failure. Errors: as put().
+  Result<void> adopt(std::vector<CatalogEntry> found);
+  /// As put(), if what it has is `expected`; false: it is not. `entry` has the same name and index. Errors: Storage.
+  Result<bool> amend(const CatalogEntry& expected, CatalogEntry entry);
   /// Durable when it returns; it need not be there. Unchanged on failure. Errors: Storage.
   Result<void> remove(std::string_view name);
 

@@ -126,7 +126,8 @@ bool CertificateWatch::look(const std::vector<CertificateSet>& sets) {
 bool CertificateWatch::look_at(Known& known, bool fresh) {
   // Before they are read: what changes meanwhile is another one then.
   auto stamp = stamp_of(known.set);
-  if (!fresh && stamp == known.stamp && known.trouble.empty()) return false;
+  if (!fresh && stamp == known.stamp && (known.trouble.empty() || known.refused)) return false;
+  known.refused = false;
   const auto checked = check_certificates(known.set);
   const auto where =
       known.set.database.empty() ? std::vector<LogField>{} : std::vector<LogField>{{"database", known.set.database}};
@@ -173,7 +174,9 @@ void CertificateWatch::refused(const MirrorError& error) {
   const std::scoped_lock looking(looking_);
   const std::scoped_lock lock(mutex_);
   for (auto& [key, known] : known_) {
-    if (known.set.role == node_role) known.trouble = error.message();
+    if (known.set.role != node_role) continue;
+    known.trouble = error.message();
+    known.refused = true;
   }
 }
 

@@ -64,6 +64,7 @@ class CertificateWatch {
     std::string stamp;
     std::vector<CertificateFacts> files;
     std::string trouble;
+    bool refused = false;  ///< by whoever was to use it; not tried again until the files change
     std::chrono::system_clock::time_point warned;
   };
   static bool look_at(Known& known, bool fresh);

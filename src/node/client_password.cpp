@@ -8,8 +8,8 @@
 
 #include "link/with_timeout.hpp"
 #include "node/client_session.hpp"
-#include "node/hosted_database.hpp"
 #include "node/connection_replies.hpp"
+#include "node/hosted_database.hpp"
 
 namespace crosslink::node {
 namespace {

@@ -101,7 +101,8 @@ void ClientSession::hold_database() {
   choose(database_);
   set_max_lag(max_lag_);
   if (!watch_) return;
-  // What was watched is not the same any more: EXEC does nothing.
+  // What was watched is not the same any more: EXEC does nothing. The old one belongs to a table that goes.
+  watch_ = std::make_shared<Watch>();
   watch_->touch();
 }
 

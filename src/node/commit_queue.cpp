@@ -99,6 +99,7 @@ void WatchTable::unwatch(const std::shared_ptr<Watch>& watch) {
   watched_ -= watch->keys_.size();
   for (const auto* const key : watch->keys_) {
     const auto found = by_key_.find(*key);
+    if (found == by_key_.end()) continue;
     found->second.erase(watch);
     if (found->second.empty()) by_key_.erase(found);
   }
@@ -173,7 +174,7 @@ void CommitQueue::push(WriteRun& run, std::function<void()> done) {
     const std::scoped_lock lock(mutex_);
     if (stopping_) {
       refusal = "ERR the node stops";
-    } else if (fenced_) {
+    } else if (fences_ > 0) {
       refusal = "READONLY a mirror takes the place of this database: write to its new source";
     } else if (queue_.size() + held < runs_max) {
       queue_.push_back({&run, std::move(done)});
@@ -187,13 +188,13 @@ void CommitQueue::push(WriteRun& run, std::function<void()> done) {
 
 void CommitQueue::fence() {
   std::unique_lock lock(mutex_);
-  fenced_ = true;
+  ++fences_;
   rested_.wait(lock, [this] { return queue_.empty() && !at_work_; });
 }
 
 void CommitQueue::lift_fence() {
   const std::scoped_lock lock(mutex_);
-  fenced_ = false;
+  --fences_;
 }
 
 void CommitQueue::work() {

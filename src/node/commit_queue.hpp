@@ -79,6 +79,7 @@ class CommitQueue {
 
   /// Runs are refused from now on, and what was taken on before is carried out when it returns: nothing is committed
   /// after that. Blocks for a commit at most.
+  /// As often as it is fenced it is to be lifted.
   void fence();
   void lift_fence();
 
@@ -105,7 +106,7 @@ class CommitQueue {
   std::condition_variable changed_;
   std::deque<AnsweredRun> queue_;
   bool stopping_ = false;
-  bool fenced_ = false;
+  int fences_ = 0;
   bool at_work_ = false;  ///< on what was taken out of queue_
   std::condition_variable rested_;
   std::jthread thread_;

@@ -107,7 +107,7 @@ Result<DatabaseEngine> open_etcd(const EngineWish& wish) {
   engine.survey = [database](const std::optional<std::string>& source_prefix) {
     return database->survey(source_prefix);
   };
-  engine.agree_to_deletions = [database] { return database->agree_to_deletions(); };
+  engine.agree_to_deletions = [database](bool agreed) { return database->agree_to_deletions(agreed); };
   engine.check_target = [database] { return database->check_target(); };
   return engine;
 }

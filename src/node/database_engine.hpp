@@ -32,7 +32,7 @@ struct DatabaseEngine {
   std::optional<MirrorId> mirror_id = std::nullopt;
   /// Of a mirror that is kept among keys of others: EtcdDatabase::survey and agree_to_deletions. Null: of any other.
   std::function<Result<EtcdSurvey>(const std::optional<std::string>& source_prefix)> survey = nullptr;
-  std::function<Result<void>()> agree_to_deletions = nullptr;
+  std::function<Result<void>(bool agreed)> agree_to_deletions = nullptr;
   /// Of a mirror that is kept elsewhere: EtcdDatabase::check_target. Null: of any other.
   std::function<Result<void>()> check_target = nullptr;
 };

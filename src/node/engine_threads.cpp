@@ -44,11 +44,11 @@ ThreadPool::~ThreadPool() {
 }
 
 EngineThreads::EngineThreads()
-    : reads_("reads", processors(2, 16)),
-      scans_("scans", processors(2, 8), scan_niceness),
-      links_("links", processors(2, 16)),
+    : elsewhere_("elsewhere", elsewhere_threads),
       files_("files", files_threads),
-      elsewhere_("elsewhere", elsewhere_threads) {}
+      links_("links", processors(2, 16)),
+      scans_("scans", processors(2, 8), scan_niceness),
+      reads_("reads", processors(2, 16)) {}
 
 EngineExecutors EngineThreads::executors() {
   return {reads_.executor(), scans_.executor(), links_.executor(), files_.executor(), elsewhere_.executor()};

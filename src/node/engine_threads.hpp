@@ -48,7 +48,8 @@ class EngineThreads {
   EngineExecutors executors();
 
  private:
-  ThreadPool reads_, scans_, links_, files_, elsewhere_;
+  // Destroyed from the last to the first: jobs of the others post to `elsewhere` and `files` what is to be closed.
+  ThreadPool elsewhere_, files_, links_, scans_, reads_;
 };
 
 /// Of a database that is kept elsewhere: its calls wait for another process, and keep none of another database waiting.

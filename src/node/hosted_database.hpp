@@ -107,6 +107,8 @@ class HostedDatabase {
   void lift_fence();
   /// Set once it is closed, after the last one has let go.
   std::shared_ptr<link::StopEvent> closed() const { return closed_; }
+  /// Once closed() is set: it took writes at its end, so it may have been promoted until then.
+  std::shared_ptr<std::atomic<bool>> took_writes() const { return took_writes_; }
 
   /// Absent: the config names no mirrors in sync mode. Any thread.
   std::optional<SyncFacts> sync_facts() const;
@@ -148,6 +150,7 @@ class HostedDatabase {
   const std::unique_ptr<WatchTable> watches_;
   ScanCursors cursors_;
   std::atomic<bool> retired_ = false;
+  const std::shared_ptr<std::atomic<bool>> took_writes_ = std::make_shared<std::atomic<bool>>(false);
   const std::shared_ptr<link::StopEvent> closed_ = std::make_shared<link::StopEvent>();
   mutable std::mutex allow_mutex_;
   std::optional<std::vector<std::string>> allow_mirrors_;

@@ -76,17 +76,19 @@ awaitable<void> Hosting::Impl::look_at_mirrors(std::shared_ptr<Impl> self) {
 }
 
 /// Out of the list, sessions ended, and closed: its folder is nobody's then.
-awaitable<void> Hosting::Impl::retire(std::shared_ptr<Impl> self, std::string name) {
+awaitable<bool> Hosting::Impl::retire(std::shared_ptr<Impl> self, std::string name) {
   auto database = self->list.take(name);
-  if (!database) co_return;
+  if (!database) co_return false;
   database->retire();
   if (auto* const mirror = database->mirror()) mirror->mirror().stop();
   database->source().end_sessions();
   const auto closed = database->closed();
+  const auto took_writes = database->took_writes();
   database.reset();
   // Everybody who holds it is on the way out; the deleter then closes it on an engine thread.
   const bool is_closed = co_await closed->wait();
   static_cast<void>(is_closed);  // false: the node stops, and what is next finds the folder in use
+  co_return *took_writes;
 }
 
 // --- the public face
@@ -108,6 +110,8 @@ Result<std::unique_ptr<Hosting>> Hosting::open(const NodeConfig& config, quic::E
   auto impl = std::make_shared<Impl>(config, *std::move(catalog), std::move(context), std::move(on_step));
   impl->folder_lock = *std::move(lock);
   std::unique_ptr<Hosting> hosting(new Hosting(impl));
+  // What dry runs left when the node was killed.
+  if (auto removed = remove_folder(config.data_dir / "asked"); !removed) return removed.error();
   if (auto opened = impl->open_all(); !opened) return opened.error();
   return hosting;
 }

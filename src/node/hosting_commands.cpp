@@ -44,6 +44,17 @@ MirrorError Hosting::Impl::unknown(std::string_view name) const {
   return MirrorError::configuration(fmt::format("there is no database '{}' here", escape(name, 80)));
 }
 
+/// Nothing stands where a database that the catalog does not know would be made.
+Result<void> Hosting::Impl::check_free(const std::string& name) const {
+  for (const auto& folder : engine_folders(config.data_dir, name)) {
+    std::error_code error;
+    if (!fs::exists(folder, error) && !error) continue;
+    return MirrorError::configuration(
+        fmt::format("{} is in the way: it is no database of this node; move it away", folder.string()));
+  }
+  return {};
+}
+
 /// `anew`: its data is lost, and it begins empty under its old number, for the mirrors that its list lets in.
 Result<CatalogEntry> Hosting::Impl::plan_database(const std::string& name,
                                                   std::optional<std::vector<std::string>> allow_mirrors,
@@ -54,10 +65,8 @@ Result<CatalogEntry> Hosting::Impl::plan_database(const std::string& name,
   const auto present = catalog.find(name);
   if (!present && anew) return unknown(name);
   if (!present) {
-    std::error_code error;
-    if (!fs::exists(folder_of(entry), error) && !error) return entry;
-    return MirrorError::configuration(
-        fmt::format("{} is in the way: no database of this node; move it away", folder_of(entry).string()));
+    const auto free = check_free(name);
+    return free ? Result<CatalogEntry>(entry) : free.error();
   }
   if (!anew) {
     return list.not_open(name) ? unknown(name)
@@ -111,8 +120,9 @@ Task<void> Hosting::create_database(std::string name, std::optional<std::vector<
     auto put = self->put(*std::move(planned));
     if (!put) co_return put.error();
     self->step("create.recorded");
-    auto calling = self->opening(
-        *put, [own = self.get(), entry = *put, again] { return again ? own->open_anew(entry) : own->open_made(entry); });
+    auto calling = self->opening(*put, [own = self.get(), entry = *put, again] {
+      return again ? own->open_anew(entry) : own->open_made(entry);
+    });
     const auto opened = co_await std::move(calling);
     co_return opened ? Result<void>{} : opened.error();
   };
@@ -173,6 +183,7 @@ Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, std::option
     const auto turn = co_await std::move(taking);
     if (!turn) co_return caller_left();
     const auto present = self->catalog.find(wanted);
+    if (auto free = present ? Result<void>{} : self->check_free(wanted); !free) co_return free.error();
     if (present && present->change != DatabaseChange::none) co_return self->unknown(wanted);
     auto planned = plan_mirror(
         present, wanted, chosen, place, replacing, self->config.data_dir / "set-aside",
@@ -235,18 +246,26 @@ Task<std::filesystem::path> Hosting::delete_mirror(std::string name, DeleteOptio
     if (!put) co_return put.error();
     self->step("delete.recorded");
     auto retiring = Impl::retire(self, wanted);
-    co_await std::move(retiring);
+    const bool took_writes = co_await std::move(retiring);
     self->step("delete.closed");
+    // It was promoted meanwhile: what takes writes is not removed.
+    if (took_writes && put->change == DatabaseChange::deleting && put->set_aside.empty() && !kept_elsewhere(*put)) {
+      auto entry = *put;
+      entry.set_aside = free_name(self->config.data_dir / "set-aside", wanted + "-" + stamp());
+      auto again = self->put(std::move(entry));
+      if (!again) co_return again.error();
+      put = std::move(again);
+    }
     const auto aside = put->set_aside.empty() ? std::filesystem::path() : self->set_aside(put->set_aside);
+    auto calling = self->opening(*put, [own = self.get(), entry = *put] { return own->finish_or_note(entry); });
+    const auto finished = co_await std::move(calling);
+    if (!finished) co_return finished.error();
     log(Severity::info, "mirror deleted",
         {{"mirror", wanted},
          {"data", chosen.keep_data       ? std::string("kept")
                   : !aside.empty()       ? aside.string()
                   : kept_elsewhere(*put) ? std::string("left where it is kept")
                                          : std::string("removed")}});
-    auto calling = self->opening(*put, [own = self.get(), entry = *put] { return own->finish_or_note(entry); });
-    const auto finished = co_await std::move(calling);
-    if (!finished) co_return finished.error();
     co_return aside;
   };
   return work(impl_, std::move(name), options, std::move(caller));
@@ -312,7 +331,8 @@ Task<void> Hosting::count_mirror(std::string name, MirrorId id) {
   auto work = [](std::shared_ptr<Impl> self, std::string wanted, MirrorId chosen) -> Task<void> {
     const auto database = self->list.find(wanted);
     if (!database) co_return self->unknown(wanted);
-    auto calling = self->blocking(self->context.executors.files, [database, chosen] { return database->count_mirror(chosen); });
+    auto calling =
+        self->blocking(self->context.executors.files, [database, chosen] { return database->count_mirror(chosen); });
     co_return co_await std::move(calling);
   };
   return work(impl_, std::move(name), id);

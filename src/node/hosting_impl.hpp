@@ -52,8 +52,9 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   // Which there are. Before run(), on the thread that opens the node.
   Result<void> adopt_databases();
   Result<void> adopt_configured(const DatabaseConfig& wanted);
-  Result<void> adopt_folders();
-  Result<void> adopt_folder(const std::filesystem::path& folder, const std::string& name);
+  Result<void> adopt_lost();
+  void adopt_strays();
+  std::optional<CatalogEntry> beside(const std::filesystem::path& folder) const;
   void name_unnamed(const std::vector<std::string>& fresh) const;
   bool has_data(const CatalogEntry& entry) const;
   Result<CatalogEntry> put(CatalogEntry entry);
@@ -68,7 +69,8 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
 
   // They block.
   Result<void> open_all();
-  void agree_to_deletions(CatalogEntry entry, const DatabaseEngine& engine);
+  Result<void> note_made(const std::string& name);
+  void agree_to_deletions(const CatalogEntry& entry, const DatabaseEngine& engine);
   bool is_wanted(const CatalogEntry& opened) const;
   void open_elsewhere(const std::vector<CatalogEntry>& entries);
   Result<DatabasePointer> open_database(const CatalogEntry& entry);
@@ -78,6 +80,7 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   Result<DatabasePointer> open_replaced(const CatalogEntry& entry);
   Result<DatabasePointer> finish_or_note(const CatalogEntry& entry);
 
+  Result<void> check_free(const std::string& name) const;
   Result<CatalogEntry> plan_database(const std::string& name, std::optional<std::vector<std::string>> allow_mirrors,
                                      bool anew) const;
   Result<CatalogEntry> plan_delete(const std::string& name, const DeleteOptions& options) const;
@@ -105,7 +108,8 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   static awaitable<void> open_here_again(std::shared_ptr<Impl> self, std::string name);
   static awaitable<void> open_elsewhere_again(std::shared_ptr<Impl> self, CatalogEntry entry);
   void note_not_open(const CatalogEntry& entry, const MirrorError& error);
-  static awaitable<void> retire(std::shared_ptr<Impl> self, std::string name);
+  /// True: it took writes at its end.
+  static awaitable<bool> retire(std::shared_ptr<Impl> self, std::string name);
   const boost::asio::any_io_executor& executor_of(const CatalogEntry& entry) const {
     return kept_elsewhere(entry) ? context.executors.elsewhere : context.executors.files;
   }
@@ -131,7 +135,13 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   std::map<std::string, MirrorError> refused;
   // On run()'s thread, once it runs.
   std::set<std::string> being_opened;
-  std::map<std::string, std::future<Result<DatabasePointer>>> opening_since_start;
+  /// Begun at the start, and under way since then.
+  struct Opening {
+    CatalogEntry entry;
+    std::future<Result<DatabasePointer>> result;
+    bool is_done() const { return result.wait_for(std::chrono::seconds(0)) == std::future_status::ready; }
+  };
+  std::map<std::string, Opening> opening_since_start;
 };
 
 }  // namespace crosslink::node

@@ -82,45 +82,61 @@ bool Hosting::Impl::has_data(const CatalogEntry& entry) const {
   return !kept_elsewhere(entry) && fs::exists(folder_of(entry) / "live", error);
 }
 
-/// Folders that the catalog does not know. If it was lost, what stands beside the data says what each was; otherwise
-/// somebody put the folder there, and it is kept as it is. Whom its list lets in holds either way.
-Result<void> Hosting::Impl::adopt_folders() {
-  for (const auto& folder : {config.data_dir / "databases", config.data_dir / "beside"}) {
-    std::error_code error;
-    std::vector<std::string> names;
-    for (fs::directory_iterator one(folder, error), end; !error && one != end; one.increment(error))
-      names.push_back(one->path().filename().string());
-    std::ranges::sort(names);
-    for (const auto& name : names) {
-      if (is_database_name(name) && !catalog.find(name)) {
-        if (auto adopted = adopt_folder(folder, name); !adopted) return adopted;
-      }
-    }
+namespace {
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::error_code error;
+  std::vector<std::string> names;
+  for (fs::directory_iterator one(folder, error), end; !error && one != end; one.increment(error)) {
+    auto name = one->path().filename().string();
+    if (is_database_name(name)) names.push_back(std::move(name));
   }
-  return {};
+  std::ranges::sort(names);
+  return names;
 }
 
-Result<void> Hosting::Impl::adopt_folder(const fs::path& folder, const std::string& name) {
-  const auto text = read_small_file(folder / name / beside_data, Catalog::file_bytes_max);
-  auto beside = text ? read_catalog_entry(*text) : Result<CatalogEntry>(text.error());
-  const bool known = beside && beside->name == name && folder_of(*beside) == folder / name;
-  if (known && !catalog.found()) {
-    log(Severity::warning, "the catalog was lost: a database is taken as it is said beside its data",
-        {{"database", name}, {"kind", std::string(to_string(beside->kind))}});
-    const auto adopted = catalog.adopt(*std::move(beside));
-    return adopted ? Result<void>{} : adopted.error();
+}  // namespace
+
+/// What stands beside a database's data; absent: nothing that can be read, or not of this database.
+std::optional<CatalogEntry> Hosting::Impl::beside(const fs::path& folder) const {
+  const auto text = read_small_file(folder / beside_data, Catalog::file_bytes_max);
+  if (!text || text->empty()) return std::nullopt;
+  auto read = read_catalog_entry(*text);
+  if (!read || folder_of(*read) != folder) return std::nullopt;
+  return *std::move(read);
+}
+
+/// The catalog was lost, or there never was one: what stands beside the data says what each was. All at once, or a kill
+/// in between would leave a catalog that lacks the others.
+Result<void> Hosting::Impl::adopt_lost() {
+  std::vector<CatalogEntry> found;
+  for (const auto& folder : {config.data_dir / "databases", config.data_dir / "beside"}) {
+    for (const auto& name : names_in(folder)) {
+      auto entry = beside(folder / name);
+      if (!entry) continue;
+      log(Severity::warning, "the catalog was lost: a database is taken as it is said beside its data",
+          {{"database", name}, {"kind", std::string(to_string(entry->kind))}});
+      found.push_back(*std::move(entry));
+    }
   }
-  if (folder.filename() == "beside") return {};  // what belongs to a cluster that nobody names: no data
-  const auto named = std::ranges::find(config.databases, name, &DatabaseConfig::name);
-  if (named != config.databases.end()) return {};
-  log(Severity::warning, "a database that the catalog does not know is kept, and follows nobody", {{"database", name}});
-  CatalogEntry entry;
-  entry.name = name;
-  entry.kind = DatabaseKind::detached;
-  entry.made = true;
-  if (known) entry.allow_mirrors = beside->allow_mirrors;
-  const auto kept = put(std::move(entry));
-  return kept ? Result<void>{} : kept.error();
+  return found.empty() ? Result<void>{} : catalog.adopt(std::move(found));
+}
+
+/// Folders that somebody put there, or of a version that kept nothing beside the data: kept as they are. Whom a list
+/// beside them lets in holds.
+void Hosting::Impl::adopt_strays() {
+  for (const auto& name : names_in(config.data_dir / "databases")) {
+    if (catalog.find(name)) continue;
+    log(Severity::warning, "a database that the catalog does not know is kept, and follows nobody",
+        {{"database", name}});
+    CatalogEntry entry;
+    entry.name = name;
+    entry.kind = DatabaseKind::detached;
+    entry.made = true;
+    if (const auto known = beside(config.data_dir / "databases" / name)) entry.allow_mirrors = known->allow_mirrors;
+    if (const auto kept = put(std::move(entry)); !kept)
+      log(Severity::error, "it is not served", {{"database", name}, {"message", kept.error().message()}});
+  }
 }
 
 /// A table of the config that was renamed makes a new database, and the old one stays: that is said.
@@ -137,7 +153,7 @@ void Hosting::Impl::name_unnamed(const std::vector<std::string>& fresh) const {
 
 Result<void> Hosting::Impl::adopt_databases() {
   if (!catalog.found()) {
-    if (auto adopted = adopt_folders(); !adopted) return adopted;
+    if (auto adopted = adopt_lost(); !adopted) return adopted;
   }
   std::vector<std::string> fresh;
   for (const auto& wanted : config.databases) {
@@ -145,7 +161,8 @@ Result<void> Hosting::Impl::adopt_databases() {
     if (auto adopted = adopt_configured(wanted); !adopted) return adopted;
   }
   name_unnamed(fresh);
-  return adopt_folders();
+  adopt_strays();
+  return {};
 }
 
 // --- finishing what was begun
@@ -219,8 +236,14 @@ Result<void> Hosting::Impl::open_all() {
   const auto entries = catalog.entries();
   std::vector<CatalogEntry> elsewhere;
   for (const auto& entry : entries) {
-    if (entry.change != DatabaseChange::none)
+    if (entry.change != DatabaseChange::none) {
       log(Severity::info, "finishing what was begun before the last end", {{"database", entry.name}});
+      // It is to be forgotten in a cluster, which may not answer: the others do not wait for that.
+      if (kept_elsewhere(entry)) {
+        note_not_open(entry, MirrorError(ErrorKind::Busy, CausedBy::us, "what was begun with it is being finished"));
+        continue;
+      }
+    }
     auto settled = finish_change(entry);
     if (settled && !*settled) continue;
     if (settled && kept_elsewhere(**settled)) {
@@ -248,13 +271,14 @@ void Hosting::Impl::open_elsewhere(const std::vector<CatalogEntry>& entries) {
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const auto& entry = entries[i];
     if (opening[i].wait_until(deadline) != std::future_status::ready) {
-      opening_since_start.emplace(entry.name, std::move(opening[i]));
+      opening_since_start.emplace(entry.name, Opening{entry, std::move(opening[i])});
       note_not_open(entry, MirrorError(ErrorKind::Busy, CausedBy::us,
                                        "it is being opened; the cluster that keeps it takes its time"));
       continue;
     }
     auto opened = opening[i].get();
     if (opened) {
+      keep_beside(entry);
       list_database(*opened, entry);
     } else {
       note_not_open(entry, opened.error());
@@ -262,12 +286,14 @@ void Hosting::Impl::open_elsewhere(const std::vector<CatalogEntry>& entries) {
   }
 }
 
-/// From here on the engine knows. Without it the bootstrap halts, and says what it takes.
-void Hosting::Impl::agree_to_deletions(CatalogEntry entry, const DatabaseEngine& engine) {
-  auto noted = engine.agree_to_deletions ? engine.agree_to_deletions() : Result<void>{};
-  entry.agreed_to_deletions = false;
+/// From here on the engine knows. Without it the bootstrap halts, and says what it takes. What a command made of the
+/// entry meanwhile stays.
+void Hosting::Impl::agree_to_deletions(const CatalogEntry& entry, const DatabaseEngine& engine) {
+  auto noted = engine.agree_to_deletions ? engine.agree_to_deletions(true) : Result<void>{};
   if (noted) {
-    if (const auto kept = put(entry); !kept) noted = kept.error();
+    auto done = entry;
+    done.agreed_to_deletions = false;
+    if (const auto kept = catalog.amend(entry, std::move(done)); !kept) noted = kept.error();
   }
   if (!noted)
     log(Severity::warning, "--yes was not noted", {{"mirror", entry.name}, {"message", noted.error().message()}});
@@ -283,19 +309,30 @@ bool Hosting::Impl::is_wanted(const CatalogEntry& opened) const {
   return *wanted == opened;
 }
 
+/// In the database's turn, or before run(): nobody else changes its entry.
+Result<void> Hosting::Impl::note_made(const std::string& name) {
+  auto entry = catalog.find(name);
+  if (!entry) return {};
+  entry->made = true;
+  const auto kept = put(*std::move(entry));
+  return kept ? Result<void>{} : kept.error();
+}
+
 Result<DatabasePointer> Hosting::Impl::open_database(const CatalogEntry& entry) {
   if (const auto found = refused.find(entry.name); found != refused.end()) return found->second;
   const auto wish = engine_wish(entry);
   auto engine = open_engine(wish);
   if (!engine) return engine.error();
-  std::error_code error;
-  if (!fs::exists(folder_of(entry) / beside_data, error)) keep_beside(entry);
+  if (!kept_elsewhere(entry) && !entry.made) {
+    if (auto noted = note_made(entry.name); !noted) return noted.error();
+  }
   if (entry.agreed_to_deletions) agree_to_deletions(entry, *engine);
   auto database = std::make_unique<HostedDatabase>(context_now(), wish.config, entry, *std::move(engine));
   // The last to let go may be a network thread; closing blocks.
   auto close = [executor = executor_of(entry)](HostedDatabase* closed) {
     boost::asio::post(executor, [closed] {
       const auto event = closed->closed();
+      *closed->took_writes() = closed->takes_writes();
       delete closed;  // NOLINT(cppcoreguidelines-owning-memory)
       event->set();
     });
@@ -313,12 +350,7 @@ Result<DatabasePointer> Hosting::Impl::open_and_list(CatalogEntry entry) {
   }
   auto opened = open_database(entry);
   if (!opened) return opened;
-  if (auto now = catalog.find(entry.name); now && !now->made) {
-    now->made = true;
-    auto kept = put(*std::move(now));
-    if (!kept) return kept.error();
-    entry = *std::move(kept);
-  }
+  if (auto now = catalog.find(entry.name)) keep_beside(*now);
   list_database(*opened, entry);
   return opened;
 }
@@ -378,6 +410,10 @@ awaitable<void> Hosting::Impl::open_rest(std::shared_ptr<Impl> self) {
       self->being_opened.insert(one.name);
       self->group->spawn(open_again(self, *entry));
     }
+    // Of what was deleted or replaced meanwhile nobody takes the engine: it is closed.
+    std::erase_if(self->opening_since_start, [&](const auto& one) {
+      return one.second.is_done() && !self->list.not_open(one.first) && !self->being_opened.contains(one.first);
+    });
     std::erase_if(retries, [&](const auto& one) { return !self->list.not_open(one.first); });
   }
 }
@@ -416,12 +452,11 @@ awaitable<void> Hosting::Impl::open_here_again(std::shared_ptr<Impl> self, std::
 /// A cluster that does not answer takes its time: commands do not wait for it.
 awaitable<void> Hosting::Impl::open_elsewhere_again(std::shared_ptr<Impl> self, CatalogEntry entry) {
   auto begun = self->opening_since_start.find(entry.name);
-  if (begun != self->opening_since_start.end() &&
-      begun->second.wait_for(std::chrono::seconds(0)) != std::future_status::ready)
-    co_return;
+  if (begun != self->opening_since_start.end() && !begun->second.is_done()) co_return;
   Result<DatabasePointer> opened{DatabasePointer()};
   if (begun != self->opening_since_start.end()) {
-    opened = begun->second.get();
+    entry = std::move(begun->second.entry);
+    opened = begun->second.result.get();
     self->opening_since_start.erase(begun);
   } else {
     auto calling = self->opening(entry, [own = self.get(), entry] { return own->open_database(entry); });
@@ -432,6 +467,12 @@ awaitable<void> Hosting::Impl::open_elsewhere_again(std::shared_ptr<Impl> self, 
   const auto turn = co_await std::move(taking);
   const bool still_wanted = self->is_wanted(entry);
   if (opened && still_wanted) {
+    auto keeping = self->blocking(self->context.executors.files, [own = self.get(), entry] {
+      own->keep_beside(entry);
+      return Result<void>{};
+    });
+    const auto kept = co_await std::move(keeping);
+    static_cast<void>(kept);  // what fails is logged
     self->list_database(*opened, entry);
     self->start_mirror(*opened);
   } else if (still_wanted) {

@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "engine/random_id.hpp"
 #include "link/dial.hpp"
 #include "link/engine_call.hpp"
 #include "node/body_fields.hpp"
@@ -229,7 +230,8 @@ Result<TargetFacts> ask_target(const Hosting& hosting, const MirrorWish& wish, c
   EngineWish engine;
   engine.entry = entry_of(wish);
   if (!kept_elsewhere(engine.entry)) return TargetFacts{"RocksDB, in data_dir", {}};
-  engine.data_dir = context.data_dir / "asked";
+  // One of its own for each that asks; what a kill leaves goes at the next start.
+  engine.data_dir = context.data_dir / "asked" / to_string(engine::random_id<SnapshotId>());
   engine.cluster_id = context.cluster_id;
   engine.node_id = context.node_id;
   Result<TargetFacts> said = TargetFacts{};

@@ -53,7 +53,7 @@ class NodeEtcdProxy(EtcdNodeTest):
         etcd.put("/a/x/2", "2")
         prod = self.node_behind(self.proxy(etcd, "--namespace=/a"), prefix="/x/")
         standby = self.node("eu-1", cluster="eu-1", databases=())
-        standby.create_mirror("registry", prod, "registry", into="etcd",
+        standby.create_mirror("registry", prod, "registry", into="etcd", yes=True,
                               etcd={"endpoints": etcd.endpoints.split(","), "prefix": "/a/x/"})
         standby.await_mirror("registry", lambda one: one["bootstraps"] == 1, "the first bootstrap")
         etcd.put("/a/x/3", "3")

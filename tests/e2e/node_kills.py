@@ -139,7 +139,7 @@ class EtcdNodeKills(NodeKills):
     def setUp(self):
         super().setUp()
         self.target = SharedEtcd.take(self)
-        self.wish |= {"into": "etcd", "etcd": {"endpoints": self.target.endpoints.split(","), "prefix": self.PREFIX}}
+        self.wish |= {"yes": True, "into": "etcd", "etcd": {"endpoints": self.target.endpoints.split(","), "prefix": self.PREFIX}}
 
     def assert_same(self, node):
         there = {key.removeprefix(self.PREFIX): value for key, value in self.target.pairs(self.PREFIX).items()}

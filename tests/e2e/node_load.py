@@ -111,7 +111,7 @@ class LargeAnswers(MirroredTest):
     def test_that_nobody_reads_hold_a_bounded_amount_of_memory_and_keep_nobody_from_being_served(self):
         for _ in range(20):
             self.ask(self.source)
-        self.source.await_log("client sent away")
+        self.source.await_log("clients sent away")
         self.assert_bounded("20 clients that read nothing")
         with client(self.source) as one:
             self.assertEqual(len(one.get("large")), self.VALUE_BYTES)

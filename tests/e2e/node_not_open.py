@@ -105,6 +105,29 @@ class NotOpen(NodeTest):
         node.create_mirror("packages", source)
         node.await_following("packages", source)
 
+    def test_a_replace_of_a_database_that_is_not_open_went_through_without_a_question(self):
+        source = self.node("prod-us")
+        node = self.node("eu-1", cluster="eu-1", databases=("packages",))
+        node.stop()
+        current, = self.data(node, "packages").glob("**/CURRENT")
+        current.write_bytes(b"")
+        node.start()
+        wish = {"name": "packages", "from": "prod-us/packages", "addr": source.mirrors, "replace": True}
+        status, refused = node.request("POST", "/v1/mirrors", wish)
+        self.assertEqual((status, refused["exit_code"]), (400, 6), refused)
+        self.assertTrue(self.data(node, "packages").exists())
+        node.call("POST", "/v1/mirrors", {**wish, "yes": True})
+        node.await_following("packages", source)
+
+    def test_a_failed_create_removed_a_folder_that_it_had_not_made(self):
+        source = self.node("prod-us")
+        node = self.node("eu-1", cluster="eu-1", databases=())
+        put_there = self.data(node, "packages")
+        shutil.copytree(self.data(source, "packages"), put_there)
+        self.assertIn("is in the way", node.verb("mirror", "create", "packages", "--from", "prod-us/packages", "--addr",
+                                                 source.mirrors, code=2))
+        self.assertTrue((put_there / "live").exists())
+
     def test_a_mirror_without_data_yet_is_opened_again(self):
         node = self.node("eu-1", cluster="eu-1", databases=())
         wish = {"name": "packages", "from": "prod-us/packages", "addr": "127.0.0.1:1"}

@@ -74,6 +74,22 @@ class Promote(MirroredTest):
         self.assertEqual(replaced["keys_total"], len(answered), replaced["detail"])
         self.source.await_following("packages", self.mirror)
 
+    def test_a_client_that_watched_a_database_that_was_replaced_ended_the_node(self):
+        self.fill(self.source)
+        self.follow()
+        self.mirror.verb("promote", "packages", "--yes")
+        with client(self.source, "packages", single_connection_client=True) as one:
+            one.execute_command("WATCH", "key-1")
+            wish = {"name": "packages", "from": "eu-1/packages", "addr": self.mirror.mirrors, "replace": True, "yes": True}
+            self.source.call("POST", "/v1/mirrors", wish)
+            self.source.await_following("packages", self.mirror)
+            one.execute_command("MULTI")
+            one.execute_command("GET", "key-1")
+            self.assertIsNone(one.execute_command("EXEC"), "what was watched is not the same any more")
+            one.execute_command("WATCH", "key-2")
+            one.execute_command("UNWATCH")
+            self.assertTrue(one.ping())
+
     def test_the_source_is_never_told_to_be_behind_its_mirror(self):
         self.follow()
         with client(self.source) as one:

@@ -369,8 +369,9 @@ Result<void> EtcdDatabase::Impl::write_received(const SnapshotFacts& facts) {
   begun.prefix = keys.prefix;
   begun.source_prefix = keys.offered_prefix;
   {
-    // Whatever was written before is mended now.
+    // Whatever was written before is mended now, and what had gone back is another history's from here on.
     const std::scoped_lock holding(mutex);
+    gone_back_from = Lsn{};
     accounted_revision = 0;
     unexplained.reset();
   }

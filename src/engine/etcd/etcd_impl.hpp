@@ -195,7 +195,7 @@ struct EtcdDatabase::Impl {
   std::int64_t record_revision = 0;
   std::uint64_t target_gone_back = 0;        ///< how often
   std::optional<std::uint64_t> lease_count;  ///< of `granted`; absent: another process may have changed it
-  std::string gone_back_note;          ///< until what was lost then is there again
+  std::string gone_back_note;                ///< until what was lost then is there again
   Lsn gone_back_from;
   std::uint64_t own_epoch = 0;  ///< of this process; 0: it has not owned the mirror yet
   std::chrono::steady_clock::time_point record_read_at;

@@ -123,8 +123,14 @@ Result<EtcdSurvey> EtcdDatabase::survey(const std::optional<std::string>& source
   return survey;
 }
 
-Result<void> EtcdDatabase::agree_to_deletions() {
+Result<void> EtcdDatabase::agree_to_deletions(bool agreed) {
   const std::scoped_lock writing(impl_->write_mutex);
+  if (!agreed) {
+    std::error_code error;
+    std::filesystem::remove(impl_->agreement_file(), error);
+    return error ? Result<void>(storage_error("removing " + impl_->agreement_file().string() + ": " + error.message()))
+                 : Result<void>{};
+  }
   return replace_file(impl_->agreement_file(), bytes_of("agreed\n"));
 }
 

@@ -86,9 +86,10 @@ void Tail::follow() {
     auto ended = read_watch(true);
     // The witness may have been compacted, and what comes after the head may not.
     if (ended.error().kind() == ErrorKind::LogWindowExceeded) ended = read_watch(false);
-    bool back = false;
+    bool back = false, too_large = false;
     {
       const std::scoped_lock lock(mutex_);
+      too_large = watch_ && watch_->met_large_revision();
       watch_.reset();
       if (stopping_) return;
       watch_trouble_ = ended.error().message();
@@ -98,7 +99,7 @@ void Tail::follow() {
       if (gone_back()) continue;
     } else if (ended.error().kind() == ErrorKind::LogWindowExceeded) {
       lost_window();
-    } else if (ended.error().kind() == ErrorKind::UnsupportedOperation) {
+    } else if (too_large) {
       skip(ended.error());
     }
     delay = store_->head() > head ? retry_min : std::min(2 * delay, retry_max);

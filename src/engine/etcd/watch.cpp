@@ -87,6 +87,7 @@ MirrorError WatchStream::measure(std::int64_t revision, bool goes_on) {
       if (event.kv().mod_revision() == revision) bytes += event.ByteSizeLong();
     }
   }
+  met_large_revision_ = true;
   return {ErrorKind::UnsupportedOperation, CausedBy::us,
           fmt::format("etcd: revision {} is of {} bytes, and one of more than {} cannot be mirrored as one entry",
                       revision, bytes, revision_bytes_max_)};

@@ -36,6 +36,8 @@ class WatchStream {
   Result<void> ask_progress();
   /// Ends a read() that waits, from any thread.
   void cancel() { context_.TryCancel(); }
+  /// It ended with a revision above the limit.
+  bool met_large_revision() const { return met_large_revision_; }
 
  private:
   WatchStream(std::shared_ptr<Client> client, Client::Place place)
@@ -52,6 +54,7 @@ class WatchStream {
   std::size_t held_bytes_ = 0, revision_bytes_max_ = revision_bytes_max_default;
   std::mutex ending_;  ///< the stream is not finished under a writer
   bool ended_ = false;
+  bool met_large_revision_ = false;
 };
 
 }  // namespace crosslink::etcd
