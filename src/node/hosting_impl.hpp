@@ -104,6 +104,12 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   static awaitable<void> run_mirror(DatabasePointer database);
   static awaitable<void> look_at_mirrors(std::shared_ptr<Impl> self);
   static awaitable<void> open_rest(std::shared_ptr<Impl> self);
+  /// When a database that is not open is tried again.
+  struct Retry {
+    std::chrono::milliseconds wait{1000};
+    std::chrono::steady_clock::time_point next;
+  };
+  void try_rest(std::map<std::string, Retry>& retries);
   static awaitable<void> open_again(std::shared_ptr<Impl> self, CatalogEntry entry);
   static awaitable<void> open_here_again(std::shared_ptr<Impl> self, std::string name);
   static awaitable<void> open_elsewhere_again(std::shared_ptr<Impl> self, CatalogEntry entry);

@@ -18,17 +18,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::chrono::seconds open_every{2}, open_every_max{60};
+constexpr std::chrono::milliseconds open_every{2000}, open_every_max{60'000};
 /// For clusters that keep a database; what takes longer is opened while the others are served.
 constexpr std::chrono::seconds wait_at_start_max{5};
 /// In the folder of a database: what the catalog says of it.
 constexpr std::string_view beside_data = "catalog_entry.json";
-
-/// When a database that is not open is tried again.
-struct Retry {
-  std::chrono::seconds wait{1};
-  std::chrono::steady_clock::time_point next;
-};
 
 }  // namespace
 
@@ -393,29 +387,36 @@ void Hosting::Impl::note_not_open(const CatalogEntry& entry, const MirrorError& 
 awaitable<void> Hosting::Impl::open_rest(std::shared_ptr<Impl> self) {
   std::map<std::string, Retry> retries;
   for (;;) {
+    self->try_rest(retries);
     const bool slept = co_await link::sleep_for(open_every);
     if (!slept) co_return;
-    const auto now = std::chrono::steady_clock::now();
-    for (const auto& one : self->list.not_open()) {
-      auto& retry = retries[one.name];
-      if (self->being_opened.contains(one.name) || now < retry.next) continue;
-      const auto entry = self->catalog.find(one.name);
-      if (!entry) {
-        self->list.drop_not_open(one.name);
-        continue;
-      }
-      // What is here needs a person more often than patience; a cluster that is away needs patience.
-      retry.wait = kept_elsewhere(*entry) ? open_every : std::min(retry.wait * 2, open_every_max);
-      retry.next = now + retry.wait;
-      self->being_opened.insert(one.name);
-      self->group->spawn(open_again(self, *entry));
-    }
-    // Of what was deleted or replaced meanwhile nobody takes the engine: it is closed.
-    std::erase_if(self->opening_since_start, [&](const auto& one) {
-      return one.second.is_done() && !self->list.not_open(one.first) && !self->being_opened.contains(one.first);
-    });
-    std::erase_if(retries, [&](const auto& one) { return !self->list.not_open(one.first); });
   }
+}
+
+void Hosting::Impl::try_rest(std::map<std::string, Retry>& retries) {
+  const auto now = std::chrono::steady_clock::now();
+  for (const auto& one : list.not_open()) {
+    const auto entry = catalog.find(one.name);
+    if (!entry) {
+      list.drop_not_open(one.name);
+      continue;
+    }
+    const auto [known, fresh] = retries.try_emplace(one.name);
+    auto& retry = known->second;
+    // It was tried a moment ago, unless it was left to this.
+    if (fresh && entry->change == DatabaseChange::none) retry.next = now + open_every;
+    if (being_opened.contains(one.name) || now < retry.next) continue;
+    // What is here needs a person more often than patience; a cluster that is away needs patience.
+    retry.wait = kept_elsewhere(*entry) ? open_every : std::min(retry.wait * 2, open_every_max);
+    retry.next = now + retry.wait;
+    being_opened.insert(one.name);
+    group->spawn(open_again(shared_from_this(), *entry));
+  }
+  // Of what was deleted or replaced meanwhile nobody takes the engine: it is closed.
+  std::erase_if(opening_since_start, [&](const auto& one) {
+    return one.second.is_done() && !list.not_open(one.first) && !being_opened.contains(one.first);
+  });
+  std::erase_if(retries, [&](const auto& one) { return !list.not_open(one.first); });
 }
 
 awaitable<void> Hosting::Impl::open_again(std::shared_ptr<Impl> self, CatalogEntry entry) {

@@ -29,6 +29,7 @@ class NodeKills(NodeTest):
         self.assertEqual(node.process.wait(60), -9)
         node.close()
         node.start()
+        eventually(lambda: node.call("GET", "/v1/databases"), lambda now: "not_open" not in now, "what was begun to be finished")
 
     def mirror_node(self, **options):
         return self.node("eu-1", cluster="eu-1", **{"databases": (), **options})
@@ -77,8 +78,8 @@ class NodeKills(NodeTest):
         node.close()
         obstacle.mkdir()
         node.start()
-        shut, = node.call("GET", "/v1/databases")["not_open"]
-        self.assertIn("catalog.json.new", shut["reason"])
+        eventually(lambda: node.call("GET", "/v1/databases")["not_open"][0]["reason"],
+                   lambda reason: "catalog.json.new" in reason, "the reason")
         status, answer = node.request("POST", "/v1/mirrors/packages/pause", {})
         self.assertEqual((status, answer["error"]), (500, "Storage"))
         obstacle.rmdir()
