@@ -58,6 +58,7 @@ Result<DatabaseEngine> open_rocksdb(const EngineWish& wish) {
 
 void log_deletions(const std::string& mirror, const EtcdDeletions& deletions) {
   std::vector<std::string> shown;
+  shown.reserve(deletions.shown.size());
   for (const auto& key : deletions.shown)
     shown.push_back(escape(key, 200));
   log(Severity::warning, "a bootstrap deletes keys that the source does not have",

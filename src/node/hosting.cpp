@@ -14,8 +14,6 @@
 namespace crosslink::node {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr auto look_every = std::chrono::milliseconds(200);
 
 /// Drawn once, for whatever is shared with other nodes of this cluster.

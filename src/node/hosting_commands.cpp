@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/random_id.hpp"
+#include "node/durable_file.hpp"
 #include "node/hosting_impl.hpp"
 #include "node/log.hpp"
 #include "node/text.hpp"

@@ -246,6 +246,7 @@ Result<TargetFacts> ask_target(const Hosting& hosting, const MirrorWish& wish, c
 std::string survey_text(const EtcdSurvey& survey) {
   const auto quoted = [](const std::vector<std::string>& keys) {
     std::vector<std::string> all;
+    all.reserve(keys.size());
     for (const auto& key : keys)
       all.push_back(fmt::format("\"{}\"", escape(key, 200)));
     return joined(all, ", ");

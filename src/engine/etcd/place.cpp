@@ -69,6 +69,7 @@ Result<std::vector<std::string>> neighbours_of(Client& client, const std::string
 
 std::string listed(const std::vector<std::string>& keys) {
   std::vector<std::string> quoted;
+  quoted.reserve(keys.size());
   for (const auto& key : keys)
     quoted.push_back(fmt::format("\"{}\"", escape(key, 200)));
   return fmt::format("{}", fmt::join(quoted, ", "));

@@ -61,6 +61,7 @@ Result<void> at_once(std::size_t count, const Work& work) {
   std::optional<MirrorError> failed;
   {
     std::vector<std::jthread> threads;
+    threads.reserve(std::min(count, asked_at_once));
     for (std::size_t i = 0; i < std::min(count, asked_at_once); ++i) {
       threads.emplace_back([&] {
         for (std::size_t at = next++; at < count; at = next++) {

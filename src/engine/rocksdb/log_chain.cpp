@@ -63,7 +63,12 @@ Result<void> LogChain::load() {
 void LogChain::thin_out() {
   if (links_.size() <= links_max) return;
   std::size_t at = 0;
-  std::erase_if(links_, [&at](const Link&) { return at < links_max / 2 && at++ % 2 == 0; });
+  std::erase_if(links_, [&at](const Link&) {
+    const bool older = at < links_max / 2;
+    const bool drops = older && at % 2 == 0;
+    at += older ? 1 : 0;
+    return drops;
+  });
 }
 
 Result<std::optional<Lsn>> LogChain::compare(LogReader& log, std::size_t first, Lsn oldest, Lsn head,
