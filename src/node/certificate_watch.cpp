@@ -126,7 +126,9 @@ bool CertificateWatch::look(const std::vector<CertificateSet>& sets) {
 bool CertificateWatch::look_at(Known& known, bool fresh) {
   // Before they are read: what changes meanwhile is another one then.
   auto stamp = stamp_of(known.set);
-  if (!fresh && stamp == known.stamp && (known.trouble.empty() || known.refused)) return false;
+  // Whoever was to use it is asked again, without another word.
+  if (!fresh && stamp == known.stamp && known.refused) return true;
+  if (!fresh && stamp == known.stamp && known.trouble.empty()) return false;
   known.refused = false;
   const auto checked = check_certificates(known.set);
   const auto where =
@@ -170,13 +172,23 @@ void CertificateWatch::warn(Known& known) {
 }
 
 void CertificateWatch::refused(const MirrorError& error) {
-  log(Severity::error, "changed certificates cannot be used: the old ones stay in use", {{"message", error.message()}});
   const std::scoped_lock looking(looking_);
   const std::scoped_lock lock(mutex_);
   for (auto& [key, known] : known_) {
     if (known.set.role != node_role) continue;
+    if (known.trouble != error.message())
+      log(Severity::error, "changed certificates cannot be used: the old ones stay in use",
+          {{"message", error.message()}});
     known.trouble = error.message();
     known.refused = true;
+  }
+}
+
+void CertificateWatch::taken() {
+  const std::scoped_lock looking(looking_);
+  const std::scoped_lock lock(mutex_);
+  for (auto& [key, known] : known_) {
+    if (known.set.role == node_role && std::exchange(known.refused, false)) known.trouble.clear();
   }
 }
 

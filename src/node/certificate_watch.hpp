@@ -55,6 +55,8 @@ class CertificateWatch {
   bool look(const std::vector<CertificateSet>& sets);
   /// They could not be used after all: they are read again at the next look.
   void refused(const MirrorError& error);
+  /// What look() returned true for is in use.
+  void taken();
   /// Of the last look.
   std::vector<CertificateFacts> facts() const;
 
@@ -64,7 +66,7 @@ class CertificateWatch {
     std::string stamp;
     std::vector<CertificateFacts> files;
     std::string trouble;
-    bool refused = false;  ///< by whoever was to use it; not tried again until the files change
+    bool refused = false;  ///< by whoever was to use it, who is asked again
     std::chrono::system_clock::time_point warned;
   };
   static bool look_at(Known& known, bool fresh);

@@ -169,7 +169,7 @@ awaitable<void> Node::Impl::look_at_certificates(Impl& impl) {
     const bool changed = co_await std::move(looking);
     if (changed) {
       const auto used = impl.use_certificates(impl.tls);
-      if (!used) impl.certificates.refused(used.error());
+      used ? impl.certificates.taken() : impl.certificates.refused(used.error());
     }
     impl.hosting->judge_connections();
     const bool slept = co_await link::sleep_for(look_every);
