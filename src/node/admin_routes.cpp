@@ -74,14 +74,15 @@ awaitable<AdminResponse> AdminRoutes::answer(const AdminRequest& request) {
 
 AdminResponse AdminRoutes::node_now() const {
   const auto uptime = std::chrono::steady_clock::now() - started_;
+  const auto reload = facts_.reload();
   return object_answer({{"cluster_id", facts_.cluster_id},
                         {"version", facts_.version},
                         {"mirrors", facts_.mirrors},
                         {"clients", facts_.clients},
                         {"admin", facts_.admin},
                         {"uptime_s", std::chrono::duration_cast<std::chrono::seconds>(uptime).count()},
-                        {"config_loaded_at", utc_text(facts_.reload().loaded_at)},
-                        {"config_trouble", or_null(facts_.reload().trouble)},
+                        {"config_loaded_at", utc_text(reload.loaded_at)},
+                        {"config_trouble", or_null(reload.trouble)},
                         {"certificates", report_certificates(facts_.certificates())},
                         {"data_dir", hosting_->context().data_dir.string()}});
 }

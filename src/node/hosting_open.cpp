@@ -40,7 +40,11 @@ void Hosting::Impl::keep_beside(const CatalogEntry& entry) const {
   const auto folder = folder_of(entry);
   std::error_code error;
   if (!fs::exists(folder, error)) return;
-  const auto written = replace_file(folder / beside_data, catalog_entry_text(entry));
+  const auto text = catalog_entry_text(entry);
+  // It is opened more often than it changes.
+  if (const auto there = read_small_file(folder / beside_data, Catalog::file_bytes_max); there && *there == text)
+    return;
+  const auto written = replace_file(folder / beside_data, text);
   if (written) return;
   log(Severity::warning, "the copy of a database's catalog entry is not up to date",
       {{"database", entry.name}, {"message", written.error().message()}});
