@@ -108,6 +108,18 @@ class Budgets(NodeTest):
             return  # it was closed with bytes of ours unread
         self.assertIn(b"hold too much", answer)
 
+    def assert_too_much(self, parts):
+        """Who sends this is sent away, and the node stays small."""
+        node, before = self.limited()
+        with connect(node) as sending:
+            try:
+                for part in parts:
+                    sending.sendall(part)
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+            self.assert_sent_away(sending)
+        self.assert_small(node, before)
+
     def assert_small(self, node, before):
         self.assertLess(node.rss_bytes() - before, 6 * self.LIMIT + SANITIZER_BYTES)
         metrics = node.request("GET", "/metrics")[1]
@@ -117,25 +129,10 @@ class Budgets(NodeTest):
             self.assertEqual(one.get("warm"), b"up")
 
     def test_watched_keys_count(self):
-        node, before = self.limited()
-        with connect(node) as watching:
-            try:
-                for number in range(1000):
-                    watching.sendall(command("WATCH", b"%06d" % number + 32_000 * b"k"))
-            except (BrokenPipeError, ConnectionResetError):
-                pass
-            self.assert_sent_away(watching)
-        self.assert_small(node, before)
+        self.assert_too_much(command("WATCH", b"%06d" % number + 32_000 * b"k") for number in range(1000))
 
     def test_words_of_few_bytes_count(self):
-        node, before = self.limited()
-        with connect(node) as sending:
-            try:
-                sending.sendall(b"*1000000\r\n" + 999_999 * b"$0\r\n\r\n")
-            except (BrokenPipeError, ConnectionResetError):
-                pass
-            self.assert_sent_away(sending)
-        self.assert_small(node, before)
+        self.assert_too_much([b"*1000000\r\n" + 999_999 * b"$0\r\n\r\n"])
 
     def test_answers_count_while_they_are_made(self):
         node, before = self.limited()
