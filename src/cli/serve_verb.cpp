@@ -17,6 +17,7 @@
 #include "cli/verbs.hpp"
 #include "node/config.hpp"
 #include "node/config_check.hpp"
+#include "node/engine_threads.hpp"
 #include "node/log.hpp"
 #include "node/node.hpp"
 
@@ -105,6 +106,7 @@ int run(const Globals& globals, const std::string& file) {
   boost::asio::io_context context(1);
   auto endpoint = quic::Endpoint::open();
   if (!endpoint) return report_error(globals, endpoint.error());
+  node::answer_promptly();
   return run_to_end(context, serve(globals, file, *config, *std::move(endpoint)));
 }
 

@@ -13,12 +13,21 @@
 
 namespace crosslink::node {
 
+/// How a pool's threads share the processors with the others of the process.
+enum class Turns {
+  usual,
+  prompt,     ///< short ones, soon after something is to be done (Linux from 6.12 on; before that, usual ones)
+  left_over,  ///< what the others leave whenever both want a processor, as nice(1)
+};
+
+/// Of the thread that calls: `Turns::prompt`. For the one that speaks with clients.
+void answer_promptly();
+
 /// Threads for one purpose. Work that is posted runs in its order.
 class ThreadPool {
  public:
-  /// `name`: of its threads, as `top -H` shows them; at most 12 characters. `niceness`: as nice(1); with more than that
-  /// of the other threads they give way to these whenever both want a processor.
-  ThreadPool(const std::string& name, std::size_t threads, int niceness = 0);
+  /// `name`: of its threads, as `top -H` shows them; at most 12 characters.
+  ThreadPool(const std::string& name, std::size_t threads, Turns turns = Turns::usual);
   /// Carries out what was posted, then ends.
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
