@@ -15,14 +15,10 @@
 #include "core/history_judge.hpp"
 #include "core/lag_tracker.hpp"
 #include "core/session_frames.hpp"
+#include "core/session_tokens.hpp"
 #include "core/throttle_account.hpp"
 
 namespace crosslink::core {
-
-/// A stream, as its driver names it; never used again within a session.
-using StreamToken = std::uint64_t;
-/// A question to the engine; its answer quotes it. Answers to questions that nobody waits for any more are ignored.
-using Question = std::uint64_t;
 
 /// A slice of log as it goes onto the wire: encoded and compressed once, shared by all mirrors that need it.
 struct LogPiece {

@@ -16,6 +16,8 @@ class ThrottleAccount {
   explicit ThrottleAccount(std::uint64_t cap_bytes) : cap_bytes_(cap_bytes) {}
 
   Ticket charge(std::uint64_t bytes);
+  /// For a side that counts what it holds itself: this much is in flight now.
+  void set(std::uint64_t bytes) { in_flight_bytes_ = bytes; }
   void ack(const Ticket& ticket);
   void ack(std::uint64_t bytes);
   void reset();

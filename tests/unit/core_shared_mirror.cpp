@@ -135,7 +135,7 @@ TEST(Unverified, ends_with_a_verify_that_says_equal) {
   for (const bool equal : {false, true}) {
     mirror.take();
     ASSERT_TRUE(mirror.machine->start_verify(mirror.now()).ok());
-    const auto stream = equal ? core::StreamToken{5} : core::StreamToken{3};
+    const auto stream = equal ? core::StreamToken{4} : core::StreamToken{3};
     mirror.hear(stream, core::VerifyAt{Lsn{8}});
     mirror.engine_answers();
     std::optional<action::DigestRange> asked;
