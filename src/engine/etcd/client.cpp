@@ -403,4 +403,9 @@ Result<Version> Client::version_at(const Place& place) {
   return meant.error;
 }
 
+bool Client::loses_deletes_at(const Place& place) {
+  const auto version = version_at(place);
+  return !version || version->loses_deletes_at_compaction();
+}
+
 }  // namespace crosslink::etcd

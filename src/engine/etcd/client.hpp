@@ -63,6 +63,8 @@ class Client {
   Result<wire::StatusResponse> status();
   /// Of the member behind `place`, which others of its cluster need not be of.
   Result<Version> version_at(const Place& place);
+  /// That version's fault, or it is not known to be without.
+  bool loses_deletes_at(const Place& place);
   /// A transaction that only reads.
   Result<wire::TxnResponse> read_together(const wire::TxnRequest& request);
   /// Sent once to a member that looks at it: after Storage it is not known whether it was done.

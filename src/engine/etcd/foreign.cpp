@@ -92,7 +92,9 @@ void EtcdDatabase::Impl::find_foreign() {
 
 /// Moves the gap's beginning to where it has come.
 Result<void> EtcdDatabase::Impl::scan_foreign(Gap& gap) {
-  auto opened = WatchStream::open(client, first_key, no_end, static_cast<std::int64_t>(gap.from.value) + 1);
+  const auto place = client->place();
+  const bool loses_deletes = client->loses_deletes_at(place);
+  auto opened = WatchStream::open_at(place, client, first_key, no_end, static_cast<std::int64_t>(gap.from.value) + 1);
   if (!opened) return opened.error();
   const std::shared_ptr<WatchStream> watch = *std::move(opened);
   {
@@ -102,9 +104,17 @@ Result<void> EtcdDatabase::Impl::scan_foreign(Gap& gap) {
   }
   const auto own = record_key(options.name), bootstrap = bootstrap_key(options.name);
   auto& at = gap.from;
+  const auto check_whole = [&]() -> Result<void> {
+    if (!loses_deletes) return {};
+    const auto kept = newest_if_kept(*client, keys, at);
+    return kept ? Result<void>{} : kept.error();
+  };
+  // Before the first answer as well: where a delete was left out, none may come for long.
+  if (auto whole = check_whole(); !whole) return whole;
   while (at < gap.to) {
     const auto response = watch->read();
     if (!response) return response.error();
+    if (auto whole = check_whole(); !whole) return whole;
     const auto& events = response->events();
     for (int begin = 0, end = 0; begin < events.size() && at < gap.to; begin = end) {
       const auto revision = events[begin].kv().mod_revision();

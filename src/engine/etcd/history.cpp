@@ -13,6 +13,7 @@ namespace crosslink::etcd {
 namespace {
 
 constexpr std::size_t cursors_max = 4;
+constexpr Lsn first_revision{1};
 constexpr std::chrono::milliseconds ask_every(50);
 constexpr std::size_t leases_known_max = 100'000;
 /// A server that has nothing to do answers a request for progress at once.
@@ -135,7 +136,7 @@ Result<LogOrigin::Watch> LogOrigin::watch(const Client::Place& place, Scope of, 
   auto opened = WatchStream::open_at(place, client, range.key, range.range_end, from);
   if (!opened) return opened.error();
   (*opened)->limit_revision(revision_bytes_max);
-  return Watch{*std::move(opened), of};
+  return Watch{*std::move(opened), of, client->loses_deletes_at(place)};
 }
 
 std::optional<bool> ProgressBook::answers(std::size_t endpoint) const {
@@ -223,6 +224,16 @@ Result<std::vector<Block>> blocks_of(const LogOrigin& origin, const wire::WatchR
   return maker.take();
 }
 
+Result<Lsn> newest_if_kept(Client& client, const KeySpace& keys, Lsn after) {
+  wire::RangeRequest request;
+  request.set_key(keys.prefix.empty() ? first_key : keys.prefix);
+  request.set_revision(static_cast<std::int64_t>(std::max(after, first_revision).value));
+  request.set_count_only(true);
+  const auto read = client.range(request);
+  if (!read) return read.error();
+  return lsn_of(read->header().revision());
+}
+
 Lsn come_to(const wire::WatchResponse& response) {
   if (response.events_size() > 0) return lsn_of(response.events(response.events_size() - 1).kv().mod_revision());
   // Without events it is a notification: one of the server's own accord, or one that was asked for where that is right.
@@ -271,10 +282,8 @@ Result<void> PastLog::fill(Cursor& cursor, Lsn target) {
   while (cursor.read_to < target && !has_entry()) {
     const auto response = cursor.watch.stream->read();
     if (!response) return response.error();
-    if (origin_.client->version().loses_deletes_at_compaction()) {
-      const auto held = holds(cursor.read_to);
-      if (!held) return held.error();
-      if (!*held) return MirrorError(ErrorKind::LogWindowExceeded, CausedBy::us, "it was compacted while it was read");
+    if (cursor.watch.loses_deletes) {
+      if (const auto kept = newest_if_kept(*origin_.client, origin_.keys, cursor.read_to); !kept) return kept.error();
     }
     auto blocks = blocks_of(origin_, *response, cursor.read_to, cursor.origin_lsn, true);
     if (!blocks) return blocks.error();
@@ -347,11 +356,7 @@ void PastLog::forget() {
 }
 
 Result<bool> PastLog::holds(Lsn after) {
-  wire::RangeRequest request;
-  request.set_key(origin_.keys.prefix.empty() ? first_key : origin_.keys.prefix);
-  request.set_revision(static_cast<std::int64_t>(std::max<std::uint64_t>(after.value, 1)));
-  request.set_count_only(true);
-  const auto read = origin_.client->range(request);
+  const auto read = newest_if_kept(*origin_.client, origin_.keys, after);
   if (read) return true;
   if (read.error().kind() == ErrorKind::LogWindowExceeded) return false;
   return read.error();

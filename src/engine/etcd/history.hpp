@@ -64,6 +64,9 @@ struct LogOrigin {
   struct Watch {
     std::unique_ptr<WatchStream> stream;
     Scope scope;  ///< of this one: the member that it is set at may be of another version
+    /// The member is of a version that may leave out a delete: an answer counts once newest_if_kept() has said that
+    /// nothing before it was compacted.
+    bool loses_deletes;
   };
   /// Errors: NotAuthorized; Storage.
   Result<Watch> watch(std::int64_t from) const;
@@ -77,6 +80,9 @@ struct LogOrigin {
 /// Storage when a lease could not be asked for.
 Result<std::vector<Block>> blocks_of(const LogOrigin& origin, const wire::WatchResponse& response, Lsn prev,
                                      Lsn origin_lsn, bool by_revision);
+/// The newest revision, if no compaction has passed `after`: a member that loses deletes at a compaction tells a watch
+/// all that came after it then. Errors: LogWindowExceeded when one has; NotAuthorized; Storage.
+Result<Lsn> newest_if_kept(Client& client, const KeySpace& keys, Lsn after);
 /// The newest revision that an answer proves to have come to.
 Lsn come_to(const wire::WatchResponse& response);
 

@@ -124,20 +124,19 @@ Result<void> Tail::read_watch(bool proving) {
     watch_trouble_.clear();
     if (stopping_ || has_gone_back_) return storage_error("it is closed");
   }
-  const auto version = origin_.client->version_at(origin_.client->place());
-  bool doubtful = !version || version->loses_deletes_at_compaction();
+  bool doubtful = opened->loses_deletes;
   for (bool opening = true;; opening = false) {
     // Such a server says nothing when a compaction lands on the revision that it reads next for a watch: whether it did
     // is asked before an answer is believed, until the watch has come to the newest revision.
     Lsn there;
     if (doubtful && opening) {
-      const auto unbroken = check_unbroken(head);
+      const auto unbroken = newest_if_kept(*origin_.client, origin_.keys, head);
       if (!unbroken) return unbroken.error();
     }
     const auto response = watch->read();
     if (!response) return response.error();
     if (doubtful) {
-      const auto unbroken = check_unbroken(store_->head());
+      const auto unbroken = newest_if_kept(*origin_.client, origin_.keys, store_->head());
       if (!unbroken) return unbroken.error();
       there = *unbroken;
     }
@@ -149,16 +148,6 @@ Result<void> Tail::read_watch(bool proving) {
     if (auto taken = take(*response); !taken) return taken;
     if (doubtful) doubtful = store_->head() < there;
   }
-}
-
-Result<Lsn> Tail::check_unbroken(Lsn head) {
-  wire::RangeRequest request;
-  request.set_key(origin_.keys.prefix.empty() ? first_key : origin_.keys.prefix);
-  request.set_revision(static_cast<std::int64_t>(std::max(head, first_revision).value));
-  request.set_count_only(true);
-  const auto read = origin_.client->range(request);
-  if (!read) return read.error();
-  return lsn_of(read->header().revision());
 }
 
 MirrorError Tail::note_gone_back() {

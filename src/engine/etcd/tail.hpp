@@ -52,9 +52,6 @@ class Tail {
   static std::optional<bool> finds(const Witness& witness, const wire::WatchResponse& response);
   void follow();
   Result<void> read_watch(bool proving);
-  /// The newest revision; the log goes on unbroken from `head` on. Errors: LogWindowExceeded: a compaction has passed
-  /// it.
-  Result<Lsn> check_unbroken(Lsn head);
   MirrorError note_gone_back();
   Result<void> take(const wire::WatchResponse& response);
   void lost_window();

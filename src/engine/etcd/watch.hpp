@@ -18,15 +18,11 @@ inline constexpr std::size_t revision_bytes_max_default = std::size_t{256} * 102
 class WatchStream {
  public:
   /// Events from `from` on of the keys in [key, range_end). Errors: NotAuthorized, Storage.
-  static Result<std::unique_ptr<WatchStream>> open(const std::shared_ptr<Client>& client, const std::string& key,
-                                                   const std::string& range_end, std::int64_t from) {
-    return open_at(client->place(), client, key, range_end, from);
-  }
-  void limit_revision(std::size_t bytes_max) { revision_bytes_max_ = bytes_max; }
   static Result<std::unique_ptr<WatchStream>> open_at(const Client::Place& place, std::shared_ptr<Client> client,
                                                       const std::string& key, const std::string& range_end,
                                                       std::int64_t from);
   ~WatchStream();
+  void limit_revision(std::size_t bytes_max) { revision_bytes_max_ = bytes_max; }
   /// The next answer, or as much of one in fragments as holds whole revisions: none is cut. Errors: LogWindowExceeded
   /// when what it would come from was compacted; NotAuthorized; UnsupportedOperation for a revision above the limit, of
   /// which it says the size; Storage when the stream ended, cancel() included.
