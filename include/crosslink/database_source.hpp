@@ -74,7 +74,8 @@ struct ServedMirrorFacts {
   std::vector<std::string> peer_names;  ///< of its certificate
   MirrorIdentity mirror;                ///< empty until it began the session
   quic::Address address;
-  Lsn applied, durable;  ///< as it last said of the log; 0: it did not yet
+  Incarnation incarnation;  ///< the newest of the history in which the LSNs are meant
+  Lsn applied, durable;     ///< as it last said of the log; 0: it did not yet
   std::chrono::system_clock::time_point certificate_not_after;
   std::string certificate_serial;  ///< in the form of quic::DeniedSerials
 };

@@ -81,6 +81,12 @@ struct RocksdbOptions {
   std::function<void(const std::string& what)> on_warning = nullptr;
 };
 
+/// Where a commit stands: an LSN alone may come again, for another commit, after a change of history.
+struct RocksdbCommit {
+  Incarnation incarnation;
+  Lsn lsn;
+};
+
 /// Thread safe. Commits of any number of threads are written one after another and synced together.
 class RocksdbDatabase final : public SourceEngine, public MirrorEngine, public VerifiableEngine {
  public:
@@ -103,6 +109,9 @@ class RocksdbDatabase final : public SourceEngine, public MirrorEngine, public V
   /// Until the disk is opened anew, within a second or at the next write, no mirror sees it; then either it is there
   /// for good, or it is gone and another incarnation begins.
   Result<Lsn> commit(std::span<const Operation> operations, std::uint64_t commit_time_us = 0);
+  /// As commit(); which incarnation the LSN is of as well: a change of history may take the commit back before the
+  /// caller can ask.
+  Result<RocksdbCommit> commit_in(std::span<const Operation> operations, std::uint64_t commit_time_us = 0);
   /// Errors: Storage.
   Result<std::optional<std::string>> get(std::string_view key) const;
   /// Why nothing can be written now, a full disk for instance; absent: nothing is known to be in the way. At most a

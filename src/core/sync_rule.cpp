@@ -45,6 +45,20 @@ bool covers(const SyncPoint& said, const SyncPoint& commit) {
 
 }  // namespace
 
+bool is_in(const History& present, Lsn head, const SyncPoint& commit) {
+  const auto end = present.end_of(commit.incarnation, head);
+  return end && commit.lsn <= *end;
+}
+
+bool has_commit(const History& present, Lsn head, const SyncPoint& said, const SyncPoint& commit) {
+  if (said.lsn < commit.lsn || !is_in(present, head, commit)) return false;
+  const auto records = present.records();
+  const auto begun = std::ranges::find(records, commit.incarnation, &HistoryRecord::incarnation);
+  return std::find_if(begun, records.end(), [&said](const HistoryRecord& record) {
+           return record.incarnation == said.incarnation;
+         }) != records.end();
+}
+
 SyncRule::SyncRule(SyncConfig config) : config_(std::move(config)) {
   for (const auto& mirror : config_.mirrors)
     durable_[mirror] = {};

@@ -31,6 +31,12 @@ struct SyncPoint {
   friend auto operator<=>(const SyncPoint&, const SyncPoint&) = default;
 };
 
+/// Does whoever is at `said` have the commit, in a database whose history and head are these now? Not when a change of
+/// history took the commit back, or when `said` is of another history: LSNs come again, for other commits.
+bool has_commit(const History& present, Lsn head, const SyncPoint& said, const SyncPoint& commit);
+/// Is the commit in that database still?
+bool is_in(const History& present, Lsn head, const SyncPoint& commit);
+
 class SyncRule {
  public:
   explicit SyncRule(SyncConfig config);

@@ -252,7 +252,8 @@ void ServedMirror::end() {
 
 ServedMirrorFacts ServedMirror::facts() const {
   const std::scoped_lock lock(at_mutex_);
-  return {peer_names_, identity_, address_, at_.applied, at_.durable, certificate_not_after_, certificate_serial_};
+  return {peer_names_,        identity_, address_, at_.incarnation, at_.applied, at_.durable, certificate_not_after_,
+          certificate_serial_};
 }
 
 // --- streams

@@ -393,22 +393,33 @@ void ClientSession::watch(const Words& words, RespReply& reply) {
 void ClientSession::note_write(const WriteRun& run) {
   if (run.lsn == Lsn{}) return;
   written_ = database_;
-  written_lsn_ = run.lsn;
+  written_at_ = {run.incarnation, run.lsn};
 }
 
 DatabasePointer ClientSession::written_database() const {
-  auto database = written_lsn_ > Lsn{} ? written_.lock() : selected_.lock();
+  auto database = written_at_.lsn > Lsn{} ? written_.lock() : selected_.lock();
   if (database && database->retired()) return nullptr;
   return database;
+}
+
+/// False: nobody ever will. The database is gone, or its disk lost the write.
+bool ClientSession::may_be_applied() const {
+  const auto database = written_database();
+  if (!database || written_at_.lsn == Lsn{}) return database != nullptr;
+  const auto now = database->state();
+  return core::is_in(now.history, now.head, written_at_);
 }
 
 std::int64_t ClientSession::mirrors_that_applied() const {
   const auto database = written_database();
   if (!database) return 0;
+  const auto now = database->state();
   // A mirror that dialed again may still have its old session.
   std::set<std::pair<std::string, MirrorIdentity>> applied;
   for (const auto& mirror : database->source().mirrors()) {
-    if (mirror.applied >= written_lsn_) applied.emplace(mirror.peer_names.front(), mirror.mirror);
+    const bool has = written_at_.lsn == Lsn{} ||
+                     core::has_commit(now.history, now.head, {mirror.incarnation, mirror.applied}, written_at_);
+    if (has) applied.emplace(mirror.peer_names.front(), mirror.mirror);
   }
   return static_cast<std::int64_t>(applied.size());
 }
@@ -441,7 +452,7 @@ awaitable<void> ClientSession::wait_for_mirrors(std::shared_ptr<ClientSession> s
   using Clock = std::chrono::steady_clock;
   auto database = self->written_database();
   if (!database) co_return;
-  const auto registered = AppliedWaiters::add(database->applied_waiters(), self->written_lsn_, self->woken_);
+  const auto registered = AppliedWaiters::add(database->applied_waiters(), self->written_at_.lsn, self->woken_);
   database.reset();
   self->database_.reset();
   const bool sent = co_await send(self);  // what was answered before need not wait
@@ -453,7 +464,7 @@ awaitable<void> ClientSession::wait_for_mirrors(std::shared_ptr<ClientSession> s
     co_return Result<void>{};
   };
   link::Signal::Heard heard = 0;
-  while (!self->closing_ && self->written_database() && self->mirrors_that_applied() < wanted && Clock::now() < end) {
+  while (!self->closing_ && self->may_be_applied() && self->mirrors_that_applied() < wanted && Clock::now() < end) {
     auto pause = look_at_client_every;
     if (end - Clock::now() < pause) pause = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now());
     auto hearing = hear(self->woken_, heard);

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "core/sync_rule.hpp"
 #include "crosslink/awaitable.hpp"
 #include "link/signal.hpp"
 #include "node/client_facts.hpp"
@@ -100,6 +101,7 @@ class ClientSession {
   std::function<std::string()> why_stale() const;
   void note_write(const WriteRun& run);
   DatabasePointer written_database() const;
+  bool may_be_applied() const;
   std::int64_t mirrors_that_applied() const;
   bool client_left();
   void set_authenticated();
@@ -124,7 +126,7 @@ class ClientSession {
   std::shared_ptr<Watch> watch_;
   std::size_t watched_keys_ = 0, watched_bytes_ = 0;
   std::weak_ptr<HostedDatabase> written_;  ///< where the last write went
-  Lsn written_lsn_;                        ///< and its LSN; 0: there was none
+  core::SyncPoint written_at_;             ///< and its commit; LSN 0: there was none
   link::Signal woken_;                     ///< WAIT looks again
   std::optional<std::chrono::milliseconds> max_lag_;
   std::weak_ptr<HostedDatabase> limited_;  ///< whose mirror was told of max_lag_

@@ -278,13 +278,14 @@ void CommitQueue::execute_transaction(WriteRun& run) {
 /// What is pending, as one entry. Of each run it is what was answered since its own last commit.
 void CommitQueue::commit_pending(std::vector<Member>& group) {
   if (pending_.operations().empty()) return;
-  const auto committed = database_->commit(pending_.operations(), now_us());
+  const auto committed = database_->commit_in(pending_.operations(), now_us());
   for (auto& [answered, first] : group) {
     auto& run = *answered.run;
     if (!committed) {
       run.fail_from(first, failure_text(committed.error()));
     } else if (run.wrote(first)) {
-      run.lsn = *committed;
+      run.lsn = committed->lsn;
+      run.incarnation = committed->incarnation;
     }
     first = run.answers.size();
   }

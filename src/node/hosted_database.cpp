@@ -79,6 +79,7 @@ DatabaseSourceOptions HostedDatabase::source_options(const HostingContext& conte
   options.on_history_change = [this] {
     watches_->touch_all();  // what the disk had not confirmed is gone
     if (gate_) gate_->on_history_change();
+    applied_waiters_->wake_all();  // whose write is gone need not wait
   };
   if (gate_) {
     options.on_sync_loss = config_.on_sync_loss;

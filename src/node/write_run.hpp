@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "crosslink/position.hpp"
 #include "crosslink/types.hpp"
 #include "node/command_table.hpp"
 
@@ -31,7 +32,8 @@ struct WriteRun {
 
   // Set when it was carried out.
   RespReply reply;
-  Lsn lsn;  ///< of the last commit that writes of it are in; 0: it wrote nothing
+  Lsn lsn;                  ///< of the last commit that writes of it are in; 0: it wrote nothing
+  Incarnation incarnation;  ///< that this LSN is of
   struct Answer {
     std::size_t begin;  ///< in `reply`
     bool wrote;

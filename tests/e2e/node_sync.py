@@ -246,6 +246,15 @@ class Wait(WithMirror):
                 with self.assertRaises(redis.ResponseError):
                     one.execute_command("WAIT", *words)
 
+    def test_counts_mirrors_that_come_back_after_a_restamp(self):
+        self.nodes()
+        self.follow()
+        with client(self.source) as one:
+            one.set("k", 1)
+            self.assertEqual(one.wait(1, DEADLINE_S * 1000), 1)
+            self.source.verb("db", "restamp", "packages", "--yes")
+            self.assertEqual(one.wait(1, DEADLINE_S * 1000), 1, "the new history goes on from that write")
+
     def test_a_waiting_client_is_answered_when_the_mirror_comes(self):
         self.nodes()
         connection = conversation(self.source, "SET k v", "WAIT 1 0", "ECHO after")

@@ -265,5 +265,28 @@ TEST(SyncRule, the_next_deadline_is_that_of_the_oldest_commit_that_waits) {
   EXPECT_FALSE(rule.next_deadline().has_value());
 }
 
+// --- who has a commit (WAIT)
+
+TEST(SyncPoint, a_mirror_has_a_commit_when_both_are_of_the_history_that_there_is) {
+  // LSN 5 of the first history is lost; 6 to 9 are of the second, from 10 on it is the third's.
+  auto history = History::beginning({at(0, 1).incarnation, Lsn{1}});
+  history.append({at(0, 2).incarnation, Lsn{5}, HistoryCause::unclean_stop});
+  history.append({at(0, 3).incarnation, Lsn{10}, HistoryCause::restamp});
+  const auto has = [&history](const SyncPoint& said, const SyncPoint& commit) {
+    return has_commit(history, Lsn{12}, said, commit);
+  };
+  EXPECT_TRUE(has(at(12, 3), at(11, 3)));
+  EXPECT_FALSE(has(at(10, 3), at(11, 3))) << "not there yet";
+  EXPECT_TRUE(has(at(12, 3), at(9, 2))) << "the later history goes on from it";
+  EXPECT_TRUE(has(at(4, 2), at(4, 1)));
+  EXPECT_FALSE(has(at(12, 3), at(5, 1))) << "that commit is gone; LSN 5 is another one";
+  EXPECT_FALSE(has(at(9, 1), at(7, 2))) << "what it has of an earlier history is not that";
+  EXPECT_FALSE(has(at(12, 3), at(13, 3))) << "beyond the head there is nothing";
+  EXPECT_FALSE(has(at(12, 4), at(4, 1))) << "a history that this one is not of";
+  EXPECT_FALSE(has(at(12, 3), at(4, 4)));
+  EXPECT_TRUE(is_in(history, Lsn{12}, at(4, 1)));
+  EXPECT_FALSE(is_in(history, Lsn{12}, at(5, 1)));
+}
+
 }  // namespace
 }  // namespace crosslink::test

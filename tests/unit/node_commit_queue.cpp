@@ -6,10 +6,13 @@
 #include <chrono>
 #include <filesystem>
 #include <future>
+#include <thread>
 
+#include "core/sync_rule.hpp"
 #include "crosslink/rocksdb_engine.hpp"
 #include "node/held_bytes.hpp"
 #include "node/password_door.hpp"
+#include "support/faulty_disk.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace crosslink::node {
@@ -54,6 +57,41 @@ class Commits : public ::testing::Test {
   WatchTable watches;
   std::unique_ptr<CommitQueue> queue;
 };
+
+TEST(WaitingForMirrors, what_the_disk_lost_is_applied_by_nobody_though_its_lsn_comes_again) {
+  const test::TemporaryFolder folder;
+  const auto disk = test::FaultyDisk::below(folder.path());
+  RocksdbOptions options;
+  options.folder = folder.path() / "db";
+  options.sync = RocksdbSync::every_second;
+  options.env = disk->env();
+  const auto database = std::move(RocksdbDatabase::open_root(std::move(options)).value());
+  WatchTable watches;
+  CommitQueue queue(*database, watches, nullptr);
+  const auto set = [&queue] {
+    Client client({{"SET", "k", "v"}});
+    queue.push(client.run, [&client] { client.done.set_value(); });
+    client.done.get_future().get();
+    return core::SyncPoint{client.run.incarnation, client.run.lsn};
+  };
+  disk->fail_next_sync_of_log(true);
+  const auto lost = set();
+  const auto deadline = std::chrono::steady_clock::now() + 30s;
+  while (database->source_state().history.newest().incarnation == lost.incarnation &&
+         std::chrono::steady_clock::now() < deadline)
+    std::this_thread::yield();
+  ASSERT_LE(database->source_state().history.newest().first_lsn, lost.lsn) << "the disk lost it";
+  auto last = set();
+  while (last.lsn <= lost.lsn)
+    last = set();
+  const auto now = database->source_state();
+  // Whoever follows the source now has all that it has.
+  const core::SyncPoint mirror{now.history.newest().incarnation, now.head};
+  EXPECT_GT(mirror.lsn, lost.lsn) << "its LSN alone says nothing";
+  EXPECT_TRUE(core::has_commit(now.history, now.head, mirror, last));
+  EXPECT_FALSE(core::has_commit(now.history, now.head, mirror, lost));
+  EXPECT_FALSE(core::is_in(now.history, now.head, lost)) << "there is nothing to wait for";
+}
 
 const std::string last_byte = std::to_string(value_bytes_max - 1);
 

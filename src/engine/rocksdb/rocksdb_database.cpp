@@ -115,13 +115,13 @@ void RocksdbDatabase::Impl::add_operations(rocksdb::WriteBatch& batch, std::span
 
 // --- group commit
 
-Result<Lsn> RocksdbDatabase::Impl::commit_one(const Request& request) {
+Result<RocksdbCommit> RocksdbDatabase::Impl::commit_one(const Request& request) {
   if (written_record.role == DatabaseRole::mirror)
     return MirrorError::configuration("a mirror takes no writes until it is promoted");
   rocksdb::WriteBatch batch;
   add_operations(batch, request.operations);
   if (auto written = write(batch, request.commit_time_us, {}); !written) return written.error();
-  return unpublished.back().last;
+  return RocksdbCommit{written_record.history.newest().incarnation, unpublished.back().last};
 }
 
 /// One after another, each a record of its own; synced together.
@@ -150,6 +150,11 @@ void RocksdbDatabase::Impl::commit_group(std::vector<Request*>& group) {
 }
 
 Result<Lsn> RocksdbDatabase::commit(std::span<const Operation> operations, std::uint64_t commit_time_us) {
+  const auto committed = commit_in(operations, commit_time_us);
+  return committed ? Result<Lsn>(committed->lsn) : committed.error();
+}
+
+Result<RocksdbCommit> RocksdbDatabase::commit_in(std::span<const Operation> operations, std::uint64_t commit_time_us) {
   if (operations.empty()) return MirrorError::configuration("a commit needs an operation");
   for (const auto& operation : operations) {
     if (operation.kind == OperationKind::erase_range && operation.end && operation.key >= *operation.end)

@@ -83,10 +83,10 @@ struct RocksdbDatabase::Impl {
   struct Request {
     std::span<const Operation> operations;
     std::uint64_t commit_time_us = 0;
-    std::optional<Result<Lsn>> result;
+    std::optional<Result<RocksdbCommit>> result;
   };
   void commit_group(std::vector<Request*>& group);
-  Result<Lsn> commit_one(const Request& request);
+  Result<RocksdbCommit> commit_one(const Request& request);
 
   // --- the log
   /// Drops what is beyond window and budget.
