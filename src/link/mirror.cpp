@@ -4,16 +4,14 @@
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <map>
 #include <mutex>
-#include <set>
 #include <utility>
 
 #include "core/mirror_machine.hpp"
 #include "link/engine_call.hpp"
 #include "link/engine_work.hpp"
+#include "link/mirror_streams.hpp"
 #include "link/range_digest.hpp"
-#include "link/session_stream.hpp"
 #include "link/software.hpp"
 #include "link/spill_store.hpp"
 #include "link/stop_event.hpp"
@@ -47,16 +45,7 @@ core::MirrorMachineConfig machine_config(const MirrorOptions& options, const Cro
 // strand only. The mutex is never held over a wait or a call of the engine.
 struct Mirror::Impl : std::enable_shared_from_this<Impl> {
   using Stream = link::SessionStream;
-  /// One connection's streams.
-  struct Session {
-    explicit Session(quic::Connection own) : connection(std::move(own)) {}
-    quic::Connection connection;
-    std::map<core::StreamToken, std::shared_ptr<Stream>> streams;
-    bool bulk_allowed = true;
-    std::set<core::StreamToken> bulk_streams;                            ///< log and snapshot
-    std::map<core::StreamToken, std::shared_ptr<link::Signal>> readers;  ///< woken when bulk is allowed again
-    std::optional<core::Instant> round_trip_read_at;
-  };
+  using Session = link::MirrorStreams;
   using SessionPointer = std::shared_ptr<Session>;
 
   Impl(std::unique_ptr<CrossClusterLink> own_link, MirrorEngine& own_engine, VerifiableEngine* own_verifiable,
@@ -86,8 +75,6 @@ struct Mirror::Impl : std::enable_shared_from_this<Impl> {
   void charge_throttle(std::uint64_t held_bytes);
   void carry_out(core::MirrorAction& wish);
   void send(action::Send& frame);
-  void drop(core::StreamToken token);
-  void allow_bulk(bool allowed);
   void close_link();
   void lost(const SessionPointer& session, const MirrorError& why);
   void wake_at(core::Instant at);
@@ -218,9 +205,9 @@ void Mirror::Impl::carry_out(core::MirrorAction& wish) {
   } else if (auto* frame = std::get_if<action::Send>(&wish)) {
     send(*frame);
   } else if (const auto* dropped = std::get_if<action::DropStream>(&wish)) {
-    drop(dropped->stream);
+    if (session) session->drop(dropped->stream);
   } else if (const auto* bulk = std::get_if<action::ReadBulk>(&wish)) {
-    allow_bulk(bulk->allowed);
+    if (session) session->allow_bulk(bulk->allowed);
   } else if (std::holds_alternative<action::Progress>(wish)) {
     link->note_progress();
   } else if (const auto* wake = std::get_if<action::Wake>(&wish)) {
@@ -279,8 +266,8 @@ awaitable<void> Mirror::Impl::dial(std::shared_ptr<Impl> self, action::Dial wish
 }
 
 awaitable<void> Mirror::Impl::watch(std::shared_ptr<Impl> self, SessionPointer session) {
-  const auto ended = co_await session->connection.closed();
-  const auto reason = session->connection.end_reason();
+  const auto ended = co_await session->connection().closed();
+  const auto reason = session->connection().end_reason();
   self->lost(session, reason ? *reason : ended ? MirrorError::not_connected("the link") : ended.error());
 }
 
@@ -288,10 +275,7 @@ void Mirror::Impl::lost(const SessionPointer& lost_session, const MirrorError& w
   if (session != lost_session) return;
   session.reset();
   view.reset();
-  for (const auto& [token, stream] : lost_session->streams)
-    stream->drop();
-  for (const auto& [token, reader] : lost_session->readers)
-    reader->notify();
+  lost_session->drop_all();
   tell([&](MirrorMachine& told, core::Instant now) { told.on_disconnected(why, now); });
 }
 
@@ -308,51 +292,22 @@ void Mirror::Impl::close_link() {
   }
   // What was sent on its streams, a reason perhaps, is queued before: the transport sends it with the close or drops
   // it.
-  session->connection.close(normal_close_code);
+  session->connection().close(normal_close_code);
 }
 
 // --- streams
 
 void Mirror::Impl::send(action::Send& frame) {
   if (!session) return;
-  auto& stream = session->streams[frame.stream];
-  const bool fresh = !stream;
-  if (fresh) {
-    stream = std::make_shared<Stream>(frame.stream);
-    // The first frame says what the stream is for.
-    const auto kind = std::to_integer<std::uint8_t>(frame.frame.front());
-    const bool bulk = kind == core::kind_of(core::LogRequest{}) || kind == core::kind_of(core::SnapshotRequest{});
-    if (bulk) session->bulk_streams.insert(frame.stream);
-  }
-  link::SessionStream::Outgoing outgoing;
-  outgoing.buffers.emplace_back(std::move(frame.frame));
-  stream->send(std::move(outgoing));
-  if (fresh) group->spawn(serve_stream(shared_from_this(), session, stream));
-}
-
-void Mirror::Impl::drop(core::StreamToken token) {
-  if (!session) return;
-  const auto found = session->streams.find(token);
-  if (found == session->streams.end()) return;
-  found->second->drop();
-  session->streams.erase(found);
-  if (const auto reader = session->readers.find(token); reader != session->readers.end()) reader->second->notify();
-}
-
-void Mirror::Impl::allow_bulk(bool allowed) {
-  if (!session) return;
-  session->bulk_allowed = allowed;
-  if (!allowed) return;
-  for (const auto& [token, reader] : session->readers)
-    reader->notify();
+  if (auto fresh = session->send(frame)) group->spawn(serve_stream(shared_from_this(), session, std::move(fresh)));
 }
 
 awaitable<void> Mirror::Impl::serve_stream(std::shared_ptr<Impl> self, SessionPointer session,
                                            std::shared_ptr<Stream> stream) {
   const auto token = stream->token();
-  auto opened = co_await session->connection.open_bidi_stream();
+  auto opened = co_await session->connection().open_bidi_stream();
   if (!opened) {
-    if (session->connection.end_reason() || self->session != session || stream->dropped()) co_return;
+    if (session->connection().end_reason() || self->session != session || stream->dropped()) co_return;
     self->tell([&](MirrorMachine& told, core::Instant now) { told.on_stream_end(token, opened.error(), now); });
     co_return;
   }
@@ -369,27 +324,19 @@ awaitable<void> Mirror::Impl::read_frames(std::shared_ptr<Impl> self, SessionPoi
                                           std::shared_ptr<Stream> stream) {
   const auto token = stream->token();
   const bool control = token == MirrorMachine::control_stream;
-  const bool bulk = session->bulk_streams.contains(token);
-  const auto resumed = std::make_shared<link::Signal>();
-  session->readers[token] = resumed;
+  const std::shared_ptr<void> gone(nullptr, [session, token](void*) { session->forget_reader(token); });
   link::Signal::Heard heard = 0;
-  const std::shared_ptr<void> gone(nullptr, [session, token](void*) {
-    session->readers.erase(token);
-    session->bulk_streams.erase(token);
-  });
   for (;;) {
-    while (bulk && !session->bulk_allowed && !stream->dropped()) {
-      const bool woken = co_await resumed->wait(heard);
-      if (!woken) co_return;
-    }
+    auto waiting = session->may_read(stream, heard);
+    const bool may = co_await std::move(waiting);
+    if (!may) co_return;
     auto frame = co_await stream->read();
     if (self->session != session || stream->dropped()) co_return;
     if (!frame) {
-      if (session->connection.end_reason() || frame.error().kind() == ErrorKind::Cancelled) co_return;
+      if (session->connection().end_reason() || frame.error().kind() == ErrorKind::Cancelled) co_return;
       const bool clean = frame.error().transport_cause() == TransportCause::stream_ended_early;
       const auto error = clean ? std::nullopt : std::optional(frame.error());
-      session->streams.erase(token);
-      stream->finish();
+      session->ended(stream);
       self->tell([&](MirrorMachine& told, core::Instant now) { told.on_stream_end(token, error, now); });
       co_return;
     }
@@ -401,13 +348,10 @@ awaitable<void> Mirror::Impl::read_frames(std::shared_ptr<Impl> self, SessionPoi
 }
 
 void Mirror::Impl::note_round_trip(const SessionPointer& current) {
-  constexpr core::Duration every{1'000'000};
-  const auto now = link::session_now();
-  if (current->round_trip_read_at && now - *current->round_trip_read_at < every) return;
-  current->round_trip_read_at = now;
-  const auto round_trip = current->connection.facts().round_trip;
+  const auto round_trip = current->round_trip(link::session_now());
+  if (!round_trip) return;
   const std::scoped_lock lock(mutex);
-  machine.on_round_trip(round_trip);
+  machine.on_round_trip(*round_trip);
 }
 
 // --- the engine
