@@ -8,6 +8,7 @@
 #include "node/body_fields.hpp"
 #include "node/hosting.hpp"
 #include "node/reports.hpp"
+#include "node/text.hpp"
 
 namespace crosslink::node {
 
@@ -24,6 +25,8 @@ Result<std::optional<std::vector<std::string>>> read_names(const json::object& b
   if (!read || !std::ranges::all_of(*read, good))
     return MirrorError::configuration(
         fmt::format("{}: must be a list of certificate names, or of \"*\" for any that the CA signed", field));
+  if (const auto twice = twice_in(*read, Case::is_ignored))
+    return MirrorError::configuration(fmt::format("{}: '{}' is there twice", field, *twice));
   return std::optional(*read);
 }
 

@@ -75,7 +75,8 @@ class Table {
     if (!value) fail(key, "must be true or false");
     return value;
   }
-  std::optional<std::vector<std::string>> texts(std::string_view key) {
+  /// Texts that differ from one another: one that is there twice is a slip for another.
+  std::optional<std::vector<std::string>> texts(std::string_view key, Case letters) {
     const auto* node = take(key);
     if (node == nullptr) return std::nullopt;
     const auto* array = node->as_array();
@@ -85,6 +86,10 @@ class Table {
       const auto value = (*array)[i].value_exact<std::string>();
       good = value.has_value();
       if (good) values.push_back(*value);
+    }
+    if (const auto twice = twice_in(values, letters); good && twice) {
+      fail(key, fmt::format("'{}' is there twice", escape(*twice, 200)));
+      return std::nullopt;
     }
     if (good) return values;
     fail(key, "must be a list of texts, such as [\"eu-1\"]");
@@ -153,7 +158,7 @@ Result<RocksdbCompression> parse_compression(std::string_view text) {
 
 void read_snapshot_formats(Table& table, DatabaseConfig& database) {
   constexpr std::string_view files = "files", pairs = "kv";
-  const auto formats = table.texts("snapshot_formats");
+  const auto formats = table.texts("snapshot_formats", Case::counts);
   if (!formats) return;
   const auto known = [&](const std::string& one) { return one == files || one == pairs; };
   // Every source can send pairs, and some nothing else.
@@ -168,7 +173,7 @@ Result<OnSyncLoss> parse_sync_loss(std::string_view text) {
 }
 
 void read_sync_mode(Table& table, DatabaseConfig& database) {
-  if (auto mirrors = table.texts("sync_mirrors")) database.sync_mirrors = *std::move(mirrors);
+  if (auto mirrors = table.texts("sync_mirrors", Case::is_ignored)) database.sync_mirrors = *std::move(mirrors);
   if (const auto time = table.parsed("sync_timeout", parse_duration)) database.sync_timeout = *time;
   if (const auto loss = table.parsed("on_sync_loss", parse_sync_loss)) database.on_sync_loss = *loss;
   if (database.sync_mirrors.empty()) return;
@@ -187,9 +192,9 @@ std::optional<EtcdPlace> read_place(Table& table, const std::filesystem::path& f
     return file && !file->empty() ? (folder / *file).lexically_normal() : std::filesystem::path();
   };
   EtcdPlace place;
-  place.cluster.endpoints = table.texts("endpoints").value_or(std::vector<std::string>());
+  place.cluster.endpoints = table.texts("endpoints", Case::is_ignored).value_or(std::vector<std::string>());
   place.prefix = table.text("prefix").value_or("");
-  place.excludes = table.texts("excludes").value_or(std::vector<std::string>());
+  place.excludes = table.texts("excludes", Case::counts).value_or(std::vector<std::string>());
   place.cluster.ca_file = path("cacert");
   place.cluster.cert_file = path("cert");
   place.cluster.key_file = path("key");
@@ -220,7 +225,7 @@ Result<DatabaseConfig> read_database(Table table, const DatabaseConfig& defaults
     }
   }
   // What is said in general does not go before what was said of one by command.
-  database.allow_mirrors = table.texts("allow_mirrors");
+  database.allow_mirrors = table.texts("allow_mirrors", Case::is_ignored);
   for (const auto& name : database.allow_mirrors.value_or(std::vector<std::string>())) {
     if (name != any_mirror && !is_dns_name(name))
       table.fail("allow_mirrors", fmt::format("'{}' is not the name of a certificate", name));
@@ -328,10 +333,11 @@ Result<NodeConfig> parse_config(std::string_view text, const std::filesystem::pa
   config.tls.ca = path(tls.required_text("ca"));
   config.tls.cert = path(tls.required_text("cert"));
   config.tls.key = path(tls.required_text("key"));
-  for (const auto& one : tls.texts("denied_serials").value_or(std::vector<std::string>())) {
+  for (const auto& one : tls.texts("denied_serials", Case::is_ignored).value_or(std::vector<std::string>())) {
     auto serial = tls::parse_serial(one);
     if (!serial) tls.fail("denied_serials", serial.error().message());
-    if (serial) config.denied_serials.insert(*std::move(serial));
+    if (serial && !config.denied_serials.insert(*std::move(serial)).second)
+      tls.fail("denied_serials", fmt::format("'{}' is there twice, written otherwise", escape(one, 160)));
   }
   auto source = root.table("source");
   if (const auto max = source.number("mirrors_per_name_max", 1, 65'536))

@@ -137,6 +137,10 @@ Result<void> check_etcd_place(const EtcdPlace& place) {
   const auto& cluster = place.cluster;
   if (cluster.endpoints.empty()) return wrong("endpoints", "at least one is needed, such as http://10.0.0.1:2379");
   if (cluster.endpoints.size() > endpoints_max) return wrong("endpoints", fmt::format("at most {}", endpoints_max));
+  if (const auto twice = twice_in(cluster.endpoints, Case::is_ignored))
+    return wrong("endpoints", fmt::format("'{}' is there twice", escape(*twice, 200)));
+  if (const auto twice = twice_in(place.excludes, Case::counts))
+    return wrong("excludes", fmt::format("'{}' is there twice", escape(*twice, 200)));
   const bool tls = cluster.endpoints.front().starts_with("https://");
   for (const auto& endpoint : cluster.endpoints) {
     const std::string_view scheme = tls ? "https://" : "http://";

@@ -247,6 +247,24 @@ TEST(NodeConfig, mistakes_are_named) {
   EXPECT_EQ(error_of("cluster_id = ").substr(0, 16), "config: line 1: ");
 }
 
+TEST(NodeConfig, what_a_list_names_twice_is_a_slip) {
+  const auto of_database = [](const std::string& line) {
+    return error_of(with("name = \"packages\"", "name = \"p\"\n" + line));
+  };
+  EXPECT_EQ(of_database(R"(sync_mirrors = ["eu-1", "us-1", "EU-1"])"),
+            "config: database 1.sync_mirrors: 'EU-1' is there twice");
+  EXPECT_EQ(of_database(R"(allow_mirrors = ["eu-1", "eu-1"])"), "config: database 1.allow_mirrors: 'eu-1' is there twice");
+  EXPECT_EQ(of_database(R"(snapshot_formats = ["kv", "kv"])"), "config: database 1.snapshot_formats: 'kv' is there twice");
+  EXPECT_EQ(of_database("engine = \"etcd\"\nendpoints = [\"http://a:1\", \"http://b:1\", \"http://A:1\"]"),
+            "config: database 1.endpoints: 'http://A:1' is there twice");
+  EXPECT_EQ(of_database("engine = \"etcd\"\nendpoints = [\"http://a:1\"]\nexcludes = [\"/a\", \"/A\"]"), "")
+      << "keys are told apart by case";
+  EXPECT_EQ(of_database("engine = \"etcd\"\nendpoints = [\"http://a:1\"]\nexcludes = [\"/a\", \"/a\"]"),
+            "config: database 1.excludes: '/a' is there twice");
+  EXPECT_NE(error_of(with("ca = ", "denied_serials = [\"0A\", \"0:A\"]\nca = ")).find("'0:A' is there twice"),
+            std::string::npos);
+}
+
 /// The example with each key that it only mentions, as lines; the path of the key in each ("" where there is none).
 struct ExampleLine {
   std::string text;
