@@ -54,9 +54,10 @@ awaitable<AdminResponse> AdminRoutes::answer(const AdminRequest& request) {
   const std::string_view path = request.path;
   if (path == "/metrics") {
     if (request.method != "GET") co_return wrong_method("GET");
-    co_return AdminResponse{
-        200, metrics_text(hosting_->databases(), facts_.clients_now(), facts_.certificates(), facts_.reload()),
-        "text/plain; version=0.0.4"};
+    co_return AdminResponse{200,
+                            metrics_text(hosting_->databases(), facts_.clients_now(), facts_.certificates(),
+                                         facts_.reload(), facts_.tls_refused()),
+                            "text/plain; version=0.0.4"};
   }
   if (!path.starts_with(prefix)) co_return no_such("such path");
   const auto [kind, rest] = split_path(path.substr(prefix.size()));

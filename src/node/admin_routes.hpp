@@ -45,6 +45,7 @@ struct AdminFacts {
   std::function<ClientFacts()> clients_now;
   std::function<std::vector<CertificateFacts>()> certificates;
   std::function<ReloadFacts()> reload;
+  std::function<std::uint64_t()> tls_refused;  ///< handshakes of mirrors that TLS refused, since the start
 };
 
 class AdminRoutes {

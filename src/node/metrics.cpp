@@ -240,11 +240,14 @@ void put_certificates(Page& page, std::span<const CertificateFacts> certificates
 }  // namespace
 
 std::string metrics_text(const DatabaseList& databases, const ClientFacts& clients,
-                         std::span<const CertificateFacts> certificates, const ReloadFacts& reload) {
+                         std::span<const CertificateFacts> certificates, const ReloadFacts& reload,
+                         std::uint64_t tls_refused) {
   Page page;
   put_clients(page, clients);
   put_reload(page, reload);
   put_certificates(page, certificates);
+  page.counter("mirrors_tls_refused_total", "Handshakes of mirrors that TLS refused, over a certificate", {},
+               tls_refused);
   for (const auto& one : databases.not_open())
     page.gauge("database_open", open_help, {{"database", one.name}}, 0);
   for (const auto& database : databases.all()) {

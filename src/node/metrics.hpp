@@ -14,6 +14,7 @@ namespace crosslink::node {
 
 /// The text format, version 0.0.4: names begin with crosslink_, base units. docs/admin.md lists them.
 std::string metrics_text(const DatabaseList& databases, const ClientFacts& clients,
-                         std::span<const CertificateFacts> certificates, const ReloadFacts& reload);
+                         std::span<const CertificateFacts> certificates, const ReloadFacts& reload,
+                         std::uint64_t tls_refused);
 
 }  // namespace crosslink::node

@@ -17,6 +17,7 @@
 #include "node/descriptors.hpp"
 #include "node/durable_file.hpp"
 #include "node/engine_threads.hpp"
+#include "node/handshake_refusals.hpp"
 #include "node/hosted_database.hpp"
 #include "node/hosting.hpp"
 #include "node/log.hpp"
@@ -72,6 +73,8 @@ struct Node::Impl {
   quic::TlsFiles tls;  ///< in use; on run()'s thread
   CertificateWatch certificates;
   ReloadFacts reload_facts;
+  /// Shared with the transport, which may call after this has gone.
+  const std::shared_ptr<HandshakeRefusals> refusals = std::make_shared<HandshakeRefusals>();
   std::unique_ptr<EngineThreads> threads = std::make_unique<EngineThreads>();
   std::unique_ptr<Hosting> hosting;
   std::unique_ptr<MirrorAcceptor> acceptor;
@@ -172,6 +175,7 @@ awaitable<void> Node::Impl::look_at_certificates(Impl& impl) {
       used ? impl.certificates.taken() : impl.certificates.refused(used.error());
     }
     impl.hosting->judge_connections();
+    impl.refusals->say();
     const bool slept = co_await link::sleep_for(look_every);
     if (!slept) co_return;
   }
@@ -197,6 +201,9 @@ Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoin
   quic::ServerConfig listening;
   listening.connections_max = std::max(listening.connections_max, limits.mirrors_max + limits.handshakes_max);
   listening.tls = impl->tls;
+  listening.on_refused = [refusals = impl->refusals](const quic::Address& peer, const MirrorError& why) {
+    refusals->note(peer, why);
+  };
   auto listener = endpoint.listen(mirrors, listening);
   if (!listener) return listener.error();
   impl->acceptor = std::make_unique<MirrorAcceptor>(
@@ -226,7 +233,8 @@ Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoin
       *own.hosting,
       AdminFacts{config.cluster_id, CROSSLINK_VERSION, quic::to_text(node->mirrors_address()), node->clients_address(),
                  node->admin_address(), [clients = own.clients.get()] { return clients->facts(); },
-                 [&own] { return own.certificates.facts(); }, [&own] { return own.reload_facts; }});
+                 [&own] { return own.certificates.facts(); }, [&own] { return own.reload_facts; },
+                 [refusals = own.refusals] { return refusals->times(); }});
   return node;
 }
 

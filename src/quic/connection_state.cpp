@@ -59,7 +59,8 @@ Task<void> ConnectionState::connect(HQUIC registration, HandlePointer configurat
 
 // --- server side
 
-QUIC_STATUS ConnectionState::adopt(HQUIC raw, HQUIC configuration, Address remote, std::function<void(bool)> on_ready) {
+QUIC_STATUS ConnectionState::adopt(HQUIC raw, HQUIC configuration, Address remote, std::function<void(bool)> on_ready,
+                                   std::function<void(const Address&, const MirrorError&)> on_refused) {
   remote_ = remote;
   api_->SetCallbackHandler(raw, reinterpret_cast<void*>(&ConnectionState::callback), this);
   const auto status = api_->ConnectionSetConfiguration(raw, configuration);
@@ -69,6 +70,7 @@ QUIC_STATUS ConnectionState::adopt(HQUIC raw, HQUIC configuration, Address remot
   handle_ = connection_handle(api_, raw);
   self_ = shared_from_this();
   on_ready_ = std::move(on_ready);
+  on_refused_ = std::move(on_refused);
   return QUIC_STATUS_SUCCESS;
 }
 
@@ -297,6 +299,7 @@ void ConnectionState::on_shutdown_complete() {
   std::shared_ptr<ConnectionState> self;
   std::shared_ptr<void> closing;
   std::function<void(bool)> ready;
+  std::function<void(const Address&, const MirrorError&)> refused;
   std::deque<std::shared_ptr<StreamState>> bidi;
   std::deque<std::shared_ptr<StreamState>> uni;
   end(closed_locally_error(), {});
@@ -308,10 +311,12 @@ void ConnectionState::on_shutdown_complete() {
     self = std::move(self_);
     closing = std::move(closing_);
     ready = std::move(on_ready_);
+    if (!connected_ && end_reason_->kind() == ErrorKind::TlsRefused) refused = std::move(on_refused_);
     bidi.swap(bidi_streams_);
     uni.swap(uni_streams_);
     end_waiters_.notify_all();
   }
+  if (refused) refused(remote_, *end_reason());
   if (ready) ready(false);
 }
 

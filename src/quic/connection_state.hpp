@@ -36,7 +36,8 @@ class ConnectionState : public std::enable_shared_from_this<ConnectionState> {
   Task<void> connect(HQUIC registration, HandlePointer configuration, Address address, std::string server_name);
   /// Server: takes over a connection inside the listener's callback. `on_ready(true)` once the handshake is complete,
   /// `on_ready(false)` once, when the connection has ended, in either case.
-  QUIC_STATUS adopt(HQUIC raw, HQUIC configuration, Address remote, std::function<void(bool ready)> on_ready);
+  QUIC_STATUS adopt(HQUIC raw, HQUIC configuration, Address remote, std::function<void(bool ready)> on_ready,
+                    std::function<void(const Address&, const MirrorError&)> on_refused);
 
   Task<std::shared_ptr<StreamState>> open_stream(bool bidirectional);
   Task<std::shared_ptr<StreamState>> accept_stream(bool bidirectional);
@@ -85,6 +86,7 @@ class ConnectionState : public std::enable_shared_from_this<ConnectionState> {
   HandlePointer handle_;
   std::shared_ptr<ConnectionState> self_;  ///< while the transport may call back
   std::function<void(bool)> on_ready_;
+  std::function<void(const Address&, const MirrorError&)> on_refused_;  ///< null: nobody is told
 
   bool client_ = false;
   std::string server_name_;

@@ -161,9 +161,11 @@ QUIC_STATUS ListenerState::on_connection(const QUIC_LISTENER_EVENT& event) {
   if (!inbox_->enter()) return QUIC_STATUS_CONNECTION_REFUSED;
   HandlePointer configuration;
   std::shared_ptr<const DeniedSerials> denied;
+  std::function<void(const Address&, const MirrorError&)> on_refused;
   {
     const std::scoped_lock lock(mutex_);
     configuration = configuration_;
+    on_refused = config_.on_refused;
     denied = config_.tls.denied;
   }
   const auto connection = std::make_shared<ConnectionState>(endpoint_->api(), config_.transport,
@@ -174,7 +176,8 @@ QUIC_STATUS ListenerState::on_connection(const QUIC_LISTENER_EVENT& event) {
     if (const auto accepted = weak.lock()) inbox->put(accepted);
   };
   const auto status = connection->adopt(event.NEW_CONNECTION.Connection, configuration->raw(),
-                                        from_transport(*event.NEW_CONNECTION.Info->RemoteAddress), std::move(on_ready));
+                                        from_transport(*event.NEW_CONNECTION.Info->RemoteAddress), std::move(on_ready),
+                                        std::move(on_refused));
   if (QUIC_FAILED(status)) inbox_->leave();
   return status;
 }

@@ -44,6 +44,16 @@ MirrorError tls_error(unsigned alert, const ShutdownContext& context) {
   const bool about_alpn = alert == alert_no_application_protocol;
   const bool ours = context.client && !context.connected && !about_alpn && alert != alert_certificate_required;
   const std::string what = describe_alert(alert);
+  if (!context.client && !context.connected && alert != alert_certificate_required && !about_alpn) {
+    // The transport does not tell which side said so.
+    return MirrorError::tls_refused(
+        CausedBy::peer,
+        fmt::format("{}: the TLS handshake failed: {}: its certificate here, or ours there", context.remote, what));
+  }
+  if (!context.client && !context.connected) {
+    return MirrorError::tls_refused(CausedBy::us,
+                                    fmt::format("{}: we refuse the TLS handshake: {}", context.remote, what));
+  }
   return ours ? MirrorError::tls_refused(CausedBy::us,
                                          fmt::format("{}: we refuse its certificate: {}", context.remote, what))
               : MirrorError::tls_refused(CausedBy::peer, fmt::format("{} refuses us: {}", context.remote, what));

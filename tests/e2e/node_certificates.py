@@ -80,6 +80,9 @@ class Certificates(MirroredTest):
         node = self.other(files)
         self.assert_refused(node, "TlsRefused")
         self.assertNotIn("mirror=us-2", self.source.log_text(), "it never said who it is")
+        self.source.await_log("mirror refused by TLS address=127.0.0.1:")
+        self.assertIn("unknown CA", self.source.log_text())
+        self.assertGreater(self.tls_refused(self.source), 1)
         for file in ("us-2.pem", "us-2.key"):
             shutil.copy(self.certificates / file, files)
         self.assert_mended(node)
@@ -171,6 +174,10 @@ class Certificates(MirroredTest):
         eventually(lambda: strange.call("POST", "/v1/mirrors", {**wish, "dry_run": True}), lambda dry: dry["ok"], "the new ones")
         self.assertNotEqual(self.ends_of(source), before)
         self.assertEqual(source.log_text().count("reloaded"), 0)
+
+    def tls_refused(self, node):
+        return next(float(line.split(" ")[1]) for line in node.call("GET", "/metrics").splitlines()
+                    if line.startswith("crosslink_mirrors_tls_refused_total "))
 
     def ends_of(self, node):
         """What the metrics say of when certificates end, by role."""

@@ -1,16 +1,22 @@
 // Settings of QUIC connections. Each says its default, when to change it, and what it can cost.
 #pragma once
 
+#include <boost/asio/ip/udp.hpp>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "crosslink/error.hpp"
+
 namespace crosslink::quic {
+
+using Address = boost::asio::ip::udp::endpoint;
 
 /// Default ALPN on both sides. Another implementation may use its own. Contract.
 inline constexpr const char* alpn_default = "crosslink/1";
@@ -94,6 +100,9 @@ struct ServerConfig {
   /// QUIC handshakes and accepted connections together; one more is refused by the transport. Bounds memory.
   std::uint32_t connections_max = 4096;
   std::chrono::milliseconds handshake_timeout{5'000};  ///< 100 ms to 10 min
+  /// TLS refused a handshake (TlsRefused), over a certificate for the most part: accept() never hears of it. Called on
+  /// a thread of the transport's, possibly after the listener has gone; it must not block. Null: nobody is told.
+  std::function<void(const Address& peer, const MirrorError& why)> on_refused;
 };
 
 }  // namespace crosslink::quic

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "crosslink/awaitable.hpp"
+#include "crosslink/quic/config.hpp"
 #include "crosslink/quic/stream.hpp"
 
 namespace crosslink::quic {
@@ -18,7 +19,6 @@ namespace detail {
 class ConnectionState;
 }
 
-using Address = boost::asio::ip::udp::endpoint;
 /// "1.2.3.4:port" or "[v6]:port": parse_host_port takes it.
 std::string to_text(const Address& address);
 
