@@ -83,6 +83,28 @@ Result<std::string> read_or_make_token(const std::filesystem::path& file) {
   return token;
 }
 
+namespace {
+
+/// What the port shows, and the names in it.
+struct ServedCertificate {
+  std::shared_ptr<asio::ssl::context> tls;
+  std::vector<std::string> names;
+};
+
+Result<ServedCertificate> read_certificate(const quic::TlsFiles& files) {
+  auto fresh = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_server);
+  boost::system::error_code error;
+  static_cast<void>(fresh->set_options(asio::ssl::context::no_tlsv1_1 | asio::ssl::context::no_tlsv1_2, error));
+  if (!error) static_cast<void>(fresh->use_certificate_chain_file(files.cert.string(), error));
+  if (!error) static_cast<void>(fresh->use_private_key_file(files.key.string(), asio::ssl::context::pem, error));
+  if (error) return MirrorError::configuration(fmt::format("admin: the certificate: {}", error.message()));
+  auto named = tls::dns_names_of_file(files.cert);
+  if (!named) return named.error();
+  return ServedCertificate{std::move(fresh), *std::move(named)};
+}
+
+}  // namespace
+
 struct AdminPort::Impl {
   explicit Impl(const asio::any_io_executor& executor) : acceptor(executor) {}
 
@@ -94,7 +116,10 @@ struct AdminPort::Impl {
   using Place = std::list<Open>::iterator;
 
   Result<void> prepare(const AdminPortOptions& options);
-  Result<void> take_certificate(const quic::TlsFiles& files);
+  void take(ServedCertificate certificate) {
+    tls = std::move(certificate.tls);
+    names = std::move(certificate.names);
+  }
   bool may_host(std::string_view host) const;
   std::optional<AdminResponse> guard(const HttpRequest& request) const;
   static awaitable<AdminResponse> answer(std::shared_ptr<Impl> self, HttpRequest request, const ByteStream& stream,
@@ -127,20 +152,10 @@ Result<void> AdminPort::Impl::prepare(const AdminPortOptions& options) {
     return MirrorError::configuration(fmt::format("admin: cannot listen on {}:{}: {}", address.address().to_string(),
                                                   address.port(), error.message()));
   }
-  return options.tls ? take_certificate(*options.tls) : Result<void>{};
-}
-
-Result<void> AdminPort::Impl::take_certificate(const quic::TlsFiles& files) {
-  auto fresh = std::make_shared<asio::ssl::context>(asio::ssl::context::tls_server);
-  boost::system::error_code error;
-  static_cast<void>(fresh->set_options(asio::ssl::context::no_tlsv1_1 | asio::ssl::context::no_tlsv1_2, error));
-  if (!error) static_cast<void>(fresh->use_certificate_chain_file(files.cert.string(), error));
-  if (!error) static_cast<void>(fresh->use_private_key_file(files.key.string(), asio::ssl::context::pem, error));
-  if (error) return MirrorError::configuration(fmt::format("admin: the certificate: {}", error.message()));
-  auto named = tls::dns_names_of_file(files.cert);
-  if (!named) return named.error();
-  tls = std::move(fresh);
-  names = *std::move(named);
+  if (!options.tls) return {};
+  auto certificate = read_certificate(*options.tls);
+  if (!certificate) return certificate.error();
+  take(*std::move(certificate));
   return {};
 }
 
@@ -276,8 +291,11 @@ Result<std::unique_ptr<AdminPort>> AdminPort::open(const asio::any_io_executor& 
 
 tcp::endpoint AdminPort::address() const { return impl_->local; }
 void AdminPort::stop() { impl_->stop.set(); }
-Result<void> AdminPort::reload(const quic::TlsFiles& tls) {
-  return impl_->tls ? impl_->take_certificate(tls) : Result<void>{};
+Result<std::function<void()>> AdminPort::prepare_reload(const quic::TlsFiles& files) {
+  if (!impl_->tls) return std::function<void()>([] {});
+  auto fresh = read_certificate(files);
+  if (!fresh) return fresh.error();
+  return std::function<void()>([impl = impl_, fresh = *std::move(fresh)] { impl->take(fresh); });
 }
 
 Task<void> AdminPort::run(AdminRoutes& routes) {

@@ -4,6 +4,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,9 +38,9 @@ class AdminPort {
                                                  const AdminPortOptions& options);
   ~AdminPort();
   boost::asio::ip::tcp::endpoint address() const;
-  /// The certificate for connections from now on; nothing changes on failure, or where no TLS is spoken. On run()'s
-  /// thread. Errors: Configuration.
-  Result<void> reload(const quic::TlsFiles& tls);
+  /// Reads a certificate; what is returned shows it to connections from then on, and cannot fail. It does nothing where
+  /// no TLS is spoken. Both on run()'s thread. Errors: Configuration.
+  Result<std::function<void()>> prepare_reload(const quic::TlsFiles& files);
   /// Serves until stop() or cancellation; what commands are doing is awaited. Call once, on a single thread. `routes`
   /// must outlive it. Errors: Cancelled, by cancellation only.
   Task<void> run(AdminRoutes& routes);

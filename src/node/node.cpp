@@ -157,8 +157,10 @@ std::vector<CertificateSet> Node::Impl::certificate_sets() const {
 Result<void> Node::Impl::use_certificates(quic::TlsFiles files) {
   files.denied = denied;
   if (auto good = check_certificates(certificate_set_of(files, config.cluster_id)); !good) return good;
-  if (auto loaded = admin->reload(files); !loaded) return loaded;
+  const auto take_at_admin = admin->prepare_reload(files);
+  if (!take_at_admin) return take_at_admin.error();
   if (auto loaded = acceptor->reload(files); !loaded) return loaded;
+  (*take_at_admin)();
   tls = std::move(files);
   hosting->renew_certificates(tls);
   return {};
