@@ -159,19 +159,20 @@ std::string names_of(const boost::json::value* names, std::string_view otherwise
   return parts.empty() ? "none" : fmt::format("{}", fmt::join(parts, ","));
 }
 
+std::string identity_text(const object& mirror) {
+  const auto id = text(mirror, "id");
+  return id.empty() ? "one that says no id" : fmt::format("{} (id {})", text(mirror, "database"), id);
+}
+
 std::string followers_of(const object& database) {
   std::vector<std::string> parts;
   for (const auto& one : array_field(database, "mirrors")) {
     const auto* mirror = one.if_object();
     if (mirror == nullptr) continue;
-    parts.push_back(fmt::format("{} (applied {})", text(*mirror, "name"), lsn_or(*mirror, "applied_lsn", "unknown")));
+    parts.push_back(fmt::format("{}: {}, applied {}", text(*mirror, "name"), identity_text(*mirror),
+                                lsn_or(*mirror, "applied_lsn", "unknown")));
   }
-  return fmt::format("{}", fmt::join(parts, ", "));
-}
-
-std::string identity_text(const object& mirror) {
-  const auto id = text(mirror, "id");
-  return id.empty() ? "one that says no id" : fmt::format("{} (id {})", text(mirror, "database"), id);
+  return fmt::format("{}", fmt::join(parts, "; "));
 }
 
 /// For each name in sync mode that a mirror came under which does not count.

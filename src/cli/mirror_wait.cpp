@@ -71,9 +71,14 @@ Result<AdminAnswer> ask_mirrors(const AdminOptions& options, const std::string& 
   auto answer = ask_node(options, request);
   if (!answer || answer->exit_code) return answer;
   if (!name.empty()) {
-    array mirrors;
-    mirrors.push_back(std::move(answer->body));
-    answer->body = object{{"mirrors", std::move(mirrors)}};
+    auto& mirror = answer->body;
+    object body{{"mirrors", array{}}};
+    if (auto* const warnings = mirror.if_contains("certificate_warnings")) {
+      body["certificate_warnings"] = std::move(*warnings);
+      mirror.erase("certificate_warnings");
+    }
+    body["mirrors"].as_array().push_back(std::move(mirror));
+    answer->body = std::move(body);
   }
   const auto* mirrors = answer->body.if_contains("mirrors");
   if (mirrors == nullptr || !mirrors->is_array())

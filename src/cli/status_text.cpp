@@ -152,6 +152,15 @@ void append_facts(std::string& page, std::string_view title, const array& mirror
   if (!parts.empty()) page += fmt::format("\n{:<17} {}", title, fmt::join(parts, " · "));
 }
 
+/// What the source last said of it in sync mode.
+std::optional<std::string> standing_of(const object& mirror) {
+  const auto standing = text(mirror, "sync_standing");
+  if (standing == "counted") return "it counts for its name at the source";
+  if (standing == "suspended") return "the source answers writes without it until it has caught up";
+  if (standing == "not_counted") return "it does NOT count at the source: another mirror under its name does";
+  return std::nullopt;
+}
+
 std::string source_of(const object& mirror) {
   return text(mirror, "source_cluster") + "/" + text(mirror, "source_database");
 }
@@ -190,7 +199,9 @@ std::string status_page(const object& mirror) {
   const auto& chain = array_field(mirror, "chain");
   if (chain.size() > 1) line("by way of", joined(chain));
   line("kept at", text(mirror, "kept_at", 1024));
+  line("id", text(mirror, "id"));
   line("mode", text(mirror, "mode"));
+  line("sync mode", standing_of(mirror));
   line("LSN", fmt::format("applied {}, durable {}, source {}", number_or_dash(mirror, "applied_lsn"),
                           number_or_dash(mirror, "durable_lsn"), number_or_dash(mirror, "source_lsn")));
   line("lag", fmt::format("{} in LSN, {} in time", number_or_dash(mirror, "lag_lsn"),

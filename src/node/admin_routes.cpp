@@ -181,7 +181,11 @@ Result<DeleteOptions> read_delete(std::string_view query) {
 
 awaitable<AdminResponse> AdminRoutes::answer_mirror(const AdminRequest& request, std::string name,
                                                     std::string_view verb) {
-  if (verb.empty() && request.method == "GET") co_return mirror_now(name);
+  if (verb.empty() && request.method == "GET") {
+    json::object warned;
+    if (auto warnings = certificate_warnings(); !warnings.empty()) warned["certificate_warnings"] = std::move(warnings);
+    co_return mirror_now(name, std::move(warned));
+  }
   if (verb.empty() && request.method == "DELETE") {
     const auto options = read_delete(request.query);
     if (!options) co_return failed(options.error(), exit_usage_code);

@@ -38,12 +38,12 @@ HostedDatabase::HostedDatabase(const HostingContext& context, DatabaseConfig con
       kind_(entry.kind),
       own_threads_(engine.local == nullptr ? own_threads(config_.name) : nullptr),
       engine_(std::move(engine)),
+      mirror_id_(engine_.mirror_id.value_or(entry.mirror_id)),
       applied_waiters_(std::make_shared<AppliedWaiters>()),
       watches_(std::make_unique<WatchTable>()),
       allow_mirrors_(config_.allow_mirrors) {
   if (kind_ == DatabaseKind::mirror && entry.mirror)
-    mirror_ = std::make_shared<HostedMirror>(config_.name, *entry.mirror,
-                                             make_mirror(context, *entry.mirror, entry.mirror_id));
+    mirror_ = std::make_shared<HostedMirror>(config_.name, *entry.mirror, make_mirror(context, *entry.mirror));
   if (!config_.sync_mirrors.empty() && engine_.local != nullptr) gate_ = make_gate(context, entry);
   source_ = std::make_unique<DatabaseSource>(*engine_.source, engine_.verifiable, work_executor(context),
                                              source_options(context));
@@ -119,8 +119,7 @@ std::unique_ptr<SyncGate> HostedDatabase::make_gate(const HostingContext& contex
   return std::make_unique<SyncGate>(std::move(options));
 }
 
-std::unique_ptr<Mirror> HostedDatabase::make_mirror(const HostingContext& context, const MirrorSpec& spec,
-                                                    const MirrorId& id) {
+std::unique_ptr<Mirror> HostedDatabase::make_mirror(const HostingContext& context, const MirrorSpec& spec) {
   quic::ClientConfig client;
   client.tls = context.tls;
   client.transport.congestion = spec.congestion;
@@ -128,7 +127,7 @@ std::unique_ptr<Mirror> HostedDatabase::make_mirror(const HostingContext& contex
                                                  spec.addresses, context.endpoint, std::move(client));
   MirrorOptions options;
   options.name = context.cluster_id + "/" + config_.name;
-  options.id = engine_.mirror_id.value_or(id);
+  options.id = mirror_id_;
   options.sync = spec.sync;
   options.resync_when_source_behind = spec.resync_when_source_behind;
   options.disconnected_after = context.disconnected_after;

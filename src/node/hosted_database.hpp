@@ -81,6 +81,8 @@ class HostedDatabase {
   /// Null: it follows nobody.
   HostedMirror* mirror() { return mirror_.get(); }
   std::shared_ptr<HostedMirror> shared_mirror() { return mirror_; }
+  /// Of a mirror: which copy it is to its source. All zero: of anything else.
+  const MirrorId& mirror_id() const { return mirror_id_; }
   /// What clients read and write. Null: they cannot do so here.
   RocksdbDatabase* local() { return engine_.local; }
   /// Precondition: local().
@@ -134,7 +136,7 @@ class HostedDatabase {
   boost::asio::any_io_executor work_executor(const HostingContext& context) const;
   boost::asio::any_io_executor scan_executor(const HostingContext& context) const;
   DatabaseSourceOptions source_options(const HostingContext& context);
-  std::unique_ptr<Mirror> make_mirror(const HostingContext& context, const MirrorSpec& spec, const MirrorId& id);
+  std::unique_ptr<Mirror> make_mirror(const HostingContext& context, const MirrorSpec& spec);
   std::unique_ptr<SyncGate> make_gate(const HostingContext& context, const CatalogEntry& entry) const;
 
   const DatabaseConfig config_;
@@ -143,6 +145,7 @@ class HostedDatabase {
   /// Null: it is kept here, and shares the node's.
   const std::unique_ptr<ThreadPool> own_threads_;
   DatabaseEngine engine_;
+  const MirrorId mirror_id_;
   std::shared_ptr<HostedMirror> mirror_;
   std::unique_ptr<SyncGate> gate_;  ///< null: nobody waits for mirrors
   const std::shared_ptr<AppliedWaiters> applied_waiters_;

@@ -158,10 +158,15 @@ json::object report_mirror(HostedDatabase& database) {
   const auto& mirror = hosted.mirror();
   const auto status = mirror.status();
   const auto facts = mirror.facts();
-  json::object report{{"name", database.name()},
-                      {"status", to_string(status.kind)},
-                      {"reason", status.reason},
-                      {"mode", facts.sync ? "sync" : "async"}};
+  json::object report{
+      {"name", database.name()},
+      {"status", to_string(status.kind)},
+      {"reason", status.reason},
+      {"mode", facts.sync ? "sync" : "async"},
+      {"id", database.mirror_id() == MirrorId{} ? json::value() : json::value(to_string(database.mirror_id()))},
+      {"sync_standing", nullptr}};
+  if (facts.sync_promise && facts.sync_promise->standing)
+    report["sync_standing"] = to_string(*facts.sync_promise->standing);
   put_position(report, facts, status);
   put_bootstrap(report, facts, status, hosted.rate_bytes_per_s());
   report["last_error"] = last_error_of(facts.last_error);

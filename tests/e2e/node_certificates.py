@@ -124,6 +124,7 @@ class Certificates(MirroredTest):
         node.await_following("packages", self.source)
         node.await_log("a certificate ends soon: renew it role=node")
         self.assertIn(f"warning: {files}/us-2.pem (node) ends on", node.verb("status"))
+        self.assertIn(f"warning: {files}/us-2.pem (node) ends on", node.verb("status", "packages"))
         self.source.await_log("mirror cut: its certificate has expired database=packages mirror=us-2")
         node.await_mirror("packages", lambda one: one["status"] == "Disconnected", "the cut at the mirror")
         self.assertIn("has expired on", node.verb("status", code=4))

@@ -162,7 +162,10 @@ class WhichMirrorCounts(WithMirror):
         named = self.facts()["sync"]["counted"][0]
         self.assertEqual((named["counted"]["database"], named["not_counted"]["database"]), ("eu-1/packages", "eu-1/trial"))
         trial = named["not_counted"]["id"]
-        self.assertIn(trial, self.source.verb("db", "list"))
+        self.assertIn(f"eu-1: eu-1/trial (id {trial}), applied ", self.source.verb("db", "list"))
+        seen = self.mirror.await_mirror("trial", lambda one: one["sync_standing"] == "not_counted", "the second one to hear so")
+        self.assertEqual(seen["id"], trial)
+        self.assertIn("does NOT count", self.mirror.verb("status", "trial"))
 
         self.source.stop()
         self.source.start()

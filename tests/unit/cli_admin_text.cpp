@@ -89,14 +89,17 @@ TEST(AdminText, databases_show_who_may_and_who_does_follow_them) {
   const auto body = parse(R"({"databases":[
       {"name":"packages","index":0,"kind":"root","role":"root","head_lsn":5000,"oldest_lsn":1,"incarnation":"aa",
        "allow_mirrors":["eu-standby"],"sync":{"mirrors":["eu-standby"],"suspended":true},
-       "mirrors":[{"name":"eu-standby","address":"127.0.0.1:9","applied_lsn":4999,"durable_lsn":4990}]},
+       "mirrors":[{"name":"eu-standby","address":"127.0.0.1:9","applied_lsn":4999,"durable_lsn":4990,
+                   "database":"eu-1/packages","id":"0123"},
+                  {"name":"eu-standby","address":"127.0.0.1:8","applied_lsn":null,"database":null,"id":null}]},
       {"name":"free","index":1,"kind":"root","role":"root","head_lsn":0,"oldest_lsn":0,"allow_mirrors":null,"sync":null,
        "mirrors":[]}]})");
-  EXPECT_EQ(
-      database_table(body.at("databases").as_array()),
-      "INDEX  DATABASE  KIND  ROLE  HEAD   OLDEST  ALLOWED     SYNC                    FOLLOWED BY\n"
-      "0      packages  root  root  5 000  1       eu-standby  eu-standby (suspended)  eu-standby (applied 4 999)\n"
-      "1      free      root  root  0      0       any         -");
+  EXPECT_EQ(database_table(body.at("databases").as_array()),
+            "INDEX  DATABASE  KIND  ROLE  HEAD   OLDEST  ALLOWED     SYNC                    FOLLOWED BY\n"
+            "0      packages  root  root  5 000  1       eu-standby  eu-standby (suspended)  eu-standby: eu-1/packages "
+            "(id 0123), "
+            "applied 4 999; eu-standby: one that says no id, applied unknown\n"
+            "1      free      root  root  0      0       any         -");
 }
 
 }  // namespace

@@ -165,5 +165,17 @@ TEST(Waiting, ends_where_only_an_operator_helps) {
   EXPECT_EQ(hopeless(halted, false)->kind(), ErrorKind::MirrorPromoted);
 }
 
+TEST(StatusText, a_mirror_says_which_one_it_is_and_whether_it_counts_at_its_source) {
+  auto mirror = following();
+  EXPECT_EQ(status_page(mirror).find("\n  sync mode"), std::string::npos);
+  mirror["id"] = "0123456789abcdef0123456789abcdef";
+  mirror["sync_standing"] = "not_counted";
+  const auto page = status_page(mirror);
+  EXPECT_NE(page.find("\n  id            0123456789abcdef0123456789abcdef\n"), std::string::npos) << page;
+  EXPECT_NE(page.find("\n  sync mode     it does NOT count at the source: another mirror under its name does\n"),
+            std::string::npos)
+      << page;
+}
+
 }  // namespace
 }  // namespace crosslink::cli
