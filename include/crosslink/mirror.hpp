@@ -97,7 +97,8 @@ struct MirrorFacts {
 
 struct PromotionOptions {
   bool accept_inconsistent = false;
-  /// Data that may be older at the moment that it would take writes, or of unknown age, is not promoted.
+  /// Data that may be older, or is of unknown age, is not promoted. Judged right before the engine is told, each time
+  /// that it is; what that step itself takes is in Promotion::age, which may so be more.
   std::optional<std::chrono::milliseconds> lag_max = {};
   /// Given up after this long. A step of the engine that is under way then is awaited.
   std::chrono::milliseconds timeout{30'000};

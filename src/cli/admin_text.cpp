@@ -90,7 +90,10 @@ std::string promote_text(const object& promoted) {
   page += fmt::format("\n  source        {}/{}, last heard of at LSN {}", text(promoted, "source_cluster"),
                       text(promoted, "source_database"), lsn_or(promoted, "source_lsn", "unknown"));
   const auto lag = milliseconds_field(promoted, "lag_ms");
-  page += fmt::format("\n  lag           {}", lag ? duration_text(*lag) : "unknown");
+  page += fmt::format("\n  lag           {}{}", lag ? duration_text(*lag) : "unknown",
+                      flag(promoted, "over_required_lag")
+                          ? ": OVER what --require-lag allows, since it takes writes only after that was judged"
+                          : "");
   if (const auto leases = number(promoted, "leases"); leases && *leases > 0 && !flag(promoted, "again"))
     page += fmt::format("\n  leases        {}, each {} for its whole TTL", grouped(*leases),
                         flag(promoted, "promoted") ? "granted anew" : "would be granted anew");

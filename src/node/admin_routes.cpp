@@ -435,6 +435,11 @@ awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::
   report["origin"] = to_string(position.origin);
   report["consistent"] = facts.inconsistent.empty();
   report["inconsistent"] = facts.inconsistent;
+  if (const auto most = wish->options.lag_max; most && !again && (!promoted->age || *promoted->age > *most)) {
+    report["over_required_lag"] = true;
+    log(Severity::warning, "the data became older than was asked for while the mirror was opened for writes",
+        {{"mirror", name}, {"require_lag_ms", fmt::format("{}", most->count())}});
+  }
   co_return object_answer(report);
 }
 

@@ -139,6 +139,7 @@ json::object promotion_report(const std::string& name, const MirrorSpec& spec, c
           {"source_database", spec.source_database},
           {"source_lsn", facts.source_head ? json::value(facts.source_head->value) : nullptr},
           {"lag_ms", or_null(milliseconds_of(lag))},
+          {"over_required_lag", false},
           {"leases", or_null(facts.leases)},
           {"lost", known_loss(facts, linked)},
           {"sync", confirmed_loss(facts, linked)}};

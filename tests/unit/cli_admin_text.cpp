@@ -63,6 +63,10 @@ TEST(AdminText, promote_says_what_is_lost_or_that_it_is_not_known) {
   promoted["again"] = true;
   EXPECT_NE(promote_text(promoted).find("was promoted before, at LSN 1 482 003"), std::string::npos);
   promoted["again"] = false;
+  promoted["over_required_lag"] = true;
+  EXPECT_NE(promote_text(promoted).find(": OVER what --require-lag allows"), std::string::npos);
+  promoted["over_required_lag"] = false;
+  EXPECT_EQ(promote_text(promoted).find("OVER"), std::string::npos);
   promoted["dry_run"] = true;
   EXPECT_NE(promote_text(promoted).find("would be promoted at LSN 1 482 003; nothing was changed"), std::string::npos);
 }
