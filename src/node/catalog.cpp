@@ -54,12 +54,13 @@ json::object write_entry(const CatalogEntry& entry) {
                        {"set_aside", entry.set_aside},
                        {"moving_from", entry.moving_from},
                        {"made", entry.made},
-                       {"configured", entry.configured},
+                       {"configured", nullptr},
                        {"agreed_to_deletions", entry.agreed_to_deletions},
                        {"open_without_list", entry.open_without_list},
                        {"mirror", nullptr},
                        {"etcd", nullptr},
                        {"allow_mirrors", nullptr}};
+  if (entry.configured) written["configured"] = *entry.configured;
   if (entry.mirror) written["mirror"] = write_spec(*entry.mirror);
   if (entry.mirror_id != MirrorId{}) written["mirror_id"] = to_string(entry.mirror_id);
   if (entry.etcd) written["etcd"] = write_etcd_place(*entry.etcd);
@@ -107,8 +108,9 @@ CatalogEntry read_entry(const json::object& from) {
   const bool older = !from.contains("made");
   entry.made = older || from.at("made").as_bool();
   entry.open_without_list = older || from.at("open_without_list").as_bool();
+  entry.configured.reset();
   if (!older) {
-    entry.configured = from.at("configured").as_bool();
+    if (const auto& said = from.at("configured"); !said.is_null()) entry.configured = said.as_bool();
     entry.agreed_to_deletions = from.at("agreed_to_deletions").as_bool();
     entry.moving_from = text_of(from, "moving_from");
   }

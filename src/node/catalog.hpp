@@ -50,8 +50,9 @@ struct CatalogEntry {
   bool made = false;
   /// Its first bootstrap may delete what stands at its place in etcd; until the engine has noted that itself.
   bool agreed_to_deletions = false;
-  /// The config named it when the node last started.
-  bool configured = false;
+  /// The config named it when the node last started. Absent: an older version did not note it, and the config has not
+  /// named it since.
+  std::optional<bool> configured = false;
   /// As given by command; the config's own list goes before.
   std::optional<std::vector<std::string>> allow_mirrors;
   /// An older version's: without any list, every name that the CA signed may mirror it.

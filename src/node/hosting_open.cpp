@@ -142,9 +142,14 @@ void Hosting::Impl::name_unnamed(const std::vector<std::string>& fresh) const {
   const auto entries = catalog.entries();
   for (const auto& entry : entries) {
     const auto named = std::ranges::find(config.databases, entry.name, &DatabaseConfig::name);
-    if (!entry.configured || entry.kind != DatabaseKind::root || named != config.databases.end()) continue;
+    if (entry.kind != DatabaseKind::root || named != config.databases.end()) continue;
+    // Of an older version's a command may have made it: only a table that is new may be its own, renamed.
+    if (!entry.configured.value_or(!fresh.empty())) continue;
     log(Severity::warning,
-        "the config no longer names a database, which is served all the same; a new name is a new, empty database",
+        entry.configured ? "the config no longer names a database, which is served all the same; a new name is a new, "
+                           "empty database"
+                         : "the config does not name a database of an older version's making, which is served all the "
+                           "same; if its table was renamed, the new name is a new, empty database",
         {{"database", entry.name}, {"new_and_empty", fresh.empty() ? std::string("none") : joined(fresh, ",")}});
   }
 }

@@ -2,6 +2,7 @@
 what survives the loss of the catalog. Method: folders and files of a stopped node go or are damaged, as by a volume that is not
 mounted, a disk or an operator; then the node starts."""
 
+import json
 import shutil
 import unittest
 
@@ -152,6 +153,26 @@ class NotOpen(NodeTest):
         node.start()
         line = [line for line in node.log_text().splitlines() if "the config no longer names a database" in line][-1]
         self.assertIn("database=renamed new_and_empty=none", line)
+
+    def test_a_table_renamed_in_the_restart_of_an_upgrade_stood_empty_beside_the_old_database_without_a_word(self):
+        node = self.three()
+        node.stop()
+        file = node.folder / "data" / "catalog.json"
+        catalog = json.loads(file.read_text(encoding="utf-8"))
+        for entry in catalog["databases"]:
+            for field in ("made", "configured", "promoted", "agreed_to_deletions", "moving_from", "open_without_list"):
+                del entry[field]  # as an older version wrote it
+        file.write_text(json.dumps(catalog), encoding="utf-8")
+        config = node.config.read_text(encoding="utf-8")
+        node.config.write_text(config.replace('name = "b"', 'name = "renamed"'), encoding="utf-8")
+        node.start()
+        self.assertEqual(self.value(node, "b"), b"b")
+        line, = [line for line in node.log_text().splitlines() if "of an older version's making" in line]
+        self.assertIn("database=b", line)
+        self.assertIn("new_and_empty=renamed", line)
+        node.stop()
+        node.start()
+        self.assertEqual(node.log_text().count("of an older version's making"), 1, "with no new table nothing was renamed")
 
     def test_a_lost_catalog_changed_numbers_and_let_everybody_in(self):
         node = self.node(databases=("a", "b"), extra="[database_defaults]\n", per_database="allow_mirrors = []")
