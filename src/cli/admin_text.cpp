@@ -21,6 +21,17 @@ std::string lsn_or(const object& fields, std::string_view field, std::string_vie
   return lsn ? grouped(*lsn) : std::string(otherwise);
 }
 
+/// That a delete could not remove the mirror's record in etcd, and how that is done by hand.
+std::string record_left_text(const object& deleted) {
+  const auto* record = object_field(deleted, "record_left");
+  if (record == nullptr) return {};
+  const auto key = text(*record, "key", 4096);
+  return fmt::format(
+      "\nits record {0} stays at {1}, since the node could not remove it: {2}. Another mirror of that name would go on "
+      "from it: once etcd answers, `etcdctl del {0}` and `etcdctl del --prefix {0}/` remove it",
+      key, text(*record, "kept_at", 4096), text(*record, "detail", 4096));
+}
+
 }  // namespace
 
 std::string checks_text(const object& dry_run) {
@@ -45,14 +56,15 @@ std::string deleted_text(const object& deleted) {
   if (data != "left") return name + "  deleted, with its data";
   const auto* left = object_field(deleted, "left");
   const auto keys = left == nullptr ? std::nullopt : number(*left, "keys");
-  if (!keys) {
-    const auto detail = left == nullptr ? std::string() : text(*left, "detail", 4096);
-    return fmt::format("{}  deleted; its keys stay in etcd, where it wrote them{}", name,
-                       detail.empty() ? "" : "; " + detail);
+  if (keys) {
+    return fmt::format("{}  deleted; {} keys stay below \"{}\" at {}", name, grouped(*keys),
+                       text(*left, "prefix", 4096), text(*left, "kept_at", 4096)) +
+           record_left_text(deleted);
   }
-  const auto prefix = text(*left, "prefix", 4096);
-  return fmt::format("{}  deleted; {} keys stay below \"{}\" at {}", name, grouped(*keys), prefix,
-                     text(*left, "kept_at", 4096));
+  const auto detail = left == nullptr ? std::string() : text(*left, "detail", 4096);
+  return fmt::format("{}  deleted; its keys stay in etcd, where it wrote them{}", name,
+                     detail.empty() ? "" : "; " + detail) +
+         record_left_text(deleted);
 }
 
 std::string replaced_text(const object& replaced) {

@@ -101,7 +101,7 @@ struct DatabaseOptions {
   std::string name;
   std::optional<std::string> allow_mirrors;
   std::string mirror_id;
-  bool anew = false, yes = false;
+  bool anew = false, followed = false, yes = false;
 };
 
 int list_databases(const Globals& globals, const DatabaseOptions& options) {
@@ -151,6 +151,14 @@ int create_database(const Globals& globals, const DatabaseOptions& options) {
   }
   return ask_and_report(globals, options.admin,
                         {AdminMethod::post, "/v1/databases", std::move(body), admin_answer_timeout}, database_line);
+}
+
+int delete_database(const Globals& globals, const DatabaseOptions& options) {
+  const auto agreed = demand_yes(
+      options.yes, fmt::format("'{}' is taken out of the node, and its data moved to set-aside", options.name));
+  if (!agreed) return report_unasked(globals, agreed.error());
+  const auto path = fmt::format("/v1/databases/{}?followed={}", options.name, options.followed);
+  return ask_and_report(globals, options.admin, {AdminMethod::remove, path, {}, admin_answer_timeout}, deleted_text);
 }
 
 int count_mirror(const Globals& globals, const DatabaseOptions& options) {
@@ -220,6 +228,14 @@ void add_db_verb(const Command& program) {
   add_admin_options(creating, options->admin);
   creating.footer("Example:\n  crosslink db create orders --allow-mirrors eu-standby --config node.toml");
   creating.run([options](const Globals& globals) { return create_database(globals, *options); });
+
+  const auto deleting = verb.add("delete", "Take a database that takes writes out of the node; its data is set aside");
+  add_name(deleting, options->name, "The database; the config must not name it any more");
+  deleting.flag("--followed", options->followed, "Also while mirrors follow it; they keep what they have");
+  deleting.flag("--yes", options->yes, "Agree: clients and mirrors find it no more");
+  add_admin_options(deleting, options->admin);
+  deleting.footer("Example:\n  crosslink db delete orders --config node.toml --yes");
+  deleting.run([options](const Globals& globals) { return delete_database(globals, *options); });
 
   const auto allowing = verb.add("allow-mirrors", "Say who may mirror a database, where the config does not");
   add_name(allowing, options->name, "The database");

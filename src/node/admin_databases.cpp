@@ -59,7 +59,17 @@ awaitable<AdminResponse> AdminRoutes::answer_databases(const AdminRequest& reque
   }
   if (rest.empty()) co_return wrong_method("GET and POST");
   const auto [name, verb] = split_path(rest);
-  if (verb.empty()) co_return request.method == "GET" ? now(std::string(name)) : wrong_method("GET");
+  if (verb.empty() && request.method == "DELETE") {
+    if (!request.query.empty() && request.query != "followed=true" && request.query != "followed=false")
+      co_return failed(MirrorError::configuration("followed must be true or false; there is nothing else to say"),
+                       exit_usage_code);
+    auto deleting = hosting_->delete_database(std::string(name), request.query == "followed=true", request.caller);
+    const auto deleted = co_await std::move(deleting);
+    if (!deleted) co_return failed(deleted.error());
+    co_return object_answer(
+        {{"name", std::string(name)}, {"data", "set_aside"}, {"set_aside", deleted->set_aside.string()}});
+  }
+  if (verb.empty()) co_return request.method == "GET" ? now(std::string(name)) : wrong_method("GET and DELETE");
   if (verb != "restamp" && verb != "count-mirror" && verb != "allow-mirrors") co_return no_such("such command");
   if (request.method != "POST") co_return wrong_method("POST");
   if (verb == "allow-mirrors") {

@@ -21,7 +21,7 @@ namespace {
 
 namespace json = boost::json;
 
-/// What a deleted mirror leaves in the cluster that kept it.
+/// What a deleted mirror leaves in the cluster that kept it. `survey`: what stands there.
 json::object report_left(const std::string& kept_at, const Result<EtcdSurvey>& survey) {
   json::object left{
       {"kept_at", kept_at}, {"keys", nullptr}, {"prefix", nullptr}, {"shown", json::array()}, {"detail", ""}};
@@ -264,23 +264,31 @@ awaitable<AdminResponse> AdminRoutes::delete_mirror(const AdminRequest& request,
                                : elsewhere       ? "left"
                                                  : "removed"},
                       {"set_aside", nullptr},
-                      {"left", nullptr}};
+                      {"left", nullptr},
+                      {"record_left", nullptr}};
   auto present = hosting_->databases().find(name);
+  const auto where = hosting_->place_of(name);
   if (!options.keep_data && present && present->engine().survey) {
-    const auto where = present->engine().kept_at;
     auto asking = [asked = std::move(present)] { return asked->engine().survey(std::nullopt); };
     auto calling = link::call_engine(hosting_->context().executors.elsewhere, std::move(asking));
     const auto survey = co_await std::move(calling);
     report["left"] = report_left(where, survey);
+  } else if (!options.keep_data && elsewhere) {
+    report["left"] =
+        report_left(where, MirrorError(ErrorKind::Busy, CausedBy::us, "the database was not open when it was deleted"));
   }
   // Nothing here may hold on to the database that is closed next.
   present.reset();
   auto deleting = hosting_->delete_mirror(name, options, request.caller);
   const auto deleted = co_await std::move(deleting);
   if (!deleted) co_return failed(deleted.error());
-  if (!deleted->empty()) {
+  if (!deleted->set_aside.empty()) {
     report["data"] = "set_aside";
-    report["set_aside"] = deleted->string();
+    report["set_aside"] = deleted->set_aside.string();
+  }
+  if (deleted->record_left) {
+    report["record_left"] =
+        json::object{{"kept_at", where}, {"key", "/crosslink/" + name}, {"detail", deleted->record_left->message()}};
   }
   co_return object_answer(report);
 }

@@ -55,6 +55,7 @@ json::object write_entry(const CatalogEntry& entry) {
                        {"moving_from", entry.moving_from},
                        {"made", entry.made},
                        {"configured", nullptr},
+                       {"promoted", entry.promoted},
                        {"agreed_to_deletions", entry.agreed_to_deletions},
                        {"open_without_list", entry.open_without_list},
                        {"mirror", nullptr},
@@ -114,6 +115,7 @@ CatalogEntry read_entry(const json::object& from) {
     entry.agreed_to_deletions = from.at("agreed_to_deletions").as_bool();
     entry.moving_from = text_of(from, "moving_from");
   }
+  if (const auto* const promoted = from.if_contains("promoted")) entry.promoted = promoted->as_bool();
   if (!from.at("mirror").is_null()) entry.mirror = read_spec(from.at("mirror").as_object());
   if (entry.kind == DatabaseKind::mirror && !entry.mirror) throw std::invalid_argument("mirror");
   if (const auto* const id = from.if_contains("mirror_id"); id != nullptr) {

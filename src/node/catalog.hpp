@@ -53,6 +53,8 @@ struct CatalogEntry {
   /// The config named it when the node last started. Absent: an older version did not note it, and the config has not
   /// named it since.
   std::optional<bool> configured = false;
+  /// Of a mirror: it takes writes, or a promotion of it was begun. While it is not open nothing else tells.
+  bool promoted = false;
   /// As given by command; the config's own list goes before.
   std::optional<std::vector<std::string>> allow_mirrors;
   /// An older version's: without any list, every name that the CA signed may mirror it.

@@ -59,24 +59,38 @@ awaitable<void> Hosting::Impl::run_mirror(DatabasePointer database) {
 }
 
 awaitable<void> Hosting::Impl::look_at_mirrors(std::shared_ptr<Impl> self) {
-  std::set<std::string> remarked;
+  std::set<std::string> remarked, found_promoted;
   for (;;) {
+    std::erase_if(found_promoted, [&self](const std::string& name) {
+      const auto database = self->list.find(name);
+      return !database || !database->takes_writes();
+    });
     for (const auto& database : self->list.all()) {
       if (auto* const mirror = database->mirror()) {
         mirror->look();
         if (mirror->gives_way()) database->engine().mirror->let_go();
       }
-      if (database->takes_writes()) log_remark(*database, remarked);
+      if (!database->takes_writes()) continue;
+      log_remark(*database, remarked);
+      // By another node that follows for it, or by an older version.
+      if (database->kind() == DatabaseKind::mirror && found_promoted.insert(database->name()).second)
+        self->group->spawn(note_found_promoted(self, database->name()));
     }
     const bool slept = co_await link::sleep_for(look_every);
     if (!slept) co_return;
   }
 }
 
+awaitable<void> Hosting::Impl::note_found_promoted(std::shared_ptr<Impl> self, std::string name) {
+  auto noting = self->note_promoted(name, true);
+  const auto noted = co_await std::move(noting);
+  static_cast<void>(noted);  // what fails is logged
+}
+
 /// Out of the list, sessions ended, and closed: its folder is nobody's then.
-awaitable<bool> Hosting::Impl::retire(std::shared_ptr<Impl> self, std::string name) {
+awaitable<std::optional<bool>> Hosting::Impl::retire(std::shared_ptr<Impl> self, std::string name) {
   auto database = self->list.take(name);
-  if (!database) co_return false;
+  if (!database) co_return std::optional(false);
   database->retire();
   if (auto* const mirror = database->mirror()) mirror->mirror().stop();
   database->source().end_sessions();
@@ -85,8 +99,7 @@ awaitable<bool> Hosting::Impl::retire(std::shared_ptr<Impl> self, std::string na
   database.reset();
   // Everybody who holds it is on the way out; the deleter then closes it on an engine thread.
   const bool is_closed = co_await closed->wait();
-  static_cast<void>(is_closed);  // false: the node stops, and what is next finds the folder in use
-  co_return *took_writes;
+  co_return is_closed ? std::optional(took_writes->load()) : std::nullopt;
 }
 
 // --- the public face
@@ -119,6 +132,10 @@ const HostingContext& Hosting::context() const { return impl_->context; }
 bool Hosting::is_kept_elsewhere(const std::string& name) const {
   const auto entry = impl_->catalog.find(name);
   return entry && kept_elsewhere(*entry);
+}
+std::string Hosting::place_of(const std::string& name) const {
+  const auto entry = impl_->catalog.find(name);
+  return entry ? kept_at(impl_->config.data_dir, *entry) : std::string();
 }
 std::filesystem::path Hosting::set_aside_folder() const { return impl_->config.data_dir / "set-aside"; }
 

@@ -28,6 +28,15 @@ struct DeleteOptions {
   bool promoted = false;   ///< also when it takes writes: its data goes to set-aside
 };
 
+/// What a delete left.
+struct DeletedDatabase {
+  std::filesystem::path set_aside;  ///< where its data is now; empty: removed, kept, or in etcd
+  bool kept_elsewhere = false;      ///< in etcd, where its keys are left
+  /// Why the record of a mirror in etcd stays there, so that another mirror of its name goes on from it; absent: there
+  /// is none.
+  std::optional<MirrorError> record_left;
+};
+
 /// How a mirror is followed from now on.
 struct MirrorChange {
   std::function<Result<void>(MirrorSpec& spec)> plan;  ///< gets what is now
@@ -51,6 +60,8 @@ class Hosting {
   bool allows(std::span<const std::string> names, const std::string& database) const;
   /// Its keys are in a cluster of somebody else's, also while that does not answer.
   bool is_kept_elsewhere(const std::string& name) const;
+  /// For people: where its data is, also while it is not open; empty: there is no such database.
+  std::string place_of(const std::string& name) const;
   /// Runs the mirrors until stop() or cancellation, then awaits their ends and what commands are doing. Call once, on a
   /// single thread. Errors: Cancelled, by cancellation only.
   Task<void> run();
@@ -71,10 +82,14 @@ class Hosting {
   /// at its place (EtcdDatabase::agree_to_deletions). Errors: Configuration.
   Task<void> create_mirror(std::string name, MirrorSpec spec, std::optional<EtcdPlace> etcd, bool replace, bool agreed,
                            CommandCaller caller = {});
-  /// Its data is removed; moved to set-aside, whose path is the result, when it takes writes or is not open, so that
-  /// this cannot be told. Errors: Configuration for what is no mirror and was none, and for one that takes writes
-  /// unless that is agreed to.
-  Task<std::filesystem::path> delete_mirror(std::string name, DeleteOptions options, CommandCaller caller = {});
+  /// Its data is removed; moved to set-aside when it takes writes or is not open, so that this cannot be told. Errors:
+  /// Configuration for what is no mirror and was none, and for one that takes writes unless that is agreed to; Busy
+  /// when the node stops meanwhile: it is finished at the next start.
+  Task<DeletedDatabase> delete_mirror(std::string name, DeleteOptions options, CommandCaller caller = {});
+  /// Takes a root out of the node; its data moves to set-aside. `followed`: also while mirrors follow it. Errors:
+  /// Configuration for what is no root, for one that the config names, and for one that is followed unless that is
+  /// agreed to; Busy as delete_mirror.
+  Task<DeletedDatabase> delete_database(std::string name, bool followed, CommandCaller caller = {});
   /// Durable before the mirror is told. Errors: Configuration for what is no mirror; what `change` says.
   Task<void> change_mirror(std::string name, MirrorChange change, CommandCaller caller = {});
   /// Who may mirror it, when the config has no list of its own for it. Holds at once: sessions that are not allowed any

@@ -27,16 +27,22 @@ std::string stamp() {
   return text;
 }
 
-/// Two replaces of one second must not meet.
-std::string free_name(const fs::path& folder, const std::string& wanted) {
-  std::error_code error;
-  auto name = wanted;
-  for (int number = 2; fs::exists(folder / name, error); ++number)
-    name = fmt::format("{}-{}", wanted, number);
-  return name;
+MirrorError node_stops() {
+  return {ErrorKind::Busy, CausedBy::us,
+          "the node stops, and the database is not closed yet: the rest is done at its next start"};
 }
 
 }  // namespace
+
+/// Two replaces of one second must not meet.
+std::string Hosting::Impl::free_set_aside(const std::string& name) const {
+  const auto wanted = name + "-" + stamp();
+  std::error_code error;
+  auto free = wanted;
+  for (int number = 2; fs::exists(set_aside(free), error); ++number)
+    free = fmt::format("{}-{}", wanted, number);
+  return free;
+}
 
 /// That a command finds no open database of that name.
 MirrorError Hosting::Impl::unknown(std::string_view name) const {
@@ -135,7 +141,7 @@ namespace {
 /// What is to be written for `create_mirror`; absent: the very mirror is there already.
 Result<std::optional<CatalogEntry>> plan_mirror(const std::optional<CatalogEntry>& present, const std::string& name,
                                                 const MirrorSpec& spec, const std::optional<EtcdPlace>& etcd,
-                                                bool replace, const fs::path& set_aside_folder,
+                                                bool replace, const std::string& set_aside,
                                                 const std::string& moving_from) {
   // A prefix that was not given is the one that the source had when the mirror was made.
   const auto same_place = [&etcd](const std::optional<EtcdPlace>& other) {
@@ -160,7 +166,7 @@ Result<std::optional<CatalogEntry>> plan_mirror(const std::optional<CatalogEntry
   entry.open_without_list = present->open_without_list;
   entry.change = DatabaseChange::replacing;
   entry.moving_from = moving_from;
-  entry.set_aside = free_name(set_aside_folder, name + "-" + stamp());
+  entry.set_aside = set_aside;
   return std::optional(std::move(entry));
 }
 
@@ -187,7 +193,7 @@ Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, std::option
     if (auto free = present ? Result<void>{} : self->check_free(wanted); !free) co_return free.error();
     if (present && present->change != DatabaseChange::none) co_return self->unknown(wanted);
     auto planned = plan_mirror(
-        present, wanted, chosen, place, replacing, self->config.data_dir / "set-aside",
+        present, wanted, chosen, place, replacing, self->free_set_aside(wanted),
         present ? self->folder_of(*present).lexically_relative(self->config.data_dir).string() : std::string());
     if (!planned) co_return planned.error();
     if (!*planned) co_return Result<void>{};
@@ -197,7 +203,8 @@ Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, std::option
     self->step("create.recorded");
     if (put->change == DatabaseChange::replacing) {
       auto retiring = Impl::retire(self, wanted);
-      co_await std::move(retiring);
+      const auto took_writes = co_await std::move(retiring);
+      if (!took_writes) co_return node_stops();
       self->step("replace.closed");
     }
     auto calling = self->opening(*put, [own = self.get(), entry = *put] { return own->open_replaced(entry); });
@@ -223,61 +230,110 @@ Result<CatalogEntry> Hosting::Impl::plan_delete(const std::string& name, const D
     return entry;
   }
   const auto database = list.find(name);
-  if (database && database->takes_writes() && !options.promoted) {
-    return MirrorError::configuration(fmt::format(
-        "'{}' was promoted and takes writes: to delete it all the same say --promoted, which moves its data to "
-        "set-aside",
-        name));
+  if ((database ? database->takes_writes() : entry.promoted) && !options.promoted) {
+    return MirrorError::configuration(
+        fmt::format("'{}' was promoted and takes writes: to delete it all the same say --promoted, which {}", name,
+                    kept_elsewhere(entry) ? "leaves its keys where they are" : "moves its data to set-aside"));
   }
   entry.change = DatabaseChange::deleting;
   if (entry.set_aside.empty() && (!database || database->takes_writes()) && !kept_elsewhere(entry))
-    entry.set_aside = free_name(config.data_dir / "set-aside", name + "-" + stamp());
+    entry.set_aside = free_set_aside(name);
   return entry;
 }
 
-Task<std::filesystem::path> Hosting::delete_mirror(std::string name, DeleteOptions options, CommandCaller caller) {
+Task<DeletedDatabase> Hosting::delete_mirror(std::string name, DeleteOptions options, CommandCaller caller) {
   auto work = [](std::shared_ptr<Impl> self, std::string wanted, DeleteOptions chosen,
-                 CommandCaller asking) -> Task<std::filesystem::path> {
+                 CommandCaller asking) -> Task<DeletedDatabase> {
     auto taking = self->take_turn("mirror delete", wanted, std::move(asking));
     const auto turn = co_await std::move(taking);
     if (!turn) co_return caller_left();
     auto planned = self->plan_delete(wanted, chosen);
     if (!planned) co_return planned.error();
-    auto put = self->put(*std::move(planned));
-    if (!put) co_return put.error();
-    self->step("delete.recorded");
-    auto retiring = Impl::retire(self, wanted);
-    const bool took_writes = co_await std::move(retiring);
-    self->step("delete.closed");
-    // It was promoted meanwhile: what takes writes is not removed.
-    if (took_writes && put->change == DatabaseChange::deleting && put->set_aside.empty() && !kept_elsewhere(*put)) {
-      auto entry = *put;
-      entry.set_aside = free_name(self->config.data_dir / "set-aside", wanted + "-" + stamp());
-      auto again = self->put(std::move(entry));
-      if (!again) co_return again.error();
-      put = std::move(again);
-    }
-    const auto aside = put->set_aside.empty() ? std::filesystem::path() : self->set_aside(put->set_aside);
-    auto calling = self->opening(*put, [own = self.get(), entry = *put] { return own->finish_or_note(entry); });
-    const auto finished = co_await std::move(calling);
-    if (!finished) co_return finished.error();
+    auto deleting = Impl::carry_out_delete(self, *std::move(planned));
+    const auto deleted = co_await std::move(deleting);
+    if (!deleted) co_return deleted.error();
     log(Severity::info, "mirror deleted",
         {{"mirror", wanted},
-         {"data", chosen.keep_data       ? std::string("kept")
-                  : !aside.empty()       ? aside.string()
-                  : kept_elsewhere(*put) ? std::string("left where it is kept")
-                                         : std::string("removed")}});
-    co_return aside;
+         {"data", chosen.keep_data              ? std::string("kept")
+                  : !deleted->set_aside.empty() ? deleted->set_aside.string()
+                  : deleted->kept_elsewhere     ? std::string("left where it is kept")
+                                                : std::string("removed")}});
+    co_return *deleted;
   };
   return work(impl_, std::move(name), options, std::move(caller));
 }
 
-/// Null: it is gone. What fails is done as soon as it goes.
-Result<DatabasePointer> Hosting::Impl::finish_or_note(const CatalogEntry& entry) {
-  auto settled = finish_change(entry);
-  auto opened = !settled   ? Result<DatabasePointer>(settled.error())
-                : *settled ? open_and_list(**settled)
-                           : Result<DatabasePointer>(DatabasePointer());
+/// What `delete_database` writes: its data goes to set-aside, whatever it is.
+Result<CatalogEntry> Hosting::Impl::plan_delete_root(const std::string& name, bool followed) const {
+  const auto present = catalog.find(name);
+  if (!present) return unknown(name);
+  if (present->kind != DatabaseKind::root)
+    return MirrorError::configuration(fmt::format("'{}' is, or was, a mirror: `crosslink mirror delete`", name));
+  if (present->change != DatabaseChange::none) return unknown(name);
+  if (is_in_config(name)) {
+    return MirrorError::configuration(fmt::format(
+        "the config has a table for '{}', which would make it anew: take that out first, then SIGHUP", name));
+  }
+  const auto database = list.find(name);
+  const auto mirrors = database ? database->source().sessions() : 0;
+  if (mirrors > 0 && !followed) {
+    return MirrorError::configuration(
+        fmt::format("{} mirrors follow '{}' now: to delete it all the same say --followed; they keep what they have",
+                    mirrors, name));
+  }
+  auto entry = *present;
+  entry.change = DatabaseChange::deleting;
+  entry.set_aside = free_set_aside(name);
+  return entry;
+}
+
+Task<DeletedDatabase> Hosting::delete_database(std::string name, bool followed, CommandCaller caller) {
+  auto work = [](std::shared_ptr<Impl> self, std::string wanted, bool agreed,
+                 CommandCaller asking) -> Task<DeletedDatabase> {
+    auto taking = self->take_turn("db delete", wanted, std::move(asking));
+    const auto turn = co_await std::move(taking);
+    if (!turn) co_return caller_left();
+    auto planned = self->plan_delete_root(wanted, agreed);
+    if (!planned) co_return planned.error();
+    auto deleting = Impl::carry_out_delete(self, *std::move(planned));
+    const auto deleted = co_await std::move(deleting);
+    if (!deleted) co_return deleted.error();
+    log(Severity::info, "database deleted", {{"database", wanted}, {"data", deleted->set_aside.string()}});
+    co_return *deleted;
+  };
+  return work(impl_, std::move(name), followed, std::move(caller));
+}
+
+/// In the database's turn.
+Task<DeletedDatabase> Hosting::Impl::carry_out_delete(std::shared_ptr<Impl> self, CatalogEntry planned) {
+  auto put = self->put(std::move(planned));
+  if (!put) co_return put.error();
+  self->step("delete.recorded");
+  auto retiring = retire(self, put->name);
+  const auto took_writes = co_await std::move(retiring);
+  if (!took_writes) co_return node_stops();
+  self->step("delete.closed");
+  // It may have been promoted meanwhile, or a promotion that was under way was ended.
+  put->promoted = *took_writes;
+  const auto deleted = std::make_shared<DeletedDatabase>();
+  auto calling =
+      self->opening(*put, [own = self.get(), entry = *put, deleted] { return own->finish_or_note(entry, *deleted); });
+  const auto finished = co_await std::move(calling);
+  if (!finished) co_return finished.error();
+  deleted->kept_elsewhere = kept_elsewhere(*put);
+  co_return *deleted;
+}
+
+/// Null: it is gone, and `deleted` says what of it stays. What fails is done as soon as it goes.
+Result<DatabasePointer> Hosting::Impl::finish_or_note(const CatalogEntry& entry, DeletedDatabase& deleted) {
+  Result<DatabasePointer> opened{DatabasePointer()};
+  if (entry.change == DatabaseChange::deleting) {
+    auto finished = finish_delete(entry);
+    if (finished) deleted = *std::move(finished);
+    if (!finished) opened = finished.error();
+  } else {
+    opened = open_and_list(entry);
+  }
   if (!opened) note_not_open(entry, opened.error());
   if (opened && !*opened) list.drop_not_open(entry.name);
   return opened;
@@ -349,12 +405,21 @@ Task<Promotion> Hosting::promote(std::string name, PromotionOptions options, Com
     if (!database) co_return self->unknown(wanted);
     const auto mirror = database->shared_mirror();
     if (mirror == nullptr) co_return no_mirror(wanted);
+    // Before it takes writes: a kill in between must not leave a database that is deleted like a mirror.
+    auto noting = self->note_promoted(wanted, true);
+    const auto noted = co_await std::move(noting);
+    static_cast<void>(noted);  // logged: a failover does not wait for the catalog's disk
     self->step("promote.begun");
     // It may take as long as what keeps the data lets it: pause and resume, which end it, do not wait for that.
     turn.reset();
     auto promoting = mirror->mirror().promote(chosen);
     const auto promoted = co_await std::move(promoting);
     if (!promoted) {
+      if (!database->takes_writes()) {
+        auto taking_back = self->note_promoted(wanted, false);
+        const auto taken_back = co_await std::move(taking_back);
+        static_cast<void>(taken_back);  // logged; the worst of it is that a delete asks for a word more
+      }
       log(Severity::warning, "mirror not promoted", {{"mirror", wanted}, {"message", promoted.error().message()}});
       co_return promoted.error();
     }
@@ -364,6 +429,28 @@ Task<Promotion> Hosting::promote(std::string name, PromotionOptions options, Com
     co_return *promoted;
   };
   return work(impl_, std::move(name), options, std::move(caller));
+}
+
+/// Whatever else is done to its entry meanwhile. Durable when it returns.
+Task<void> Hosting::Impl::note_promoted(std::string name, bool promoted) {
+  auto work = [self = shared_from_this(), name = std::move(name), promoted]() -> Result<void> {
+    for (;;) {
+      const auto present = self->catalog.find(name);
+      if (!present || present->kind != DatabaseKind::mirror || present->promoted == promoted) return {};
+      auto entry = *present;
+      entry.promoted = promoted;
+      const auto amended = self->catalog.amend(*present, entry);
+      if (!amended) {
+        log(Severity::error, "the catalog cannot be written",
+            {{"database", name}, {"message", amended.error().message()}});
+        return amended.error();
+      }
+      if (!*amended) continue;
+      if (entry.change == DatabaseChange::none) self->keep_beside(entry);
+      return {};
+    }
+  };
+  return blocking(context.executors.files, std::move(work));
 }
 
 awaitable<CommandTurns::Held> Hosting::Impl::take_turn(std::string command, std::string database,

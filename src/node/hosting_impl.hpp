@@ -61,7 +61,7 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   void keep_beside(const CatalogEntry& entry) const;
 
   // What a command began is finished by these, however often they were begun. They block.
-  Result<void> finish_delete(const CatalogEntry& entry);
+  Result<DeletedDatabase> finish_delete(CatalogEntry entry);
   Result<CatalogEntry> finish_replace(CatalogEntry entry);
   /// Absent: it was deleted.
   Result<std::optional<CatalogEntry>> finish_change(CatalogEntry entry);
@@ -78,24 +78,30 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   Result<DatabasePointer> open_made(const CatalogEntry& entry);
   Result<DatabasePointer> open_anew(CatalogEntry entry);
   Result<DatabasePointer> open_replaced(const CatalogEntry& entry);
-  Result<DatabasePointer> finish_or_note(const CatalogEntry& entry);
+  Result<DatabasePointer> finish_or_note(const CatalogEntry& entry, DeletedDatabase& deleted);
 
   Result<void> check_free(const std::string& name) const;
   Result<CatalogEntry> plan_database(const std::string& name, std::optional<std::vector<std::string>> allow_mirrors,
                                      bool anew) const;
   Result<CatalogEntry> plan_delete(const std::string& name, const DeleteOptions& options) const;
+  Result<CatalogEntry> plan_delete_root(const std::string& name, bool followed) const;
+  static Task<DeletedDatabase> carry_out_delete(std::shared_ptr<Impl> self, CatalogEntry planned);
   void list_database(const DatabasePointer& database, const CatalogEntry& entry);
   void start_mirror(const DatabasePointer& database);
   static void log_remark(HostedDatabase& database, std::set<std::string>& remarked);
-  static void forget(const EngineWish& wish);
+  static std::optional<MirrorError> forget(const EngineWish& wish);
+  std::string free_set_aside(const std::string& name) const;
 
   DatabaseConfig config_with_settings(const CatalogEntry& entry) const;  ///< with settings_mutex held
   MirrorError unknown(std::string_view name) const;
   void take_settings(const NodeConfig& fresh);
   bool has_list_in_config(const std::string& name) const;
+  bool is_in_config(const std::string& name) const;
   void apply_lists();
   /// Null: the caller of the command has left; it is logged, and not to be begun.
   awaitable<CommandTurns::Held> take_turn(std::string command, std::string database, CommandCaller caller);
+  Task<void> note_promoted(std::string name, bool promoted);
+  static awaitable<void> note_found_promoted(std::shared_ptr<Impl> self, std::string name);
   /// Ends what may not go on. With settings_mutex held.
   void judge_connections(bool same_authorities);
   void judge_source(HostedDatabase& database, bool same_authorities) const;
@@ -114,8 +120,8 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   static awaitable<void> open_here_again(std::shared_ptr<Impl> self, std::string name);
   static awaitable<void> open_elsewhere_again(std::shared_ptr<Impl> self, CatalogEntry entry);
   void note_not_open(const CatalogEntry& entry, const MirrorError& error);
-  /// True: it took writes at its end.
-  static awaitable<bool> retire(std::shared_ptr<Impl> self, std::string name);
+  /// Did it take writes at its end? Absent: the node stops, and it is not closed.
+  static awaitable<std::optional<bool>> retire(std::shared_ptr<Impl> self, std::string name);
   const boost::asio::any_io_executor& executor_of(const CatalogEntry& entry) const {
     return kept_elsewhere(entry) ? context.executors.elsewhere : context.executors.files;
   }

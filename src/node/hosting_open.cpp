@@ -171,25 +171,35 @@ Result<void> Hosting::Impl::adopt_databases() {
 // --- finishing what was begun
 
 /// A cluster that does not answer must not keep a mirror from being deleted.
-void Hosting::Impl::forget(const EngineWish& wish) {
+std::optional<MirrorError> Hosting::Impl::forget(const EngineWish& wish) {
   const auto forgotten = forget_position(wish);
-  if (forgotten) return;
+  if (forgotten) return std::nullopt;
   log(Severity::warning, "the position of a mirror stays where it is kept: another of that name would go on from it",
       {{"database", wish.entry.name}, {"message", forgotten.error().message()}});
+  return forgotten.error();
 }
 
-Result<void> Hosting::Impl::finish_delete(const CatalogEntry& entry) {
-  forget(engine_wish(entry));
+Result<DeletedDatabase> Hosting::Impl::finish_delete(CatalogEntry entry) {
+  // What was promoted after the delete was written down takes writes: it is not removed.
+  if (entry.promoted && entry.set_aside.empty() && !kept_elsewhere(entry)) {
+    entry.set_aside = free_set_aside(entry.name);
+    auto kept = put(std::move(entry));
+    if (!kept) return kept.error();
+    entry = *std::move(kept);
+  }
+  DeletedDatabase deleted;
+  deleted.record_left = forget(engine_wish(entry));
   const auto folder = folder_of(entry);
   if (entry.set_aside.empty()) {
-    if (auto removed = remove_folder(folder); !removed) return removed;
-  } else if (auto moved = move_aside(folder, entry.set_aside); !moved) {
-    return moved;
+    if (auto removed = remove_folder(folder); !removed) return removed.error();
+  } else {
+    deleted.set_aside = set_aside(entry.set_aside);
+    if (auto moved = move_aside(folder, entry.set_aside); !moved) return moved.error();
   }
   step("delete.folder_removed");
-  if (auto removed = catalog.remove(entry.name); !removed) return removed;
+  if (auto removed = catalog.remove(entry.name); !removed) return removed.error();
   step("delete.done");
-  return {};
+  return deleted;
 }
 
 /// Again and again: what was moved before a kill is not moved a second time, whatever stands in its place by now.
@@ -206,7 +216,7 @@ Result<CatalogEntry> Hosting::Impl::finish_replace(CatalogEntry entry) {
     if (auto moved = move_aside(old, entry.set_aside); !moved) return moved.error();
   }
   step("replace.moved");
-  forget(engine_wish(entry));
+  static_cast<void>(forget(engine_wish(entry)));  // logged
   step("replace.forgotten");
   entry.change = DatabaseChange::none;
   entry.set_aside.clear();
@@ -220,7 +230,7 @@ Result<std::optional<CatalogEntry>> Hosting::Impl::finish_change(CatalogEntry en
   switch (entry.change) {
     case DatabaseChange::none: return std::optional(std::move(entry));
     case DatabaseChange::deleting: {
-      if (auto finished = finish_delete(entry); !finished) return finished.error();
+      if (auto finished = finish_delete(std::move(entry)); !finished) return finished.error();
       return std::optional<CatalogEntry>();
     }
     case DatabaseChange::replacing: {
@@ -309,6 +319,7 @@ bool Hosting::Impl::is_wanted(const CatalogEntry& opened) const {
   // What opening it changes.
   wanted->agreed_to_deletions = opened.agreed_to_deletions;
   wanted->made = opened.made;
+  wanted->promoted = opened.promoted;
   return *wanted == opened;
 }
 

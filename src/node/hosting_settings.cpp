@@ -76,6 +76,11 @@ bool Hosting::Impl::has_list_in_config(const std::string& name) const {
   return found != config.databases.end() && found->allow_mirrors.has_value();
 }
 
+bool Hosting::Impl::is_in_config(const std::string& name) const {
+  const std::scoped_lock lock(settings_mutex);
+  return std::ranges::find(config.databases, name, &DatabaseConfig::name) != config.databases.end();
+}
+
 /// Why nothing may go on with a certificate; empty: it may.
 std::string_view Hosting::Impl::objection(const std::string& serial,
                                           std::chrono::system_clock::time_point not_after) const {

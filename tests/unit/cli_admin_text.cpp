@@ -106,5 +106,19 @@ TEST(AdminText, databases_show_who_may_and_who_does_follow_them) {
             "1      free      root  root  0      0       any         -");
 }
 
+TEST(AdminText, a_delete_says_that_a_record_stays_in_etcd) {
+  auto deleted = parse(R"({"name":"orders","data":"left","set_aside":null,"record_left":null,
+      "left":{"kept_at":"etcd http://a:1","keys":1000,"prefix":"/app/","shown":[],"detail":""}})");
+  EXPECT_EQ(deleted_text(deleted), "orders  deleted; 1 000 keys stay below \"/app/\" at etcd http://a:1");
+  deleted["left"].as_object()["keys"] = nullptr;
+  deleted["left"].as_object()["detail"] = "how many is not known: it was not open";
+  deleted["record_left"] = parse(R"({"kept_at":"etcd http://a:1","key":"/crosslink/orders","detail":"no answer"})");
+  EXPECT_EQ(deleted_text(deleted),
+            "orders  deleted; its keys stay in etcd, where it wrote them; how many is not known: it was not open\n"
+            "its record /crosslink/orders stays at etcd http://a:1, since the node could not remove it: no answer. "
+            "Another mirror of that name would go on from it: once etcd answers, `etcdctl del /crosslink/orders` and "
+            "`etcdctl del --prefix /crosslink/orders/` remove it");
+}
+
 }  // namespace
 }  // namespace crosslink::cli
