@@ -93,6 +93,16 @@ struct EtcdOptions {
   std::uint64_t target_revisions_kept = 100'000;
   /// How long an owner of a mirror that was killed keeps others out.
   std::chrono::seconds owner_lease = std::chrono::seconds(10);
+  /// What is kept here leaves so much free on the folder's disk, for the databases that take writes there. Without room
+  /// the log is shorter, its oldest part first, and remark() says so; a snapshot, written or received, and a revision
+  /// that goes in several transactions are refused (Storage) and tried again, and what was received stays. Raise it
+  /// where other databases write much while a mirror bootstraps.
+  std::uint64_t min_free_bytes = 1024ull * 1024 * 1024;
+  /// How many bytes are free at a folder. Called from any thread; must not call back. Null: asks the system.
+  std::function<Result<std::uint64_t>(const std::filesystem::path& folder)> free_bytes = nullptr;
+  /// Called with what people should read in a log, in words, from any thread. It must not block or call back. Null: it
+  /// is not said.
+  std::function<void(const std::string& what)> on_warning = nullptr;
   /// Threads that write at once during a bootstrap.
   std::size_t bootstrap_writers = 4;
   /// Called on the thread of switch_snapshot(), before a bootstrap deletes the first key; again when it is done again.

@@ -77,6 +77,10 @@ EtcdOptions etcd_options(const EngineWish& wish) {
   options.log_window_bytes = wish.config.log_window.bytes;
   options.log_budget_bytes = wish.config.log_window.budget_bytes;
   options.target_revisions_kept = wish.entry.etcd->target_revisions_kept.value_or(wish.config.target_revisions_kept);
+  options.min_free_bytes = wish.config.min_free_bytes;
+  options.on_warning = [name = wish.entry.name](const std::string& what) {
+    log(Severity::warning, what, {{"database", name}});
+  };
   options.on_deletions = [mirror = wish.entry.name](const EtcdDeletions& deletions) {
     log_deletions(mirror, deletions);
   };

@@ -67,6 +67,15 @@ class EtcdMirrorIn : public testing::Test {
       snapshot.emplace(key, Leased{value});
     return snapshot;
   }
+  SnapshotFacts facts_at(Lsn at, std::uint8_t id = 1) const {
+    SnapshotFacts facts;
+    facts.id.bytes[0] = std::byte{id};
+    facts.format = std::string(kv_format);
+    facts.snapshot_lsn = facts.origin_lsn = facts.last_entry.lsn = facts.consistent_lsn = at;
+    facts.origin.bytes[0] = facts.incarnation.bytes[0] = std::byte{7};
+    facts.key_prefix = source_prefix;
+    return facts;
+  }
   /// Received and checked, but not switched in.
   void receive(const Snapshot& snapshot, Lsn at, std::uint8_t id = 1) const {
     std::vector<std::byte> stream;
@@ -74,13 +83,7 @@ class EtcdMirrorIn : public testing::Test {
       const auto lease = pair.lease != 0 ? std::optional(pair.lease) : std::nullopt;
       encode_pair(stream, KeyValue{key, pair.value, lease});
     }
-    SnapshotFacts facts;
-    facts.id.bytes[0] = std::byte{id};
-    facts.format = std::string(kv_format);
-    facts.snapshot_lsn = facts.origin_lsn = facts.last_entry.lsn = facts.consistent_lsn = at;
-    facts.origin.bytes[0] = facts.incarnation.bytes[0] = std::byte{7};
-    facts.key_prefix = source_prefix;
-    must(mirror->begin_snapshot(facts));
+    must(mirror->begin_snapshot(facts_at(at, id)));
     constexpr std::size_t chunk_bytes = std::size_t{1024} * 1024;
     for (std::size_t offset = 0; offset < stream.size();) {
       const auto bytes = std::span(stream).subspan(offset).first(std::min(chunk_bytes, stream.size() - offset));

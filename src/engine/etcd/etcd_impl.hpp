@@ -169,6 +169,8 @@ struct EtcdDatabase::Impl {
   std::shared_ptr<etcd::Client> client;
   std::shared_ptr<etcd::LeaseBook> lease_book;
   Incarnation root_incarnation;
+  const std::shared_ptr<const etcd::Space> space;
+  const std::shared_ptr<etcd::Shortage> log_shortage, snapshot_shortage;
   etcd::LogStore store;
   etcd::SnapshotShelf shelf;
   etcd::PartialStore partial;

@@ -298,6 +298,8 @@ Result<void> EtcdDatabase::Impl::write_split(const EntryView& entry, std::vector
     }
     std::vector<std::byte> bytes(split.list.bytes.begin(), split.list.bytes.end());
     encode_entry(bytes, split.lsn, 0, operations);
+    if (auto room = space->need(bytes.size(), "keeping a revision that goes in several transactions"); !room)
+      return room;
     if (auto written = replace_file(split_file(), bytes); !written) return written;
   }
   return write_parts(split, changes, position);

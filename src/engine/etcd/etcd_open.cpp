@@ -27,10 +27,14 @@ bool is_name(std::string_view text) {
 
 EtcdDatabase::Impl::Impl(EtcdOptions chosen)
     : options(std::move(chosen)),
-      store(options.folder / "log", {options.log_memory_bytes, options.log_window_bytes, options.log_budget_bytes}),
+      space(std::make_shared<const Space>(options.folder, options.min_free_bytes, options.free_bytes)),
+      log_shortage(std::make_shared<Shortage>(options.on_warning)),
+      snapshot_shortage(std::make_shared<Shortage>(options.on_warning)),
+      store(options.folder / "log", {options.log_memory_bytes, options.log_window_bytes, options.log_budget_bytes},
+            space, log_shortage),
       shelf(options.folder / "snapshots",
-            {options.snapshots_max, options.snapshot_budget_bytes, options.snapshot_kept}),
-      partial(options.folder / "partial") {}
+            {options.snapshots_max, options.snapshot_budget_bytes, options.snapshot_kept, space, snapshot_shortage}),
+      partial(options.folder / "partial", space) {}
 
 EtcdDatabase::Impl::~Impl() {
   {

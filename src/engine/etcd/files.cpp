@@ -130,6 +130,37 @@ Result<std::optional<std::vector<std::byte>>> read_whole(const Path& path, std::
   return std::optional(*std::move(bytes));
 }
 
+Result<void> Space::need(std::uint64_t bytes, std::string_view what) const {
+  const auto free = [this]() -> Result<std::uint64_t> {
+    if (free_) return free_(folder_);
+    std::error_code error;
+    const auto space = std::filesystem::space(folder_, error);
+    if (error) return disk_error("asking for free space at", folder_, error.value());
+    return std::uint64_t{space.available};
+  }();
+  if (!free) return free.error();
+  if (*free >= min_free_bytes_ && *free - min_free_bytes_ >= bytes) return {};
+  return MirrorError(ErrorKind::Storage, CausedBy::us,
+                     fmt::format("{} needs {} bytes of free space at {} beside min_free_bytes, {}, and there are {}",
+                                 what, bytes, folder_.string(), min_free_bytes_, *free));
+}
+
+void Shortage::begin(std::string what) {
+  const std::scoped_lock lock(mutex_);
+  if (text_.empty() && tell_) tell_(what);
+  text_ = std::move(what);
+}
+
+void Shortage::end() {
+  const std::scoped_lock lock(mutex_);
+  text_.clear();
+}
+
+std::string Shortage::text() const {
+  const std::scoped_lock lock(mutex_);
+  return text_;
+}
+
 Result<FolderLock> FolderLock::take(const Path& folder) {
   const auto path = folder / "LOCK";
   FolderLock lock;

@@ -3,8 +3,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
+#include <mutex>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -44,6 +47,38 @@ Result<void> remove_tree(const Path& path);
 Result<void> replace_file(const Path& path, std::span<const std::byte> bytes);
 /// The whole file; absent when there is none. Storage also above bytes_max.
 Result<std::optional<std::vector<std::byte>>> read_whole(const Path& path, std::size_t bytes_max);
+
+/// A folder's disk, on which so many bytes stay free for the databases that take writes there. Thread safe.
+class Space {
+ public:
+  using Free = std::function<Result<std::uint64_t>(const Path&)>;
+  /// `free`: says how many bytes there are; empty: the system does.
+  Space(Path folder, std::uint64_t min_free_bytes, Free free)
+      : folder_(std::move(folder)), min_free_bytes_(min_free_bytes), free_(std::move(free)) {}
+  /// Are there `bytes` more for this? `what`, as "receiving a snapshot", begins the error's words.
+  Result<void> need(std::uint64_t bytes, std::string_view what) const;
+
+ private:
+  const Path folder_;
+  const std::uint64_t min_free_bytes_;
+  const Free free_;
+};
+
+/// Something that the disk has no room for, in words: told once when it begins, and shown as long as it lasts. Thread
+/// safe.
+class Shortage {
+ public:
+  explicit Shortage(std::function<void(const std::string&)> tell) : tell_(std::move(tell)) {}
+  void begin(std::string what);
+  void end();
+  /// Empty: there is none.
+  std::string text() const;
+
+ private:
+  const std::function<void(const std::string&)> tell_;
+  mutable std::mutex mutex_;
+  std::string text_;
+};
 
 /// Keeps other processes out of a folder; given back with the object.
 class FolderLock {

@@ -222,6 +222,9 @@ std::string EtcdDatabase::Impl::remark() const {
     if (!ownership.owned && !ownership.refused_by.empty() && is_mirror())
       all.push_back(fmt::format("this node stands by: node {} owns this mirror", escape(ownership.refused_by)));
   }
+  for (const auto& shortage : {log_shortage, snapshot_shortage}) {
+    if (auto text = shortage->text(); !text.empty()) all.push_back(std::move(text));
+  }
   if (following) {
     if (auto watched = following->remark(); !watched.empty()) all.push_back(std::move(watched));
   }

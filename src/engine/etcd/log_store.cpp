@@ -1,13 +1,17 @@
 #include "engine/etcd/log_store.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <memory>
+#include <string_view>
 #include <utility>
 
 namespace crosslink::etcd {
 namespace {
 
 constexpr std::uint64_t file_bytes_max = 32ull * 1024 * 1024;
+constexpr std::string_view more_log = "keeping more of it";
 /// What a block costs in memory beside its bytes.
 constexpr std::uint64_t block_bytes = 160;
 
@@ -119,32 +123,41 @@ void LogStore::drop_front() {
 }
 
 void LogStore::spill() {
-  auto& next = kept_[spilled_];
-  Result<void> written;
-  if (!file_ || file_bytes_ >= file_bytes_max) {
-    auto opened = File::open_at(file_name(file_number_ + 1), 0);
-    if (opened) {
-      file_ = *std::move(opened);
-      ++file_number_;
-      file_bytes_ = 0;
-    } else {
-      written = opened.error();
-    }
-  }
-  if (written) written = file_.write(file_bytes_, *next.block.slice.entries);
-  if (!written) {
-    // A full disk: the log is shorter then, and who needed it bootstraps anew.
-    while (spilled_ > 0)
-      drop_front();
-    drop_front();
+  auto written = write_down(kept_[spilled_]);
+  if (written) {
+    // Not for the room of one dropped file: it would come and go with each.
+    if (!shortage_->text().empty() && space_->need(2 * file_bytes_max, more_log)) shortage_->end();
     return;
   }
+  shortage_->begin(
+      fmt::format("the log that is kept for mirrors is shorter than its window: {}; a mirror that is away "
+                  "for longer bootstraps anew if etcd has compacted its own history by then",
+                  written.error().message()));
+  // Its oldest part goes first, which may make room.
+  while (!written && spilled_ > 0) {
+    drop_front();
+    written = write_down(kept_[spilled_]);
+  }
+  if (!written) drop_front();
+}
+
+Result<void> LogStore::write_down(Kept& next) {
+  if (auto room = space_->need(next.bytes, more_log); !room) return room;
+  if (!file_ || file_bytes_ >= file_bytes_max) {
+    auto opened = File::open_at(file_name(file_number_ + 1), 0);
+    if (!opened) return opened.error();
+    file_ = *std::move(opened);
+    ++file_number_;
+    file_bytes_ = 0;
+  }
+  if (auto written = file_.write(file_bytes_, *next.block.slice.entries); !written) return written;
   next.file = file_number_;
   next.at = file_bytes_;
   file_bytes_ += next.bytes;
   memory_bytes_ -= next.bytes;
   next.block.slice.entries.reset();
   ++spilled_;
+  return {};
 }
 
 Result<SharedBytes> LogStore::bytes_of(const Kept& kept) const {

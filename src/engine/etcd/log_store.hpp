@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -28,7 +29,9 @@ class LogStore {
   struct Limits {
     std::uint64_t memory_bytes, window_bytes, budget_bytes;
   };
-  LogStore(Path folder, Limits limits) : folder_(std::move(folder)), limits_(limits) {}
+  /// `space`: of the folder's disk. `shortage`: lasts while the log is shorter than its limits say, for want of room.
+  LogStore(Path folder, Limits limits, std::shared_ptr<const Space> space, std::shared_ptr<Shortage> shortage)
+      : folder_(std::move(folder)), limits_(limits), space_(std::move(space)), shortage_(std::move(shortage)) {}
   ~LogStore();
 
   /// Empties it; the log will go on after `at`. `last`: the last entry at or before it, if it is known.
@@ -58,12 +61,15 @@ class LogStore {
   void trim();
   void drop_front();
   void spill();
+  Result<void> write_down(Kept& next);
   Result<SharedBytes> bytes_of(const Kept& kept) const;
   static std::uint64_t cost(const Kept& kept);
   Path file_name(std::uint64_t number) const { return folder_ / std::to_string(number); }
 
   const Path folder_;
   const Limits limits_;
+  const std::shared_ptr<const Space> space_;
+  const std::shared_ptr<Shortage> shortage_;
   mutable std::mutex mutex_;
   std::deque<Kept> kept_;
   std::size_t spilled_ = 0;  ///< of kept_, from its front

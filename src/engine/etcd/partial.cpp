@@ -16,6 +16,7 @@ namespace {
 constexpr const char *facts_name = "facts", *chunks_name = "chunks", *stream_name = "stream", *leases_name = "leases";
 constexpr std::size_t facts_bytes_max = 64 * 1024, records_bytes_max = std::size_t{1} << 30;
 constexpr std::size_t record_bytes = 16;
+constexpr std::uint64_t disk_bytes_max = std::uint64_t{1} << 62;
 constexpr std::size_t leases_max = 1'000'000;
 
 /// In the machine's own byte order: it never leaves it.
@@ -71,6 +72,9 @@ Result<void> PartialStore::load() {
 
 Result<void> PartialStore::begin(const SnapshotFacts& facts) {
   if (auto dropped = drop(); !dropped) return dropped;
+  const auto total_bytes = facts.total_bytes.value_or(0);
+  if (total_bytes > disk_bytes_max) return unreadable("the snapshot is larger than any disk");
+  if (auto room = need(total_bytes); !room) return room;
   if (auto made = make_folder(folder_); !made) return made;
   const auto frame = core::encode_message(core::SnapshotBegin{facts, 0});
   if (auto written = replace_file(folder_ / facts_name, std::span(frame).subspan(frame_header_bytes)); !written)
@@ -83,6 +87,7 @@ Result<void> PartialStore::begin(const SnapshotFacts& facts) {
 Result<void> PartialStore::store(const StoredChunk& chunk, std::span<const std::byte> bytes) {
   if (!partial_ || partial_->bytes() != chunk.offset || chunk.bytes != bytes.size())
     return MirrorError::configuration("a chunk that does not follow what is stored");
+  if (auto room = need(bytes.size()); !room) return room;
   if (!stream_) {
     auto stream = File::open_at(folder_ / stream_name, chunk.offset);
     if (!stream) return stream.error();
@@ -99,6 +104,8 @@ Result<void> PartialStore::store(const StoredChunk& chunk, std::span<const std::
   partial_->chunks.push_back(chunk);
   return {};
 }
+
+Result<void> PartialStore::need(std::uint64_t bytes) const { return space_->need(bytes, "receiving a snapshot"); }
 
 Result<void> PartialStore::note_leases(std::span<const LeaseGrant> leases) {
   if (leases_.size() + leases.size() > leases_max) return unreadable("a snapshot uses more leases than may be");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -13,7 +14,8 @@ namespace crosslink::etcd {
 
 class PartialStore {
  public:
-  explicit PartialStore(Path folder) : folder_(std::move(folder)) {}
+  PartialStore(Path folder, std::shared_ptr<const Space> space)
+      : folder_(std::move(folder)), space_(std::move(space)) {}
   /// What a process before this one received.
   Result<void> load();
   const std::optional<PartialSnapshot>& partial() const { return partial_; }
@@ -42,7 +44,9 @@ class PartialStore {
   Result<Pairs> pairs() const;
 
  private:
+  Result<void> need(std::uint64_t bytes) const;
   Path folder_;
+  std::shared_ptr<const Space> space_;
   std::optional<PartialSnapshot> partial_;
   std::map<std::uint64_t, std::uint64_t> leases_;  ///< granted TTL in seconds
   File stream_, chunks_;

@@ -9,15 +9,21 @@
 
 namespace crosslink::etcd {
 
+namespace {
+
+/// Of room without which none is begun.
+constexpr std::uint64_t chunk_of_pairs_bytes = std::uint64_t{1} << 20;
+
+}  // namespace
+
 /// One snapshot: a thread reads pages and appends pairs; readers wait for what they want.
 class SnapshotShelf::Writing {
  public:
-  Writing(const Source& source, Path path, std::uint64_t budget_bytes,
-          std::shared_ptr<std::atomic<std::uint64_t>> disk_bytes)
+  Writing(const Source& source, Path path, Options options, std::shared_ptr<std::atomic<std::uint64_t>> disk_bytes)
       : origin_(source.origin),
         facts_(source.facts),
         path_(std::move(path)),
-        budget_bytes_(budget_bytes),
+        options_(std::move(options)),
         disk_bytes_(std::move(disk_bytes)) {}
   ~Writing() {
     {
@@ -30,6 +36,7 @@ class SnapshotShelf::Writing {
     static_cast<void>(remove_tree(path_));  // emptied at the start, else
   }
   Result<void> start() {
+    if (auto room = make_room(chunk_of_pairs_bytes); !room) return room;
     auto file = File::open_at(path_, 0);
     if (!file) return file.error();
     file_ = *std::move(file);
@@ -89,9 +96,15 @@ class SnapshotShelf::Writing {
       if (newest) consistent = std::max(consistent, lsn_of((*page)->header().revision()));
       if (auto appended = append(**page); !appended) return appended;
     }
+    options_.shortage->end();
     const std::scoped_lock lock(mutex_);
     consistent_lsn_ = consistent;
     return {};
+  }
+  Result<void> make_room(std::uint64_t bytes) {
+    auto room = options_.space->need(bytes, "writing a snapshot for a mirror");
+    if (!room) options_.shortage->begin(room.error().message());
+    return room;
   }
   Result<void> append(const wire::RangeResponse& page) {
     std::vector<std::byte> bytes;
@@ -110,11 +123,12 @@ class SnapshotShelf::Writing {
       }
       encode_pair(bytes, pair);
     }
+    if (auto room = make_room(bytes.size()); !room) return room;
     *disk_bytes_ += bytes.size();
-    if (*disk_bytes_ > budget_bytes_) {
+    if (*disk_bytes_ > options_.budget_bytes) {
       *disk_bytes_ -= bytes.size();
       return MirrorError(ErrorKind::Storage, CausedBy::us,
-                         fmt::format("snapshots take more than the {} bytes allowed on disk", budget_bytes_));
+                         fmt::format("snapshots take more than the {} bytes allowed on disk", options_.budget_bytes));
     }
     if (auto written = file_.write(bytes_, bytes); !written) {
       *disk_bytes_ -= bytes.size();
@@ -134,7 +148,7 @@ class SnapshotShelf::Writing {
   const LogOrigin origin_;
   const SnapshotFacts facts_;
   const Path path_;
-  const std::uint64_t budget_bytes_;
+  const Options options_;
   const std::shared_ptr<std::atomic<std::uint64_t>> disk_bytes_;
   File file_;
   mutable std::mutex mutex_;
@@ -199,7 +213,7 @@ Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::open(const Source& source
   described.facts.id = engine::random_id<SnapshotId>();
   described.facts.format = std::string(kv_format);
   const auto path = folder_ / to_string(described.facts.id);
-  Kept fresh{std::make_shared<Writing>(described, path, options_.budget_bytes, disk_bytes_), {}, {}};
+  Kept fresh{std::make_shared<Writing>(described, path, options_, disk_bytes_), {}, {}};
   if (auto started = fresh.writing->start(); !started) return started.error();
   kept_.push_back(std::move(fresh));
   return read(kept_.back());

@@ -21,6 +21,8 @@ class SnapshotShelf {
     std::size_t snapshots_max;
     std::uint64_t budget_bytes;
     std::chrono::seconds kept;
+    std::shared_ptr<const Space> space;
+    std::shared_ptr<Shortage> shortage;  ///< lasts from a snapshot that found no room to the next that was written
   };
   /// Everything in `folder` is removed: what another process wrote is of no use without its log.
   SnapshotShelf(Path folder, Options options) : folder_(std::move(folder)), options_(options) {}
@@ -30,7 +32,7 @@ class SnapshotShelf {
     LogOrigin origin;
     SnapshotFacts facts;  ///< all but the id and the format
   };
-  /// Errors: Busy; UnsupportedOperation; Storage.
+  /// Errors: Busy; UnsupportedOperation; Storage, also when the disk has no room for any.
   Result<std::shared_ptr<SnapshotReader>> open(const Source& source, std::span<const std::string> formats,
                                                const std::optional<SnapshotId>& wanted);
   /// Those of another incarnation, or that nobody took up again in time.
