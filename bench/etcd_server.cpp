@@ -146,7 +146,8 @@ Result<void> BenchEtcd::erase(const std::string& prefix) const {
 
 Result<std::unique_ptr<Arrivals>> Arrivals::watch(const BenchEtcd& server, const std::string& prefix) {
   std::unique_ptr<Arrivals> arrivals(new Arrivals());
-  auto opened = etcd::WatchStream::open(server.client(), prefix, etcd::prefix_end(prefix), 0);
+  const auto& client = server.client();
+  auto opened = etcd::WatchStream::open_at(client->place(), client, prefix, etcd::prefix_end(prefix), 0);
   if (!opened) return opened.error();
   arrivals->watch_ = *std::move(opened);
   arrivals->reader_ = std::thread([own = arrivals.get()] { own->read(); });
