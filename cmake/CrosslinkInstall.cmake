@@ -12,6 +12,7 @@ target_compile_features(crosslink_all INTERFACE cxx_std_23)
 install(TARGETS crosslink_all crosslink_engine_memory crosslink_engine_rocksdb crosslink_engine_etcd crosslink_etcd_wire crosslink_link crosslink_quic crosslink_tls crosslink_core crosslink_asio EXPORT crosslink
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY "${CMAKE_SOURCE_DIR}/include/crosslink" DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp")
+install(FILES "${CMAKE_BINARY_DIR}/include/crosslink/version.hpp" DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/crosslink)
 install(FILES "${CMAKE_SOURCE_DIR}/LICENSE" DESTINATION ${CMAKE_INSTALL_DOCDIR})
 file(GLOB documents "${CMAKE_SOURCE_DIR}/docs/*.md")
 install(FILES ${documents} DESTINATION ${CMAKE_INSTALL_DOCDIR})

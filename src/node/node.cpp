@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "crosslink/source.hpp"
+#include "crosslink/version.hpp"
 #include "link/engine_call.hpp"
 #include "link/stop_event.hpp"
 #include "link/task_group.hpp"
@@ -233,7 +234,7 @@ Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoin
   auto& own = *node->impl_;
   own.routes = std::make_unique<AdminRoutes>(
       *own.hosting,
-      AdminFacts{config.cluster_id, CROSSLINK_VERSION, quic::to_text(node->mirrors_address()), node->clients_address(),
+      AdminFacts{config.cluster_id, std::string(version_text), quic::to_text(node->mirrors_address()), node->clients_address(),
                  node->admin_address(), [clients = own.clients.get()] { return clients->facts(); },
                  [&own] { return own.certificates.facts(); }, [&own] { return own.reload_facts; },
                  [refusals = own.refusals] { return refusals->times(); }});

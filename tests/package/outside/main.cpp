@@ -1,10 +1,13 @@
-// A stranger's program: starts the transport, dials with certificate files that do not exist, and prints the error's
-// kind.
+// The program of a user of the library: says which crosslink it was built with, starts the transport, dials with
+// certificate files that do not exist, and prints the error's kind.
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <crosslink/link.hpp>
+#include <crosslink/version.hpp>
 #include <exception>
 #include <iostream>
+
+static_assert(CROSSLINK_VERSION_NUMBER == crosslink::version_number);
 
 namespace {
 
@@ -16,6 +19,7 @@ crosslink::awaitable<void> dial(crosslink::CrossClusterLink& link) {
 }  // namespace
 
 int main() {
+  std::cout << "built with crosslink " << crosslink::version_text << '\n';
   boost::asio::io_context context;
   const auto endpoint = crosslink::quic::Endpoint::open();
   if (!endpoint) {
