@@ -29,10 +29,6 @@
 
 namespace crosslink {
 
-namespace link {
-struct LinkMaker;
-}
-
 enum class LinkState : std::uint8_t { disconnected, connecting, connected, closed };
 std::string_view to_string(LinkState state);
 
@@ -104,10 +100,11 @@ class CrossClusterLink {
   /// The connection, while connected: for its facts and for waiting on closed().
   std::optional<quic::Connection> connection() const;
 
- private:
+  /// For the implementation.
   struct Impl;
-  friend struct link::LinkMaker;  ///< tests make links with other times
   explicit CrossClusterLink(std::shared_ptr<Impl> impl);
+
+ private:
   std::shared_ptr<Impl> impl_;
 };
 

@@ -258,10 +258,10 @@ std::optional<quic::Connection> CrossClusterLink::connection() const {
 
 namespace link {
 
-std::unique_ptr<CrossClusterLink> LinkMaker::make(LinkTarget target, quic::Endpoint endpoint, quic::ClientConfig config,
-                                                  SendThrottle throttle, const LinkOptions& options) {
-  return std::unique_ptr<CrossClusterLink>(new CrossClusterLink(std::make_shared<CrossClusterLink::Impl>(
-      std::move(target), std::move(endpoint), std::move(config), std::move(throttle), options)));
+std::unique_ptr<CrossClusterLink> make_link(LinkTarget target, quic::Endpoint endpoint, quic::ClientConfig config,
+                                            SendThrottle throttle, const LinkOptions& options) {
+  return std::make_unique<CrossClusterLink>(std::make_shared<CrossClusterLink::Impl>(
+      std::move(target), std::move(endpoint), std::move(config), std::move(throttle), options));
 }
 
 }  // namespace link

@@ -1,4 +1,4 @@
-// What a link's tests change: times and the seed of its jitter. Users get the contract's.
+// What a link's tests change: times and the seed of its jitter. Users get those of crosslink/backoff.hpp.
 #pragma once
 
 #include <cstdint>
@@ -25,9 +25,7 @@ struct LinkTarget {
 };
 
 /// A CrossClusterLink with other times.
-struct LinkMaker {
-  static std::unique_ptr<CrossClusterLink> make(LinkTarget target, quic::Endpoint endpoint, quic::ClientConfig config,
-                                                SendThrottle throttle, const LinkOptions& options);
-};
+std::unique_ptr<CrossClusterLink> make_link(LinkTarget target, quic::Endpoint endpoint, quic::ClientConfig config,
+                                            SendThrottle throttle, const LinkOptions& options);
 
 }  // namespace crosslink::link

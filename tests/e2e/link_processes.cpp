@@ -145,8 +145,8 @@ class LinkProcesses : public ::testing::Test {
     link::LinkOptions options;
     options.backoff_base = 50ms;
     options.backoff_cap = 500ms;
-    return link::LinkMaker::make({ClusterId("prod-us"), DatabaseId("orders"), address}, endpoint, std::move(config),
-                                 SendThrottle(), options);
+    return link::make_link({ClusterId("prod-us"), DatabaseId("orders"), address}, endpoint, std::move(config),
+                           SendThrottle(), options);
   }
 
   /// A stream on which the source sends without end.

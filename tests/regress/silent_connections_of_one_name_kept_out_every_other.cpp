@@ -18,8 +18,8 @@ TEST_F(Regress, silent_connections_of_one_name_kept_out_every_other) {
       silent.push_back(need(co_await test.endpoint.connect(source.address(), "prod-us", test.client_config())));
     auto config = test.client_config();
     config.tls = test.certificates.files("eu-2");
-    auto other = link::LinkMaker::make({test.cluster, test.database, text_of(source.address())}, test.endpoint, config,
-                                       SendThrottle(), {});
+    auto other = link::make_link({test.cluster, test.database, text_of(source.address())}, test.endpoint, config,
+                                 SendThrottle(), {});
     const auto connected = co_await other->connect(Lsn{0});
     EXPECT_TRUE(connected.ok()) << connected.error().message();
     const auto refused = [&silent] {

@@ -68,9 +68,8 @@ class LinkTest : public QuicTest {
   }
   std::unique_ptr<CrossClusterLink> make_link(std::string addresses, link::LinkOptions options = quick(),
                                               std::string cluster_id = "prod-us", std::string database_id = "orders") {
-    return link::LinkMaker::make(
-        {ClusterId(std::move(cluster_id)), DatabaseId(std::move(database_id)), std::move(addresses)}, endpoint,
-        client_config(), SendThrottle(1000), options);
+    return link::make_link({ClusterId(std::move(cluster_id)), DatabaseId(std::move(database_id)), std::move(addresses)},
+                           endpoint, client_config(), SendThrottle(1000), options);
   }
 
   template <class T>

@@ -202,8 +202,8 @@ TEST_F(Source, limits_per_name_and_in_total_answer_busy_and_places_come_back) {
     const auto as = [&test, &source](const std::string& name) {
       auto config = test.client_config();
       config.tls = test.certificates.files(name);
-      return link::LinkMaker::make({test.cluster, test.database, text_of(source->address())}, test.endpoint, config,
-                                   SendThrottle(), quick());
+      return link::make_link({test.cluster, test.database, text_of(source->address())}, test.endpoint, config,
+                             SendThrottle(), quick());
     };
     auto first = as("eu-1");
     auto second = as("eu-1");
