@@ -104,5 +104,21 @@ TEST_F(EtcdTargetGoneBack, a_restart_of_the_target_alone_is_none) {
   EXPECT_EQ(moved, 0);
 }
 
+TEST_F(EtcdTargetGoneBack, an_idle_mirror_followed_into_a_target_that_hung) {
+  open();
+  bootstrap({{"/registry/a", "1"}}, Lsn{10});
+  servers.freeze(0);
+  ASSERT_TRUE(becomes_true([&] { return moved == 1; }));
+  EXPECT_EQ(refusal(mirror->sync()), "Storage");
+  // The engine's own look may hold the lock of what writes meanwhile: that is no answer of the target.
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(refusal(mirror->check_target()), "Storage");
+  servers.thaw(0);
+  must(mirror->sync());
+  must(mirror->check_target());
+  EXPECT_EQ(mirror->counters().target_gone_back, 0U);
+  EXPECT_EQ(moved, 1);
+}
+
 }  // namespace
 }  // namespace crosslink::test

@@ -77,6 +77,7 @@ struct EtcdDatabase::Impl {
   MirrorError take_gone_back(const Found& found);
   /// Every few seconds, while nothing is written.
   void watch_record();
+  void on_target_silent();
   void keep_ownership();
   void give_way();
   void release();
@@ -200,7 +201,8 @@ struct EtcdDatabase::Impl {
   std::string gone_back_note;                ///< until what was lost then is there again
   Lsn gone_back_from;
   std::uint64_t own_epoch = 0;  ///< of this process; 0: it has not owned the mirror yet
-  std::chrono::steady_clock::time_point record_read_at;
+  std::chrono::steady_clock::time_point record_read_at, target_answered_at = std::chrono::steady_clock::now();
+  bool target_silent = false;  ///< the mirror was told
   std::optional<PartialSnapshot> shown_partial;
   std::function<void(Lsn)> on_head;
   std::mutex history_mutex;  ///< beside the others: nothing is called with it held but on_history

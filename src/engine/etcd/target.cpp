@@ -13,6 +13,8 @@ using namespace etcd;
 namespace {
 
 constexpr std::chrono::seconds record_every(2);
+/// A restart of a member is no news; a target that is silent for longer keeps nothing that is promised of it.
+constexpr std::chrono::seconds target_silence_max(5);
 
 Lsn applied_in(const Record& record) {
   return record.position && !record.bootstrapping ? record.position->applied_lsn : Lsn{};
@@ -68,10 +70,11 @@ MirrorError EtcdDatabase::Impl::take_gone_back(const Found& found) {
 Result<void> EtcdDatabase::check_target() {
   if (impl_->root) return {};
   const std::unique_lock writing(impl_->write_mutex, std::try_to_lock);
-  if (!writing) return {};  // every transaction compares the record
-  if (!impl_->is_mirror()) return {};
+  // Without the lock a transaction may be under way, which compares the record; whether the target answers is another
+  // question.
   const auto found = impl_->look();
   if (!found) return found.error();
+  if (!writing || !impl_->is_mirror()) return {};
   return impl_->is_gone_back(*found) ? Result<void>(impl_->take_gone_back(*found)) : Result<void>{};
 }
 
@@ -82,7 +85,21 @@ void EtcdDatabase::Impl::watch_record() {
   const std::unique_lock writing(write_mutex, std::try_to_lock);
   if (!writing || !is_mirror()) return;
   const auto found = look();
-  if (found && is_gone_back(*found)) static_cast<void>(take_gone_back(*found));  // whoever watches was told
+  if (!found) return on_target_silent();
+  target_answered_at = std::chrono::steady_clock::now();
+  target_silent = false;
+  if (is_gone_back(*found)) static_cast<void>(take_gone_back(*found));  // the mirror was told by on_moved
+}
+
+/// The mirror reads its position anew, which fails as long as the target is silent: its status says so, and its lag is
+/// unknown.
+void EtcdDatabase::Impl::on_target_silent() {
+  const auto now = std::chrono::steady_clock::now();
+  if (target_silent || now - target_answered_at < target_silence_max) return;
+  target_silent = true;
+  look_first = true;
+  const std::scoped_lock telling(history_mutex);
+  if (on_moved) on_moved();
 }
 
 void EtcdDatabase::watch_position(std::function<void()> on_moved) {
