@@ -32,6 +32,24 @@ std::string record_left_text(const object& deleted) {
       key, text(*record, "kept_at", 4096), text(*record, "detail", 4096));
 }
 
+/// What of the source's data is known to be missing.
+std::string lost_text(const object& lost) {
+  const auto entries = number(lost, "entries_lsn");
+  const bool known = flag(lost, "known");
+  const auto heard_ms = real(lost, "heard_ms_ago");
+  std::string line;
+  if (!entries || (!known && *entries == 0)) {
+    line = "not known";
+  } else if (*entries == 0) {
+    line = "nothing that the source had " +
+           (heard_ms ? fmt::format("{:.0f} ms ago", *heard_ms) : std::string("when last heard"));
+  } else {
+    line = fmt::format("{}{} in LSN", known ? "" : "at least ", grouped(*entries));
+  }
+  const auto detail = text(lost, "detail", 4096);
+  return detail.empty() ? line : line + ": " + detail;
+}
+
 }  // namespace
 
 std::string checks_text(const object& dry_run) {
@@ -110,15 +128,7 @@ std::string promote_text(const object& promoted) {
     page += fmt::format("\n  leases        {}, each {} for its whole TTL", grouped(*leases),
                         flag(promoted, "promoted") ? "granted anew" : "would be granted anew");
   if (const auto why = text(promoted, "inconsistent", 4096); !why.empty()) page += "\n  consistent    NO: " + why;
-  if (const auto* lost = object_field(promoted, "lost")) {
-    const auto entries = number(*lost, "entries_lsn");
-    const auto all = flag(*lost, "known");
-    page += fmt::format("\n  lost          {}",
-                        !entries || (!all && *entries == 0) ? std::string("not known")
-                        : *entries == 0                     ? std::string("nothing")
-                                        : fmt::format("{}{} in LSN", all ? "" : "at least ", grouped(*entries)));
-    if (const auto detail = text(*lost, "detail", 4096); !detail.empty()) page += ": " + detail;
-  }
+  if (const auto* lost = object_field(promoted, "lost")) page += "\n  lost          " + lost_text(*lost);
   if (const auto* sync = object_field(promoted, "sync"); sync != nullptr && !flag(promoted, "again")) {
     const auto missing = text(*sync, "missing");
     page +=

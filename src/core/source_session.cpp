@@ -195,6 +195,10 @@ void SourceSession::on_session_begin(const SessionBegin& begin) {
                          "sync mode was asked for, but this source does not name this mirror in sync_mirrors"});
   }
   const auto state = read_now_().state;
+  if (state.history.empty()) {
+    return fail_session(control_, {ErrorKind::Busy, CausedBy::peer,
+                                   "the source's database has no data yet: its own bootstrap is not done"});
+  }
   SessionBegin answer;
   answer.features = feature_verify | feature_limit;
   answer.sync = config_.sync_named;
@@ -203,7 +207,7 @@ void SourceSession::on_session_begin(const SessionBegin& begin) {
   answer.entry_bytes_max = config_.entry_bytes_max;
   answer.in_flight_bytes_max = config_.in_flight_bytes_max;
   answer.source = SessionBegin::Source{config_.chain, state.origin, state.history, state.promoted_from};
-  if (!state.history.empty()) answer.source->key_prefix = state.key_prefix;
+  answer.source->key_prefix = state.key_prefix;
   if (config_.sync_named) {
     answer.source->on_sync_loss = config_.on_sync_loss;
     answer.source->sync_timeout_ms = static_cast<std::uint64_t>(config_.sync_timeout.count());

@@ -351,6 +351,11 @@ awaitable<AdminResponse> AdminRoutes::create_mirror(const AdminRequest& request)
     }
     // What would be put aside can only be told by a source that answers: without it nothing is.
     if (!asked) co_return failed(asked.error(), {}, std::move(more));
+    if (follows(*asked, self)) {
+      const MirrorError loop(ErrorKind::UnsupportedOperation, CausedBy::us,
+                             fmt::format("the source follows this very database, {}: promote it there first", self));
+      co_return failed(loop, exit_refused, std::move(more));
+    }
     if (!wish->yes) {
       const MirrorError refused = MirrorError::configuration(
           fmt::format("this takes the place of '{}', {}: --yes if that is wanted", wish->name, where));

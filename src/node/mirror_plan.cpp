@@ -302,6 +302,10 @@ json::object check_keys(const EtcdSurvey& survey, const std::optional<std::strin
 
 }  // namespace
 
+bool follows(const link::SourceFacts& source, const std::string& database) {
+  return std::ranges::find(source.chain, database) != source.chain.end();
+}
+
 json::object check_mirror(Hosting& hosting, const MirrorWish& wish, const Result<link::SourceFacts>& asked,
                           const Result<TargetFacts>& target) {
   json::array checks;
@@ -309,7 +313,7 @@ json::object check_mirror(Hosting& hosting, const MirrorWish& wish, const Result
   const bool free = !present || wish.replace;
   checks.push_back(check("name", free,
                          !present       ? fmt::format("'{}' is free", wish.name)
-                         : wish.replace ? fmt::format("'{}' is taken; its data would be moved aside", wish.name)
+                         : wish.replace ? fmt::format("'{}' is taken; with --yes its data is moved aside", wish.name)
                                         : fmt::format("'{}' is taken: --replace", wish.name)));
   std::optional<int> code = free ? std::nullopt : std::optional(exit_code(MirrorError::configuration("")));
   if (!asked) {
@@ -317,13 +321,14 @@ json::object check_mirror(Hosting& hosting, const MirrorWish& wish, const Result
     code = exit_code(asked.error());
   } else {
     const auto self = hosting.context().cluster_id + "/" + wish.name;
-    const bool loop = std::ranges::find(asked->chain, self) != asked->chain.end();
+    const bool loop = follows(*asked, self);
     checks.push_back(check("reachable", true, "the source answers at " + wish.spec.addresses));
     checks.push_back(check("identity", true, "both certificates are accepted; it is " + wish.spec.source_cluster));
     checks.push_back(check("version", true, "the session begins; the source runs " + asked->software));
     checks.push_back(check("database", true, wish.spec.source_database + " is there and may be mirrored"));
     checks.push_back(check_space(hosting, asked->ack));
-    checks.push_back(check("loop", !loop, loop ? "the source follows this very database" : "no loop"));
+    checks.push_back(
+        check("loop", !loop, loop ? "the source follows this very database: promote it there first" : "no loop"));
     if (wish.spec.sync)
       checks.push_back(check("sync", asked->sync_named, "the source names this mirror in sync_mirrors"));
     if (loop) code = exit_code(MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us, ""));

@@ -43,6 +43,9 @@ std::optional<std::string> why_agreement(const EtcdSurvey& survey);
 std::string survey_text(const EtcdSurvey& survey);
 boost::json::object report_survey(const EtcdSurvey& survey);
 
+/// The source follows `database`, "cluster/name", by way of whatever stands between.
+bool follows(const link::SourceFacts& source, const std::string& database);
+
 /// The checks of a dry run, each with what came of it. `asked` is what ask_source() said, `target` what ask_target().
 boost::json::object check_mirror(Hosting& hosting, const MirrorWish& wish, const Result<link::SourceFacts>& asked,
                                  const Result<TargetFacts>& target);

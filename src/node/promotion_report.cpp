@@ -47,7 +47,9 @@ json::object known_loss(const MirrorFacts& facts, bool linked) {
   }
   detail += head == applied ? std::string("all up to there is here")
                             : fmt::format("LSN {} to {} are not here", applied + 1, head);
-  if (!known) detail += "; what was written since is not known here and lost";
+  // However short ago: a source that takes writes has taken some since.
+  detail +=
+      known ? "; what was written since then is not known here" : "; what was written since is not known here and lost";
   return {
       {"known", known}, {"entries_lsn", head - applied}, {"heard_ms_ago", or_null(ago)}, {"detail", std::move(detail)}};
 }

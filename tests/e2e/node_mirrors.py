@@ -173,6 +173,11 @@ class NodeMirrors(MirroredTest):
         wish = {"name": "packages", "from": "us-2/packages", "addr": third.mirrors, "replace": True, "dry_run": True}
         dry = self.source.call("POST", "/v1/mirrors", wish)
         self.assertEqual([one["check"] for one in dry["checks"] if not one["ok"]], ["loop"], dry)
+        # Nor is it made, whatever the caller agrees to: it would have put the only database that takes writes aside.
+        status, refused = self.source.request("POST", "/v1/mirrors", {**wish, "dry_run": False, "yes": True})
+        self.assertEqual((status, refused["exit_code"]), (409, 6), refused)
+        self.assertIn("promote it there first", refused["message"])
+        self.assertEqual(self.source.redis_cli("set", "still", "writable"), "OK")
 
     def test_a_dry_run_says_what_is_wrong_and_changes_nothing(self):
         checks = {}

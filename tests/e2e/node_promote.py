@@ -21,7 +21,7 @@ class Promote(MirroredTest):
         seen = eventually(self.dry_run, lambda dry: dry["lost"]["known"], "a word of the source")
         self.assertEqual(seen["lost"]["entries_lsn"], 0, seen)
         self.assertEqual(seen["source_lsn"], seen["lsn"])
-        eventually(lambda: self.mirror.verb("promote", "packages", "--dry-run"), lambda said: "lost          nothing:" in said,
+        eventually(lambda: self.mirror.verb("promote", "packages", "--dry-run"), lambda said: "lost          nothing that the source had " in said,
                    "the command to say so")
 
     def test_what_a_source_wrote_before_it_died_unheard_is_not_called_nothing(self):

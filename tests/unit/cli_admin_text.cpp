@@ -51,7 +51,8 @@ TEST(AdminText, promote_says_what_is_lost_or_that_it_is_not_known) {
     const auto line = page.substr(page.find("  lost "));
     return line.substr(0, line.find('\n'));
   };
-  EXPECT_EQ(lost(R"({"known":true,"entries_lsn":0,"detail":"all is here"})"), "  lost          nothing: all is here");
+  EXPECT_EQ(lost(R"({"known":true,"entries_lsn":0,"heard_ms_ago":141.2,"detail":"all is here"})"),
+            "  lost          nothing that the source had 141 ms ago: all is here");
   EXPECT_EQ(lost(R"({"known":false,"entries_lsn":0,"detail":"heard long ago"})"),
             "  lost          not known: heard long ago");
   EXPECT_EQ(lost(R"({"known":false,"entries_lsn":8,"detail":"heard long ago"})"),
