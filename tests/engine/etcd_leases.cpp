@@ -215,17 +215,17 @@ TEST_F(EtcdPromotedLeases, a_thousand_leases_take_a_few_transactions_and_are_cou
 }
 
 TEST_F(EtcdPromotedLeases, short_leases_live_when_the_end_of_the_promotion_takes_longer_than_they_last) {
-  follow(300, 1);
+  follow(100, 3);
   gate.before_txn([this](const auto& request) {
     if (!ends_promotion(request)) return grpc::Status::OK;
     // As short as theirs, granted after theirs.
-    const auto other = grant(0, 1);
+    const auto other = grant(0, 3);
     eventually([&] { return !lives(other); });
     return grpc::Status::OK;
   });
   must(mirror->promote("prod-us", "registry"));
   gate.before_txn({});
-  EXPECT_EQ(contents().size(), 300U);
+  EXPECT_EQ(contents().size(), 100U);
 }
 
 TEST_F(EtcdPromotedLeases, what_a_given_up_promotion_granted_takes_no_key_from_the_mirror_that_follows_on) {
