@@ -54,6 +54,7 @@ struct EtcdSurvey {
                                         ///< otherwise than with '/', as "/app-prod/" does of "/app"; at most shown_max
   bool explained = false;               ///< this mirror's record says that the keys are its own
   std::string owner;                    ///< the node that owns the mirror now; empty: none
+  std::int64_t revision = 0;            ///< of the cluster, when it was asked: what came later is not counted for sure
 };
 
 /// Keys that a bootstrap is about to delete.
@@ -135,11 +136,15 @@ class EtcdDatabase final : public SourceEngine, public MirrorEngine, public Veri
   /// the source's keys begin with, if it is known. Errors: UnsupportedOperation when neither side has a prefix;
   /// Configuration when the source's is wanted and not known; NotAuthorized; Storage.
   Result<EtcdSurvey> survey(const std::optional<std::string>& source_prefix) const;
-  /// The next bootstrap may delete keys that no mirror's record explains, and may bring an empty snapshot over a place
-  /// that is not empty; without it switch_snapshot() refuses both. Holds until a bootstrap is done, over restarts.
-  /// Errors: Storage.
-  /// `agreed` false: withdraws that.
-  Result<void> agree_to_deletions(bool agreed = true);
+  /// The next bootstrap may delete what switch_snapshot() refuses to: keys that no mirror's record explains, all keys
+  /// for an empty snapshot, and, below a prefix that ends in no separator, neighbours (EtcdSurvey) of which the
+  /// snapshot has none. It holds for keys that were there at `revision` of the cluster, as somebody was shown them
+  /// (EtcdSurvey::revision, shown_deletions()), until a bootstrap is done, over restarts. 0: withdraws that. Errors:
+  /// Storage.
+  Result<void> agree_to_deletions(std::int64_t revision);
+  /// When switch_snapshot() last refused to delete what it then named, in this process and since the last bootstrap:
+  /// the cluster's revision then. 0: it did not.
+  std::int64_t shown_deletions() const;
   /// Does the target still hold what this mirror wrote? Asked by itself every few seconds, too. Errors: Storage when it
   /// does not answer; Busy when it was restored from a backup, or emptied: the mirror goes on from what it holds now.
   Result<void> check_target();

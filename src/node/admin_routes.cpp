@@ -247,11 +247,15 @@ awaitable<AdminResponse> AdminRoutes::answer_mirror(const AdminRequest& request,
   co_return changed ? mirror_now(name) : failed(changed.error());
 }
 
-/// What is asked for here deletes what the source no longer has, all of it if that is so.
+/// A resync is the word for what the mirror has refused to delete, and named as its reason; for nothing else.
 Task<void> AdminRoutes::agree_to_deletions(std::string name, bool agreed) {
   const auto database = hosting_->databases().find(name);
   if (!database || database->mirror() == nullptr || !database->engine().agree_to_deletions) co_return Result<void>{};
-  auto agreeing = [database, agreed] { return database->engine().agree_to_deletions(agreed); };
+  auto agreeing = [database, agreed]() -> Result<void> {
+    const auto& engine = database->engine();
+    const auto shown = agreed ? engine.shown_deletions() : 0;
+    return agreed && shown == 0 ? Result<void>{} : engine.agree_to_deletions(shown);
+  };
   auto calling = link::call_engine(hosting_->context().executors.elsewhere, std::move(agreeing));
   co_return co_await std::move(calling);
 }
@@ -382,15 +386,16 @@ awaitable<AdminResponse> AdminRoutes::make_mirror(const AdminRequest& request, c
   const auto place = co_await std::move(looking);
   if (!place) co_return failed(place.error(), {}, std::move(more));
   auto etcd = wish.etcd;
+  std::int64_t agreed = 0;  // where nothing can be shown, nothing is agreed to
   if (*place) {
+    if (wish.yes) agreed = (*place)->revision;
     more["target"] = report_survey(**place);
     const auto why = why_agreement(**place);
     if (why && !wish.yes) co_return failed(MirrorError::configuration(*why), exit_refused, std::move(more));
     etcd->prefix = (*place)->prefix;  // whatever the source says later
   }
   const bool kept_here = !hosting_->is_kept_elsewhere(wish.name);
-  auto creating =
-      hosting_->create_mirror(wish.name, wish.spec, std::move(etcd), wish.replace, wish.yes, request.caller);
+  auto creating = hosting_->create_mirror(wish.name, wish.spec, std::move(etcd), wish.replace, agreed, request.caller);
   const auto created = co_await std::move(creating);
   if (!created) co_return failed(created.error(), {}, std::move(more));
   auto* const replaced = more.if_contains("replaced");

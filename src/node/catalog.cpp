@@ -112,7 +112,9 @@ CatalogEntry read_entry(const json::object& from) {
   entry.configured.reset();
   if (!older) {
     if (const auto& said = from.at("configured"); !said.is_null()) entry.configured = said.as_bool();
-    entry.agreed_to_deletions = from.at("agreed_to_deletions").as_bool();
+    // Older ones have true or false there: a word without a bound, which is asked for anew.
+    const auto& agreed = from.at("agreed_to_deletions");
+    entry.agreed_to_deletions = agreed.is_bool() ? 0 : agreed.to_number<std::int64_t>();
     entry.moving_from = text_of(from, "moving_from");
   }
   if (const auto* const promoted = from.if_contains("promoted")) entry.promoted = promoted->as_bool();

@@ -48,8 +48,9 @@ struct CatalogEntry {
       moving_from;  ///< of `replacing`: the folder that goes there, below data_dir; empty: an older version began
   /// It stood here once: a folder that is gone is not made anew.
   bool made = false;
-  /// Its first bootstrap may delete what stands at its place in etcd; until the engine has noted that itself.
-  bool agreed_to_deletions = false;
+  /// Its first bootstrap may delete what stood at its place at that revision of the etcd; 0: nothing, or the engine has
+  /// noted it itself.
+  std::int64_t agreed_to_deletions = 0;
   /// The config named it when the node last started. Absent: an older version did not note it, and the config has not
   /// named it since.
   std::optional<bool> configured = false;

@@ -112,7 +112,8 @@ Result<DatabaseEngine> open_etcd(const EngineWish& wish) {
   engine.survey = [database](const std::optional<std::string>& source_prefix) {
     return database->survey(source_prefix);
   };
-  engine.agree_to_deletions = [database](bool agreed) { return database->agree_to_deletions(agreed); };
+  engine.agree_to_deletions = [database](std::int64_t revision) { return database->agree_to_deletions(revision); };
+  engine.shown_deletions = [database] { return database->shown_deletions(); };
   engine.check_target = [database] { return database->check_target(); };
   return engine;
 }

@@ -30,9 +30,10 @@ struct DatabaseEngine {
   std::function<Result<void>(const Incarnation& source, const std::string& cluster, Lsn head)> may_follow = nullptr;
   /// Of a mirror that several nodes may follow for: the same at all of them. Absent: the catalog's.
   std::optional<MirrorId> mirror_id = std::nullopt;
-  /// Of a mirror that is kept among keys of others: EtcdDatabase::survey and agree_to_deletions. Null: of any other.
+  /// Of a mirror that is kept among keys of others: EtcdDatabase's functions of these names. Null: of any other.
   std::function<Result<EtcdSurvey>(const std::optional<std::string>& source_prefix)> survey = nullptr;
-  std::function<Result<void>(bool agreed)> agree_to_deletions = nullptr;
+  std::function<Result<void>(std::int64_t revision)> agree_to_deletions = nullptr;
+  std::function<std::int64_t()> shown_deletions = nullptr;
   /// Of a mirror that is kept elsewhere: EtcdDatabase::check_target. Null: of any other.
   std::function<Result<void>()> check_target = nullptr;
 };

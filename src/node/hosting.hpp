@@ -78,10 +78,11 @@ class Hosting {
                              CommandCaller caller = {});
   /// A new mirror, kept in `etcd` or, without one, in RocksDB here; durable when it returns; it dials by itself from
   /// then on. With `replace` what has the name now is moved to data_dir/set-aside first; without it a name that is
-  /// taken is an error, unless the mirror that has it is the same. `agreed`: its first bootstrap may delete what stands
-  /// at its place (EtcdDatabase::agree_to_deletions). Errors: Configuration.
-  Task<void> create_mirror(std::string name, MirrorSpec spec, std::optional<EtcdPlace> etcd, bool replace, bool agreed,
-                           CommandCaller caller = {});
+  /// taken is an error, unless the mirror that has it is the same. `agreed`: its first bootstrap may delete what
+  /// stood at its place at that revision of the etcd (EtcdDatabase::agree_to_deletions), 0: nothing. Errors:
+  /// Configuration.
+  Task<void> create_mirror(std::string name, MirrorSpec spec, std::optional<EtcdPlace> etcd, bool replace,
+                           std::int64_t agreed, CommandCaller caller = {});
   /// Its data is removed; moved to set-aside when it takes writes or is not open, so that this cannot be told. Errors:
   /// Configuration for what is no mirror and was none, and for one that takes writes unless that is agreed to; Busy
   /// when the node stops meanwhile: it is finished at the next start.

@@ -183,9 +183,9 @@ Result<DatabasePointer> Hosting::Impl::open_replaced(const CatalogEntry& entry) 
 }
 
 Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, std::optional<EtcdPlace> etcd, bool replace,
-                                  bool agreed, CommandCaller caller) {
+                                  std::int64_t agreed, CommandCaller caller) {
   auto work = [](std::shared_ptr<Impl> self, std::string wanted, MirrorSpec chosen, std::optional<EtcdPlace> place,
-                 bool replacing, bool may_delete, CommandCaller asking) -> Task<void> {
+                 bool replacing, std::int64_t may_delete, CommandCaller asking) -> Task<void> {
     auto taking = self->take_turn("mirror create", wanted, std::move(asking));
     const auto turn = co_await std::move(taking);
     if (!turn) co_return caller_left();
@@ -197,7 +197,7 @@ Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, std::option
         present ? self->folder_of(*present).lexically_relative(self->config.data_dir).string() : std::string());
     if (!planned) co_return planned.error();
     if (!*planned) co_return Result<void>{};
-    (*planned)->agreed_to_deletions = may_delete && kept_elsewhere(**planned);
+    (*planned)->agreed_to_deletions = kept_elsewhere(**planned) ? may_delete : 0;
     auto put = self->put(**std::move(planned));
     if (!put) co_return put.error();
     self->step("create.recorded");

@@ -302,10 +302,10 @@ void Hosting::Impl::open_elsewhere(const std::vector<CatalogEntry>& entries) {
 /// From here on the engine knows. Without it the bootstrap halts, and says what it takes. What a command made of the
 /// entry meanwhile stays.
 void Hosting::Impl::agree_to_deletions(const CatalogEntry& entry, const DatabaseEngine& engine) {
-  auto noted = engine.agree_to_deletions ? engine.agree_to_deletions(true) : Result<void>{};
+  auto noted = engine.agree_to_deletions ? engine.agree_to_deletions(entry.agreed_to_deletions) : Result<void>{};
   if (noted) {
     auto done = entry;
-    done.agreed_to_deletions = false;
+    done.agreed_to_deletions = 0;
     if (const auto kept = catalog.amend(entry, std::move(done)); !kept) noted = kept.error();
   }
   if (!noted)
@@ -340,7 +340,7 @@ Result<DatabasePointer> Hosting::Impl::open_database(const CatalogEntry& entry) 
   if (!kept_elsewhere(entry) && !entry.made) {
     if (auto noted = note_made(entry.name); !noted) return noted.error();
   }
-  if (entry.agreed_to_deletions) agree_to_deletions(entry, *engine);
+  if (entry.agreed_to_deletions > 0) agree_to_deletions(entry, *engine);
   auto database = std::make_unique<HostedDatabase>(context_now(), wish.config, entry, *std::move(engine));
   // The last to let go may be a network thread; closing blocks.
   auto close = [executor = executor_of(entry)](HostedDatabase* closed) {

@@ -2,6 +2,7 @@
 
 import json
 
+from cli_support import run
 from etcd_support import Etcd, SharedEtcd
 from node_support import NodeTest
 
@@ -35,6 +36,10 @@ class EtcdNodeTest(NodeTest):
             more |= {"into": "etcd", "etcd": {"endpoints": target.endpoints.split(","), **more.pop("etcd", {})}}
         mirror.create_mirror(name, source, "registry", **more)
         return mirror.await_following(name)
+
+    def create(self, node, source, target, *more, name="registry"):
+        return run("mirror", "create", name, "--from", "prod-us/registry", "--addr", source.mirrors, *self.admin(node),
+                   "--into", "etcd", "--endpoints", target.endpoints, *more)
 
     def await_applied(self, mirror, revision, name="registry"):
         return mirror.await_mirror(name, lambda one: one["status"] == "Following" and one["applied_lsn"] >= revision,

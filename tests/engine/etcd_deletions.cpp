@@ -20,6 +20,10 @@ class EtcdDeletionsTest : public EtcdMirror {
     EXPECT_EQ(refusal(switched), "UnsupportedOperation");
     return switched ? "done" : switched.error().message();
   }
+  void agree_to_shown() const {
+    ASSERT_GT(mirror->shown_deletions(), 0);
+    must(mirror->agree_to_deletions(mirror->shown_deletions()));
+  }
   std::vector<EtcdDeletions> told;
 };
 
@@ -44,7 +48,7 @@ TEST_F(EtcdDeletionsTest, keys_that_no_record_explains_are_not_deleted_unasked) 
 TEST_F(EtcdDeletionsTest, what_was_agreed_to_is_deleted_and_told_and_counts_for_one_bootstrap) {
   put("/registry/other", "theirs");
   open();
-  must(mirror->agree_to_deletions());
+  must(mirror->agree_to_deletions(must(mirror->survey(prefix)).revision));
   open();  // the agreement outlives the process
   bootstrap({{"/registry/a", "1"}}, Lsn{10});
   EXPECT_EQ(contents(), (Contents{{"/registry/a", "1"}}));
@@ -64,10 +68,59 @@ TEST_F(EtcdDeletionsTest, a_source_that_has_no_key_any_more_does_not_empty_its_m
   EXPECT_NE(why.find("30 keys, such as"), std::string::npos) << why;
   EXPECT_EQ(contents(), many_keys(30));
   EXPECT_EQ(position_of(*mirror).applied_lsn, Lsn{10});
-  must(mirror->agree_to_deletions());
+  agree_to_shown();
   must(mirror->switch_snapshot());
   EXPECT_TRUE(contents().empty());
   EXPECT_EQ(told.back().keys, 30U);
+}
+
+TEST_F(EtcdDeletionsTest, what_came_to_the_place_after_it_was_shown_is_not_deleted) {
+  put("/registry/other", "theirs");
+  open();
+  const auto shown = must(mirror->survey(prefix));
+  EXPECT_EQ(shown.keys, 1U);
+  put("/registry/later", "theirs");
+  must(mirror->agree_to_deletions(shown.revision));
+  receive(snapshot_of({{"/registry/a", "1"}}), Lsn{10});
+  const auto why = refused();
+  EXPECT_NE(why.find("1 keys, such as \"/registry/later\", which came after"), std::string::npos) << why;
+  EXPECT_EQ(contents().size(), 2U);
+  agree_to_shown();
+  must(mirror->switch_snapshot());
+  EXPECT_EQ(contents(), (Contents{{"/registry/a", "1"}}));
+  EXPECT_EQ(mirror->shown_deletions(), 0);
+}
+
+TEST_F(EtcdDeletionsTest, neighbours_that_came_after_the_first_bootstrap_are_not_deleted_unasked) {
+  source_prefix = "/registry";
+  open();
+  bootstrap({{"/registry/a", "1"}, {"/registry-eu/a", "1"}, {"/registry-eu/b", "1"}}, Lsn{10});
+  put("/registry-prod/1", "theirs");
+  put("/registry-prod/2", "theirs");
+  put("/registry2", "theirs");
+  const auto before = below("/registry");
+  receive(snapshot_of({{"/registry/b", "1"}, {"/registry-eu/b", "1"}}), Lsn{20}, 2);
+  const auto why = refused();
+  EXPECT_NE(why.find("3 keys, such as \"/registry-prod/1\", \"/registry-prod/2\", \"/registry2\""), std::string::npos)
+      << why;
+  EXPECT_EQ(below("/registry").size(), before.size());
+  EXPECT_EQ(position_of(*mirror).applied_lsn, Lsn{10});
+  // What was shown may go then, and what came after it may not.
+  put("/registry-prod/3", "theirs");
+  agree_to_shown();
+  const auto more = refused();
+  EXPECT_NE(more.find("1 keys, such as \"/registry-prod/3\""), std::string::npos) << more;
+  agree_to_shown();
+  must(mirror->switch_snapshot());
+  EXPECT_EQ(below("/registry").size(), 2U);
+}
+
+TEST_F(EtcdDeletionsTest, a_key_that_the_source_deleted_is_no_neighbour_where_it_has_others_like_it) {
+  source_prefix = "/registry/k";
+  open();
+  bootstrap(many_keys(10), Lsn{10});
+  bootstrap(many_keys(9), Lsn{20}, 2);
+  EXPECT_EQ(contents(), many_keys(9));
 }
 
 TEST_F(EtcdDeletionsTest, an_empty_snapshot_into_an_empty_place_needs_nobodys_word) {
@@ -81,7 +134,7 @@ TEST_F(EtcdDeletionsTest, a_source_that_shortens_its_prefix_takes_no_other_keys)
   open();
   bootstrap({{"/registry/a", "1"}}, Lsn{10});
   put("/other/team", "theirs");
-  must(mirror->agree_to_deletions());  // a resync is no word for another place
+  must(mirror->agree_to_deletions(revision()));  // a resync is no word for another place
   for (const auto* shorter : {"/", "", "/reg", "/registry/x/"}) {
     SnapshotFacts facts;
     facts.format = std::string(kv_format);

@@ -327,14 +327,52 @@ class EtcdDatabase::Impl::Difference {
 };
 
 /// Before anything is written over the old data.
-Result<std::uint64_t> EtcdDatabase::Impl::check_pairs() {
+Result<EtcdDatabase::Impl::Pairs> EtcdDatabase::Impl::check_pairs() {
   auto pairs = partial.pairs();
   if (!pairs) return pairs.error();
-  for (std::uint64_t count = 0;; ++count) {
+  for (Pairs has;; ++has.count) {
     const auto pair = pairs->next();
     if (!pair) return pair.error();
-    if (!*pair) return count;
-    if (const auto key = keys.own((*pair)->key); !key) return key.error();
+    if (!*pair) return has;
+    const auto key = keys.own((*pair)->key);
+    if (!key) return key.error();
+    has.has_plain_neighbours |= neighbour_of(keys.prefix, *key) == *key;
+  }
+}
+
+Result<EtcdSurvey> EtcdDatabase::Impl::came_after(std::int64_t revision, const Pairs* only) {
+  EtcdSurvey found;
+  const auto now = look();
+  if (!now) return now.error();
+  found.revision = now->revision;
+  auto pairs = partial.pairs();
+  if (!pairs) return pairs.error();
+  std::optional<std::string> ours = std::string();  // the snapshot's key that was read last; absent behind its end
+  const auto snapshot_has = [&](std::string_view word) -> Result<bool> {
+    while (ours && *ours < word) {
+      const auto pair = pairs->next();
+      if (!pair) return pair.error();
+      const auto key = *pair ? keys.own((*pair)->key) : Result<std::string>(std::string());
+      if (!key) return key.error();
+      ours = *pair ? std::optional(*key) : std::nullopt;
+    }
+    return ours && ours->starts_with(word);
+  };
+  TargetPairs target(*client, keys, true);
+  for (;; target.advance()) {
+    const auto current = target.current();
+    if (!current) return current.error();
+    if (*current == nullptr) return found;
+    const auto& key = (*current)->key();
+    if ((*current)->create_revision() <= revision) continue;
+    if (only != nullptr) {
+      const auto word = neighbour_of(keys.prefix, key);
+      if (word.empty() || (word == key && only->has_plain_neighbours)) continue;
+      const auto has = snapshot_has(word);
+      if (!has) return has.error();
+      if (*has) continue;
+    }
+    if (++found.keys <= EtcdSurvey::shown_max) found.shown.push_back(key);
   }
 }
 
@@ -401,6 +439,7 @@ Result<void> EtcdDatabase::Impl::write_received(const SnapshotFacts& facts) {
   auto dropped = partial.drop();
   const std::scoped_lock holding(mutex);
   shown_partial = partial.partial();
+  shown_deletions = 0;
   return dropped;
 }
 

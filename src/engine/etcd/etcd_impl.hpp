@@ -119,8 +119,14 @@ struct EtcdDatabase::Impl {
   // bootstrap.cpp: with write_mutex held
   Result<void> switch_received();
   Result<void> write_received(const SnapshotFacts& facts);
-  /// How many pairs the received snapshot has. Errors: Storage; UnsupportedOperation.
-  Result<std::uint64_t> check_pairs();
+  struct Pairs {
+    std::uint64_t count = 0;
+    bool has_plain_neighbours = false;  ///< without a separator behind the prefix, as "/app2" below "/app"
+  };
+  /// What the received snapshot has. Errors: Storage; UnsupportedOperation.
+  Result<Pairs> check_pairs();
+  /// Keys at the place that came after that revision: all, or `only`: neighbours of which that snapshot has none.
+  Result<EtcdSurvey> came_after(std::int64_t revision, const Pairs* only);
   class Difference;
 
   // promotion.cpp: with write_mutex held
@@ -145,7 +151,8 @@ struct EtcdDatabase::Impl {
   Result<EtcdSurvey> survey_at(const std::string& prefix) const;
   /// With write_mutex held. Errors: UnsupportedOperation.
   Result<void> check_prefixes(const SnapshotFacts& facts) const;
-  Result<void> check_deletions(std::uint64_t pairs);
+  Result<void> check_deletions(const Pairs& pairs);
+  Result<std::int64_t> agreed_up_to() const;
   etcd::Path agreement_file() const { return options.folder / "agreed_to_deletions"; }
 
   // loop_marker.cpp: with write_mutex held
@@ -198,7 +205,8 @@ struct EtcdDatabase::Impl {
   std::int64_t record_revision = 0;
   std::uint64_t target_gone_back = 0;        ///< how often
   std::optional<std::uint64_t> lease_count;  ///< of `granted`; absent: another process may have changed it
-  std::string gone_back_note;                ///< until what was lost then is there again
+  std::int64_t shown_deletions = 0;
+  std::string gone_back_note;  ///< until what was lost then is there again
   Lsn gone_back_from;
   std::uint64_t own_epoch = 0;  ///< of this process; 0: it has not owned the mirror yet
   std::chrono::steady_clock::time_point record_read_at, target_answered_at = std::chrono::steady_clock::now();

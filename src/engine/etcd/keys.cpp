@@ -10,6 +10,7 @@ namespace {
 // Each page costs the server a walk over all keys of the rest of the range: few and large ones.
 constexpr std::size_t page_bytes = std::size_t{6} * 1024 * 1024;
 constexpr std::int64_t page_keys_max = 50'000;
+constexpr char separator = '/';
 
 }  // namespace
 
@@ -20,6 +21,19 @@ std::string prefix_end(std::string_view prefix) {
   if (end.empty()) return no_end;
   end.back() = static_cast<char>(static_cast<unsigned char>(end.back()) + 1);
   return end;
+}
+
+bool ends_in_separator(std::string_view prefix) {
+  if (prefix.empty()) return true;
+  const auto last = static_cast<unsigned char>(prefix.back());
+  const bool letter = (last >= 'a' && last <= 'z') || (last >= 'A' && last <= 'Z');
+  return !letter && !(last >= '0' && last <= '9') && last < 0x80;
+}
+
+std::string_view neighbour_of(std::string_view prefix, std::string_view key) {
+  if (key.size() <= prefix.size() || key[prefix.size()] == separator) return {};
+  const auto slash = key.find(separator, prefix.size());
+  return slash == std::string_view::npos ? key : key.substr(0, slash + 1);
 }
 
 bool KeySpace::contains(std::string_view key) const {

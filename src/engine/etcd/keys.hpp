@@ -18,6 +18,12 @@ inline const std::string first_key(1, '\0'), no_end(1, '\0');
 /// The key behind all that begin with `prefix`, in etcd's spelling.
 std::string prefix_end(std::string_view prefix);
 
+/// No more of a word can follow: the prefix is empty, or ends in neither a letter nor a digit.
+bool ends_in_separator(std::string_view prefix);
+/// Where a key begins with `prefix` and goes on as another word does, as "/app-prod/1" does with "/app": that word with
+/// the separator behind it, if there is one ("/app-prod/"). Empty: the key is the prefix, or goes on with '/'.
+std::string_view neighbour_of(std::string_view prefix, std::string_view key);
+
 /// Keys below `prefix` in etcd, without the excluded and the reserved ones; others know them with `offered_prefix` in
 /// its place.
 struct KeySpace {

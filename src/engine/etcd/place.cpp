@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <system_error>
 #include <utility>
 
 #include "engine/etcd/etcd_impl.hpp"
@@ -14,7 +16,7 @@ using namespace etcd;
 
 namespace {
 
-constexpr std::size_t agreement_bytes_max = 16;
+constexpr std::size_t agreement_bytes_max = 32;
 constexpr char separator = '/';
 
 /// The parts of [range) that are not crosslink's own.
@@ -36,13 +38,6 @@ Result<wire::RangeResponse> count(Client& client, const KeySpace::OwnRange& rang
   return client.range(request);
 }
 
-bool ends_in_separator(std::string_view prefix) {
-  if (prefix.empty()) return true;
-  const auto last = static_cast<unsigned char>(prefix.back());
-  const bool letter = (last >= 'a' && last <= 'z') || (last >= 'A' && last <= 'Z');
-  return !letter && !(last >= '0' && last <= '9') && last < 0x80;
-}
-
 /// What begins with `prefix` as a word does with another, up to the next separator.
 Result<std::vector<std::string>> neighbours_of(Client& client, const std::string& prefix) {
   std::vector<std::string> found;
@@ -59,9 +54,8 @@ Result<std::vector<std::string>> neighbours_of(Client& client, const std::string
       from = prefix_end(*own);
       continue;
     }
-    const auto slash = key.find(separator, prefix.size());
-    auto group = key.substr(0, slash == std::string::npos ? slash : slash + 1);
-    from = slash == std::string::npos ? key + '\0' : prefix_end(group);
+    auto group = std::string(neighbour_of(prefix, key));
+    from = group.back() == separator ? prefix_end(group) : key + '\0';
     found.push_back(std::move(group));
   }
   return found;
@@ -93,6 +87,7 @@ Result<EtcdSurvey> EtcdDatabase::Impl::survey_at(const std::string& prefix) cons
   for (const auto& range : without_reserved(KeySpace{prefix, prefix, {}}.all())) {
     const auto page = count(*client, range, EtcdSurvey::shown_max);
     if (!page) return page.error();
+    if (survey.revision == 0) survey.revision = page->header().revision();
     survey.keys += static_cast<std::uint64_t>(page->count());
     for (const auto& kv : page->kvs()) {
       if (survey.shown.size() < EtcdSurvey::shown_max) survey.shown.push_back(kv.key());
@@ -124,15 +119,28 @@ Result<EtcdSurvey> EtcdDatabase::survey(const std::optional<std::string>& source
   return survey;
 }
 
-Result<void> EtcdDatabase::agree_to_deletions(bool agreed) {
+Result<void> EtcdDatabase::agree_to_deletions(std::int64_t revision) {
   const std::scoped_lock writing(impl_->write_mutex);
-  if (!agreed) {
-    std::error_code error;
-    std::filesystem::remove(impl_->agreement_file(), error);
-    return error ? Result<void>(storage_error("removing " + impl_->agreement_file().string() + ": " + error.message()))
-                 : Result<void>{};
+  if (revision > 0) return replace_file(impl_->agreement_file(), bytes_of(std::to_string(revision)));
+  return remove_tree(impl_->agreement_file());
+}
+
+std::int64_t EtcdDatabase::shown_deletions() const {
+  const std::scoped_lock holding(impl_->mutex);
+  return impl_->shown_deletions;
+}
+
+/// 0: to nothing.
+Result<std::int64_t> EtcdDatabase::Impl::agreed_up_to() const {
+  const auto file = read_whole(agreement_file(), agreement_bytes_max);
+  if (!file) return file.error();
+  std::int64_t revision = 0;
+  if (*file) {
+    const auto text = text_of(**file);
+    const auto read = std::from_chars(text.data(), text.data() + text.size(), revision);
+    if (read.ec != std::errc()) revision = 0;  // of a version whose word had no bound
   }
-  return replace_file(impl_->agreement_file(), bytes_of("agreed\n"));
+  return revision;
 }
 
 /// The place was fixed by the first bootstrap: a source that names another prefix would have it delete other keys.
@@ -147,34 +155,47 @@ Result<void> EtcdDatabase::Impl::check_prefixes(const SnapshotFacts& facts) cons
 }
 
 /// Precondition: `keys` are where the snapshot is to be written; nothing is written yet.
-Result<void> EtcdDatabase::Impl::check_deletions(std::uint64_t pairs) {
-  const bool explained = explains(record);
-  if (explained && pairs > 0) return {};
-  const auto agreed = read_whole(agreement_file(), agreement_bytes_max);
+Result<void> EtcdDatabase::Impl::check_deletions(const Pairs& pairs) {
+  const bool explained = explains(record), all = !explained || pairs.count == 0;
+  if (!all && ends_in_separator(keys.prefix)) return {};
+  const auto agreed = agreed_up_to();
   if (!agreed) return agreed.error();
-  if (*agreed) return {};
-  const auto survey = survey_at(keys.prefix);
-  if (!survey) return survey.error();
-  if (survey->keys == 0) return {};
-  const auto there = fmt::format("{} keys, such as {}", survey->keys, listed(survey->shown));
-  const auto how = fmt::format("crosslink resync {} --yes, if that is wanted", options.name);
-  if (explained) {
-    return MirrorError(
-        ErrorKind::UnsupportedOperation, CausedBy::peer,
-        fmt::format("the source has no key now, and this mirror has {}: all of them would be deleted; is it "
-                    "the right source, with the right prefix? {}",
-                    there, how));
+  // A count is enough where nobody has agreed to anything.
+  const auto found = all && *agreed == 0 ? survey_at(keys.prefix) : came_after(*agreed, all ? nullptr : &pairs);
+  if (!found) return found.error();
+  if (found->keys == 0) return {};
+  {
+    const std::scoped_lock holding(mutex);
+    shown_deletions = found->revision;
   }
-  return MirrorError(
-      ErrorKind::UnsupportedOperation, CausedBy::us,
-      fmt::format("there are {}, below \"{}\" in this etcd, and no record of this mirror says that they are its own: "
-                  "those that the source does not have would be deleted; {}{}",
-                  there, escape(keys.prefix, 200),
-                  survey->neighbours.empty()
-                      ? std::string()
-                      : fmt::format("the prefix ends in no separator, so {} are below it as well; ",
-                                    listed(survey->neighbours)),
-                  how));
+  const auto there = fmt::format("{} keys, such as {}{}", found->keys, listed(found->shown),
+                                 *agreed > 0 ? ", which came after the deletions here were agreed to" : "");
+  const auto how = fmt::format("crosslink resync {} --yes, if that is wanted", options.name);
+  const auto refuse = [](CausedBy whose, std::string why) {
+    return MirrorError(ErrorKind::UnsupportedOperation, whose, std::move(why));
+  };
+  if (!all) {
+    return refuse(
+        CausedBy::us,
+        fmt::format("there are {}: they begin with \"{}\", as this mirror's keys do, and go on as another word; "
+                    "the source has none like them, so they would be deleted; are they somebody else's? {}",
+                    there, escape(keys.prefix, 200), how));
+  }
+  if (explained) {
+    return refuse(CausedBy::peer,
+                  fmt::format("the source has no key now, and this mirror has {}: all of them would be deleted; is it "
+                              "the right source, with the right prefix? {}",
+                              there, how));
+  }
+  const auto neighbours =
+      found->neighbours.empty()
+          ? std::string()
+          : fmt::format("the prefix ends in no separator, so {} are below it as well; ", listed(found->neighbours));
+  return refuse(
+      CausedBy::us,
+      fmt::format("there are {}, below \"{}\" in this etcd, and no record of this mirror says that they are its "
+                  "own: those that the source does not have would be deleted; {}{}",
+                  there, escape(keys.prefix, 200), neighbours, how));
 }
 
 }  // namespace crosslink

@@ -1,0 +1,139 @@
+"""Where a mirror in etcd is kept, and what of others stands there: shown before it is made, and not deleted unasked later."""
+
+import json
+import unittest
+
+from cli_support import run, unused_port
+from node_etcd_support import PREFIX, EtcdNodeTest
+
+
+class NodeEtcdPlaces(EtcdNodeTest):
+    def test_the_command_line_creates_with_the_flags_of_etcdctl_and_says_what_a_dry_run_found(self):
+        source, target = self.cluster(), self.cluster()
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        last = source.put(f"{PREFIX}a", "1")
+        words = ["mirror", "create", "registry", "--from", "prod-us/registry", "--addr", prod.mirrors,
+                 *self.admin(standby), "--into", "etcd", "--endpoints", target.endpoints, "--prefix", "/copy/"]
+        dry = run(*words, "--dry-run", "-o", "json")
+        self.assertEqual(dry.returncode, 0, dry)
+        checks = {one["check"]: one for one in json.loads(dry.stdout)["checks"]}
+        self.assertTrue(checks["target"]["ok"])
+        self.assertIn("/copy/", checks["target"]["detail"])
+        self.assertIsNone(target.get_bytes("/crosslink/registry"))
+        nobody = f"http://127.0.0.1:{unused_port()}"
+        words[words.index(target.endpoints)] = nobody
+        dry = run(*words, "--dry-run", "-o", "json")
+        self.assertNotEqual(dry.returncode, 0)
+        self.assertFalse({one["check"]: one["ok"] for one in json.loads(dry.stdout)["checks"]}["target"])
+        words[words.index(nobody)] = target.endpoints
+        made = run(*words, "--wait", "--timeout", "60")
+        self.assertEqual(made.returncode, 0, made)
+        self.await_applied(standby, last)
+        self.assertEqual(target.pairs("/copy/"), {"/copy/a": "1"})
+        self.assertIn("/copy/", run("status", "registry", *self.admin(standby)).stdout)
+        refused = run(*words[:words.index("--prefix")], "--user", "somebody")
+        self.assertEqual(refused.returncode, 2, refused)
+
+    def test_over_the_sources_own_keys_or_another_mirrors_none_is_made(self):
+        source = self.cluster()
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        source.put(f"{PREFIX}a", "1")
+        for prefix in ((), ("--prefix", f"{PREFIX}copy/")):
+            dry = self.create(standby, prod, source, *prefix, "--dry-run", "-o", "json")
+            self.assertNotEqual(dry.returncode, 0, dry)
+            checks = {one["check"]: one for one in json.loads(dry.stdout)["checks"]}
+            self.assertFalse(checks["target"]["ok"], dry)
+            self.assertIn("source's own etcd cluster", checks["target"]["detail"])
+            made = self.create(standby, prod, source, *prefix)
+            self.assertEqual(made.returncode, dry.returncode, made)
+            self.assertIn("source's own etcd cluster", made.stderr)
+        self.assertEqual(self.create(standby, prod, source, "--prefix", "/copy/", "--wait").returncode, 0)
+        made = self.create(standby, prod, source, "--prefix", "/copy/x/", name="second")
+        self.assertNotEqual(made.returncode, 0, made)
+        self.assertIn("the mirror registry keeps", made.stderr)
+        self.await_applied(standby, source.now())
+        self.assertEqual(source.pairs("/copy/"), {"/copy/a": "1"})
+
+    def test_a_place_with_keys_of_others_is_shown_and_not_taken_unasked(self):
+        source, target = self.cluster(), self.cluster()
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        last = source.put(f"{PREFIX}a", "1")
+        theirs = {f"/app-prod/{i:03}": "theirs" for i in range(100)}
+        for begin in range(0, 100, 50):
+            target.txn(list(theirs.items())[begin:begin + 50])
+        wish = "--prefix", "/app"
+        dry = self.create(standby, prod, target, *wish, "--dry-run", "-o", "json")
+        self.assertEqual(dry.returncode, 6, dry)
+        checks = {one["check"]: one for one in json.loads(dry.stdout)["checks"]}
+        self.assertFalse(checks["keys"]["ok"], dry)
+        there = json.loads(dry.stdout)["target"]
+        self.assertEqual((there["prefix"], there["keys"], there["neighbours"]), ("/app", 100, ["/app-prod/"]))
+        self.assertEqual(there["shown"][0], "/app-prod/000")
+        refused = self.create(standby, prod, target, *wish)
+        self.assertEqual(refused.returncode, 6, refused)
+        for said in ("100 keys", '"/app-prod/000"', 'so "/app-prod/" are below it as well', "--yes"):
+            self.assertIn(said, refused.stderr)
+        self.assertEqual(target.pairs("/app"), theirs)
+        self.assertEqual(standby.call("GET", "/v1/mirrors")["mirrors"], [])
+        made = self.create(standby, prod, target, *wish, "--yes", "--wait")
+        self.assertEqual(made.returncode, 0, made)
+        self.await_applied(standby, last)
+        self.assertEqual(target.pairs("/app"), {"/appa": "1"})
+        self.assertEqual(standby.mirror("registry")["counts"]["deleted_keys"], 100)
+        self.assertRegex(standby.log_text(), r"a bootstrap deletes keys.*keys=100")
+        deleted = run("mirror", "delete", "registry", "--yes", *self.admin(standby))
+        self.assertEqual(deleted.returncode, 0, deleted)
+        self.assertIn('1 keys stay below "/app"', deleted.stdout)
+
+    def test_a_source_that_names_another_prefix_later_takes_no_other_keys(self):
+        source, target = self.cluster(), self.cluster()
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        source.put(f"{PREFIX}a", "1")
+        target.put("/other", "theirs")
+        self.follow(standby, prod, target)
+        self.assertIn(PREFIX, standby.mirror("registry")["kept_at"])
+        config = prod.config.read_text().replace('mirrors = "127.0.0.1:0"', f'mirrors = "{prod.mirrors}"')
+        for other in ("/", "/mistyped/"):
+            prod.stop()
+            prod.config.write_text(config.replace(f"prefix = {json.dumps(PREFIX)}", f"prefix = {json.dumps(other)}"))
+            prod.start()
+            standby.await_mirror("registry", lambda one: one["status"] == "Halted", "another source to be refused")
+            standby.call("POST", "/v1/mirrors/registry/resync", {})
+            said = f'says now that they begin with "{other}"'
+            halted = standby.await_mirror("registry", lambda one: said in one["reason"], said)
+            self.assertEqual(halted["status"], "Halted")
+            self.assertEqual((target.pairs(PREFIX), target.get("/other")), ({f"{PREFIX}a": "1"}, "theirs"))
+        prod.stop()
+        prod.config.write_text(config)
+        prod.start()
+        standby.call("POST", "/v1/mirrors/registry/resync", {})
+        self.await_applied(standby, source.put(f"{PREFIX}b", "1"))
+        self.assertEqual(target.pairs(PREFIX), {f"{PREFIX}a": "1", f"{PREFIX}b": "1"})
+
+    def test_neighbours_that_came_later_are_deleted_by_no_resync_that_was_not_shown_them(self):
+        source, target = self.cluster(), self.cluster()
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        source.put(f"{PREFIX}a", "1")
+        self.assertEqual(self.create(standby, prod, target, "--prefix", "/app", "--wait").returncode, 0)
+        for number in (1, 2):
+            theirs = f"/app-prod/{number}"
+            target.put(theirs, "theirs")
+            resync = run("resync", "registry", "--yes", *self.admin(standby))
+            self.assertEqual(resync.returncode, 0, resync)
+            halted = standby.await_mirror("registry", lambda one: f'"{theirs}"' in one["reason"], "a mirror that names it")
+            self.assertEqual(halted["status"], "Halted")
+            self.assertEqual(len(target.pairs("/app-prod/")), number)
+        resync = run("resync", "registry", "--yes", *self.admin(standby))
+        self.assertEqual(resync.returncode, 0, resync)
+        self.await_applied(standby, source.now())
+        self.assertEqual(target.pairs("/app"), {"/appa": "1"})
+        self.assertEqual(standby.mirror("registry")["counts"]["deleted_keys"], 2)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
