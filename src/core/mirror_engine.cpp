@@ -106,8 +106,8 @@ void MirrorMachine::on_failed(const EngineCall& which, const MirrorError& error,
     if (promotion_.giving_up()) give_up_promotion(MirrorError(*promotion_.giving_up()), now);
   } else if (concerns_engine) {
     promotion_.end();
-    engine_.refuse();
-    halt(error);
+    if (!makes(Mistake::final_failure_tried_again)) engine_.refuse();
+    if (!makes(Mistake::final_failure_swallowed)) halt(error);
   }
 }
 

@@ -23,6 +23,16 @@ enum class Mistake : std::uint8_t {
   restored_source_taken_for_window,
   history_outlived_by_session,
   lsn_confirmed_across_histories,
+  confirmed_before_history_change,
+  applied_said_durable,
+  received_said_applied,
+  copy_counted_by_name,
+  sessions_counted,
+  abandoned_command_begun,
+  promotion_outlives_giving_up,
+  final_failure_tried_again,
+  final_failure_swallowed,
+  passing_failure_tried_at_once,
   none,  ///< stays the last: its value is how many there are
 };
 

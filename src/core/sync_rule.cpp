@@ -82,7 +82,7 @@ void SyncRule::on_mirror_caught_up(const std::string& mirror) { lost_.erase(mirr
 
 void SyncRule::on_history_change() {
   give_up_waiting();
-  if (makes(Mistake::lsn_confirmed_across_histories)) return;
+  if (makes(Mistake::lsn_confirmed_across_histories) || makes(Mistake::confirmed_before_history_change)) return;
   // Data that was restored may go on under the incarnation that it had.
   source_durable_ = {};
   for (auto& [mirror, durable] : durable_)

@@ -4,11 +4,34 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
+#include <span>
+#include <string>
+#include <utility>
 
+#include "core/mistakes.hpp"
+#include "core/sync_rule.hpp"
+#include "crosslink/database_source.hpp"
 #include "crosslink/types.hpp"
 #include "link/signal.hpp"
 
 namespace crosslink::node {
+
+/// How many mirrors have applied `commit`, of a database whose history and head are these; at LSN 0: how many there are.
+/// A mirror that dialed again may still have its old session: it counts once.
+inline std::size_t mirrors_that_applied(std::span<const ServedMirrorFacts> sessions, const History& history, Lsn head,
+                                        const core::SyncPoint& commit) {
+  std::set<std::pair<std::string, MirrorIdentity>> applied;
+  std::size_t counted = 0;
+  for (const auto& session : sessions) {
+    const bool has =
+        commit.lsn == Lsn{} || core::has_commit(history, head, {session.incarnation, session.applied}, commit);
+    if (!has) continue;
+    const bool fresh = applied.emplace(session.peer_names.front(), session.mirror).second;
+    if (fresh || makes(core::Mistake::sessions_counted)) ++counted;
+  }
+  return counted;
+}
 
 /// Thread safe. A waiter is woken by what concerns it only: with thousands of them each word of a mirror wakes few.
 class AppliedWaiters {

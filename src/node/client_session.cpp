@@ -7,7 +7,6 @@
 #include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/write.hpp>
-#include <set>
 #include <utility>
 
 #include "link/engine_call.hpp"
@@ -414,14 +413,8 @@ std::int64_t ClientSession::mirrors_that_applied() const {
   const auto database = written_database();
   if (!database) return 0;
   const auto now = database->state();
-  // A mirror that dialed again may still have its old session.
-  std::set<std::pair<std::string, MirrorIdentity>> applied;
-  for (const auto& mirror : database->source().mirrors()) {
-    const bool has = written_at_.lsn == Lsn{} ||
-                     core::has_commit(now.history, now.head, {mirror.incarnation, mirror.applied}, written_at_);
-    if (has) applied.emplace(mirror.peer_names.front(), mirror.mirror);
-  }
-  return static_cast<std::int64_t>(applied.size());
+  const auto mirrors = database->source().mirrors();
+  return static_cast<std::int64_t>(node::mirrors_that_applied(mirrors, now.history, now.head, written_at_));
 }
 
 bool ClientSession::client_left() {

@@ -3,6 +3,8 @@
 #include <boost/asio/this_coro.hpp>
 #include <utility>
 
+#include "core/mistakes.hpp"
+
 namespace crosslink::node {
 
 awaitable<CommandTurns::Held> CommandTurns::take(std::string database, CommandCaller caller) {
@@ -23,7 +25,8 @@ awaitable<CommandTurns::Held> CommandTurns::take(std::string database, CommandCa
     turn->freed.notify();
     if (turn->now > turn->last) turns->erase(database);
   });
-  if (waits && caller.gone && caller.gone()) held.reset();
+  const bool abandoned = waits && caller.gone && caller.gone();
+  if (abandoned && !makes(core::Mistake::abandoned_command_begun)) held.reset();
   co_return held;
 }
 

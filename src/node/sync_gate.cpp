@@ -6,6 +6,7 @@
 #include <chrono>
 #include <utility>
 
+#include "core/mistakes.hpp"
 #include "node/log.hpp"
 #include "node/text.hpp"
 
@@ -61,7 +62,8 @@ void SyncGate::on_mirror_at(std::span<const std::string> peer_names, const Mirro
   Lock lock(mutex_);
   for (auto& [name, named] : names_) {
     if (!is_named(peer_names, name)) continue;
-    if (mirror.id == MirrorId{} || (named.counted && *named.counted != mirror)) {
+    const bool other = named.counted && *named.counted != mirror && !makes(core::Mistake::copy_counted_by_name);
+    if (mirror.id == MirrorId{} || other) {
       note_not_counted(name, named, mirror);
     } else if (!named.counted) {
       if (!named.newcomer || named.newcomer->mirror == mirror) named.newcomer = {mirror, durable, head};

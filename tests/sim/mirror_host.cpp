@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "sim/entries.hpp"
 #include "sim/events.hpp"
 
 namespace crosslink::sim {
@@ -13,7 +14,13 @@ using namespace core::mirror_action;
 
 MirrorHost::MirrorHost(World& world, Oracle& oracle, Database& database, SourceHost& source, SourceHost* own,
                        MirrorHostConfig config)
-    : world_(&world), oracle_(&oracle), database_(&database), source_(&source), own_(own), config_(std::move(config)) {
+    : world_(&world),
+      oracle_(&oracle),
+      database_(&database),
+      source_(&source),
+      own_(own),
+      config_(std::move(config)),
+      engine_faults_(world, config_.name) {
   node_ = durable_node_ = oracle_->root();
   if (own_ != nullptr) own_->set_upstream_lag([this] { return lag(); });
   source_->on_window_exceeded[config_.name] = [this] { on_window_exceeded(); };
@@ -43,9 +50,12 @@ void MirrorHost::start() {
   switches_ = 0;
   live_bytes_ = std::make_shared<std::uint64_t>(0);
   halted_node_ = nullptr;
+  promotion_asked_ = stopping_ = false;
+  engine_faults_.on_start();
   core::MirrorMachineConfig config;
   config.software = "sim";
-  config.self = config_.name;
+  config.self = config_.identity.database;
+  config.id = config_.identity.id;
   config.sync = config_.sync;
   config.resync_when_source_behind = config_.resync_when_source_behind;
   config.in_flight_bytes_max = config_.in_flight_bytes_max;
@@ -91,6 +101,7 @@ void MirrorHost::lose_unsynced() {
   may_fall_ = true;
   // As a node does when it starts after its machine was rebooted.
   if (promoted_) engine.unclean_stop();
+  database_->changed();
   after_change();
   if (promoted_) database_->note_standing();
   if (node_ != held) world_->happened(event::mirror_tail);
@@ -172,7 +183,7 @@ EndCallbacks MirrorHost::hear_from_source() {
 }
 
 void MirrorHost::attempt() {
-  auto connection = source_->accept(config_.name, config_.weather, hear_from_source());
+  auto connection = source_->accept(config_.name, config_.peer, config_.weather, hear_from_source());
   if (!connection) {
     const auto error = MirrorError::transport(TransportCause::unreachable, "the source is down");
     const auto next = reconnect_->dial_failed(error);
@@ -262,15 +273,24 @@ void MirrorHost::carry_out(core::MirrorAction& action) {
 
 Result<core::EngineAnswer> MirrorHost::call_engine(const core::MirrorAction& action) {
   check_call(action);
+  engine_faults_.before(action, clock());
+  const auto refusal = engine_faults_.refusal(action);
+  auto answer = refusal ? Result<core::EngineAnswer>(*refusal) : ask_engine(action);
+  engine_faults_.after(action, answer, clock());
+  return answer;
+}
+
+Result<core::EngineAnswer> MirrorHost::ask_engine(const core::MirrorAction& action) {
   auto& engine = database_->engine();
   core::EngineAnswer answer;
   Result<void> done;
   const auto* held = node_;
   if (const auto* apply = std::get_if<Apply>(&action)) {
-    before_apply(*apply);
+    world_->tally.applied += judge_entries(*oracle_, apply->group, node_, config_.name).count;
     const auto own_head = engine.source_state().head;
+    const auto log = database_->log();
     done = engine.apply(apply->group);
-    if (done) after_apply(*apply, own_head);
+    if (done) note_entries(*oracle_, apply->group, log, own_head);
   } else if (const auto* back = std::get_if<StepBack>(&action)) {
     may_fall_ = true;
     done = engine.step_back(back->from);
@@ -307,8 +327,9 @@ Result<core::EngineAnswer> MirrorHost::call_engine(const core::MirrorAction& act
     answer.promoted_from = *promoted;
     ++world_->tally.promotions;
     world_->happened(event::promoted);
-    if (source_->promised_with(config_.name)) world_->happened(event::promoted_synced);
+    if (source_->writers().promised_by(config_.identity)) world_->happened(event::promoted_synced);
     promoted_ = true;
+    promotion_asked_ = false;
     tell("promoted");
   } else if (std::holds_alternative<OpenView>(action)) {
     auto view = engine.view();
@@ -323,6 +344,10 @@ Result<core::EngineAnswer> MirrorHost::call_engine(const core::MirrorAction& act
   }
   const auto state = engine.mirror_state();
   answer.mark = {state.position, state.durable};
+  // Only these may change what is read; reading it all is what a run's time goes into.
+  const bool changes = std::holds_alternative<Apply>(action) || std::holds_alternative<StepBack>(action) ||
+                       std::holds_alternative<SwitchSnapshot>(action) || std::holds_alternative<Promote>(action);
+  if (changes) database_->changed();
   after_change();
   if (const auto* back = std::get_if<StepBack>(&action)) {
     world_->happened(event::step_back);
@@ -341,47 +366,12 @@ void MirrorHost::check_call(const core::MirrorAction& action) const {
                       std::holds_alternative<BeginSnapshot>(action) || std::holds_alternative<StoreChunk>(action) ||
                       std::holds_alternative<SwitchSnapshot>(action);
   if (promoted_ && writes) throw Violation(config_.name + " takes something in after it was promoted");
+  if (std::holds_alternative<Promote>(action) && !promotion_asked_)
+    throw Violation(config_.name + " is promoted though that was given up");
   if (const auto* back = std::get_if<StepBack>(&action)) {
     const auto position = database_->engine().mirror_state().position;
     if (!position || back->from < position->last_entry.lsn || back->from >= position->applied_lsn)
       throw Violation(fmt::format("{} steps back to LSN {}", config_.name, back->from.value));
-  }
-}
-
-void MirrorHost::before_apply(const Apply& apply) {
-  const auto* at = node_;
-  for (auto bytes : apply.group.entries) {
-    while (!bytes.empty()) {
-      const auto entry = read_entry(bytes);
-      if (!entry) throw Violation(config_.name + " applies what is no entry: " + entry.error().message());
-      std::string marker;
-      entry->for_each([&](const Operation& operation) {
-        if (operation.key == marker_key) marker = std::string(operation.value);
-      });
-      const auto* next = oracle_->by_marker(marker);
-      if (next == nullptr || next->parent != at) {
-        throw Violation(fmt::format("{} applies the commit {} on top of {}, where it does not belong", config_.name,
-                                    marker, at->marker));
-      }
-      at = next;
-      ++world_->tally.applied;
-    }
-  }
-}
-
-void MirrorHost::after_apply(const Apply& apply, Lsn own_head_before) {
-  // Its own log has each entry under a number of its own.
-  const auto log = database_->log();
-  auto lsn = own_head_before.value;
-  for (auto bytes : apply.group.entries) {
-    while (!bytes.empty()) {
-      const auto entry = read_entry(bytes);
-      entry->for_each([&](const Operation& operation) {
-        if (operation.key == marker_key)
-          oracle_->stands_at(log, lsn + 1, oracle_->by_marker(std::string(operation.value)));
-      });
-      ++lsn;
-    }
   }
 }
 
@@ -412,13 +402,13 @@ void MirrorHost::before_switch() {
 }
 
 void MirrorHost::after_change() {
-  database_->changed();
   const auto state = database_->engine().mirror_state();
   if (!state.position) return;
   const auto* before = node_;
   node_ = database_->node();
   if (node_ != before || !database_->engine().source_state().history.empty()) {
-    if (database_->engine().source_state().role == DatabaseRole::mirror) database_->note_standing();
+    const auto own = database_->engine().source_state();
+    if (own.role == DatabaseRole::mirror) oracle_->stands_at(database_->log(), own.head.value, node_);
   }
   if (state.durable >= state.position->applied_lsn) durable_node_ = node_;
   check_position();
@@ -444,11 +434,14 @@ void MirrorHost::check_lag() {
   const auto reported = machine_->lag(clock());
   if (!reported) return;
   const auto* theirs = config_.root_node();
-  if (!Oracle::is_ancestor_or_self(node_, theirs) || node_ == theirs) return;
-  const auto* missing = theirs;
-  while (missing->parent != node_)
-    missing = missing->parent;
-  const auto truth = world_->now() - missing->committed_at;
+  if (const std::pair now{node_, theirs}; compared_ != now) {
+    compared_ = now;
+    missing_ = node_ != theirs && Oracle::is_ancestor_or_self(node_, theirs) ? theirs : nullptr;
+    while (missing_ != nullptr && missing_->parent != node_)
+      missing_ = missing_->parent;
+  }
+  if (missing_ == nullptr) return;
+  const auto truth = world_->now() - missing_->committed_at;
   if (*reported < truth) {
     throw Violation(fmt::format("{} reports a lag of {} us while the truth is {} us", config_.name, reported->count(),
                                 truth.count()));
@@ -466,14 +459,30 @@ void MirrorHost::check_memory() {
     throw Violation(fmt::format("{} keeps frames of {} bytes, over its cap", config_.name, *live_bytes_));
 }
 
+/// Done or given up in time: nobody waits for ever, and nothing comes of it later.
+void MirrorHost::check_promotion(const MirrorStatus& status) {
+  constexpr Time call_max{10'000'000};
+  if (!promotion_asked_) return;
+  if (machine_->given_up()) {
+    tell("not promoted: " + machine_->given_up()->message());
+    world_->happened(event::promotion_given_up);
+  }
+  if (machine_->given_up() || status.kind == StatusKind::Halted) promotion_asked_ = false;
+  if (promotion_asked_ && promoted_by_ && world_->now() > *promoted_by_ + call_max)
+    throw Violation(config_.name + " is neither promoted in time nor is that given up");
+}
+
 void MirrorHost::check_status() {
-  const auto kind = machine_->status(clock()).kind;
+  const auto status = machine_->status(clock());
+  const auto kind = status.kind;
+  engine_faults_.check(status);
+  check_promotion(status);
   if ((kind == StatusKind::Promoted) != promoted_) throw Violation(config_.name + " is not what it was promoted to");
   if (kind != StatusKind::Halted) {
     halted_node_ = nullptr;
   } else if (last_status_ != StatusKind::Halted) {
     ++world_->tally.halts;
-    tell("halted: " + machine_->status(clock()).reason);
+    tell("halted: " + status.reason);
   }
   if (kind == StatusKind::Halted && halted_node_ == nullptr) halted_node_ = node_;
   // What was being applied when it halted still comes.
@@ -527,14 +536,34 @@ void MirrorHost::pause() {
 }
 void MirrorHost::resume() {
   world_->happened(event::resumed);
-  after_operator("resume", machine_->resume(clock()));
+  const auto done = machine_->resume(clock());
+  if (done) engine_faults_.on_resume();
+  after_operator("resume", done);
 }
 void MirrorHost::resync() {
   resync_asked_ = true;
   world_->happened(event::resync);
-  after_operator("resync", machine_->resync(clock()));
+  const auto done = machine_->resync(clock());
+  if (done) engine_faults_.on_operator(true);
+  after_operator("resync", done);
 }
-void MirrorHost::promote() { after_operator("promote", machine_->promote(clock())); }
+void MirrorHost::promote(const core::PromotionWish& wish) {
+  const auto begun = machine_->promote(clock(), wish);
+  if (begun && !promoted_) {
+    engine_faults_.on_operator(false);
+    promotion_asked_ = true;
+    promoted_by_.reset();
+    if (wish.within) promoted_by_ = world_->now() + *wish.within;
+  }
+  after_operator("promote", begun);
+}
+void MirrorHost::stop() {
+  stopping_ = true;
+  world_->happened(event::stopped);
+  tell("operator: stop");
+  machine_->stop(clock());
+  carry_out();
+}
 void MirrorHost::limit(std::uint64_t bytes_per_s) {
   world_->happened(event::limited);
   after_operator("limit", machine_->set_bandwidth(bytes_per_s, clock()));

@@ -5,15 +5,19 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "core/mirror_machine.hpp"
 #include "core/reconnect_machine.hpp"
+#include "sim/engine_faults.hpp"
 #include "sim/source_host.hpp"
 
 namespace crosslink::sim {
 
 struct MirrorHostConfig {
-  std::string name;  ///< "cluster/database"
+  std::string name;         ///< for people, and of the host
+  std::string peer;         ///< of its certificate
+  MirrorIdentity identity;  ///< "cluster/database", and which copy of it
   bool sync = false;
   bool resync_when_source_behind = false;
   std::uint64_t in_flight_bytes_max = 2 * 1024 * 1024;
@@ -39,6 +43,7 @@ class MirrorHost {
     return !is_down() && partial && partial->bytes() > 0;
   }
   bool is_down() const { return !machine_; }
+  bool is_stopping() const { return stopping_; }
   core::MirrorMachine* machine() { return machine_.get(); }
   Database& database() { return *database_; }
   const MirrorHostConfig& config() const { return config_; }
@@ -56,11 +61,17 @@ class MirrorHost {
   /// Its steady clock runs ahead, as after a suspended machine.
   void jump_clock(Time by);
 
+  /// Calls of some kind fail for good, until mended.
+  void refuse_calls() { engine_faults_.refuse_some(); }
+  void mend_engine() { engine_faults_.mend(); }
+
   // The operator; refusals are told and counted for nothing.
   void pause();
   void resume();
   void resync();
-  void promote();
+  void promote(const core::PromotionWish& wish);
+  /// Ends what is under way, as before a delete or an end of the process; it ends by itself then.
+  void stop();
   void limit(std::uint64_t bytes_per_s);
   void verify();
 
@@ -84,14 +95,14 @@ class MirrorHost {
   void carry_out(core::MirrorAction& action);
   bool start_engine(const core::MirrorAction& action);
   Result<core::EngineAnswer> call_engine(const core::MirrorAction& action);
-  void before_apply(const core::mirror_action::Apply& apply);
-  void after_apply(const core::mirror_action::Apply& apply, Lsn own_head_before);
   void on_window_exceeded();
   void before_switch();
   void lose_unsynced();
   void check_call(const core::MirrorAction& action) const;
+  Result<core::EngineAnswer> ask_engine(const core::MirrorAction& action);
   void check_memory();
   void check_status();
+  void check_promotion(const MirrorStatus& status);
   void check_verify();
   EndCallbacks hear_from_source();
   void after_change();
@@ -109,6 +120,7 @@ class MirrorHost {
   SourceHost* source_;
   SourceHost* own_;
   MirrorHostConfig config_;
+  EngineFaults engine_faults_;
   core::MemoryFragmentStore fragments_;
   std::unique_ptr<core::MirrorMachine> machine_;
   std::unique_ptr<core::ReconnectMachine> reconnect_;
@@ -116,14 +128,19 @@ class MirrorHost {
   std::shared_ptr<const DataView> view_;
   std::shared_ptr<int> life_, link_life_;
 
-  const Node* node_ = nullptr;          ///< what it holds
-  const Node* durable_node_ = nullptr;  ///< what it would hold after a power cut
+  const Node* node_ = nullptr;                    ///< what it holds
+  const Node* durable_node_ = nullptr;            ///< what it would hold after a power cut
+  std::pair<const Node*, const Node*> compared_;  ///< what it holds, what clients see at the root
+  const Node* missing_ = nullptr;                 ///< the first commit between the two; null: none
   std::optional<core::Instant> wake_at_;
   std::optional<Lsn> applied_;
   bool may_fall_ = false;  ///< a counted reason for applied to fall has come
   bool resync_asked_ = false, window_exceeded_ = false;
   bool damage_next_ = false;
-  bool promoted_ = false;              ///< for ever, whatever the product says
+  bool promoted_ = false;            ///< for ever, whatever the product says
+  bool promotion_asked_ = false;     ///< and neither done nor given up
+  std::optional<Time> promoted_by_;  ///< else it is given up
+  bool stopping_ = false;
   const Node* halted_node_ = nullptr;  ///< what it held when it halted
   std::uint64_t switches_ = 0;         ///< snapshots switched in since the process began
   std::uint64_t equal_verifies_ = 0;

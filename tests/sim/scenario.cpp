@@ -9,7 +9,8 @@
 #include <vector>
 
 #include "sim/events.hpp"
-#include "sim/mirror_host.hpp"
+#include "sim/fleet.hpp"
+#include "sim/operator.hpp"
 #include "sim/variants.hpp"
 
 namespace crosslink::sim {
@@ -20,16 +21,6 @@ constexpr std::uint64_t mebibyte = 1024 * 1024;
 constexpr Time idle_timeout{2'000'000};
 constexpr Time peace_max = 900 * second;
 constexpr std::uint64_t commits_that_count = 30, applied_that_count = 30;
-
-MemoryOptions options_of(World& world, std::uint64_t window_bytes) {
-  MemoryOptions options;
-  options.log_window_bytes = window_bytes;
-  options.log_budget_bytes = 4 * window_bytes;
-  options.entry_bytes_max = 8ull * 1024 * 1024;
-  options.manual_sync = true;
-  options.seed = world.random()();
-  return options;
-}
 
 /// What stands and what may happen to it.
 class Scenario {
@@ -51,9 +42,7 @@ class Scenario {
   void trouble();
   void check();
   bool running() const { return world_.now() < trouble_until_; }
-  MirrorHost& any_mirror() { return *mirrors_[world_.below(mirrors_.size())]; }
-  MirrorHost* mirror_named(const std::string& name);
-  Connection::Weather any_weather();
+  MirrorHost& any_mirror() { return *fleet_.mirrors[world_.below(fleet_.mirrors.size())]; }
 
   // Faults.
   void cut();
@@ -63,12 +52,14 @@ class Scenario {
   void kill_mirror();
   void pass_window();
   void restore_source();
+  void put_back_backup();
   void restamp_source();
   void empty_source();
   void fill_disk();
   void jump_clock();
   void damage_chunk();
   void misread();
+  void refuse_calls();
   void cut_all();
 
   // The operator.
@@ -76,109 +67,31 @@ class Scenario {
   void resync();
   void fail_sync();
   void promote();
+  void stop();
+  void count_other();
+  void command(MirrorHost& mirror, const char* what, std::function<void()> begin);
   void limit();
   void verify();
 
-  void build_sources();
-  void build_mirrors();
   void make_peace();
   void prove_equal();
   bool together();
   void describe_disagreement();
-  const Node* upstream_of(const MirrorHost& mirror);
 
   World world_;
   Oracle oracle_;
-  std::unique_ptr<Database> root_db_, near_db_, middle_db_, far_db_;
-  std::unique_ptr<SourceHost> root_, middle_source_;
-  std::unique_ptr<MirrorHost> near_, middle_, far_;
-  std::vector<MirrorHost*> mirrors_;
+  Fleet fleet_;
+  Operator operator_{world_};
   MemoryDatabase::Backup backup_;
   Time trouble_until_{0}, write_every_{0}, trouble_every_{0};
-  bool peace_ = false, synced_mode_ = false;
-  bool quiet_ = false;         ///< LSNs go by, entries do not come
-  bool small_frames_ = false;  ///< so that small databases come in many chunks, and small entries in fragments
+  bool peace_ = false;
+  bool quiet_ = false;  ///< LSNs go by, entries do not come
 };
 
-Scenario::Scenario(std::uint64_t seed, bool tell) : world_(seed, tell) {
+Scenario::Scenario(std::uint64_t seed, bool tell) : world_(seed, tell), fleet_(world_, oracle_) {
   trouble_until_ = world_.between(6 * second, 25 * second);
   write_every_ = world_.between(Time(4'000), Time(80'000));
   trouble_every_ = world_.between(Time(200'000), Time(2'500'000));
-  synced_mode_ = world_.chance(0.3);
-  small_frames_ = world_.chance(0.3);
-  const auto window = world_.chance(0.5) ? 2'000 + world_.below(60'000) : 16 * mebibyte;
-  const auto make = [&](const char* name, bool root) {
-    const auto options = options_of(world_, window);
-    return std::make_unique<Database>(world_, oracle_, name, options,
-                                      root ? MemoryDatabase::create(options) : MemoryDatabase::empty(options));
-  };
-  root_db_ = make("root/db", true);
-  near_db_ = make("near/db", false);
-  middle_db_ = make("middle/db", false);
-  far_db_ = make("far/db", false);
-  root_db_->note_standing();
-  build_sources();
-  build_mirrors();
-}
-
-void Scenario::build_sources() {
-  SourceHostConfig root_config;
-  root_config.chain = {"root/db"};
-  if (world_.chance(0.3)) root_config.in_flight_bytes_max = 2 * mebibyte + world_.below(4 * mebibyte);
-  if (synced_mode_) {
-    root_config.sync.mirrors = {"near/db"};
-    root_config.sync.timeout = world_.between(Time(100'000), 2 * second);
-    root_config.sync.on_loss = world_.chance(0.5) ? OnSyncLoss::error : OnSyncLoss::async;
-  }
-  SourceHostConfig middle_config;
-  middle_config.chain = {"middle/db", "root/db"};
-  if (small_frames_) root_config.bulk_bytes_max = middle_config.bulk_bytes_max = 30 + world_.below(400);
-  root_config.of_a_later_version = middle_config.of_a_later_version = world_.chance(0.15);
-  root_config.clock_offset = world_.between(Time(0), 3600 * second);
-  middle_config.clock_offset = world_.between(Time(0), 3600 * second);
-  root_ = std::make_unique<SourceHost>(world_, oracle_, *root_db_, root_config);
-  middle_source_ = std::make_unique<SourceHost>(world_, oracle_, *middle_db_, middle_config);
-  root_->durable_at = [this](const std::string& name) { return mirror_named(name)->durable_node(); };
-}
-
-void Scenario::build_mirrors() {
-  const auto config_of = [this](const std::string& name) {
-    MirrorHostConfig config;
-    config.name = name;
-    config.weather = any_weather();
-    config.clock_offset = world_.between(Time(0), 3600 * second);
-    config.engine_delay_max = world_.chance(0.2) ? Time(100'000) : Time(3'000);
-    config.engine_stalls = world_.chance(0.3) ? 0.02 : 0.0;
-    config.in_flight_bytes_max = 2 * mebibyte + world_.below(4 * mebibyte);
-    return config;
-  };
-  auto near_config = config_of("near/db");
-  near_config.sync = synced_mode_ && world_.chance(0.5);  // its source names it, whether it asks or not
-  near_config.resync_when_source_behind = !synced_mode_ && world_.chance(0.2);
-  near_config.root_node = [this] { return root_db_->node(); };
-  near_ = std::make_unique<MirrorHost>(world_, oracle_, *near_db_, *root_, nullptr, near_config);
-  auto middle_config_mirror = config_of("middle/db");
-  middle_config_mirror.root_node = [this] { return root_db_->node(); };
-  middle_ =
-      std::make_unique<MirrorHost>(world_, oracle_, *middle_db_, *root_, middle_source_.get(), middle_config_mirror);
-  auto far_config = config_of("far/db");
-  far_config.root_node = [this] {
-    return middle_db_->engine().source_state().role == DatabaseRole::mirror ? root_db_->node() : middle_db_->node();
-  };
-  far_ = std::make_unique<MirrorHost>(world_, oracle_, *far_db_, *middle_source_, nullptr, far_config);
-  mirrors_ = {near_.get(), middle_.get(), far_.get()};
-}
-
-Connection::Weather Scenario::any_weather() {
-  Connection::Weather weather;
-  weather.delay_min = world_.between(Time(20), Time(30'000));
-  weather.delay_max = weather.delay_min + world_.between(Time(10), Time(30'000));
-  weather.slow_piece = world_.chance(0.5) ? 0.04 : 0.0;
-  return weather;
-}
-
-MirrorHost* Scenario::mirror_named(const std::string& name) {
-  return *std::ranges::find_if(mirrors_, [&](const auto* one) { return one->config().name == name; });
 }
 
 // --- the world's life
@@ -186,17 +99,22 @@ MirrorHost* Scenario::mirror_named(const std::string& name) {
 
 void Scenario::write() {
   if (running()) world_.after(world_.between(Time(1), 2 * write_every_), [this] { write(); });
-  if (quiet_ || world_.chance(0.1)) return root_->pass_over(1 + world_.below(3));
+  if (quiet_ || world_.chance(0.1)) return fleet_.root->pass_over(1 + world_.below(3));
   std::size_t big = 0;
-  if (world_.chance(0.01)) big = small_frames_ ? world_.below(60'000) : 60'000 + world_.below(200'000);
-  if (!small_frames_ && world_.chance(0.002)) big = 2 * mebibyte + world_.below(4 * mebibyte);
-  root_->commit(big);
-  for (auto* mirror : mirrors_) {
+  if (world_.chance(0.01)) big = fleet_.small_frames ? world_.below(60'000) : 60'000 + world_.below(200'000);
+  if (!fleet_.small_frames && world_.chance(0.002)) big = 2 * mebibyte + world_.below(4 * mebibyte);
+  fleet_.root->commit(big);
+  if (fleet_.root->writers().anybody_waits() && !fleet_.near->is_down()) {
+    const auto kind = fleet_.near->status().kind;
+    if (kind == StatusKind::Halted) world_.happened(event::waits_for_halted);
+    if (kind == StatusKind::Bootstrapping) world_.happened(event::waits_for_bootstrap);
+  }
+  for (auto* mirror : fleet_.mirrors) {
     auto& engine = mirror->database().engine();
     if (engine.source_state().role != DatabaseRole::promoted || !world_.chance(0.3)) continue;
     if (mirror->is_down()) continue;
-    if (mirror == middle_.get()) {
-      middle_source_->commit(0);
+    if (mirror == fleet_.middle.get()) {
+      fleet_.middle_source->commit(0);
     } else {
       mirror->database().commit(0);
     }
@@ -205,7 +123,8 @@ void Scenario::write() {
 }
 
 void Scenario::sync() {
-  if (!quiet_) root_->sync();
+  if (!quiet_) fleet_.root->sync();
+  if (fleet_.middle->is_promoted()) fleet_.middle_source->sync();
   if (!peace_ || world_.now() < trouble_until_ + peace_max)
     world_.after(world_.between(Time(1'000), Time(400'000)), [this] { sync(); });
 }
@@ -218,7 +137,8 @@ const std::vector<Scenario::Fault>& Scenario::faults() {
       {2, &Scenario::jump_clock},     {3, &Scenario::damage_chunk}, {4, &Scenario::misread},
       {4, &Scenario::limit},          {4, &Scenario::verify},       {6, &Scenario::pause_or_resume},
       {4, &Scenario::resync},         {2, &Scenario::promote},      {2, &Scenario::restamp_source},
-      {3, &Scenario::fail_sync},
+      {3, &Scenario::fail_sync},      {4, &Scenario::refuse_calls}, {2, &Scenario::stop},
+      {3, &Scenario::count_other},
   };
   return all;
 }
@@ -240,9 +160,9 @@ void Scenario::trouble() {
 }
 
 void Scenario::check() {
-  root_->check();
-  middle_source_->check();
-  for (auto* mirror : mirrors_)
+  fleet_.root->check();
+  fleet_.middle_source->check();
+  for (auto* mirror : fleet_.mirrors)
     mirror->check();
 }
 
@@ -253,112 +173,120 @@ void Scenario::cut() {
   world_.happened(event::connection_cut);
   any_mirror().cut(world_.between(Time(1), idle_timeout));
 }
-void Scenario::cut_all() { (world_.chance(0.7) ? *root_ : *middle_source_).cut_all(idle_timeout); }
+void Scenario::cut_all() { (world_.chance(0.7) ? *fleet_.root : *fleet_.middle_source).cut_all(idle_timeout); }
 void Scenario::weather() {
   world_.happened(event::weather);
-  any_mirror().set_weather(any_weather());
+  any_mirror().set_weather(fleet_.any_weather());
 }
 
 void Scenario::kill_source() {
-  if (root_->is_down() || quiet_) return;
+  if (fleet_.root->is_down() || quiet_) return;
   const bool power = world_.chance(0.5);
   if (!power || world_.chance(0.7)) return kill_source_now(power);
   // What a power cut takes then is LSNs alone: mirrors step back.
-  root_->sync();
+  fleet_.root->sync();
   quiet_ = true;
   world_.after(world_.between(Time(50'000), Time(500'000)), [this] {
     quiet_ = false;
-    if (!root_->is_down()) kill_source_now(true);
+    if (!fleet_.root->is_down()) kill_source_now(true);
   });
 }
 
 void Scenario::kill_source_now(bool power) {
   world_.tell(power ? "root/db: power cut" : "root/db: killed");
   world_.happened(power ? event::source_power : event::source_killed);
-  root_->crash(idle_timeout);
+  fleet_.root->crash(idle_timeout);
   if (power) {
-    const auto head = root_db_->engine().source_state().head;
-    root_db_->engine().crash();
-    root_db_->changed();
-    root_->recovered();
-    if (root_db_->engine().source_state().head < head) world_.happened(event::source_tail);
+    const auto head = fleet_.root_db->engine().source_state().head;
+    fleet_.root_db->engine().crash();
+    fleet_.root_db->changed();
+    fleet_.root->recovered();
+    if (fleet_.root_db->engine().source_state().head < head) world_.happened(event::source_tail);
   }
   world_.after(world_.between(Time(1'000), 4 * second), [this, power] {
     if (power) {
-      root_db_->engine().unclean_stop();
-      root_db_->note_standing();
+      fleet_.root_db->engine().unclean_stop();
+      fleet_.root_db->note_standing();
     }
     world_.tell("root/db: is back");
-    root_->restart();
+    fleet_.root->restart();
   });
 }
 
 void Scenario::fail_sync() {
-  if (root_->is_down() || quiet_) return;
+  if (fleet_.root->is_down() || quiet_) return;
   world_.tell("root/db: a sync fails");
-  root_->lose_tail(world_.chance(0.5));
+  fleet_.root->lose_tail(world_.chance(0.5));
 }
 
 void Scenario::kill_mirror() {
   // A snapshot is on its way for moments only: they count.
-  const auto storing = std::ranges::find_if(mirrors_, [](const auto* one) { return one->stores_snapshot(); });
-  auto& mirror = storing != mirrors_.end() && world_.chance(0.7) ? **storing : any_mirror();
+  const auto storing = std::ranges::find_if(fleet_.mirrors, [](const auto* one) { return one->stores_snapshot(); });
+  auto& mirror = storing != fleet_.mirrors.end() && world_.chance(0.7) ? **storing : any_mirror();
   if (mirror.is_down()) return;
-  mirror.crash(world_.chance(storing != mirrors_.end() ? 0.8 : 0.5), idle_timeout);
+  mirror.crash(world_.chance(storing != fleet_.mirrors.end() ? 0.8 : 0.5), idle_timeout);
   world_.after(world_.between(Time(1'000), 4 * second), [&mirror] { mirror.start(); });
 }
 
 void Scenario::pass_window() {
-  auto& database = world_.chance(0.7) ? *root_db_ : *middle_db_;
+  auto& database = world_.chance(0.7) ? *fleet_.root_db : *fleet_.middle_db;
   world_.tell(database.name() + ": the log is purged");
   world_.happened(event::purged);
   database.engine().purge_log();
 }
 
 void Scenario::restore_source() {
-  if (root_->is_down()) return;
+  if (fleet_.root->is_down()) return;
   if (!backup_ || world_.chance(0.4)) {
     world_.tell("root/db: a backup is taken");
-    backup_ = root_db_->engine().backup();
-    return;
+    backup_ = fleet_.root_db->engine().backup();
+    if (!world_.chance(0.4)) return;
+    // Put back soon: what was written since comes again under the same incarnation and LSNs.
+    return world_.after(world_.between(Time(50'000), 2 * second), [this] {
+      if (running() && backup_ && !fleet_.root->is_down()) put_back_backup();
+    });
   }
+  put_back_backup();
+}
+
+void Scenario::put_back_backup() {
   const bool restamped = world_.chance(0.5);
   world_.tell(fmt::format("root/db: restored from a backup{}", restamped ? " and restamped" : ""));
-  root_->end_sessions();
-  root_->forget_promises();
-  root_db_->engine().restore(backup_);
-  if (restamped) root_db_->engine().restamp();
-  root_db_->note_standing();
-  root_->history_changed();
+  fleet_.root->end_sessions();
+  fleet_.root->writers().forget_promises();
+  fleet_.root_db->engine().restore(backup_);
+  if (restamped) fleet_.root_db->engine().restamp();
+  fleet_.root_db->note_standing();
+  fleet_.root->history_changed();
   world_.happened(restamped ? event::restored_restamped : event::restored);
 }
 
 void Scenario::restamp_source() {
-  if (root_->is_down()) return;
+  if (fleet_.root->is_down()) return;
   // A session that began between the end of all and the change must find the change itself.
   const bool ended = world_.chance(0.5);
   world_.tell(fmt::format("root/db: restamped{}", ended ? "" : " under its sessions"));
-  if (ended) root_->end_sessions();
-  root_db_->engine().restamp();
-  root_db_->note_standing();
-  root_->history_changed();
+  if (ended) fleet_.root->end_sessions();
+  fleet_.root_db->engine().restamp();
+  fleet_.root_db->note_standing();
+  fleet_.root->history_changed();
   world_.happened(event::restamped);
 }
 
 void Scenario::empty_source() {
-  if (root_->is_down()) return;
+  if (fleet_.root->is_down()) return;
   world_.tell("root/db: made anew");
-  root_->end_sessions();
-  root_->forget_promises();
-  root_db_->engine().recreate();
-  root_db_->note_standing();
-  root_->history_changed();
+  fleet_.root->end_sessions();
+  fleet_.root->writers().forget_promises();
+  fleet_.root_db->engine().recreate();
+  fleet_.root_db->note_standing();
+  fleet_.root->history_changed();
   world_.happened(event::emptied);
   backup_.reset();
 }
 
 void Scenario::fill_disk() {
-  const std::array databases{root_db_.get(), near_db_.get(), middle_db_.get(), far_db_.get()};
+  const std::array databases{fleet_.root_db.get(), fleet_.near_db.get(), fleet_.middle_db.get(), fleet_.far_db.get()};
   auto& database = *databases[world_.below(databases.size())];
   const auto calls = static_cast<std::uint32_t>(1 + world_.below(6));
   world_.tell(fmt::format("{}: the disk is full for {} calls", database.name(), calls));
@@ -368,34 +296,100 @@ void Scenario::fill_disk() {
 void Scenario::jump_clock() {
   const auto by = world_.between(Time(1), 120 * second);
   if (world_.chance(0.7)) return any_mirror().jump_clock(by);
-  (world_.chance(0.7) ? *root_ : *middle_source_).jump_clock(by);
+  (world_.chance(0.7) ? *fleet_.root : *fleet_.middle_source).jump_clock(by);
 }
 
 void Scenario::damage_chunk() { any_mirror().damage_snapshot(); }
 
-void Scenario::misread() { (world_.chance(0.6) ? *root_ : *middle_source_).misread_once(); }
+void Scenario::misread() { (world_.chance(0.6) ? *fleet_.root : *fleet_.middle_source).misread_once(); }
+
+void Scenario::refuse_calls() {
+  auto& mirror = any_mirror();
+  mirror.refuse_calls();
+  if (world_.chance(0.7)) command(mirror, "resync", [&mirror] { mirror.resync(); });
+  world_.after(world_.between(Time(500'000), 6 * second), [this, &mirror] {
+    mirror.mend_engine();
+    if (running()) command(mirror, "resume", [&mirror] { mirror.resume(); });
+  });
+}
+
+/// To the mirror's node, which may be down when it is begun.
+void Scenario::command(MirrorHost& mirror, const char* what, std::function<void()> begin) {
+  const auto& name = mirror.config().name;
+  // What holds the turn before it: another change, whose record comes slowly onto the disk.
+  if (world_.chance(0.3))
+    operator_.command(name, {"a change", [] {}, world_.between(Time(10'000), 2 * second), {}}, peace_max);
+  const auto patience = world_.chance(0.3) ? world_.between(Time(0), second) : peace_max;
+  const auto takes = world_.between(Time(100), Time(30'000));
+  operator_.command(name,
+                    {what,
+                     [&mirror, begin = std::move(begin)] {
+                       if (!mirror.is_down() && !mirror.is_stopping()) begin();
+                     },
+                     takes,
+                     {}},
+                    patience);
+}
 
 void Scenario::pause_or_resume() {
   auto& mirror = any_mirror();
   if (mirror.is_down()) return;
   if (mirror.status().kind == StatusKind::Paused || world_.chance(0.4)) {
-    mirror.resume();
+    command(mirror, "resume", [&mirror] { mirror.resume(); });
   } else {
-    mirror.pause();
+    command(mirror, "pause", [&mirror] { mirror.pause(); });
   }
 }
 
 void Scenario::resync() {
   auto& mirror = any_mirror();
-  if (!mirror.is_down()) mirror.resync();
+  command(mirror, "resync", [&mirror] { mirror.resync(); });
 }
 
 void Scenario::promote() {
   auto& mirror = any_mirror();
   // The named mirror of a synced source seldom: nothing is promised any more after that.
-  const bool named = synced_mode_ && &mirror == near_.get();
-  if (mirror.is_down() || !world_.chance(named ? 0.2 : 0.3)) return;
-  mirror.promote();
+  const bool named = fleet_.synced && &mirror == fleet_.near.get();
+  if (mirror.is_down() || !world_.chance(named ? 0.2 : 0.5)) return;
+  core::PromotionWish wish;
+  if (world_.chance(0.7)) wish.within = world_.between(Time(1'000), 3 * second);
+  if (world_.chance(0.2)) wish.age_max = world_.between(Time(1'000), 2 * second);
+  // What it must wait for.
+  if (wish.within && world_.chance(0.7)) {
+    mirror.database().engine().fail_next(static_cast<std::uint32_t>(1 + world_.below(6)));
+    world_.after(world_.between(Time(0), 4 * second), [&mirror] { mirror.database().engine().fail_next(0); });
+  }
+  command(mirror, "promote", [&mirror, wish] { mirror.promote(wish); });
+  if (!world_.chance(0.3)) return;
+  world_.after(world_.between(Time(0), 2 * second), [this, &mirror] {
+    if (running()) command(mirror, "resume", [&mirror] { mirror.resume(); });
+  });
+}
+
+void Scenario::stop() {
+  auto& mirror = any_mirror();
+  const auto patience = world_.chance(0.2) ? world_.between(Time(0), Time(200'000)) : peace_max;
+  operator_.command(mirror.config().name,
+                    {"stop",
+                     [&mirror] {
+                       if (!mirror.is_down() && !mirror.is_stopping()) mirror.stop();
+                     },
+                     Time(1'000),
+                     [this, &mirror] {
+                       if (mirror.is_down() || !mirror.is_stopping()) return true;
+                       if (!mirror.machine()->idle()) return false;
+                       mirror.crash(false, idle_timeout);
+                       world_.after(world_.between(Time(1'000), 2 * second), [&mirror] { mirror.start(); });
+                       return true;
+                     }},
+                    patience);
+}
+
+void Scenario::count_other() {
+  if (!fleet_.two_copies || fleet_.root->is_down()) return;
+  const auto& near = fleet_.near->config();
+  const bool near_counts = fleet_.root->writers().standing(near.peer, near.identity) != SyncStanding::not_counted;
+  fleet_.root->writers().count((near_counts ? fleet_.middle : fleet_.near)->config().identity.id);
 }
 
 void Scenario::limit() {
@@ -414,53 +408,56 @@ void Scenario::verify() {
 void Scenario::make_peace() {
   world_.tell("peace");
   peace_ = true;
-  for (const auto& database : {root_db_.get(), near_db_.get(), middle_db_.get(), far_db_.get()})
+  for (const auto& database : {fleet_.root_db.get(), fleet_.near_db.get(), fleet_.middle_db.get(), fleet_.far_db.get()})
     database->engine().fail_next(0);
-  if (root_->is_down()) root_->restart();
-  for (auto* mirror : mirrors_) {
+  if (fleet_.root->is_down()) fleet_.root->restart();
+  for (auto* mirror : fleet_.mirrors) {
     mirror->set_weather({});
     mirror->use_good_disk();
+    mirror->mend_engine();
     if (mirror->is_down()) mirror->start();
     mirror->resume();
     mirror->limit(0);
   }
 }
 
-const Node* Scenario::upstream_of(const MirrorHost& mirror) {
-  return &mirror == far_.get() ? middle_db_->node() : root_db_->node();
-}
-
 /// Every mirror follows and holds what its source holds; what needs an operator gets one.
 bool Scenario::together() {
   bool all = true;
-  for (auto* mirror : mirrors_) {
+  for (auto* mirror : fleet_.mirrors) {
     if (mirror->is_promoted()) continue;
     if (mirror->status().kind == StatusKind::Halted) mirror->resync();
-    all = all && mirror->status().kind == StatusKind::Following && mirror->database().node() == upstream_of(*mirror);
+    const auto kind = mirror->status().kind;
+    // In sync mode its limit is narrower than what its own source's probes can tell.
+    const bool near_enough = kind == StatusKind::Degraded && mirror == fleet_.far.get() && fleet_.synced;
+    all = all && (kind == StatusKind::Following || near_enough) &&
+          mirror->database().node() == fleet_.upstream_of(*mirror);
   }
   return all;
 }
 
 void Scenario::describe_disagreement() {
-  for (auto* mirror : mirrors_) {
+  for (auto* mirror : fleet_.mirrors) {
     const auto status = mirror->status();
     world_.tell(fmt::format("{}: {} ({}), holds {}, its source {}", mirror->config().name, to_string(status.kind),
-                            status.reason, mirror->database().node()->marker, upstream_of(*mirror)->marker));
+                            status.reason, mirror->database().node()->marker, fleet_.upstream_of(*mirror)->marker));
   }
 }
 
 void Scenario::run() {
   const auto after_each = [this] { check(); };
-  for (auto* mirror : mirrors_)
+  for (auto* mirror : fleet_.mirrors)
     mirror->start();
   write();
   sync();
   trouble();
   world_.run_until(trouble_until_, after_each);
   // The day that sync mode is for.
-  if (synced_mode_ && world_.chance(0.15) && !near_->is_down()) near_->promote();
-  // What was on its way to come back comes back.
+  if (fleet_.synced && world_.chance(0.15) && !fleet_.near->is_down()) fleet_.near->promote({});
+  // What was on its way to come back comes back, and what was commanded ends.
   world_.run_until(trouble_until_ + 5 * second, after_each);
+  while (!operator_.idle())
+    world_.run_until(world_.now() + second, after_each);
   make_peace();
   const auto until = world_.now() + peace_max;
   while (!together()) {
@@ -469,7 +466,7 @@ void Scenario::run() {
       throw Violation("peace came and they did not come together again");
     }
     // A mirror that is ahead of its own source waits until that has come as far again: somebody must write.
-    if (world_.now() + peace_max / 2 < until) root_->commit(0);
+    if (world_.now() + peace_max / 2 < until) fleet_.root->commit(0);
     world_.run_until(world_.now() + second, after_each);
   }
   prove_equal();
@@ -479,14 +476,14 @@ void Scenario::run() {
 void Scenario::prove_equal() {
   const auto until = world_.now() + peace_max;
   std::vector<std::uint64_t> before;
-  for (const auto* mirror : mirrors_)
+  for (const auto* mirror : fleet_.mirrors)
     before.push_back(mirror->equal_verifies());
   for (;;) {
     bool all = true;
-    for (std::size_t i = 0; i < mirrors_.size(); ++i) {
-      if (mirrors_[i]->is_promoted() || mirrors_[i]->equal_verifies() > before[i]) continue;
+    for (std::size_t i = 0; i < fleet_.mirrors.size(); ++i) {
+      if (fleet_.mirrors[i]->is_promoted() || fleet_.mirrors[i]->equal_verifies() > before[i]) continue;
       all = false;
-      mirrors_[i]->verify();
+      fleet_.mirrors[i]->verify();
     }
     if (all) return;
     if (world_.now() >= until) throw Violation("peace came and verify could not tell that both sides are equal");

@@ -6,6 +6,7 @@
 
 #include "core/compression.hpp"
 #include "core/verify_compare.hpp"
+#include "node/applied_waiters.hpp"
 #include "sim/events.hpp"
 
 namespace crosslink::sim {
@@ -13,7 +14,11 @@ namespace crosslink::sim {
 using namespace core::source_action;
 
 SourceHost::SourceHost(World& world, Oracle& oracle, Database& database, SourceHostConfig config)
-    : world_(&world), oracle_(&oracle), database_(&database), config_(std::move(config)), sync_rule_(config_.sync) {}
+    : world_(&world),
+      oracle_(&oracle),
+      database_(&database),
+      config_(std::move(config)),
+      writers_(world, database.name(), config_.sync, [this] { return clock(); }) {}
 
 SourceHost::~SourceHost() = default;
 
@@ -29,13 +34,14 @@ core::SourceNow SourceHost::read_now() {
   return now;
 }
 
-std::shared_ptr<Connection> SourceHost::accept(const std::string& mirror, Connection::Weather weather,
-                                               EndCallbacks of_mirror) {
+std::shared_ptr<Connection> SourceHost::accept(const std::string& mirror, const std::string& peer,
+                                               Connection::Weather weather, EndCallbacks of_mirror) {
   if (down_) return nullptr;
   // A node without data has nothing to serve.
   if (database_->engine().source_state().history.empty()) return nullptr;
   auto served = std::make_shared<Served>();
   served->mirror = mirror;
+  served->peer = peer;
   served->holder = fmt::format("{}#{}", mirror, ++sessions_);
   const Handle handle = served;
   EndCallbacks mine;
@@ -61,7 +67,8 @@ std::shared_ptr<Connection> SourceHost::accept(const std::string& mirror, Connec
   core::SourceSessionConfig config;
   config.software = "sim";
   config.chain = config_.chain;
-  config.sync_named = sync_rule_.names(mirror);
+  config.sync_named = writers_.names(peer);
+  config.sync_standing = [this, peer](const MirrorIdentity& identity) { return writers_.standing(peer, identity); };
   config.in_flight_bytes_max = config_.in_flight_bytes_max;
   config.bulk_bytes_max = config_.bulk_bytes_max;
   config.window_left = [this](Lsn after) { return database_->engine().window_left(after); };
@@ -156,17 +163,21 @@ void SourceHost::carry_out(const std::shared_ptr<Served>& served) {
         forget(served);
       } else if (const auto* pin = std::get_if<Pin>(&action)) {
         database_->engine().pin(served->holder, pin->from);
-        unpin(pins_.on_pin(served->mirror, served->holder, pin->from));
+        unpin(pins_.on_pin(served->peer, served->holder, pin->from));
       } else if (std::holds_alternative<Unpin>(action)) {
-        unpin(pins_.on_unpin(served->mirror, served->holder));
+        unpin(pins_.on_unpin(served->peer, served->holder));
       } else if (std::holds_alternative<CloseSnapshot>(action)) {
         served->reader.reset();
       } else if (std::holds_alternative<CloseView>(action)) {
         served->view.reset();
       } else if (const auto* at = std::get_if<MirrorAt>(&action)) {
-        sync_rule_.on_mirror_durable(served->mirror, {at->incarnation, at->durable});
-        if (at->applied >= database_->engine().source_state().head) sync_rule_.on_mirror_caught_up(served->mirror);
-        decide_commits();
+        served->applied = at->applied;
+        served->incarnation = at->incarnation;
+        // Of a mirror nothing is to be confirmed, as at a node.
+        const auto state = database_->engine().source_state();
+        if (state.role == DatabaseRole::mirror) continue;
+        writers_.on_mirror_at(served->peer, served->session->mirror().value_or(MirrorIdentity{}),
+                              {at->incarnation, at->durable}, point(state.head));
       } else if (const auto* wake = std::get_if<Wake>(&action)) {
         if (served->wake_at && *served->wake_at <= wake->at) continue;
         served->wake_at = wake->at;
@@ -276,6 +287,7 @@ core::SyncPoint SourceHost::point(Lsn lsn) const {
 void SourceHost::lose_tail(bool told) {
   auto& engine = database_->engine();
   const auto head = engine.source_state().head;
+  writers_.forget_unsynced();
   engine.crash();
   database_->changed();
   recovered();
@@ -296,13 +308,27 @@ bool SourceHost::commit(std::size_t big_bytes) {
     world_->happened(event::source_disk);
     return false;
   }
-  if (!config_.sync.mirrors.empty()) {
-    sync_rule_.on_commit(point(*lsn), clock());
-    waiting_[point(*lsn)] = database_->node();
-    later(config_.sync.timeout + Time(1), [this] { decide_commits(); });
-  }
+  writers_.on_commit(point(*lsn), database_->node());
+  if (world_->chance(0.05))
+    later(world_->between(Time(0), Time(3'000'000)), [this, at = point(*lsn)] { answer_wait(at); });
   head_moved();
   return true;
+}
+
+/// What a client is told who asks how many mirrors have what he wrote.
+void SourceHost::answer_wait(core::SyncPoint written) {
+  std::vector<ServedMirrorFacts> sessions;
+  for (const auto& served : served_) {
+    const auto identity = served->session ? served->session->mirror() : std::nullopt;
+    sessions.push_back(
+        {{served->peer}, identity.value_or(MirrorIdentity{}), {}, served->incarnation, served->applied, {}, {}, {}});
+  }
+  const auto state = database_->engine().source_state();
+  const auto answer = node::mirrors_that_applied(sessions, state.history, state.head, written);
+  if (answer > 1) world_->happened(event::waited);
+  if (answer > config_.mirrors)
+    throw Violation(
+        fmt::format("{} answers WAIT with {} mirrors, there are {}", database_->name(), answer, config_.mirrors));
 }
 
 void SourceHost::pass_over(std::uint64_t lsns) {
@@ -316,40 +342,7 @@ void SourceHost::sync() {
   if (down_) return;
   const auto durable = database_->engine().sync();
   if (!durable) return;
-  sync_rule_.on_source_durable(point(*durable));
-  decide_commits();
-}
-
-void SourceHost::decide_commits() {
-  if (config_.sync.mirrors.empty()) return;
-  for (const auto& decided : sync_rule_.decide(clock())) {
-    const auto found = waiting_.find(decided.commit);
-    if (found == waiting_.end()) continue;
-    const auto* node = found->second;
-    waiting_.erase(found);
-    switch (decided.answer) {
-      case core::SyncRule::Answer::unconfirmed: world_->happened(event::unconfirmed); continue;
-      case core::SyncRule::Answer::async: world_->happened(event::async); continue;
-      case core::SyncRule::Answer::confirmed: world_->happened(event::confirmed); break;
-    }
-    ++world_->tally.confirmed;
-    last_confirmed_ = node;
-    check_promises();
-  }
-}
-
-/// What was confirmed is durable at every named mirror, from then on.
-void SourceHost::check_promises() {
-  if (last_confirmed_ == nullptr) return;
-  for (const auto& mirror : config_.sync.mirrors) {
-    const std::pair now{last_confirmed_, durable_at(mirror)};
-    if (kept_[mirror] == now) continue;
-    if (!Oracle::is_ancestor_or_self(now.first, now.second)) {
-      throw Violation(fmt::format("{} confirmed the commit {}, which {} does not hold durably", database_->name(),
-                                  last_confirmed_->marker, mirror));
-    }
-    kept_[mirror] = now;
-  }
+  writers_.on_durable(point(*durable));
 }
 
 /// Pins hold the log up to the budget; the newest entry stays, however large.
@@ -362,15 +355,13 @@ void SourceHost::check_log() {
   throw Violation(fmt::format("{} keeps {} bytes of log, over its budget", database_->name(), engine.log_bytes()));
 }
 
-void SourceHost::history_changed() {
-  sync_rule_.on_history_change();
-  decide_commits();
-}
+void SourceHost::history_changed() { writers_.on_history_change(); }
 
 void SourceHost::jump_clock(Time by) {
   world_->tell(fmt::format("{}: the source's clock jumps by {} ms", database_->name(), by.count() / 1000));
   world_->happened(event::source_clock);
   config_.clock_offset += by;
+  writers_.look();
   for (const auto& served : std::vector(served_)) {
     if (!served->session) continue;
     served->session->on_time(clock());
@@ -395,20 +386,18 @@ void SourceHost::crash(Time idle_timeout) {
   }
   served_.clear();
   unpin(pins_.on_stop());
-  waiting_.clear();
-  sync_rule_ = core::SyncRule(config_.sync);
+  writers_.stop();
+}
+
+void SourceHost::restart() {
+  if (!std::exchange(down_, false)) return;
+  writers_.start();
 }
 
 void SourceHost::recovered() {
-  if (last_confirmed_ != nullptr && !Oracle::is_ancestor_or_self(last_confirmed_, database_->node())) {
-    throw Violation(
-        fmt::format("{} lost the commit {}, which it had confirmed", database_->name(), last_confirmed_->marker));
-  }
-}
-
-void SourceHost::forget_promises() {
-  last_confirmed_ = nullptr;
-  waiting_.clear();
+  const auto* confirmed = writers_.last_confirmed();
+  if (confirmed != nullptr && !Oracle::is_ancestor_or_self(confirmed, database_->node()))
+    throw Violation(fmt::format("{} lost the commit {}, which it had confirmed", database_->name(), confirmed->marker));
 }
 
 void SourceHost::cut_all(Time notice_max) {
@@ -417,7 +406,7 @@ void SourceHost::cut_all(Time notice_max) {
 }
 
 void SourceHost::check() {
-  check_promises();
+  writers_.check(durable_at);
   check_log();
   for (const auto& served : served_) {
     if (!served->session) continue;

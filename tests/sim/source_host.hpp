@@ -9,9 +9,9 @@
 
 #include "core/pin_keeper.hpp"
 #include "core/source_session.hpp"
-#include "core/sync_rule.hpp"
 #include "sim/connection.hpp"
 #include "sim/database.hpp"
+#include "sim/sync_writers.hpp"
 
 namespace crosslink::sim {
 
@@ -23,6 +23,7 @@ struct SourceHostConfig {
   bool of_a_later_version = false;  ///< its connections carry what this version does not know
   Time clock_offset{0};             ///< its steady clock against the world's
   Time engine_delay_max{2'000};
+  std::size_t mirrors = 0;  ///< there are; no more can have anything
 };
 
 class SourceHost {
@@ -30,8 +31,9 @@ class SourceHost {
   SourceHost(World& world, Oracle& oracle, Database& database, SourceHostConfig config);
   ~SourceHost();
 
-  /// A mirror dials. Null while the host is down.
-  std::shared_ptr<Connection> accept(const std::string& mirror, Connection::Weather weather, EndCallbacks of_mirror);
+  /// A mirror dials, with a certificate of the name `peer`. Null while the host is down.
+  std::shared_ptr<Connection> accept(const std::string& mirror, const std::string& peer, Connection::Weather weather,
+                                     EndCallbacks of_mirror);
   /// Every session gets the news; called after a commit or an apply.
   void head_moved();
   /// A commit of a client, with its wait for confirmation in sync mode.
@@ -49,12 +51,10 @@ class SourceHost {
   void jump_clock(Time by);
   /// The process dies: connections vanish without a word. `down` until restart().
   void crash(Time idle_timeout);
-  void restart() { down_ = false; }
+  void restart();
   bool is_down() const { return down_; }
   /// After a power cut: what was confirmed must still be here.
   void recovered();
-  /// An operator took the data back: what was confirmed before is his to answer for.
-  void forget_promises();
   void cut_all(Time notice_max);
   void set_upstream_lag(std::function<std::optional<core::Duration>()> read) { upstream_lag_ = std::move(read); }
   /// The next answer to ReadLog begins elsewhere than it was asked to: an engine's defect that the order must catch.
@@ -62,9 +62,8 @@ class SourceHost {
   /// What is committed is made durable; sync mode's writers get their answers.
   void sync();
   /// What a mirror would hold after a power cut, for sync mode's promise.
-  std::function<const Node*(const std::string& mirror)> durable_at;
-  /// Did a writer's answer count on this mirror?
-  bool promised_with(const std::string& mirror) const { return last_confirmed_ != nullptr && sync_rule_.names(mirror); }
+  std::function<const Node*(const MirrorIdentity& mirror)> durable_at;
+  SyncWriters& writers() { return writers_; }
   /// Told when a mirror is sent LogWindowExceeded, by its name.
   std::map<std::string, std::function<void()>> on_window_exceeded;
   Database& database() { return *database_; }
@@ -72,11 +71,13 @@ class SourceHost {
 
  private:
   struct Served {
-    std::string mirror, holder;
+    std::string mirror, peer, holder;
     std::shared_ptr<Connection> connection;
     std::unique_ptr<core::SourceSession> session;
     std::shared_ptr<SnapshotReader> reader;
     std::shared_ptr<const DataView> view;
+    Lsn applied;
+    Incarnation incarnation;
     std::optional<core::Instant> wake_at;
     struct Stream {
       std::uint64_t charged = 0, released = 0;
@@ -96,9 +97,8 @@ class SourceHost {
   void forget(const std::shared_ptr<Served>& served);
   core::SourceNow read_now();
   core::SyncPoint point(Lsn lsn) const;
-  void decide_commits();
+  void answer_wait(core::SyncPoint written);
   void unpin(const core::PinKeeper::Holders& holders);
-  void check_promises();
   void check_log();
   core::Instant clock() const { return world_->now() + config_.clock_offset; }
 
@@ -110,12 +110,9 @@ class SourceHost {
   std::shared_ptr<int> life_ = std::make_shared<int>(0);
   std::function<std::optional<core::Duration>()> upstream_lag_;
   bool down_ = false, misread_ = false;
-  core::SyncRule sync_rule_;
+  SyncWriters writers_;
   core::PinKeeper pins_{Time(5'000'000)};
   std::uint64_t sessions_ = 0;
-  const Node* last_confirmed_ = nullptr;
-  std::map<std::string, std::pair<const Node*, const Node*>> kept_;  ///< by mirror: promised, and where it is kept
-  std::map<core::SyncPoint, const Node*> waiting_;                   ///< sync mode: commits whose writers wait
 };
 
 }  // namespace crosslink::sim

@@ -1,5 +1,7 @@
 #include "core/mirror/engine_calls.hpp"
 
+#include "core/mistakes.hpp"
+
 namespace crosslink::core::mirror {
 
 void EngineCalls::start(NextCall next) {
@@ -17,7 +19,7 @@ bool EngineCalls::on_answer(const EngineMark& mark) {
 
 void EngineCalls::on_storage_error(const MirrorError& error, Instant now) {
   storage_error_ = error;
-  retry_.back_off(now, *out_);
+  if (!makes(Mistake::passing_failure_tried_at_once)) retry_.back_off(now, *out_);
 }
 
 bool EngineCalls::may_call(Instant now) {

@@ -50,8 +50,9 @@ void LogFollow::on_stepped_back() {
 void LogFollow::acknowledge(const Position& position, Lsn durable, bool engine_busy, Instant now) {
   if (!begun() || stream_->step_back_to) return;
   auto& stream = *stream_;
-  const auto applied = position.applied_lsn;
-  durable = std::min(durable, applied);
+  const bool ahead = makes(Mistake::received_said_applied);
+  const auto applied = ahead ? stream.order->last_lsn() : position.applied_lsn;
+  durable = ahead || makes(Mistake::applied_said_durable) ? applied : std::min(durable, applied);
   const bool news = !stream.acked_at || applied != stream.acked_applied || durable != stream.acked_durable ||
                     stream.released_bytes != stream.acked_released_bytes;
   if (!news) return;

@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "core/mistakes.hpp"
+
 namespace crosslink::core::mirror {
 
 void Promotion::begin(const PromotionWish& wish, Instant now) {
@@ -26,8 +28,12 @@ bool Promotion::give_up(MirrorError why, bool calling) {
     giving_up_ = std::move(why);
     return false;
   }
-  end();
   given_up_ = std::move(why);
+  if (makes(Mistake::promotion_outlives_giving_up)) {
+    wish_ = {};
+    return false;
+  }
+  end();
   return true;
 }
 
