@@ -16,9 +16,9 @@ from cli_support import PROGRAM, CommandLineTest, run, unused_port
 DEADLINE_S = 60
 
 
-def eventually(look, condition, what):
+def eventually(look, condition, what, seconds=DEADLINE_S):
     """Looks until the condition holds; what was seen last is in the failure."""
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + seconds
     while True:
         seen = look()
         if condition(seen):
