@@ -182,10 +182,16 @@ class KubeApiserverTest(ControlPlaneTest):
     def continued(self, api):
         return api.request("GET", f"{MAPS}?{urllib.parse.urlencode({'limit': 500, 'continue': self.token})}")
 
+    def watched_with_a_list(self, api):
+        """The first event of a watch that begins with what is there, not older than what was known."""
+        return self.watch(api, MAPS, resourceVersion=self.old_version, sendInitialEvents="true",
+                          resourceVersionMatch="NotOlderThan", allowWatchBookmarks="true").next()
+
     def assert_clients_are_told(self, api):
         """410 and what goes with it, by which every client of Kubernetes reads anew."""
         told = self.watch(api, MAPS, resourceVersion=self.old_version).next()
         self.assertEqual((told["type"], told["object"]["code"], told["object"]["reason"]), ("ERROR", 410, "Expired"))
+        self.assertEqual(self.watched_with_a_list(api)["type"], "ADDED")
         self.assertEqual(api.list(MAPS, resourceVersion=self.old_version, resourceVersionMatch="Exact")[0], 410)
         self.assertEqual(self.continued(api)[0], 410)
         for match in ({}, {"resourceVersionMatch": "NotOlderThan"}):
@@ -204,6 +210,28 @@ class KubeApiserverTest(ControlPlaneTest):
         self.assert_clients_are_told(second)
         self.assert_what_was_of_the_old_server_ends(second)
         eventually(lambda: self.target.get("compact_rev_key"), lambda revision: revision, "the second server to compact")
+        self.assert_it_goes_home(second)
+
+    def assert_it_goes_home(self, api):
+        """The old side's node follows the promoted etcd into a new one, which is promoted in turn."""
+        home = self.own_cluster("home")
+        home.put("some key", "of one's own")
+        raise_revision(home, 2 * AHEAD)
+        self.events(api, "on-the-way-home")
+        old = api.objects(MAPS)
+        self.prod.start()
+        self.prod.verb("mirror", "create", "registry", "--from", "eu-1/registry", "--addr", self.standby.mirrors, "--into", "etcd",
+                       "--endpoints", home.endpoints, "--replace", "--yes", "--wait")
+        self.await_applied(self.prod, self.target.now())
+        self.assert_verified(self.prod)
+        api.kill()
+        self.prod.verb("promote", "registry", "--require-lag", "60s", "--yes")
+        third = self.apiserver("third", home, "192.0.2.1", port=self.first.port)
+        self.assertEqual(without_version(third.objects(MAPS)), without_version(old))
+        self.assertEqual(len(third.objects(EVENTS)), 50)
+        changed = third.merge(f"{MAPS}/map-503", {"data": {"value": "at home"}})
+        self.assertGreater(version(changed), 2 * AHEAD)
+        self.informer.await_line("update", "map-503", changed["metadata"]["resourceVersion"])
 
     def test_a_target_that_is_behind_the_source_leaves_clients_with_what_they_had_until_it_is_raised(self):
         self.lose_a_side()
@@ -258,6 +286,8 @@ class KubeApiserverTest(ControlPlaneTest):
             status, answer = api.list(MAPS, resourceVersion=self.old_version, **more)
             self.assertEqual((status, answer["details"]["causes"][0]["reason"]), (504, "ResourceVersionTooLarge"), more)
         self.assertEqual(self.continued(api)[0], 504)
+        refused = self.watched_with_a_list(api)
+        self.assertEqual((refused["type"], refused["object"]["code"]), ("ERROR", 504))
 
     def assert_a_stale_write_is_taken(self, api):
         """What an old client read has a version that means something else here, sooner or later."""
