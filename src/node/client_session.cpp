@@ -82,22 +82,24 @@ ClientSession::ClientSession(std::shared_ptr<ClientShared> shared, boost::asio::
   } else {
     authenticated_ = true;
   }
-  if (const auto first = shared_->databases->at(0)) choose(first);
+  selected_ = at_place(place_);
 }
 
-void ClientSession::choose(const DatabasePointer& database) {
-  database_name_ = database->name();
-  selected_ = database;
+/// An index is a place that does not move, and a name is that of whatever has it now: what stands at another index, or
+/// under another name, is not what this client means.
+DatabasePointer ClientSession::at_place(const Place& place) const {
+  const auto* const index = std::get_if<std::uint32_t>(&place);
+  return index != nullptr ? shared_->databases->at(*index) : shared_->databases->find(std::get<std::string>(place));
 }
 
-/// Nothing keeps a database open while its client says nothing. One that was replaced is found anew by its name.
+/// Nothing keeps a database open while its client says nothing. One that was replaced is found anew at its place.
 void ClientSession::hold_database() {
   database_ = selected_.lock();
   if (database_ && !database_->retired()) return;
-  // Index 0 is a place that does not move: what stands at another index is not what this client means.
-  database_ = database_name_.empty() ? shared_->databases->at(0) : shared_->databases->find(database_name_);
+  database_ = at_place(place_);
+  if (transaction_) transaction_->broken = true;  // what was queued was meant for the old one
   if (!database_) return;
-  choose(database_);
+  selected_ = database_;
   set_max_lag(max_lag_);
   if (!watch_) return;
   // What was watched is not the same any more: EXEC does nothing. The old one belongs to a table that goes.
@@ -262,11 +264,14 @@ std::string ClientSession::refusal(const Command* command, const Words& words) c
     if (!may) return "NOAUTH Authentication required.";
   }
   const bool needs_database = connection_command(*command) == nullptr;
-  if (needs_database && !database_ && database_name_.empty())
-    return "ERR there is no database 0 here now: SELECT another by its index or name";
-  if (needs_database && !database_) return fmt::format("ERR database '{}' is no longer here", database_name_);
+  if (needs_database && !database_) {
+    const auto* const index = std::get_if<std::uint32_t>(&place_);
+    return index != nullptr
+               ? fmt::format("ERR there is no database {} here now: SELECT another by its index or name", *index)
+               : fmt::format("ERR database '{}' is no longer here", std::get<std::string>(place_));
+  }
   if (needs_database && database_->local() == nullptr)
-    return fmt::format("ERR database '{}' is not kept here: read and write it where it is", database_name_);
+    return fmt::format("ERR database '{}' is not kept here: read and write it where it is", database_->name());
   if (command->writes() && !database_->takes_writes()) return "READONLY You can't write against a read only replica.";
   const auto* own = connection_command(*command);
   if (transaction_ &&
@@ -505,8 +510,8 @@ void ClientSession::select(const Words& words, RespReply& reply) {
   // A number is an index, also where a database of an older version's making has it for a name.
   const auto index = parse_integer(words[1]);
   const bool is_index = index && *index >= 0 && *index <= UINT32_MAX;
-  auto chosen =
-      is_index ? shared_->databases->at(static_cast<std::uint32_t>(*index)) : shared_->databases->find(words[1]);
+  auto place = is_index ? Place(static_cast<std::uint32_t>(*index)) : Place(std::string(words[1]));
+  auto chosen = at_place(place);
   if (!chosen) {
     const auto shut = is_index ? shared_->databases->not_open_at(static_cast<std::uint32_t>(*index))
                                : shared_->databases->not_open(words[1]);
@@ -514,7 +519,8 @@ void ClientSession::select(const Words& words, RespReply& reply) {
         shut ? fmt::format("ERR database '{}' is not open: {}", shut->name, escape(shut->reason.message(), 500))
              : std::string("ERR DB index is out of range"));
   }
-  choose(chosen);
+  place_ = std::move(place);
+  selected_ = chosen;
   set_max_lag(max_lag_);
   database_ = std::move(chosen);
   reply.ok();

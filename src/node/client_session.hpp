@@ -72,7 +72,8 @@ class ClientSession {
   static awaitable<bool> serve_buffered(std::shared_ptr<ClientSession> self);
   static awaitable<bool> serve_whole_commands(std::shared_ptr<ClientSession> self);
   void hold_database();
-  void choose(const DatabasePointer& database);
+  using Place = std::variant<std::uint32_t, std::string>;  ///< an index or a name
+  DatabasePointer at_place(const Place& place) const;
   static awaitable<void> take(std::shared_ptr<ClientSession> self, Words words);
   static awaitable<void> finish_reads(std::shared_ptr<ClientSession> self);
   static awaitable<void> finish_writes(std::shared_ptr<ClientSession> self);
@@ -116,7 +117,8 @@ class ClientSession {
   const std::uint64_t id_;
   RespParser parser_;
   RespVersion version_ = RespVersion::resp2;
-  std::string database_name_;
+  /// What the client chose; index 0 until it says SELECT.
+  Place place_ = std::uint32_t{0};
   std::weak_ptr<HostedDatabase> selected_;
   DatabasePointer database_;  ///< `selected_`, held while commands are carried out; null: it is gone
   bool authenticated_ = false, closing_ = false, holds_too_much_ = false;

@@ -200,6 +200,31 @@ class Clients(NodeTest):
             self.assertTrue(one.set("k", 1))
         self.assertEqual(node.contents("orders"), {b"k": b"1"})
 
+    def test_a_connection_at_an_index_wrote_to_the_next_database_of_its_name(self):
+        node, source = self.node("eu-1", cluster="eu-1", databases=()), self.node()
+        with client(source) as one:
+            one.set("k", 1)
+        node.create_mirror("packages", source)
+        node.await_following("packages", source)
+        node.call("POST", "/v1/mirrors/packages/promote", {})
+        never, at_0, queued, by_name = (client(node, single_connection_client=True) for _ in range(4))
+        with never, at_0, queued, by_name:
+            never.ping()
+            at_0.execute_command("SELECT", 0)
+            by_name.execute_command("SELECT", "packages")
+            queued.execute_command("SELECT", "packages")
+            queued.execute_command("MULTI")
+            queued.execute_command("SET", "queued", 1)
+            node.call("DELETE", "/v1/mirrors/packages?promoted=true")
+            self.assertEqual(node.call("POST", "/v1/databases", {"name": "packages"})["index"], 1)
+            for one in (never, at_0):
+                with self.assertRaisesRegex(redis.ResponseError, "there is no database 0 here"):
+                    one.set("k", 2)
+            with self.assertRaisesRegex(redis.ResponseError, "EXECABORT|discarded"):
+                queued.execute_command("EXEC")
+            self.assertTrue(by_name.set("k", 3))
+        self.assertEqual(node.contents("packages"), {b"k": b"3"})
+
     def test_a_number_is_no_name(self):
         node = self.node()
         for wish in (("POST", "/v1/databases", {"name": "7"}),
