@@ -46,7 +46,7 @@ class DeletingWhatIsNotOpen(EtcdNodeTest):
         node.await_following("packages", source)
         source.stop()
         node.await_mirror("packages", lambda one: one["status"] == "Disconnected" or not one["connected"], "the cut")
-        node.verb("promote", "packages", "--require-lag", "0ms", "--yes", code=3)
+        node.verb("promote", "packages", "--require-lag", "1ms", "--yes", code=3)
         self.assertEqual(node.call("DELETE", "/v1/mirrors/packages")["data"], "removed")
 
 
