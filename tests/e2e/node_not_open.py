@@ -161,7 +161,7 @@ class NotOpen(NodeTest):
         catalog = json.loads(file.read_text(encoding="utf-8"))
         for entry in catalog["databases"]:
             for field in ("made", "configured", "promoted", "agreed_to_deletions", "moving_from", "open_without_list"):
-                del entry[field]  # as an older version wrote it
+                entry.pop(field, None)  # as an older version wrote it
         file.write_text(json.dumps(catalog), encoding="utf-8")
         config = node.config.read_text(encoding="utf-8")
         node.config.write_text(config.replace('name = "b"', 'name = "renamed"'), encoding="utf-8")
