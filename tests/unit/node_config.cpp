@@ -253,8 +253,10 @@ TEST(NodeConfig, what_a_list_names_twice_is_a_slip) {
   };
   EXPECT_EQ(of_database(R"(sync_mirrors = ["eu-1", "us-1", "EU-1"])"),
             "config: database 1.sync_mirrors: 'EU-1' is there twice");
-  EXPECT_EQ(of_database(R"(allow_mirrors = ["eu-1", "eu-1"])"), "config: database 1.allow_mirrors: 'eu-1' is there twice");
-  EXPECT_EQ(of_database(R"(snapshot_formats = ["kv", "kv"])"), "config: database 1.snapshot_formats: 'kv' is there twice");
+  EXPECT_EQ(of_database(R"(allow_mirrors = ["eu-1", "eu-1"])"),
+            "config: database 1.allow_mirrors: 'eu-1' is there twice");
+  EXPECT_EQ(of_database(R"(snapshot_formats = ["kv", "kv"])"),
+            "config: database 1.snapshot_formats: 'kv' is there twice");
   EXPECT_EQ(of_database("engine = \"etcd\"\nendpoints = [\"http://a:1\", \"http://b:1\", \"http://A:1\"]"),
             "config: database 1.endpoints: 'http://A:1' is there twice");
   EXPECT_EQ(of_database("engine = \"etcd\"\nendpoints = [\"http://a:1\"]\nexcludes = [\"/a\", \"/A\"]"), "")
