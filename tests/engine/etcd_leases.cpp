@@ -1,4 +1,6 @@
 // Leases at a mirror in etcd: the table beside its keys.
+#include <atomic>
+
 #include "engine/etcd_fixture.hpp"
 
 namespace crosslink::test {
@@ -226,6 +228,25 @@ TEST_F(EtcdPromotedLeases, short_leases_live_when_the_end_of_the_promotion_takes
   must(mirror->promote("prod-us", "registry"));
   gate.before_txn({});
   EXPECT_EQ(contents().size(), 100U);
+}
+
+TEST_F(EtcdPromotedLeases, a_promotion_whose_log_could_not_be_read_at_its_end_is_a_source_once_it_is_asked_again) {
+  follow(1, 600);
+  std::atomic<bool> ends = false;
+  gate.before_txn([&](const auto& request) {
+    ends = ends || ends_promotion(request);
+    return grpc::Status::OK;
+  });
+  gate.before_range([&](const auto&) {
+    return ends ? grpc::Status(grpc::StatusCode::UNAVAILABLE, "for the test") : grpc::Status::OK;
+  });
+  EXPECT_EQ(refusal(mirror->promote("prod-us", "registry")), "Storage");
+  gate.before_range({});
+  gate.before_txn({});
+  EXPECT_EQ(must(mirror->promote("prod-us", "registry")).cluster, "prod-us");
+  const auto lsn = etcd::lsn_of(put("/registry/new", "1"));
+  must(mirror->wait_for(lsn, patience));
+  EXPECT_EQ(mirror->source_state().head, lsn);
 }
 
 TEST_F(EtcdPromotedLeases, what_a_given_up_promotion_granted_takes_no_key_from_the_mirror_that_follows_on) {

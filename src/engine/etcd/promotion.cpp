@@ -192,7 +192,17 @@ Result<void> EtcdDatabase::Impl::take_back_promotion() {
 Result<PromotedFrom> EtcdDatabase::Impl::promote(const std::string& source_cluster,
                                                  const std::string& source_database) {
   if (root) return MirrorError::configuration("a root is no mirror");
-  if (record.role == DatabaseRole::promoted) return *record.promoted_from;
+  if (record.role == DatabaseRole::promoted) {
+    // Its log may not have been begun: the record said it before.
+    const bool follows = [this] {
+      const std::scoped_lock holding(mutex);
+      return tail != nullptr;
+    }();
+    if (!follows) {
+      if (auto started = start_tail(); !started) return started.error();
+    }
+    return *record.promoted_from;
+  }
   if (!record.position) return MirrorError::configuration("there is no mirrored data to promote");
   look_first = true;  // the target may have been restored since we last wrote
   if (auto owned = ensure_owned(false); !owned) return owned.error();
@@ -220,9 +230,11 @@ Result<PromotedFrom> EtcdDatabase::Impl::promote(const std::string& source_clust
   lease_keeper.reset();
   release();
   if (auto dropped = partial.drop(); !dropped) return dropped.error();
+  {
+    const std::scoped_lock holding(mutex);
+    shown_partial.reset();
+  }
   if (auto started = start_tail(); !started) return started.error();
-  const std::scoped_lock holding(mutex);
-  shown_partial.reset();
   return *record.promoted_from;
 }
 
