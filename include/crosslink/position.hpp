@@ -6,10 +6,12 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "crosslink/result.hpp"
@@ -70,7 +72,8 @@ struct HistoryRecord {
 /// Most records a history holds; the oldest are cut off, and their incarnations noted as trimmed. Design section 1.
 inline constexpr std::size_t history_records_max = 64;
 
-/// Oldest first, first_lsn never falling, at least one record in a database that exists. A plain value.
+/// Oldest first, first_lsn never falling, at least one record in a database that exists. A plain value; a copy shares
+/// what it was copied from until one of both is appended to, so it is cheap however long the history is.
 class History {
  public:
   History() = default;
@@ -78,11 +81,11 @@ class History {
   static Result<History> from_records(std::vector<HistoryRecord> records, std::vector<Incarnation> trimmed = {});
   static History beginning(HistoryRecord first);
 
-  std::span<const HistoryRecord> records() const { return records_; }
-  std::span<const Incarnation> trimmed() const { return trimmed_; }
-  bool empty() const { return records_.empty(); }
+  std::span<const HistoryRecord> records() const { return lists().records; }
+  std::span<const Incarnation> trimmed() const { return lists().trimmed; }
+  bool empty() const { return lists_ == nullptr; }
   /// Precondition: not empty.
-  const HistoryRecord& newest() const { return records_.back(); }
+  const HistoryRecord& newest() const { return lists_->records.back(); }
   bool contains(const Incarnation& incarnation) const;
   /// The last LSN that can belong to `incarnation`: one before the next record's first_lsn, `head` for the newest.
   /// Absent when the history does not contain it.
@@ -93,11 +96,19 @@ class History {
   /// Appends; cuts the oldest off (into trimmed) when there would be more than history_records_max. Precondition:
   /// first_lsn is not below the newest's.
   void append(HistoryRecord record);
-  friend bool operator==(const History&, const History&) = default;
+  friend bool operator==(const History& left, const History& right) {
+    return left.lists_ == right.lists_ || left.lists() == right.lists();
+  }
 
  private:
-  std::vector<HistoryRecord> records_;
-  std::vector<Incarnation> trimmed_;
+  struct Lists {
+    std::vector<HistoryRecord> records;
+    std::vector<Incarnation> trimmed;
+    friend bool operator==(const Lists&, const Lists&) = default;
+  };
+  explicit History(Lists lists) : lists_(std::make_shared<const Lists>(std::move(lists))) {}
+  const Lists& lists() const;
+  std::shared_ptr<const Lists> lists_;  ///< null: empty
 };
 
 struct EntryId {

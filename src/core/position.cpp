@@ -65,43 +65,46 @@ Result<History> History::from_records(std::vector<HistoryRecord> records, std::v
       }
     }
   }
-  History history;
-  history.records_ = std::move(records);
-  history.trimmed_ = std::move(trimmed);
-  return history;
+  return History(Lists{std::move(records), std::move(trimmed)});
 }
 
-History History::beginning(HistoryRecord first) {
-  History history;
-  history.records_.push_back(first);
-  return history;
+History History::beginning(HistoryRecord first) { return History(Lists{{first}, {}}); }
+
+const History::Lists& History::lists() const {
+  static const Lists none;
+  return lists_ ? *lists_ : none;
 }
 
 bool History::contains(const Incarnation& incarnation) const {
-  return std::ranges::find(records_, incarnation, &HistoryRecord::incarnation) != records_.end();
+  return std::ranges::find(lists().records, incarnation, &HistoryRecord::incarnation) != lists().records.end();
 }
 
 std::optional<Lsn> History::end_of(const Incarnation& incarnation, Lsn head) const {
-  const auto found = std::ranges::find(records_, incarnation, &HistoryRecord::incarnation);
-  if (found == records_.end()) return std::nullopt;
+  const auto& records = lists().records;
+  const auto found = std::ranges::find(records, incarnation, &HistoryRecord::incarnation);
+  if (found == records.end()) return std::nullopt;
   const auto next = std::next(found);
-  if (next == records_.end()) return head;
+  if (next == records.end()) return head;
   return Lsn{next->first_lsn.value == 0 ? 0 : next->first_lsn.value - 1};
 }
 
 const Incarnation& History::incarnation_at(Lsn lsn) const {
-  for (auto record = records_.rbegin(); record != records_.rend(); ++record) {
+  const auto& records = lists().records;
+  for (auto record = records.rbegin(); record != records.rend(); ++record) {
     if (record->first_lsn <= lsn) return record->incarnation;
   }
-  return records_.front().incarnation;
+  return records.front().incarnation;
 }
 
 void History::append(HistoryRecord record) {
-  records_.push_back(record);
-  if (records_.size() <= history_records_max) return;
-  trimmed_.push_back(records_.front().incarnation);
-  records_.erase(records_.begin());
-  if (trimmed_.size() > history_records_max) trimmed_.erase(trimmed_.begin());
+  auto next = lists();
+  next.records.push_back(record);
+  if (next.records.size() > history_records_max) {
+    next.trimmed.push_back(next.records.front().incarnation);
+    next.records.erase(next.records.begin());
+    if (next.trimmed.size() > history_records_max) next.trimmed.erase(next.trimmed.begin());
+  }
+  lists_ = std::make_shared<const Lists>(std::move(next));
 }
 
 }  // namespace crosslink

@@ -94,6 +94,19 @@ TEST(History, keeps_the_records_and_the_trimmed_it_was_made_from) {
   EXPECT_FALSE(history->empty());
 }
 
+TEST(History, a_copy_takes_no_memory_of_its_own_until_one_of_both_is_appended_to) {
+  const auto history = *History::from_records(records_of(64));
+  auto copy = history;
+  EXPECT_EQ(copy.records().data(), history.records().data());
+  copy.append(record_of(64, 640));
+  EXPECT_TRUE(std::ranges::equal(history.records(), records_of(64)));
+  EXPECT_EQ(copy.newest(), record_of(64, 640));
+  EXPECT_NE(copy, history);
+  EXPECT_EQ(*History::from_records(records_of(64)), history) << "as values they are compared";
+  EXPECT_EQ(History(), History());
+  EXPECT_NE(History(), history);
+}
+
 TEST(History, takes_64_records_and_as_many_trimmed_and_refuses_one_more_of_either) {
   ASSERT_EQ(history_records_max, 64U);
   std::vector<Incarnation> trimmed;
