@@ -10,9 +10,7 @@ MirrorStreams::StreamPointer MirrorStreams::send(core::mirror_action::Send& fram
   const bool fresh = !stream;
   if (fresh) {
     stream = std::make_shared<SessionStream>(frame.stream);
-    const auto kind = std::to_integer<std::uint8_t>(frame.frame.front());
-    const bool bulk = kind == core::kind_of(core::LogRequest{}) || kind == core::kind_of(core::SnapshotRequest{});
-    if (bulk) readers_[frame.stream] = std::make_shared<Signal>();
+    if (frame.opens_bulk) readers_[frame.stream] = std::make_shared<Signal>();
   }
   SessionStream::Outgoing outgoing;
   outgoing.buffers.emplace_back(std::move(frame.frame));

@@ -28,6 +28,7 @@ struct CloseLink {};
 struct Send {
   StreamToken stream = 0;
   std::vector<std::byte> frame;
+  bool opens_bulk = false;  ///< what comes on this stream is bulk
 };
 /// Give up what we send and what we read of it; no frame of it may come after this.
 struct DropStream {

@@ -14,7 +14,9 @@ class Outbox {
  public:
   void push(MirrorAction action) { actions_.push_back(std::move(action)); }
   void send(StreamToken stream, const SessionMessage& message) {
-    push(mirror_action::Send{stream, encode_message(message)});
+    const bool opens_bulk =
+        std::holds_alternative<LogRequest>(message) || std::holds_alternative<SnapshotRequest>(message);
+    push(mirror_action::Send{stream, encode_message(message), opens_bulk});
   }
   void wake(Instant at) { push(mirror_action::Wake{at}); }
   std::vector<MirrorAction> take() { return std::exchange(actions_, {}); }
