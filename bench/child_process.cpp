@@ -11,6 +11,8 @@
 #include <array>
 #include <cerrno>
 #include <fstream>
+#include <sstream>
+#include <string>
 #include <utility>
 
 namespace crosslink::bench {
@@ -76,6 +78,21 @@ std::uint64_t ChildProcess::resident_bytes() const {
   std::uint64_t pages_in_all = 0, pages_resident = 0;
   file >> pages_in_all >> pages_resident;
   return pages_resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+std::uint64_t ChildProcess::cpu_us() const {
+  std::ifstream file(fmt::format("/proc/{}/stat", process_));
+  std::string line;
+  std::getline(file, line);
+  const auto name_end = line.rfind(')');
+  if (name_end == std::string::npos) return 0;
+  std::istringstream fields(line.substr(name_end + 1));
+  std::string skipped;
+  for (int i = 0; i < 11; ++i)
+    fields >> skipped;
+  std::uint64_t user_ticks = 0, system_ticks = 0;
+  fields >> user_ticks >> system_ticks;
+  return (user_ticks + system_ticks) * 1'000'000 / static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
 }
 
 ChildProcess::End ChildProcess::wait() {

@@ -31,6 +31,8 @@ class ChildProcess {
   /// The reading end of its output, which the caller closes.
   int take_output();
   std::uint64_t resident_bytes() const;
+  /// Of all its threads, user and system, since it began.
+  std::uint64_t cpu_us() const;
   /// Waits for its end. Precondition of both: it was not waited for.
   End wait();
   /// SIGTERM, then wait(). Again: nothing.

@@ -71,6 +71,7 @@ Task<double> redis_benchmark(const BenchNode& node, std::string test, std::uint6
 
 struct Figures {
   double set_alone_per_s = 0, set_mirrored_per_s = 0, set_ratio = 0, get_per_s = 0, drain_seconds = 0;
+  double set_alone_cpu_us = 0, set_mirrored_cpu_us = 0, mirror_cpu_us = 0;  ///< of a node's process, for each SET
   std::uint64_t idle_source_bytes = 0, idle_mirror_bytes = 0;
   object json() const {
     return {{"set_alone_per_s", set_alone_per_s},
@@ -78,6 +79,9 @@ struct Figures {
             {"set_ratio", set_ratio},
             {"drain_seconds", drain_seconds},
             {"get_per_s", get_per_s},
+            {"source_cpu_us_per_set_alone", set_alone_cpu_us},
+            {"source_cpu_us_per_set_mirrored", set_mirrored_cpu_us},
+            {"mirror_cpu_us_per_set", mirror_cpu_us},
             {"idle_source_node_bytes", idle_source_bytes},
             {"idle_mirror_node_bytes", idle_mirror_bytes}};
   }
@@ -115,13 +119,21 @@ Task<Figures> measure_once(Nodes& nodes, std::uint64_t requests) {
   const auto& [source, mirror] = nodes;
   Figures figures;
   if (auto measured = measure_idle(*source, *mirror, figures); !measured) co_return measured.error();
+  const auto per_set = [requests](std::uint64_t before, std::uint64_t after) {
+    return static_cast<double>(after - before) / static_cast<double>(requests);
+  };
+  const auto alone_from = source->process.cpu_us();
   const auto alone = co_await redis_benchmark(*source, "set", requests);
   if (!alone) co_return alone.error();
+  figures.set_alone_cpu_us = per_set(alone_from, source->process.cpu_us());
   if (auto made = make_mirror(*source, *mirror, loaded); !made) co_return made.error();
+  const auto mirrored_from = source->process.cpu_us(), mirror_from = mirror->process.cpu_us();
   const auto mirrored = co_await redis_benchmark(*source, "set", requests);
   if (!mirrored) co_return mirrored.error();
   const auto drained = drain(*source, *mirror, loaded);
   if (!drained) co_return drained.error();
+  figures.set_mirrored_cpu_us = per_set(mirrored_from, source->process.cpu_us());
+  figures.mirror_cpu_us = per_set(mirror_from, mirror->process.cpu_us());
   const auto read = co_await redis_benchmark(*source, "get", requests);
   if (!read) co_return read.error();
   figures.set_alone_per_s = *alone;
@@ -140,8 +152,9 @@ Number median_of(std::vector<Figures> runs, Number Figures::* field) {
 
 int report(const cli::Globals& globals, const std::vector<Figures>& runs) {
   Figures middle;
-  for (const auto field : {&Figures::set_alone_per_s, &Figures::set_mirrored_per_s, &Figures::set_ratio,
-                           &Figures::drain_seconds, &Figures::get_per_s})
+  for (const auto field :
+       {&Figures::set_alone_per_s, &Figures::set_mirrored_per_s, &Figures::set_ratio, &Figures::drain_seconds,
+        &Figures::get_per_s, &Figures::set_alone_cpu_us, &Figures::set_mirrored_cpu_us, &Figures::mirror_cpu_us})
     middle.*field = median_of(runs, field);
   for (const auto field : {&Figures::idle_source_bytes, &Figures::idle_mirror_bytes})
     middle.*field = median_of(runs, field);
@@ -151,8 +164,10 @@ int report(const cli::Globals& globals, const std::vector<Figures>& runs) {
     all.push_back(one.json());
   const auto said = fmt::format(
       "SET: {:.0f}/s alone, {:.0f}/s with a mirror, {:.2f} times; the mirror has it all {:.3f} s after its end\n"
+      "CPU per SET: {:.2f} us alone, {:.2f} us with a mirror, whose node takes {:.2f} us\n"
       "GET: {:.0f}/s\nresident memory of a node with one idle mirror: {:.0f} MB, of its source's {:.0f} MB",
-      middle.set_alone_per_s, middle.set_mirrored_per_s, middle.set_ratio, middle.drain_seconds, middle.get_per_s,
+      middle.set_alone_per_s, middle.set_mirrored_per_s, middle.set_ratio, middle.drain_seconds,
+      middle.set_alone_cpu_us, middle.set_mirrored_cpu_us, middle.mirror_cpu_us, middle.get_per_s,
       static_cast<double>(middle.idle_mirror_bytes) / 1e6, static_cast<double>(middle.idle_source_bytes) / 1e6);
   return cli::report_good(globals, std::move(fields), said);
 }
