@@ -25,6 +25,8 @@ class CommandTurns {
 
   /// Null: the caller left while it waited, and the command is not to be begun. Waiting is not cancelled otherwise.
   awaitable<Held> take(std::string database, CommandCaller caller = {});
+  /// Does a command run, or wait?
+  bool taken(const std::string& database) const { return turns_->contains(database); }
 
  private:
   struct Turn {

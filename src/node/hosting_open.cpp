@@ -425,7 +425,8 @@ void Hosting::Impl::try_rest(std::map<std::string, Retry>& retries) {
     auto& retry = known->second;
     // It was tried a moment ago, unless it was left to this.
     if (fresh && entry->change == DatabaseChange::none) retry.next = now + open_every;
-    if (being_opened.contains(one.name) || now < retry.next) continue;
+    // A command may be opening what it put in its place, with the same files.
+    if (being_opened.contains(one.name) || turns.taken(one.name) || now < retry.next) continue;
     // What is here needs a person more often than patience; a cluster that is away needs patience.
     retry.wait = kept_elsewhere(*entry) ? open_every : std::min(retry.wait * 2, open_every_max);
     retry.next = now + retry.wait;

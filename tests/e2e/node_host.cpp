@@ -1,13 +1,18 @@
 // A node that is killed at a step: node_host CONFIG STEP. Else as `crosslink serve --config CONFIG`.
+//   node_host CONFIG STEP SECONDS   takes so long at that step, as with a disk that is busy, and goes on
 #include <fmt/format.h>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/this_coro.hpp>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
+#include <optional>
 #include <string>
+#include <thread>
 
 #include "node/config.hpp"
 #include "node/node.hpp"
@@ -15,13 +20,20 @@
 namespace crosslink {
 namespace {
 
-awaitable<void> serve(const node::NodeConfig& config, quic::Endpoint endpoint, std::string killed_at, int& code) {
+struct AtStep {
+  std::string name;
+  std::optional<std::chrono::seconds> slow;  ///< absent: it is killed
+};
+
+awaitable<void> serve(const node::NodeConfig& config, quic::Endpoint endpoint, AtStep at_step, int& code) {
   auto executor = co_await boost::asio::this_coro::executor;
   auto resolving = quic::resolve(config.mirrors);
   const auto mirrors = co_await std::move(resolving);
   if (!mirrors) co_return;
-  node::StepListener on_step = [killed_at = std::move(killed_at)](std::string_view step) {
-    if (step == killed_at) static_cast<void>(std::raise(SIGKILL));
+  node::StepListener on_step = [at_step = std::move(at_step)](std::string_view step) {
+    if (step != at_step.name) return;
+    if (!at_step.slow) static_cast<void>(std::raise(SIGKILL));
+    std::this_thread::sleep_for(*at_step.slow);
   };
   auto opened = node::Node::open(config, std::move(endpoint), *mirrors, executor, std::move(on_step));
   if (!opened) {
@@ -37,7 +49,7 @@ awaitable<void> serve(const node::NodeConfig& config, quic::Endpoint endpoint, s
   code = ended ? 0 : 1;
 }
 
-int run(const char* file, const char* killed_at) {
+int run(const char* file, AtStep at_step) {
   const auto config = node::load_config(file);
   if (!config) {
     fmt::print(stderr, "{}\n", config.error().message());
@@ -47,7 +59,7 @@ int run(const char* file, const char* killed_at) {
   if (!endpoint) return 1;
   boost::asio::io_context context(1);
   int code = 1;
-  co_spawn(context, serve(*config, *std::move(endpoint), killed_at, code), boost::asio::detached);
+  co_spawn(context, serve(*config, *std::move(endpoint), std::move(at_step), code), boost::asio::detached);
   context.run();
   return code;
 }
@@ -56,6 +68,8 @@ int run(const char* file, const char* killed_at) {
 }  // namespace crosslink
 
 int main(int argc, char** argv) {
-  if (argc != 3) return 2;
-  return crosslink::run(argv[1], argv[2]);
+  if (argc != 3 && argc != 4) return 2;
+  crosslink::AtStep at_step{argv[2], std::nullopt};
+  if (argc == 4) at_step.slow = std::chrono::seconds(std::atoi(argv[3]));
+  return crosslink::run(argv[1], std::move(at_step));
 }

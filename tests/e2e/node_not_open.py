@@ -3,13 +3,17 @@ what survives the loss of the catalog. Method: folders and files of a stopped no
 mounted, a disk or an operator; then the node starts."""
 
 import json
+import os
 import shutil
 import unittest
 
 import redis
 
 from cli_support import unused_port
+from node_etcd_support import PREFIX, EtcdNodeTest, place
 from node_support import NodeTest, client, eventually
+
+HOST = os.environ["NODE_HOST"]
 
 
 class NotOpen(NodeTest):
@@ -278,6 +282,21 @@ class DeletingWhatTakesWrites(NodeTest):
         self.assertIn(str(aside), said)
         self.assertTrue((aside / "live").exists())
         self.assertEqual(node.call("GET", "/v1/databases"), {"databases": []})
+
+
+class NotOpenElsewhere(EtcdNodeTest):
+    def test_a_replace_on_a_slow_disk_met_a_try_to_open_what_it_had_just_put_there(self):
+        gone, source, target = self.own_cluster("gone"), self.cluster(), self.cluster()
+        source.put(f"{PREFIX}a", "1")
+        prod = self.etcd_node(source)
+        node = self.node("eu-1", cluster="eu-1", databases=("registry",), per_database='engine = "etcd"\n' + place(gone))
+        node.stop()
+        gone.kill(0)
+        # Longer than between two tries.
+        node.start([HOST, str(node.config), "replace.done", "5"])
+        self.follow(node, prod, target, replace=True, yes=True)
+        self.assertNotIn("in use by another process", node.log_text())
+        self.assertEqual(target.pairs(PREFIX), {f"{PREFIX}a": "1"})
 
 
 if __name__ == "__main__":
