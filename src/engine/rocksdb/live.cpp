@@ -55,11 +55,16 @@ rocksdb::DBOptions database_options(const RocksdbOptions& options, bool create) 
   return chosen;
 }
 
-/// Notes that RocksDB met an error of the disk. It does not try to go on by itself.
-class ErrorListener final : public rocksdb::EventListener {
+void stop_counting() { rocksdb::SetPerfLevel(rocksdb::PerfLevel::kDisable); }
+
+/// Notes that RocksDB met an error of the disk, which does not try to go on by itself; keeps its threads from counting.
+class ThreadListener final : public rocksdb::EventListener {
  public:
-  explicit ErrorListener(std::shared_ptr<std::atomic<bool>> failed) : failed_(std::move(failed)) {}
+  explicit ThreadListener(std::shared_ptr<std::atomic<bool>> failed) : failed_(std::move(failed)) {}
   void OnBackgroundError(rocksdb::BackgroundErrorReason, rocksdb::Status*) override { *failed_ = true; }
+  // Called first on RocksDB's own threads, which do nothing else.
+  void OnFlushBegin(rocksdb::DB*, const rocksdb::FlushJobInfo&) override { stop_counting(); }
+  void OnCompactionBegin(rocksdb::DB*, const rocksdb::CompactionJobInfo&) override { stop_counting(); }
   void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status, bool* recover) override {
     *recover = false;
   }
@@ -163,7 +168,7 @@ Result<std::shared_ptr<Live>> Live::open_as(const Path& folder, const RocksdbOpt
                                             bool read_only, LiveKind kind) {
   std::shared_ptr<Live> live(new Live(folder, Files(options.env)));
   auto chosen = database_options(options, create);
-  chosen.listeners.push_back(std::make_shared<ErrorListener>(live->failed_));
+  chosen.listeners.push_back(std::make_shared<ThreadListener>(live->failed_));
   std::vector<rocksdb::ColumnFamilyDescriptor> families{{rocksdb::kDefaultColumnFamilyName, data_options(options)}};
   if (kind == LiveKind::hosted) families.emplace_back(own_family_name, rocksdb::ColumnFamilyOptions());
   rocksdb::DB* database = nullptr;
@@ -221,6 +226,7 @@ Live::~Live() {
 
 Result<void> Live::write(rocksdb::WriteBatch& batch) {
   if (has_failed()) return failed_before("writing");
+  const Uncounted uncounted;
   const auto status = database_->Write({}, &batch);
   if (status.ok()) return {};
   *failed_ = true;

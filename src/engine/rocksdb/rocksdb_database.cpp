@@ -210,6 +210,7 @@ SourceState RocksdbDatabase::source_state() const {
 std::optional<MirrorError> RocksdbDatabase::writes_refused() const {
   const std::scoped_lock lock(impl_->mutex);
   return impl_->refusal;
+  const rocks::Uncounted uncounted;
 }
 
 std::string RocksdbDatabase::remark() const {

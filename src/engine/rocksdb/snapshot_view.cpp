@@ -13,6 +13,7 @@ bool has_wide_columns(const rocksdb::Iterator& pairs) {
 
 Result<void> SnapshotView::scan(std::string_view begin, std::optional<std::string_view> end,
                                 const std::function<bool(const KeyValue&)>& visit) const {
+  const Uncounted uncounted;
   rocksdb::ReadOptions options;
   options.snapshot = snapshot_;
   options.fill_cache = false;
