@@ -109,7 +109,7 @@ class Writer {
     values_.assign(static_cast<std::size_t>(order.operations), std::string(value_bytes, '\0'));
     const auto begin = std::chrono::steady_clock::now();
     BenchAnswer answer;
-    answer.last_lsn = database_->source().source_state().head.value;
+    answer.last_lsn = database_->source().head().value;
     for (std::uint64_t i = 0; i < order.entries; ++i) {
       if (order.per_second > 0)
         std::this_thread::sleep_until(begin + std::chrono::nanoseconds(1'000'000'000 / order.per_second) * i);
@@ -121,7 +121,7 @@ class Writer {
     answer.took_us = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(took).count());
     if (order.purge != 0) {
       if (auto purged = database_->purge(); !purged) return purged.error();
-      answer.last_lsn = database_->source().source_state().head.value;
+      answer.last_lsn = database_->source().head().value;
     }
     answer.cpu_us = own_cpu_us();
     answer.resident_bytes = own_resident_bytes();

@@ -139,6 +139,10 @@ class SourceEngine {
   virtual Result<PositionProof> prove(const EntryId& last_entry, Lsn at) = 0;
   /// Opens the snapshot `wanted` if it still exists, else one of the state now, in the first of `formats` that this
   /// engine writes (`kv` always is). Errors: Storage, Busy (as many as allowed are open).
+  /// source_state().role and .head. Called for each command of a client: an engine that clients write to answers
+  /// without waiting for a commit, and copies nothing.
+  virtual DatabaseRole role() const { return source_state().role; }
+  virtual Lsn head() const { return source_state().head; }
   virtual Result<std::shared_ptr<SnapshotReader>> open_snapshot(std::span<const std::string> formats,
                                                                 const std::optional<SnapshotId>& wanted) = 0;
   /// The log after `from` is kept for `holder` until it is pinned elsewhere or unpinned, within the engine's budget.

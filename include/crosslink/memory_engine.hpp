@@ -47,6 +47,8 @@ class MemoryDatabase final : public SourceEngine, public MirrorEngine, public Ve
 
   // SourceEngine
   SourceState source_state() const override;
+  DatabaseRole role() const override;
+  Lsn head() const override;
   Result<LogSlice> read_log(Lsn after, std::size_t bytes_max) override;
   Result<PositionProof> prove(const EntryId& last_entry, Lsn at) override;
   Result<std::shared_ptr<SnapshotReader>> open_snapshot(std::span<const std::string> formats,

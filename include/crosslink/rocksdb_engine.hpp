@@ -120,6 +120,8 @@ class RocksdbDatabase final : public SourceEngine, public MirrorEngine, public V
 
   // SourceEngine
   SourceState source_state() const override;
+  DatabaseRole role() const override;
+  Lsn head() const override;
   Result<LogSlice> read_log(Lsn after, std::size_t bytes_max) override;
   Result<PositionProof> prove(const EntryId& last_entry, Lsn at) override;
   Result<std::shared_ptr<SnapshotReader>> open_snapshot(std::span<const std::string> formats,

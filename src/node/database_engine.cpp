@@ -47,7 +47,7 @@ Result<DatabaseEngine> open_rocksdb(const EngineWish& wish) {
                                                         : RocksdbDatabase::open_mirror(std::move(options));
   if (!opened) return opened.error();
   auto owner = std::shared_ptr<RocksdbDatabase>(*std::move(opened));
-  if (wish.entry.kind == DatabaseKind::mirror && owner->source_state().role == DatabaseRole::root) {
+  if (wish.entry.kind == DatabaseKind::mirror && owner->role() == DatabaseRole::root) {
     return MirrorError::configuration(
         fmt::format("it is to be a mirror, but {} holds one that takes writes: move it away, or replace it by command",
                     folder.string()));

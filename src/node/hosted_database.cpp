@@ -70,9 +70,8 @@ DatabaseSourceOptions HostedDatabase::source_options(const HostingContext& conte
   options.on_mirror_at = [this](const MirrorProgress& progress) {
     applied_waiters_->on_applied(progress.applied);
     // Of a mirror nothing is to be confirmed, and what is said of it now is not true of what it may be promoted with.
-    if (!gate_) return;
+    if (!gate_ || !takes_writes()) return;
     const auto now = state();
-    if (now.role == DatabaseRole::mirror) return;
     gate_->on_mirror_at(progress.peer_names, progress.mirror, {progress.incarnation, progress.durable},
                         {now.history.newest().incarnation, now.head});
   };
@@ -179,7 +178,7 @@ void HostedDatabase::lift_fence() {
 }
 
 std::string HostedDatabase::why_stale(std::chrono::milliseconds max_lag) const {
-  if (state().role != DatabaseRole::mirror) return {};
+  if (takes_writes()) return {};
   const auto lag = mirror_ ? mirror_->mirror().lag() : std::nullopt;
   if (!lag) return "MAXLAG the data is of unknown age";
   if (*lag <= max_lag) return {};
@@ -220,9 +219,9 @@ void HostedDatabase::note_count(Lsn lsn, std::uint64_t keys) {
 }
 
 std::optional<std::uint64_t> HostedDatabase::known_count() const {
-  const auto head = state().head;
+  const auto now = head();
   const std::scoped_lock lock(count_mutex_);
-  if (!count_ || count_->lsn != head) return std::nullopt;
+  if (!count_ || count_->lsn != now) return std::nullopt;
   return count_->keys;
 }
 

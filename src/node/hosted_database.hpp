@@ -77,6 +77,8 @@ class HostedDatabase {
   const DatabaseConfig& config() const { return config_; }
   DatabaseEngine& engine() { return engine_; }
   SourceState state() const { return engine_.source->source_state(); }
+  DatabaseRole role() const { return engine_.source->role(); }
+  Lsn head() const { return engine_.source->head(); }
   DatabaseSource& source() { return *source_; }
   /// Null: it follows nobody.
   HostedMirror* mirror() { return mirror_.get(); }
@@ -96,7 +98,7 @@ class HostedDatabase {
   /// The list in force; absent: any name that the CA signed.
   std::optional<std::vector<std::string>> allow_mirrors() const;
   void set_allow_mirrors(std::optional<std::vector<std::string>> names);
-  bool takes_writes() const { return state().role != DatabaseRole::mirror; }
+  bool takes_writes() const { return role() != DatabaseRole::mirror; }
   /// It is being taken out of the node: whoever holds it lets go.
   void retire() {
     retired_ = true;

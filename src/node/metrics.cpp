@@ -174,7 +174,7 @@ void put_database(Page& page, HostedDatabase& database) {
   const auto followers = database.source().mirrors();
   page.gauge("database_open", open_help, labels, 1);
   put_allowed(page, labels, database.allow_mirrors());
-  page.gauge("database_head_lsn", "Newest committed LSN", labels, real(database.state().head.value));
+  page.gauge("database_head_lsn", "Newest committed LSN", labels, real(database.head().value));
   if (const auto* const local = database.local()) {
     page.gauge("database_writable", "0 while its disk refuses writes", labels, local->writes_refused() ? 0 : 1);
     page.gauge("database_log_bytes", "Of log on disk", labels, real(local->log_bytes()));

@@ -63,6 +63,18 @@ TEST_P(EngineConformance, each_commit_moves_the_head_to_its_own_higher_lsn) {
   EXPECT_EQ(root->read_all(), expected_of(workload()));
 }
 
+TEST_P(EngineConformance, role_and_head_are_those_of_the_state) {
+  const auto root = empty_root();
+  for (const auto& operations : workload()) {
+    must(root->commit(operations));
+    EXPECT_EQ(root->source().head(), root->source().source_state().head);
+  }
+  EXPECT_EQ(root->source().role(), DatabaseRole::root);
+  const auto mirror = mirror_of(*root);
+  EXPECT_EQ(mirror->source().role(), DatabaseRole::mirror);
+  EXPECT_EQ(mirror->source().head(), mirror->source().source_state().head);
+}
+
 TEST_P(EngineConformance, a_watcher_is_told_of_each_commit_until_it_is_taken_away) {
   const auto root = empty_root();
   std::vector<Lsn> told;

@@ -125,6 +125,16 @@ SourceState MemoryDatabase::source_state() const {
 Result<LogSlice> MemoryDatabase::read_log(Lsn after, std::size_t bytes_max) {
   const std::scoped_lock lock(impl_->mutex);
   const auto& live = impl_->live;
+DatabaseRole MemoryDatabase::role() const {
+  const std::scoped_lock lock(impl_->mutex);
+  return impl_->live.role;
+}
+
+Lsn MemoryDatabase::head() const {
+  const std::scoped_lock lock(impl_->mutex);
+  return impl_->live.head;
+}
+
   if (after < live.oldest || after > live.head) {
     return MirrorError(ErrorKind::LogWindowExceeded, CausedBy::us, "the log after this LSN is no longer held",
                        LogWindow{live.oldest, live.head});

@@ -49,8 +49,8 @@ void RocksdbDatabase::Impl::publish() {
   Lsn reached;
   {
     const std::scoped_lock lock(mutex);
-    record = written_record;
-    reached = head = unpublished.back().last;
+    reached = unpublished.back().last;
+    show(written_record, reached);
     last_entry = written_last_entry;
     origin_lsn = unpublished.back().origin_lsn();
     for (auto& logged : unpublished) {
@@ -215,7 +215,7 @@ std::optional<MirrorError> RocksdbDatabase::writes_refused() const {
 
 std::string RocksdbDatabase::remark() const {
   const auto refused = writes_refused();
-  const bool is_mirror = source_state().role == DatabaseRole::mirror;  // whose reason says it
+  const bool is_mirror = role() == DatabaseRole::mirror;  // whose reason says it
   return refused && !is_mirror ? fmt::format("it takes no writes: {}", refused->message()) : std::string();
 }
 
@@ -231,6 +231,9 @@ void RocksdbDatabase::watch_history(std::function<void()> on_change) {
 
 Result<SnapshotFacts> RocksdbDatabase::Impl::describe(Live& of, Live& checkpoint) {
   const auto found = checkpoint.read_record();
+DatabaseRole RocksdbDatabase::role() const { return impl_->shown_role; }
+Lsn RocksdbDatabase::head() const { return Lsn{impl_->shown_head}; }
+
   if (!found) return found.error();
   if (!*found || (*found)->history.empty())
     return MirrorError(ErrorKind::Storage, CausedBy::us, "a checkpoint lacks the database's own record");

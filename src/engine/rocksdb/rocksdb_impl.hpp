@@ -112,6 +112,14 @@ struct RocksdbDatabase::Impl {
   const RocksdbOptions options;
   const rocks::Files disk;
   rocks::FolderLock folder_lock;
+  /// What readers see from now on. With `mutex` held.
+  void show(const rocks::DatabaseRecord& now, Lsn at) {
+    record = now;
+    head = at;
+    shown_role = now.role;
+    shown_head = at.value;
+  }
+
   rocks::SnapshotShelf shelf;
   rocks::PartialStore partial;
 
@@ -141,6 +149,9 @@ struct RocksdbDatabase::Impl {
 
   std::mutex watch_mutex;
   std::function<void(Lsn)> on_head;
+  // Of record and head, for whoever asks with each command.
+  std::atomic<DatabaseRole> shown_role = DatabaseRole::root;
+  std::atomic<std::uint64_t> shown_head = 0;
   std::function<void()> on_history;
 
   std::mutex queue_mutex;

@@ -160,8 +160,7 @@ Result<void> RocksdbDatabase::Impl::take_over(std::shared_ptr<Live> opened) {
   auto files = rocks::list_wal_files(*opened);
   const std::scoped_lock lock(mutex);
   live = std::move(opened);
-  record = written_record;
-  head = at;
+  show(written_record, at);
   last_entry = written_last_entry;
   origin_lsn = record.role == DatabaseRole::mirror && record.position ? record.position->origin_lsn : at;
   durable = record.position ? record.position->applied_lsn : Lsn{};
