@@ -52,7 +52,8 @@ struct DatabaseSourceOptions {
   /// Where whole ranges are read for verify, in slices of some milliseconds; those of sessions that ended are given up.
   /// Empty: `engine_executor`, where they take turns with everything else.
   boost::asio::any_io_executor scan_executor;
-  /// Recent entries kept encoded, for all mirrors together.
+  /// Entries kept encoded, for all mirrors together: the newest, which commits hand over, and what mirrors further
+  /// behind have read.
   std::uint64_t ring_bytes_max = 16ull * 1024 * 1024;
   /// The log that a bootstrapping mirror needs is held for so long while it is away, within the engine's budget. As
   /// long as the engine's window, else it is held for a shorter time than the log is at all.
@@ -84,7 +85,7 @@ struct ServedMirrorFacts {
 class DatabaseSource {
  public:
   /// `engine` (and `verifiable`, which may be null: verify is then refused) must outlive every serve(); its calls are
-  /// made on `engine_executor`, except source_state(), which must be quick. Takes over engine.watch_head.
+  /// made on `engine_executor`, except source_state(), which must be quick. Takes over engine.watch_log.
   DatabaseSource(SourceEngine& engine, VerifiableEngine* verifiable, boost::asio::any_io_executor engine_executor,
                  DatabaseSourceOptions options);
   /// Precondition: no serve() runs.

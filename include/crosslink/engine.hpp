@@ -81,6 +81,14 @@ struct LogSlice {
   std::vector<LeaseGrant> leases = {};  ///< those that its entries use, as far as they still live
 };
 
+/// Log that has just come to be: a LogSlice without leases, lent for the length of a call.
+struct CommittedLog {
+  Lsn prev_lsn, last_lsn;  ///< last_lsn is the head now. Equal: the engine hands nothing over, read_log() has it
+  std::uint64_t count = 0;
+  std::span<const std::byte> entries;
+  Lsn origin_lsn;
+};
+
 /// Is the last entry at or before an LSN the one that a mirror says it has?
 enum class PositionProof : std::uint8_t {
   same,
@@ -131,6 +139,10 @@ class SourceEngine {
   virtual ~SourceEngine() = default;
   /// Quick: called on network threads.
   virtual SourceState source_state() const = 0;
+  /// source_state().role and .head. Called for each command of a client: an engine that clients write to answers
+  /// without waiting for a commit, and copies nothing.
+  virtual DatabaseRole role() const { return source_state().role; }
+  virtual Lsn head() const { return source_state().head; }
   /// The log after `after`, at most about `bytes_max` bytes of entries but at least one entry; count 0 and last_lsn =
   /// prev_lsn at the head. Entries come whole and in order, none is left out. Errors: LogWindowExceeded{oldest, head}
   /// when the log after `after` is no longer held, Storage.
@@ -139,10 +151,6 @@ class SourceEngine {
   virtual Result<PositionProof> prove(const EntryId& last_entry, Lsn at) = 0;
   /// Opens the snapshot `wanted` if it still exists, else one of the state now, in the first of `formats` that this
   /// engine writes (`kv` always is). Errors: Storage, Busy (as many as allowed are open).
-  /// source_state().role and .head. Called for each command of a client: an engine that clients write to answers
-  /// without waiting for a commit, and copies nothing.
-  virtual DatabaseRole role() const { return source_state().role; }
-  virtual Lsn head() const { return source_state().head; }
   virtual Result<std::shared_ptr<SnapshotReader>> open_snapshot(std::span<const std::string> formats,
                                                                 const std::optional<SnapshotId>& wanted) = 0;
   /// The log after `from` is kept for `holder` until it is pinned elsewhere or unpinned, within the engine's budget.
@@ -150,8 +158,9 @@ class SourceEngine {
   virtual void unpin(const std::string& holder) = 0;
   /// How much more may be written before the log after `after` is dropped, pins considered; absent: it is gone. Quick.
   virtual std::optional<WindowLeft> window_left(Lsn after) const = 0;
-  /// `on_head` is called after each commit, on the committing thread; it must not block or call back. Empty: none.
-  virtual void watch_head(std::function<void(Lsn head)> on_head) = 0;
+  /// `on_log` is called after each commit, on the committing thread, with what it added, so that nobody needs to read
+  /// it again; several commits may be told at once. It must not block or call back. Empty: none.
+  virtual void watch_log(std::function<void(const CommittedLog& log)> on_log) = 0;
   /// `on_change` is called after the history changed, or went back (times_gone_back), by itself: sessions that began
   /// before must end. On the thread that found it; it must not block or call back. Empty: none.
   virtual void watch_history(std::function<void()> /*on_change*/) {}

@@ -42,6 +42,8 @@ void encode_entry(std::vector<std::byte>& out, Lsn lsn, std::uint64_t commit_tim
                   std::span<const Operation> operations);
 /// Gives an encoding another LSN; with it the hash becomes another. Precondition (ours): `encoding` is one.
 void set_entry_lsn(std::span<std::byte> encoding, Lsn lsn);
+/// EntryView::hash() of an encoding, which is not looked at else. Precondition (ours): `encoding` is one.
+EntryHash entry_hash(std::span<const std::byte> encoding);
 /// Length of that encoding.
 std::size_t encoded_entry_bytes(Lsn lsn, std::span<const Operation> operations);
 

@@ -56,7 +56,7 @@ class MemoryDatabase final : public SourceEngine, public MirrorEngine, public Ve
   void pin(const std::string& holder, Lsn from) override;
   void unpin(const std::string& holder) override;
   std::optional<WindowLeft> window_left(Lsn after) const override;
-  void watch_head(std::function<void(Lsn head)> on_head) override;
+  void watch_log(std::function<void(const CommittedLog& log)> on_log) override;
 
   // MirrorEngine
   EngineTraits traits() const override;

@@ -129,7 +129,7 @@ class RocksdbDatabase final : public SourceEngine, public MirrorEngine, public V
   void pin(const std::string& holder, Lsn from) override;
   void unpin(const std::string& holder) override;
   std::optional<WindowLeft> window_left(Lsn after) const override;
-  void watch_head(std::function<void(Lsn head)> on_head) override;
+  void watch_log(std::function<void(const CommittedLog& log)> on_log) override;
   /// That and why a database takes no writes; empty for a mirror, and while it does.
   std::string remark() const override;
   /// Also after the disk failed and what it had not confirmed is gone.

@@ -104,7 +104,7 @@ class RocksdbSource final : public SourceEngine, public VerifiableEngine {
   void pin(const std::string& holder, Lsn from) override;
   void unpin(const std::string& holder) override;
   std::optional<WindowLeft> window_left(Lsn after) const override;
-  void watch_head(std::function<void(Lsn head)> on_head) override;
+  void watch_log(std::function<void(const CommittedLog& log)> on_log) override;
   void watch_history(std::function<void()> on_change) override;
 
   // VerifiableEngine

@@ -11,6 +11,8 @@
 namespace crosslink {
 namespace {
 
+constexpr std::size_t commit_time_bytes = 8;  // first in an entry, and not hashed
+
 EntryHash canonical(XXH128_hash_t hash) {
   XXH128_canonical_t bytes;
   XXH128_canonicalFromHash(&bytes, hash);
@@ -23,6 +25,13 @@ EntryHash canonical(XXH128_hash_t hash) {
 }  // namespace
 
 EntryHash EntryView::hash() const { return canonical(XXH3_128bits(hashed_.data(), hashed_.size())); }
+
+EntryHash entry_hash(std::span<const std::byte> encoding) {
+  std::uint64_t body_bytes = 0;
+  static_cast<void>(core::read_varint(encoding, body_bytes));
+  const auto hashed = encoding.subspan(commit_time_bytes);
+  return canonical(XXH3_128bits(hashed.data(), hashed.size()));
+}
 
 struct PairDigest::State {
   XXH3_state_t* hash = XXH3_createState();

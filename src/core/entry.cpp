@@ -57,6 +57,30 @@ std::size_t body_bytes(std::span<const Operation> operations) {
   return bytes;
 }
 
+/// Writes into room that was made before: growing a vector byte by byte costs more than what is written.
+class Writer {
+ public:
+  explicit Writer(std::span<std::byte> room) : at_(room.data()) {}
+  void byte(std::uint8_t value) { *at_++ = std::byte{value}; }
+  void u64(std::uint64_t value) {
+    for (int shift = 56; shift >= 0; shift -= 8)
+      byte(static_cast<std::uint8_t>(value >> shift));
+  }
+  void varint(std::uint64_t value) {
+    for (; value >= 0x80; value >>= 7)
+      byte(static_cast<std::uint8_t>(value | 0x80));
+    byte(static_cast<std::uint8_t>(value));
+  }
+  void text(std::string_view value) {
+    varint(value.size());
+    const auto bytes = std::as_bytes(std::span(value));
+    at_ = std::ranges::copy(bytes, at_).out;
+  }
+
+ private:
+  std::byte* at_;
+};
+
 /// Takes a length and that many bytes off the front.
 bool read_text(std::span<const std::byte>& bytes, std::string_view& text) {
   std::uint64_t size = 0;
@@ -121,17 +145,21 @@ std::size_t encoded_entry_bytes(Lsn, std::span<const Operation> operations) {
 
 void encode_entry(std::vector<std::byte>& out, Lsn lsn, std::uint64_t commit_time_us,
                   std::span<const Operation> operations) {
-  append_varint(out, body_bytes(operations));
-  append_u64(out, commit_time_us);
-  append_u64(out, lsn.value);
-  append_varint(out, operations.size());
+  const auto body = body_bytes(operations);
+  const auto at = out.size();
+  out.resize(at + varint_bytes(body) + body);
+  Writer writer(std::span<std::byte>(out).subspan(at));
+  writer.varint(body);
+  writer.u64(commit_time_us);
+  writer.u64(lsn.value);
+  writer.varint(operations.size());
   for (const auto& operation : operations) {
     const auto tag = tag_of(operation);
-    out.push_back(static_cast<std::byte>(tag));
-    append_text(out, operation.key);
-    if (operation.kind == OperationKind::put) append_text(out, operation.value);
-    if (tag == Tag::put_lease) append_u64(out, *operation.lease);
-    if (tag == Tag::erase_range) append_text(out, *operation.end);
+    writer.byte(static_cast<std::uint8_t>(tag));
+    writer.text(operation.key);
+    if (operation.kind == OperationKind::put) writer.text(operation.value);
+    if (tag == Tag::put_lease) writer.u64(*operation.lease);
+    if (tag == Tag::erase_range) writer.text(*operation.end);
   }
 }
 

@@ -25,6 +25,13 @@ struct DatabaseSource::Impl {
     const std::scoped_lock lock(mutex);
     return {served.begin(), served.end()};
   }
+  void on_log(const CommittedLog& log) {
+    ring.push(log);
+    pins->head_moved();
+    const std::scoped_lock lock(mutex);
+    for (const auto& one : served)
+      one->head_moved();
+  }
   void end_sessions() {
     ring.clear();
     for (const auto& one : now_served())
@@ -45,12 +52,8 @@ struct DatabaseSource::Impl {
 DatabaseSource::DatabaseSource(SourceEngine& engine, VerifiableEngine* verifiable,
                                boost::asio::any_io_executor engine_executor, DatabaseSourceOptions options)
     : impl_(std::make_shared<Impl>(engine, verifiable, std::move(engine_executor), std::move(options))) {
-  engine.watch_head([weak = std::weak_ptr<Impl>(impl_)](Lsn) {
-    const auto impl = weak.lock();
-    if (!impl) return;
-    impl->pins->head_moved();
-    for (const auto& one : impl->now_served())
-      one->head_moved();
+  engine.watch_log([weak = std::weak_ptr<Impl>(impl_)](const CommittedLog& log) {
+    if (const auto impl = weak.lock()) impl->on_log(log);
   });
   engine.watch_history([weak = std::weak_ptr<Impl>(impl_)] {
     const auto impl = weak.lock();
@@ -62,7 +65,7 @@ DatabaseSource::DatabaseSource(SourceEngine& engine, VerifiableEngine* verifiabl
 
 DatabaseSource::~DatabaseSource() {
   impl_->engine->watch_history({});
-  impl_->engine->watch_head({});
+  impl_->engine->watch_log({});
   impl_->pins->stop();
 }
 

@@ -177,8 +177,23 @@ void ServedMirror::carry_out(core::SourceAction& wish) {
   } else if (const auto* wake = std::get_if<action::Wake>(&wish)) {
     wake_at(wake->at);
   } else {
+    const auto* log = std::get_if<action::ReadLog>(&wish);
+    if (log != nullptr && read_kept(*log)) return;
     group_.spawn(ask(shared_from_this(), std::move(wish)));
   }
+}
+
+/// A mirror near the head is served from memory, without a turn of an engine's thread. False: ask the engine.
+bool ServedMirror::read_kept(const action::ReadLog& question) {
+  auto piece = shared_.ring->read_kept(question.after, question.bytes_max, question.zstd);
+  if (!piece) return false;
+  // The actions that stand behind this one come first.
+  boost::asio::post(strand_, [weak = weak_from_this(), asked = question.question, piece = *std::move(piece)]() mutable {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->tell([&](SourceSession& session, core::Instant now) { session.on_log(asked, std::move(piece), now); });
+  });
+  return true;
 }
 
 void ServedMirror::send(action::Send& frame) {

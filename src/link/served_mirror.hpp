@@ -85,6 +85,7 @@ class ServedMirror : public std::enable_shared_from_this<ServedMirror> {
   void pump();
   void carry_out(core::SourceAction& wish);
   void send(core::source_action::Send& frame);
+  bool read_kept(const core::source_action::ReadLog& question);
   void wake_at(core::Instant at);
   void tell_head();
   void announce_head();

@@ -44,6 +44,53 @@ TEST_F(RocksdbLog, commits_of_eight_threads_are_one_record_each_and_all_there) {
   EXPECT_EQ(replay({}, logged), all(*source));
 }
 
+TEST_F(RocksdbLog, what_a_commit_hands_over_is_what_its_record_says) {
+  const auto source = must(RocksdbDatabase::open_root(options("handed")));
+  std::vector<std::byte> handed;
+  source->watch_log(
+      [&](const CommittedLog& log) { handed.insert(handed.end(), log.entries.begin(), log.entries.end()); });
+  const auto before = source->head();
+  must(source->commit(std::array{Operation::put("a", "1"), Operation::put("c", "1"), Operation::put("b", "1")}));
+  // A range without an end: behind the last key of the database, of the commit, or of itself.
+  must(source->commit(std::array{Operation::erase_range("b", std::nullopt)}));
+  must(source->commit(std::array{Operation::put("y", "1"), Operation::erase_range("x", std::nullopt),
+                                 Operation::put("z", "1"), Operation::erase_range("z", std::nullopt)}));
+  must(source->commit(std::array{Operation::erase_range("zz", std::nullopt)}));
+  must(source->commit(std::array{Operation::erase("a"), Operation::erase_range("a", "b"), Operation::put("a", "")}));
+  source->watch_log({});
+  const auto logged = must(source->read_log(before, 1'000'000));
+  EXPECT_EQ(handed, *logged.entries);
+  EXPECT_EQ(replay({}, read_log_to_head(*source, Lsn{0}, 1'000'000)), all(*source));
+  // And the hash that each record keeps of the one before is of it.
+  const auto entries = read_log_to_head(*source, Lsn{0}, 1'000'000);
+  for (const auto& entry : entries)
+    EXPECT_EQ(must(source->prove(entry.id, entry.id.lsn)), PositionProof::same);
+}
+
+TEST_F(RocksdbLog, what_a_mirror_applies_is_handed_over_as_its_own_log_says) {
+  const auto source = must(RocksdbDatabase::open_root(options("handing")));
+  must(source->commit(std::array{Operation::put("a", "1")}));
+  const auto copy = mirror();
+  receive(*copy, *open_as(*source, own_format()), chunk_bytes);
+  must(copy->switch_snapshot());
+  std::vector<std::byte> handed;
+  Lsn end = copy->head();
+  const auto before = end;
+  copy->watch_log([&](const CommittedLog& log) {
+    EXPECT_EQ(log.prev_lsn, end);
+    end = log.last_lsn;
+    EXPECT_EQ(log.origin_lsn, source->head());
+    handed.insert(handed.end(), log.entries.begin(), log.entries.end());
+  });
+  must(source->commit(std::array{Operation::put("b", "1"), Operation::erase_range("a", std::nullopt)}));
+  apply_slice(*copy, *source, 1'000'000);
+  must(source->commit(std::array{Operation::put("d", "1"), Operation::put("c", "1")}));
+  apply_slice(*copy, *source, 1'000'000);
+  copy->watch_log({});
+  EXPECT_EQ(end, copy->head());
+  EXPECT_EQ(handed, *must(copy->read_log(before, 1'000'000)).entries);
+}
+
 /// The disk takes its time over each sync: a millisecond, and until every writer is about its next commit or has none.
 TEST_F(RocksdbLog, commits_that_come_while_the_disk_syncs_are_synced_together) {
   constexpr int threads_count = 8, each = 50;
@@ -125,19 +172,19 @@ TEST_F(RocksdbLog, what_a_middle_mirror_passes_on_before_it_is_on_disk_counts_fo
   EXPECT_GT(lost, 0) << "the disk took nothing, so nothing was shown";
 }
 
-TEST_F(RocksdbLog, the_wal_gives_the_same_entries_as_the_tail_in_memory) {
+TEST_F(RocksdbLog, the_wal_gives_the_same_entries_after_a_restart) {
   auto source = root();
   for (const auto& operations : workload())
     must(source->commit(operations, 1'234'567));
-  const auto from_memory = read_log_to_head(*source, Lsn{0}, 1'000'000);
-  ASSERT_EQ(from_memory.size(), workload().size());
+  const auto before = read_log_to_head(*source, Lsn{0}, 1'000'000);
+  ASSERT_EQ(before.size(), workload().size());
   source.reset();
   source = root();
-  EXPECT_EQ(read_log_to_head(*source, Lsn{0}, 1'000'000), from_memory);
-  EXPECT_EQ(read_log_to_head(*source, Lsn{0}, 100), from_memory);
-  for (const auto& entry : from_memory)
+  EXPECT_EQ(read_log_to_head(*source, Lsn{0}, 1'000'000), before);
+  EXPECT_EQ(read_log_to_head(*source, Lsn{0}, 100), before);
+  for (const auto& entry : before)
     EXPECT_EQ(must(source->prove(entry.id, entry.id.lsn)), PositionProof::same);
-  std::span<const std::byte> encoding = from_memory.front().encoding;
+  std::span<const std::byte> encoding = before.front().encoding;
   EXPECT_EQ(must(read_entry(encoding)).commit_time_us(), 1'234'567u);
 }
 

@@ -66,7 +66,7 @@ TEST_F(CallersRocksdb, a_database_that_was_there_before_is_bootstrapped_as_files
 TEST_F(CallersRocksdb, a_watcher_hears_of_commits_by_itself_and_at_once_when_told_to_look) {
   open();
   std::atomic<std::uint64_t> heard = 0;
-  source->watch_head([&](Lsn head) { heard = head.value; });
+  source->watch_log([&](const CommittedLog& log) { heard = log.last_lsn.value; });
   put("a", "1");
   const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
   while (heard < 1 && std::chrono::steady_clock::now() < until)
@@ -75,7 +75,7 @@ TEST_F(CallersRocksdb, a_watcher_hears_of_commits_by_itself_and_at_once_when_tol
   put("b", "1");
   source->look_now();
   EXPECT_EQ(heard, 2u);
-  source->watch_head({});
+  source->watch_log({});
 }
 
 TEST_F(CallersRocksdb, what_cannot_be_mirrored_ends_at_its_entry_by_name) {

@@ -63,6 +63,31 @@ TEST_P(EngineConformance, each_commit_moves_the_head_to_its_own_higher_lsn) {
   EXPECT_EQ(root->read_all(), expected_of(workload()));
 }
 
+TEST_P(EngineConformance, what_a_watcher_is_handed_is_what_the_log_says) {
+  const auto root = empty_root();
+  const auto before = root->source().head();
+  auto end = before;
+  bool all = true;  // nothing was left to be read
+  std::vector<std::byte> handed;
+  std::uint64_t count = 0;
+  root->source().watch_log([&](const CommittedLog& log) {
+    all = all && log.prev_lsn == end && log.origin_lsn == log.last_lsn;
+    handed.insert(handed.end(), log.entries.begin(), log.entries.end());
+    count += log.count;
+    end = log.last_lsn;
+  });
+  write(*root, workload());
+  root->source().watch_log({});
+  const auto logged = must(root->source().read_log(before, 1'000'000));
+  EXPECT_EQ(logged.last_lsn, end);
+  if (!all) {
+    EXPECT_EQ(count, 0u) << "an engine hands over each entry, or none";
+    return;
+  }
+  EXPECT_EQ(handed, *logged.entries);
+  EXPECT_EQ(count, logged.count);
+}
+
 TEST_P(EngineConformance, role_and_head_are_those_of_the_state) {
   const auto root = empty_root();
   for (const auto& operations : workload()) {
@@ -78,10 +103,10 @@ TEST_P(EngineConformance, role_and_head_are_those_of_the_state) {
 TEST_P(EngineConformance, a_watcher_is_told_of_each_commit_until_it_is_taken_away) {
   const auto root = empty_root();
   std::vector<Lsn> told;
-  root->source().watch_head([&](Lsn head) { told.push_back(head); });
+  root->source().watch_log([&](const CommittedLog& log) { told.push_back(log.last_lsn); });
   const auto committed = write(*root, workload());
   EXPECT_EQ(told, committed);
-  root->source().watch_head({});
+  root->source().watch_log({});
   must(root->commit(workload().front()));
   EXPECT_EQ(told, committed);
 }

@@ -152,11 +152,11 @@ TEST_P(EngineConformance, a_mirrors_own_log_replays_to_its_contents) {
   const auto base = mirror->read_all();
   const auto start = mirror->source().source_state();
   std::vector<Lsn> told;
-  mirror->source().watch_head([&](Lsn head) { told.push_back(head); });
+  mirror->source().watch_log([&](const CommittedLog& log) { told.push_back(log.last_lsn); });
   write(*root, workload());
   must(root->commit(std::array{Operation::put("last", "1")}));
   follow(*mirror, *root);
-  mirror->source().watch_head({});
+  mirror->source().watch_log({});
   const auto state = mirror->source().source_state();
   ASSERT_FALSE(told.empty());
   EXPECT_EQ(told.back(), state.head);

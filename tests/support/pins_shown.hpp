@@ -32,7 +32,7 @@ class PinsShown final : public SourceEngine {
     pins_.erase(holder);
   }
   std::optional<WindowLeft> window_left(Lsn after) const override { return database_->window_left(after); }
-  void watch_head(std::function<void(Lsn)> on_head) override { database_->watch_head(std::move(on_head)); }
+  void watch_log(std::function<void(const CommittedLog&)> on_log) override { database_->watch_log(std::move(on_log)); }
 
  private:
   MemoryDatabase* database_;

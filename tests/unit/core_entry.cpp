@@ -68,6 +68,17 @@ TEST(Entry, of_the_worked_example_has_the_hash_that_xxh3_128_gives_its_body_with
             "f1f6732c36e31d2da82bc5a0ca35136f");  // computed by libxxhash, seed 0, canonical form
 }
 
+TEST(Entry, has_the_same_hash_whether_it_was_looked_at_or_not) {
+  for (const auto value_bytes : {0U, 1U, 100U, 127U, 128U, 20'000U}) {
+    const std::string value(value_bytes, 'v');
+    const auto bytes = entry_of(7, {Operation::put("a", value), Operation::erase_range("b", "c")}, 123);
+    EXPECT_EQ(entry_hash(bytes), taken(bytes).hash()) << value_bytes;
+    EXPECT_EQ(entry_hash(bytes),
+              entry_hash(entry_of(7, {Operation::put("a", value), Operation::erase_range("b", "c")}, 9)))
+        << "the time is no part of it";
+  }
+}
+
 TEST(Entry, has_a_tag_for_each_operation) {
   EXPECT_EQ(entry_of(7, {Operation::put("k", "v")}), by_hand("\1\1\1k\1v"sv));
   EXPECT_EQ(entry_of(7, {Operation::put("k", "v", 258)}), by_hand("\1\2\1k\1v\0\0\0\0\0\0\1\2"sv));

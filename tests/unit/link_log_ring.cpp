@@ -4,6 +4,9 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <utility>
+
 #include "core/compression.hpp"
 #include "crosslink/memory_engine.hpp"
 
@@ -36,12 +39,20 @@ class CountingEngine final : public SourceEngine {
   void pin(const std::string& holder, Lsn from) override { database->pin(holder, from); }
   void unpin(const std::string& holder) override { database->unpin(holder); }
   std::optional<WindowLeft> window_left(Lsn) const override { return std::nullopt; }
-  void watch_head(std::function<void(Lsn head)> on_head) override { database->watch_head(std::move(on_head)); }
+  void watch_log(std::function<void(const CommittedLog& log)> on_log) override {
+    database->watch_log(std::move(on_log));
+  }
 };
 
 class LogRingTest : public ::testing::Test {
  protected:
   CountingEngine engine;
+
+  /// From now on the ring gets what is committed from who commits it.
+  void feed(LogRing& ring) {
+    engine.watch_log([&ring](const CommittedLog& log) { ring.push(log); });
+  }
+  ~LogRingTest() override { engine.watch_log({}); }
 
   Lsn commit(std::string_view value) {
     const auto operation = Operation::put("key", value);
@@ -287,6 +298,158 @@ TEST_F(LogRingTest, keeps_no_more_than_it_may) {
   }
   EXPECT_TRUE(pieces.front().expired());
   EXPECT_FALSE(pieces.back().expired());
+}
+
+TEST_F(LogRingTest, what_commits_hand_over_is_served_without_reading_the_engine) {
+  fill(3);
+  LogRing ring(engine, roomy);
+  feed(ring);
+  const auto before = head();
+  fill(60);
+  for (auto after = before; after < head(); ++after.value)
+    expect_truth(ring, after, everything, false);
+  EXPECT_EQ(engine.reads, 0u);
+  const auto at_end = head();
+  fill(3);
+  expect_truth(ring, at_end, everything, true);
+  EXPECT_EQ(engine.reads, 0u);
+  for (auto after = oldest(); after <= head(); ++after.value) {
+    for (const std::size_t limit : {std::size_t{1}, std::size_t{500}})
+      expect_truth(ring, after, limit, after.value % 2 == 0);
+  }
+}
+
+TEST_F(LogRingTest, mirrors_in_lockstep_share_what_commits_hand_over) {
+  LogRing ring(engine, roomy);
+  feed(ring);
+  for (int round = 0; round < 5; ++round) {
+    const auto after = head();
+    fill(4);
+    const auto first = ring.read(after, everything, false);
+    const auto second = ring.read_kept(after, everything, false);
+    ASSERT_TRUE(first.ok());
+    ASSERT_TRUE(second);
+    EXPECT_EQ(first->slice.last_lsn, head());
+    EXPECT_EQ(first->data.get(), second->data.get());
+  }
+  EXPECT_EQ(engine.reads, 0u);
+}
+
+TEST_F(LogRingTest, what_was_read_before_it_is_handed_over_is_not_there_twice) {
+  LogRing ring(engine, roomy);
+  std::vector<std::pair<Lsn, Bytes>> untold;
+  engine.watch_log([&](const CommittedLog& log) {
+    untold.emplace_back(log.last_lsn, Bytes(log.entries.begin(), log.entries.end()));
+  });
+  fill(2);
+  const auto tell = [&] {
+    for (const auto& [lsn, entry] : untold)
+      ring.push({Lsn{lsn.value - 1}, lsn, 1, entry, lsn});
+    untold.clear();
+  };
+  tell();
+  for (int round = 0; round < 4; ++round) {
+    fill(3);
+    if (round % 2 == 0) expect_truth(ring, oldest(), round == 0 ? everything : 300, false);
+    tell();
+    for (auto after = oldest(); after < head(); ++after.value)
+      expect_truth(ring, after, 2'000, false);
+  }
+}
+
+TEST_F(LogRingTest, a_gap_in_what_is_handed_over_is_read_from_the_engine) {
+  LogRing ring(engine, roomy);
+  feed(ring);
+  fill(5);
+  engine.watch_log({});
+  fill(2, 'm');  // never told
+  feed(ring);
+  fill(5);
+  for (auto after = oldest(); after < head(); ++after.value)
+    expect_truth(ring, after, everything, true);
+  EXPECT_GT(engine.reads, 0u);
+}
+
+TEST_F(LogRingTest, mirrors_far_behind_share_what_they_read_while_commits_go_on) {
+  fill(100);
+  LogRing ring(engine, roomy);
+  feed(ring);
+  fill(3);
+  const auto early = Lsn{head().value - 3};
+  for (auto after = oldest(); after < early;) {
+    const auto first = ring.read(after, 1'000, false), second = ring.read(after, 1'000, false);
+    ASSERT_TRUE(first.ok() && second.ok());
+    EXPECT_EQ(first->data.get(), second->data.get());
+    after = first->slice.last_lsn;
+    fill(1);
+  }
+  const auto reads = engine.reads;
+  expect_truth(ring, early, everything, false);
+  EXPECT_EQ(engine.reads, reads) << "and those near the head have what was handed over";
+}
+
+TEST_F(LogRingTest, handed_over_and_read_it_keeps_no_more_than_it_may) {
+  constexpr std::uint64_t most = 64 * 1024;
+  fill(200);
+  LogRing ring(engine, most);
+  feed(ring);
+  std::vector<std::weak_ptr<const Bytes>> pieces;
+  auto behind = oldest();
+  for (int i = 0; i < 300; ++i) {
+    const auto after = head();
+    commit(std::string(1 + (i * 131) % 1'500, 'b'));  // smaller than what is asked for: else the engine's own is shared
+    if (i % 3 == 0) {
+      const auto near = ring.read(after, everything, false);
+      ASSERT_TRUE(near.ok());
+      pieces.emplace_back(near->data);
+    }
+    const auto far = ring.read(behind, 2'000, false);
+    ASSERT_TRUE(far.ok());
+    behind = far->slice.last_lsn;
+    pieces.emplace_back(far->data);
+  }
+  std::vector<std::shared_ptr<const Bytes>> all;
+  for (const auto& one : pieces)
+    if (auto kept = one.lock()) all.push_back(std::move(kept));
+  std::ranges::sort(all);
+  const auto twice = std::ranges::unique(all);
+  all.erase(twice.begin(), twice.end());
+  std::size_t bytes = 0;
+  for (const auto& one : all)
+    bytes += one->size();
+  EXPECT_GT(bytes, 0u);
+  EXPECT_LE(bytes, most);
+}
+
+TEST_F(LogRingTest, what_was_handed_over_before_clear_is_not_served) {
+  LogRing ring(engine, roomy);
+  feed(ring);
+  const auto backup = engine.database->backup();
+  const auto at_backup = head();
+  fill(5, 'o');
+  engine.database->restore(backup);
+  ring.clear();
+  fill(5, 'n');
+  for (auto after = at_backup; after < head(); ++after.value)
+    expect_truth(ring, after, everything, false);
+}
+
+TEST_F(LogRingTest, only_what_takes_no_work_is_given_at_once) {
+  LogRing ring(engine, roomy);
+  feed(ring);
+  const auto before = head();
+  EXPECT_FALSE(ring.read_kept(before, everything, false)) << "nothing is kept";
+  for (int i = 0; i < 20; ++i)
+    commit(std::string(200, 'z'));
+  EXPECT_FALSE(ring.read_kept(before, everything, true)) << "it is to be compressed first";
+  ASSERT_TRUE(ring.read(before, everything, true).ok());
+  const auto packed = ring.read_kept(before, everything, true);
+  ASSERT_TRUE(packed);
+  EXPECT_EQ(packed->codec, core::codec_zstd);
+  const auto large = head();
+  commit(std::string(500'000, 'l'));
+  EXPECT_FALSE(ring.read_kept(large, everything, false)) << "its checksum takes a while";
+  EXPECT_TRUE(ring.read(large, everything, false).ok());
 }
 
 }  // namespace

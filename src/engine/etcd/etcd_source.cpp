@@ -201,7 +201,9 @@ std::optional<WindowLeft> EtcdDatabase::window_left(Lsn after) const {
   return WindowLeft{0, {}};  // etcd's own history: whoever compacts it does so at any moment
 }
 
-void EtcdDatabase::watch_head(std::function<void(Lsn head)> on_head) {
+void EtcdDatabase::watch_log(std::function<void(const CommittedLog& log)> on_log) {
+  std::function<void(Lsn)> on_head;
+  if (on_log) on_head = [on_log = std::move(on_log)](Lsn head) { on_log({head, head, 0, {}, head}); };
   std::shared_ptr<Tail> tail;
   {
     const std::scoped_lock holding(impl_->mutex);

@@ -26,8 +26,10 @@ struct MemoryDatabase::Impl {
   void trim_log();
   void made_durable();
   void begin_incarnation(HistoryCause cause);
-  void add_entry(const EntryView& entry, Lsn own_lsn, Lsn origin_lsn);
-  void tell_head(std::unique_lock<std::mutex> lock);
+  /// `encoding` is the entry's own, or a copy of it.
+  void add_entry(const EntryView& entry, std::vector<std::byte> encoding, Lsn own_lsn, Lsn origin_lsn);
+  /// `entry`: all that came to the log after `before`; null: it is to be read there.
+  void tell(std::unique_lock<std::mutex> lock, Lsn before = {}, const SharedBytes& entry = nullptr);
 
   const MemoryOptions options;
   mutable std::mutex mutex;
@@ -38,7 +40,7 @@ struct MemoryDatabase::Impl {
   std::vector<std::byte> partial_bytes;
   std::map<std::string, Lsn> pins;
   memory::SnapshotShelf shelf;
-  std::function<void(Lsn)> on_head;
+  std::function<void(const CommittedLog&)> on_log;
   std::uint32_t failures = 0;
 };
 

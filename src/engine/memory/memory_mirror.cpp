@@ -35,14 +35,16 @@ Result<void> MemoryDatabase::apply(const ApplyGroup& group) {
     while (!entries.empty()) {
       const auto entry = read_entry(entries);
       if (!entry) return entry.error();  // nothing was checked: a bug of the caller; the rest stays as it is
-      impl_->add_entry(*entry, Lsn{live.head.value + 1}, direct ? entry->lsn() : live.origin_lsn);
+      const auto encoding = entry->encoding();
+      impl_->add_entry(*entry, {encoding.begin(), encoding.end()}, Lsn{live.head.value + 1},
+                       direct ? entry->lsn() : live.origin_lsn);
     }
   }
   if (!live.log.empty() && live.head != before) live.log.back().origin_lsn = group.position.origin_lsn;
   live.origin_lsn = group.position.origin_lsn;
   live.position = group.position;
   impl_->trim_log();
-  impl_->tell_head(std::move(lock));
+  impl_->tell(std::move(lock));
   return {};
 }
 
@@ -128,7 +130,7 @@ Result<void> MemoryDatabase::switch_snapshot() {
   impl_->pins.clear();
   impl_->shelf.clear();
   impl_->made_durable();
-  impl_->tell_head(std::move(lock));
+  impl_->tell(std::move(lock));
   return {};
 }
 

@@ -37,26 +37,26 @@ void MemoryDatabase::Impl::begin_incarnation(HistoryCause cause) {
   live.history.append({new_id<Incarnation>(), Lsn{live.head.value + 1}, cause});
 }
 
-void MemoryDatabase::Impl::add_entry(const EntryView& entry, Lsn own_lsn, Lsn origin_lsn) {
+void MemoryDatabase::Impl::add_entry(const EntryView& entry, std::vector<std::byte> encoding, Lsn own_lsn,
+                                     Lsn origin_lsn) {
   live.apply(entry);
-  const auto encoding = entry.encoding();
-  auto bytes = std::make_shared<std::vector<std::byte>>(encoding.begin(), encoding.end());
-  auto id = entry.id();
-  if (own_lsn != entry.lsn()) {
-    set_entry_lsn(*bytes, own_lsn);
-    std::span<const std::byte> rest = *bytes;
-    id = {own_lsn, read_entry(rest)->hash()};
-  }
-  live.append({id, std::move(bytes), origin_lsn});
+  if (own_lsn != entry.lsn()) set_entry_lsn(encoding, own_lsn);
+  const EntryId id{own_lsn, entry_hash(encoding)};
+  live.append({id, std::make_shared<const std::vector<std::byte>>(std::move(encoding)), origin_lsn});
   live.head = own_lsn;
   live.origin_lsn = origin_lsn;
 }
 
-void MemoryDatabase::Impl::tell_head(std::unique_lock<std::mutex> lock) {
-  const auto head = live.head;
-  const auto tell = on_head;
+void MemoryDatabase::Impl::tell(std::unique_lock<std::mutex> lock, Lsn before, const SharedBytes& entry) {
+  CommittedLog log{live.head, live.head, 0, {}, live.origin_lsn};
+  if (entry) {
+    log.prev_lsn = before;
+    log.count = 1;
+    log.entries = *entry;
+  }
+  const auto told = on_log;
   lock.unlock();
-  if (tell) tell(head);
+  if (told) told(log);
 }
 
 // --- making one, writing
@@ -96,9 +96,12 @@ Result<Lsn> MemoryDatabase::commit(std::span<const Operation> operations, std::u
   std::vector<std::byte> bytes;
   encode_entry(bytes, lsn, commit_time_us, operations);
   std::span<const std::byte> rest = bytes;
-  impl_->add_entry(*read_entry(rest), lsn, lsn);
+  const auto before = live.head;
+  const auto entry = read_entry(rest);
+  impl_->add_entry(*entry, std::move(bytes), lsn, lsn);
+  const auto kept = live.log.back().encoding;
   impl_->trim_log();
-  impl_->tell_head(std::move(lock));
+  impl_->tell(std::move(lock), before, kept);
   return lsn;
 }
 
@@ -122,9 +125,6 @@ SourceState MemoryDatabase::source_state() const {
   return {live.role, live.origin, live.history, live.head, live.oldest, live.origin_lsn, live.promoted_from};
 }
 
-Result<LogSlice> MemoryDatabase::read_log(Lsn after, std::size_t bytes_max) {
-  const std::scoped_lock lock(impl_->mutex);
-  const auto& live = impl_->live;
 DatabaseRole MemoryDatabase::role() const {
   const std::scoped_lock lock(impl_->mutex);
   return impl_->live.role;
@@ -135,6 +135,9 @@ Lsn MemoryDatabase::head() const {
   return impl_->live.head;
 }
 
+Result<LogSlice> MemoryDatabase::read_log(Lsn after, std::size_t bytes_max) {
+  const std::scoped_lock lock(impl_->mutex);
+  const auto& live = impl_->live;
   if (after < live.oldest || after > live.head) {
     return MirrorError(ErrorKind::LogWindowExceeded, CausedBy::us, "the log after this LSN is no longer held",
                        LogWindow{live.oldest, live.head});
@@ -202,9 +205,9 @@ std::optional<WindowLeft> MemoryDatabase::window_left(Lsn after) const {
   return WindowLeft{limit - std::min(limit, needed), {}};
 }
 
-void MemoryDatabase::watch_head(std::function<void(Lsn head)> on_head) {
+void MemoryDatabase::watch_log(std::function<void(const CommittedLog& log)> on_log) {
   const std::scoped_lock lock(impl_->mutex);
-  impl_->on_head = std::move(on_head);
+  impl_->on_log = std::move(on_log);
 }
 
 Result<std::shared_ptr<const DataView>> MemoryDatabase::view() {
@@ -266,7 +269,7 @@ void MemoryDatabase::pass_over(std::uint64_t lsns) {
   std::unique_lock lock(impl_->mutex);
   impl_->live.head.value += lsns;
   impl_->live.origin_lsn = impl_->live.head;
-  impl_->tell_head(std::move(lock));
+  impl_->tell(std::move(lock));
 }
 
 void MemoryDatabase::purge_log() {

@@ -12,6 +12,11 @@ namespace crosslink {
 
 using rocks::Live;
 
+namespace {
+/// A batch's header and note, and some room: where it has to grow it is copied.
+constexpr std::size_t batch_bytes_beside_entry = 256;
+}  // namespace
+
 RocksdbDatabase::RocksdbDatabase(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 RocksdbDatabase::~RocksdbDatabase() = default;
 
@@ -27,7 +32,16 @@ Result<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::open(RocksdbOptions op
 
 // --- writing, with write_mutex held
 
-Result<void> RocksdbDatabase::Impl::write(rocksdb::WriteBatch& batch, std::uint64_t commit_time_us, Lsn of_root) {
+void rocks::UntoldLog::clear() {
+  constexpr std::size_t room_kept_max = 1024 * 1024;
+  last_lsn = origin_lsn = {};
+  count = 0;
+  if (entries.capacity() > room_kept_max) entries = {};
+  entries.clear();
+}
+
+Result<void> RocksdbDatabase::Impl::write(rocksdb::WriteBatch& batch, std::span<const Operation> operations,
+                                          std::uint64_t commit_time_us, Lsn of_root) {
   static_cast<void>(batch.PutLogData(rocks::encode_note({commit_time_us, written_last_entry, of_root})));
   if (auto recovered = recover(); !recovered) return recovered;
   if (auto pointed = point_at_live(); !pointed) return pointed;
@@ -36,31 +50,33 @@ Result<void> RocksdbDatabase::Impl::write(rocksdb::WriteBatch& batch, std::uint6
     return written;
   }
   dirty = true;
-  const auto last = live->head();
-  auto logged = rocks::read_batch(batch, Lsn{last.value - batch.Count() + 1}, live->own()->GetID());
-  if (!logged) return logged.error();
-  written_last_entry = logged->last_entry();
-  unpublished.push_back(*std::move(logged));
+  untold.last_lsn = live->head();
+  untold.origin_lsn = of_root > Lsn{} ? of_root : untold.last_lsn;
+  if (operations.empty()) return {};
+  // As read_batch() makes it of the log: whoever reads there must find the same.
+  const auto at = untold.entries.size();
+  encode_entry(untold.entries, untold.last_lsn, commit_time_us, operations);
+  ++untold.count;
+  written_last_entry = {untold.last_lsn, entry_hash(std::span(untold.entries).subspan(at))};
   return {};
 }
 
 void RocksdbDatabase::Impl::publish() {
-  if (unpublished.empty()) return;
-  Lsn reached;
+  if (untold.is_empty()) return;
+  CommittedLog log{{}, untold.last_lsn, untold.count, untold.entries, untold.origin_lsn};
   {
     const std::scoped_lock lock(mutex);
-    reached = unpublished.back().last;
-    show(written_record, reached);
+    log.prev_lsn = head;
+    show(written_record, log.last_lsn);
     last_entry = written_last_entry;
-    origin_lsn = unpublished.back().origin_lsn();
-    for (auto& logged : unpublished) {
-      window.wrote(logged.entry.size());
-      tail.push(std::move(logged));
-    }
+    origin_lsn = log.origin_lsn;
+    window.wrote(log.entries.size());
   }
-  unpublished.clear();
-  const std::scoped_lock lock(watch_mutex);
-  if (on_head) on_head(reached);
+  {
+    const std::scoped_lock lock(watch_mutex);
+    if (on_log) on_log(log);
+  }
+  untold.clear();
 }
 
 Result<void> RocksdbDatabase::Impl::write_record(const rocks::DatabaseRecord& next) {
@@ -68,7 +84,7 @@ Result<void> RocksdbDatabase::Impl::write_record(const rocks::DatabaseRecord& ne
   live->put_record(batch, next);
   if (next.position) live->put_position(batch, *next.position);
   const auto of_root = next.role == DatabaseRole::mirror && next.position ? next.position->origin_lsn : Lsn{};
-  if (auto written = write(batch, 0, of_root); !written) return written;
+  if (auto written = write(batch, {}, 0, of_root); !written) return written;
   // Nobody acts on a role or a history that may be gone after a power cut.
   if (auto synced = live->sync_log(); !synced) {
     record_in_doubt = true;
@@ -85,30 +101,34 @@ Result<void> RocksdbDatabase::Impl::begin_incarnation(HistoryCause cause) {
   return write_record(next);
 }
 
-/// A range without an end ends behind the last key there is, here and in the batch: RocksDB has no other way to say it.
+void RocksdbDatabase::Impl::close_ranges(std::span<const Operation> operations, rocks::LoggedOperations& logged) const {
+  const auto is_open = [](const Operation& one) { return one.kind == OperationKind::erase_range && !one.end; };
+  logged.all = operations;
+  if (std::ranges::none_of(operations, is_open)) return;
+  const std::unique_ptr<rocksdb::Iterator> keys(live->db().NewIterator({}, live->data()));
+  keys->SeekToLast();
+  auto last = keys->Valid() ? keys->key().ToString() : std::string();
+  logged.own.assign(operations.begin(), operations.end());
+  for (auto& operation : logged.own) {
+    if (operation.kind == OperationKind::put && operation.key > last) last = operation.key;
+    if (!is_open(operation)) continue;
+    auto& end = logged.ends.emplace_back(std::max(last, std::string(operation.key)));
+    end.push_back('\0');
+    operation.end = end;
+  }
+  logged.all = logged.own;
+}
+
 void RocksdbDatabase::Impl::add_operations(rocksdb::WriteBatch& batch, std::span<const Operation> operations) const {
   const auto slice = [](std::string_view text) { return rocksdb::Slice(text.data(), text.size()); };
-  std::string last_in_batch;
   for (const auto& operation : operations) {
     switch (operation.kind) {
       case OperationKind::put:
         static_cast<void>(batch.Put(live->data(), slice(operation.key), slice(operation.value)));
-        if (operation.key > last_in_batch) last_in_batch = operation.key;
         break;
       case OperationKind::erase: static_cast<void>(batch.Delete(live->data(), slice(operation.key))); break;
-      case OperationKind::erase_range: {
-        std::string end;
-        if (operation.end) {
-          end = *operation.end;
-        } else {
-          const std::unique_ptr<rocksdb::Iterator> keys(live->db().NewIterator({}, live->data()));
-          keys->SeekToLast();
-          end = keys->Valid() ? keys->key().ToString() : std::string();
-          end = std::max({end, last_in_batch, std::string(operation.key)});
-          end.push_back('\0');
-        }
-        static_cast<void>(batch.DeleteRange(live->data(), slice(operation.key), end));
-      }
+      case OperationKind::erase_range:
+        static_cast<void>(batch.DeleteRange(live->data(), slice(operation.key), slice(*operation.end)));
     }
   }
 }
@@ -118,10 +138,12 @@ void RocksdbDatabase::Impl::add_operations(rocksdb::WriteBatch& batch, std::span
 Result<RocksdbCommit> RocksdbDatabase::Impl::commit_one(const Request& request) {
   if (written_record.role == DatabaseRole::mirror)
     return MirrorError::configuration("a mirror takes no writes until it is promoted");
-  rocksdb::WriteBatch batch;
-  add_operations(batch, request.operations);
-  if (auto written = write(batch, request.commit_time_us, {}); !written) return written.error();
-  return RocksdbCommit{written_record.history.newest().incarnation, unpublished.back().last};
+  rocks::LoggedOperations logged;
+  close_ranges(request.operations, logged);
+  rocksdb::WriteBatch batch(request.entry_bytes + batch_bytes_beside_entry);
+  add_operations(batch, logged.all);
+  if (auto written = write(batch, logged.all, request.commit_time_us, {}); !written) return written.error();
+  return RocksdbCommit{written_record.history.newest().incarnation, untold.last_lsn};
 }
 
 /// One after another, each a record of its own; synced together.
@@ -138,7 +160,7 @@ void RocksdbDatabase::Impl::commit_group(std::vector<Request*>& group) {
             MirrorError(ErrorKind::OutcomeUnknown, CausedBy::us, "the disk lost what came before a failure");
     }
   }
-  if (options.sync == RocksdbSync::always && !unpublished.empty()) {
+  if (options.sync == RocksdbSync::always && !untold.is_empty()) {
     const auto synced = live->sync_log();
     for (auto* request : group) {
       if (!synced && request->result->ok())
@@ -162,9 +184,10 @@ Result<RocksdbCommit> RocksdbDatabase::commit_in(std::span<const Operation> oper
     if (operation.lease)
       return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us, "this engine keeps no leases");
   }
-  if (encoded_entry_bytes(Lsn{1}, operations) > impl_->options.entry_bytes_max)
+  const auto entry_bytes = encoded_entry_bytes(Lsn{1}, operations);
+  if (entry_bytes > impl_->options.entry_bytes_max)
     return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us, "this commit is larger than an entry may be");
-  Impl::Request request{operations, commit_time_us, std::nullopt};
+  Impl::Request request{operations, commit_time_us, entry_bytes, std::nullopt};
   std::unique_lock lock(impl_->queue_mutex);
   impl_->queue.push_back(&request);
   // Who comes first writes for all who came meanwhile.
@@ -187,6 +210,7 @@ Result<RocksdbCommit> RocksdbDatabase::commit_in(std::span<const Operation> oper
 
 Result<std::optional<std::string>> RocksdbDatabase::get(std::string_view key) const {
   const auto live = impl_->live_now();
+  const rocks::Uncounted uncounted;
   std::string value;
   const auto status = live->db().Get({}, live->data(), rocksdb::Slice(key.data(), key.size()), &value);
   if (status.IsNotFound()) return std::optional<std::string>{};
@@ -207,10 +231,12 @@ SourceState RocksdbDatabase::source_state() const {
           impl_->origin_lsn, record.promoted_from, impl_->data_bytes.load()};
 }
 
+DatabaseRole RocksdbDatabase::role() const { return impl_->shown_role; }
+Lsn RocksdbDatabase::head() const { return Lsn{impl_->shown_head}; }
+
 std::optional<MirrorError> RocksdbDatabase::writes_refused() const {
   const std::scoped_lock lock(impl_->mutex);
   return impl_->refusal;
-  const rocks::Uncounted uncounted;
 }
 
 std::string RocksdbDatabase::remark() const {
@@ -219,9 +245,9 @@ std::string RocksdbDatabase::remark() const {
   return refused && !is_mirror ? fmt::format("it takes no writes: {}", refused->message()) : std::string();
 }
 
-void RocksdbDatabase::watch_head(std::function<void(Lsn head)> on_head) {
+void RocksdbDatabase::watch_log(std::function<void(const CommittedLog& log)> on_log) {
   const std::scoped_lock lock(impl_->watch_mutex);
-  impl_->on_head = std::move(on_head);
+  impl_->on_log = std::move(on_log);
 }
 
 void RocksdbDatabase::watch_history(std::function<void()> on_change) {
@@ -231,9 +257,6 @@ void RocksdbDatabase::watch_history(std::function<void()> on_change) {
 
 Result<SnapshotFacts> RocksdbDatabase::Impl::describe(Live& of, Live& checkpoint) {
   const auto found = checkpoint.read_record();
-DatabaseRole RocksdbDatabase::role() const { return impl_->shown_role; }
-Lsn RocksdbDatabase::head() const { return Lsn{impl_->shown_head}; }
-
   if (!found) return found.error();
   if (!*found || (*found)->history.empty())
     return MirrorError(ErrorKind::Storage, CausedBy::us, "a checkpoint lacks the database's own record");

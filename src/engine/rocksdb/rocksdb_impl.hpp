@@ -17,20 +17,21 @@ namespace crosslink {
 
 namespace rocks {
 
-/// The newest records, as they were written: mirrors near the head are served from here, the WAL is read for the
-/// others.
-class LogTail {
- public:
-  void begin(Lsn after);
-  void push(LogRecord record);
-  /// False: it does not reach back that far.
-  bool read(Lsn after, std::size_t bytes_max, LogSlice& slice, std::vector<std::byte>& entries) const;
+/// What was written and not told yet: a CommittedLog in the making.
+struct UntoldLog {
+  Lsn last_lsn, origin_lsn;  ///< last_lsn 0: nothing
+  std::uint64_t count = 0;
+  std::vector<std::byte> entries;
+  bool is_empty() const { return last_lsn == Lsn{}; }
+  /// Keeps the room for what comes next, if it is not much.
+  void clear();
+};
 
- private:
-  static constexpr std::size_t tail_bytes_max = 8 * 1024 * 1024;
-  Lsn after_;  ///< every record after this LSN is here
-  std::deque<LogRecord> records_;
-  std::size_t bytes_ = 0;
+/// Operations as they are logged. `own`, `ends`: what `all` is of and points into, where that is not the caller's.
+struct LoggedOperations {
+  std::span<const Operation> all;
+  std::vector<Operation> own;
+  std::deque<std::string> ends;
 };
 
 /// Adds the record to the slice; false: it has no room there. The first always has.
@@ -66,16 +67,22 @@ struct RocksdbDatabase::Impl {
   Result<void> finish_recovery();
   Lsn newest_written() const;
   void tell_of_history();
+  /// The head is another one, and what came to the log is to be read there.
+  void tell_of_head(Lsn head);
 
   // --- writing, with write_mutex held
-  /// One batch, one record. `origin_lsn`: 0 for its own.
-  Result<void> write(rocksdb::WriteBatch& batch, std::uint64_t commit_time_us, Lsn origin_lsn);
+  /// One batch, one record. `operations`: those of them that are users', in the form of the log. `origin_lsn`: 0 for
+  /// its own.
+  Result<void> write(rocksdb::WriteBatch& batch, std::span<const Operation> operations, std::uint64_t commit_time_us,
+                     Lsn origin_lsn);
   /// Role, origin and history as `next` says, synced.
   Result<void> write_record(const rocks::DatabaseRecord& next);
+  /// As RocksDB logs them: a range without an end ends behind the last key there is, for it has no other way to say it.
+  void close_ranges(std::span<const Operation> operations, rocks::LoggedOperations& logged) const;
   void add_operations(rocksdb::WriteBatch& batch, std::span<const Operation> operations) const;
-  /// What was written becomes what mirrors see. Commits come here with `always` once they are on disk. What a mirror
-  /// applied comes at once: its session says what is durable, and only that counts for anybody; a mirror of it that is
-  /// ahead after a power cut is told to wait (Busy), and bootstraps anew.
+  /// What was written becomes what mirrors see, and is handed to whoever serves them. Commits come here with `always`
+  /// once they are on disk. What a mirror applied comes at once: its session says what is durable, and only that counts
+  /// for anybody; a mirror of it that is ahead after a power cut is told to wait (Busy), and bootstraps anew.
   void publish();
   Result<void> begin_incarnation(HistoryCause cause);
 
@@ -83,6 +90,7 @@ struct RocksdbDatabase::Impl {
   struct Request {
     std::span<const Operation> operations;
     std::uint64_t commit_time_us = 0;
+    std::size_t entry_bytes = 0;
     std::optional<Result<RocksdbCommit>> result;
   };
   void commit_group(std::vector<Request*>& group);
@@ -104,14 +112,6 @@ struct RocksdbDatabase::Impl {
   /// Storage.
   Result<void> point_at_live();
 
-  std::shared_ptr<rocks::Live> live_now() const {
-    const std::scoped_lock lock(mutex);
-    return live;
-  }
-
-  const RocksdbOptions options;
-  const rocks::Files disk;
-  rocks::FolderLock folder_lock;
   /// What readers see from now on. With `mutex` held.
   void show(const rocks::DatabaseRecord& now, Lsn at) {
     record = now;
@@ -120,6 +120,14 @@ struct RocksdbDatabase::Impl {
     shown_head = at.value;
   }
 
+  std::shared_ptr<rocks::Live> live_now() const {
+    const std::scoped_lock lock(mutex);
+    return live;
+  }
+
+  const RocksdbOptions options;
+  const rocks::Files disk;
+  rocks::FolderLock folder_lock;
   rocks::SnapshotShelf shelf;
   rocks::PartialStore partial;
 
@@ -128,7 +136,7 @@ struct RocksdbDatabase::Impl {
   std::mutex write_mutex;
   rocks::DatabaseRecord written_record;  ///< as it stands in RocksDB
   EntryId written_last_entry;
-  std::vector<rocks::LogRecord> unpublished;
+  rocks::UntoldLog untold;
   bool record_in_doubt = false;   ///< one was written, and the disk did not confirm it
   std::uint64_t tails_lost = 0;   ///< how often recover() found that the log had lost its tail
   bool incarnation_owed = false;  ///< the log lost its tail, and the history does not say so yet
@@ -141,17 +149,16 @@ struct RocksdbDatabase::Impl {
   std::shared_ptr<rocks::Live> live;
   rocks::DatabaseRecord record;
   Lsn head, origin_lsn, durable;
+  // Of record and head, for whoever asks with each command.
+  std::atomic<DatabaseRole> shown_role = DatabaseRole::root;
+  std::atomic<std::uint64_t> shown_head = 0;
   EntryId last_entry;
-  rocks::LogTail tail;
   rocks::LogWindow window;
   std::optional<PartialSnapshot> shown_partial;
   std::optional<MirrorError> refusal;  ///< why nothing is written now
 
   std::mutex watch_mutex;
-  std::function<void(Lsn)> on_head;
-  // Of record and head, for whoever asks with each command.
-  std::atomic<DatabaseRole> shown_role = DatabaseRole::root;
-  std::atomic<std::uint64_t> shown_head = 0;
+  std::function<void(const CommittedLog&)> on_log;
   std::function<void()> on_history;
 
   std::mutex queue_mutex;

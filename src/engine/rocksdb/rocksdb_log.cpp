@@ -1,4 +1,4 @@
-// A hosted database's log: the tail in memory, the WAL files, what is dropped when.
+// A hosted database's log: read from the WAL files, and dropped there.
 #include <algorithm>
 #include <utility>
 
@@ -19,30 +19,6 @@ bool take_record(const LogRecord& record, std::size_t bytes_max, LogSlice& slice
   return true;
 }
 
-void LogTail::begin(Lsn after) {
-  after_ = after;
-  records_.clear();
-  bytes_ = 0;
-}
-
-void LogTail::push(LogRecord record) {
-  bytes_ += record.entry.size() + sizeof record;
-  records_.push_back(std::move(record));
-  while (bytes_ > tail_bytes_max && records_.size() > 1) {
-    bytes_ -= records_.front().entry.size() + sizeof record;
-    after_ = records_.front().last;
-    records_.pop_front();
-  }
-}
-
-bool LogTail::read(Lsn after, std::size_t bytes_max, LogSlice& slice, std::vector<std::byte>& entries) const {
-  if (after < after_) return false;
-  auto record = std::ranges::upper_bound(records_, after, {}, &LogRecord::last);
-  while (record != records_.end() && take_record(*record, bytes_max, slice, entries))
-    ++record;
-  return true;
-}
-
 }  // namespace rocks
 
 using rocks::Live;
@@ -58,10 +34,6 @@ Result<LogSlice> RocksdbDatabase::read_log(Lsn after, std::size_t bytes_max) {
     oldest = impl_->window.oldest();
     slice.origin_lsn = impl_->origin_lsn;
     live = impl_->live;
-    if (after >= oldest && after <= head && impl_->tail.read(after, bytes_max, slice, entries)) {
-      slice.entries = std::make_shared<const std::vector<std::byte>>(std::move(entries));
-      return slice;
-    }
   }
   bool whole = after >= oldest && after <= head;
   if (whole) {
@@ -144,7 +116,6 @@ Result<void> RocksdbDatabase::purge_log() {
   {
     const std::scoped_lock lock(impl_->mutex);
     impl_->window.raise_oldest(impl_->head);
-    impl_->tail.begin(impl_->head);
   }
   for (const auto& file : files) {
     if (!file.archived) continue;

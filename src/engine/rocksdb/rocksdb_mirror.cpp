@@ -169,10 +169,13 @@ Result<void> RocksdbDatabase::apply(const ApplyGroup& group) {
     }
   }
   fold(operations);
+  rocks::LoggedOperations logged;
+  impl_->close_ranges(operations, logged);
   rocksdb::WriteBatch batch;
-  impl_->add_operations(batch, operations);
+  impl_->add_operations(batch, logged.all);
   impl_->live->put_position(batch, group.position);
-  if (auto written = impl_->write(batch, commit_time_us, group.position.origin_lsn); !written) return written;
+  auto written = impl_->write(batch, logged.all, commit_time_us, group.position.origin_lsn);
+  if (!written) return written;
   record.position = group.position;
   impl_->publish();
   return {};
@@ -355,10 +358,7 @@ Result<void> RocksdbDatabase::Impl::switch_received() {
   auto dropped = partial.drop();
   if (auto taken = take_over(*std::move(received)); !taken) return taken;
   old->remove_when_closed();
-  {
-    const std::scoped_lock lock(watch_mutex);
-    if (on_head) on_head(live->head());
-  }
+  tell_of_head(live->head());
   return dropped;
 }
 

@@ -167,7 +167,6 @@ Result<void> RocksdbDatabase::Impl::take_over(std::shared_ptr<Live> opened) {
   window.begin(std::move(files), at);
   if (!record.history.empty()) window.raise_oldest(Lsn{record.history.records().front().first_lsn.value - 1});
   if (log_lost) window.raise_oldest(at);
-  tail.begin(at);
   shown_partial = partial.partial();
   return {};
 }
@@ -222,12 +221,11 @@ Result<void> RocksdbDatabase::Impl::recover_now() {
   if (!opened) return finish_recovery();
   // What was not on disk is not there, and what is there is what the files say.
   const bool lost = opened->head() != newest_written();
-  unpublished.clear();
+  untold.clear();
   if (auto taken = take_over(std::move(opened)); !taken) return taken;
   record_in_doubt = false;
   if (!lost) {
-    const std::scoped_lock watching(watch_mutex);
-    if (on_head) on_head(head);
+    tell_of_head(head);
     return finish_recovery();
   }
   ++tails_lost;
@@ -271,11 +269,16 @@ Result<void> RocksdbDatabase::Impl::open_anew(std::shared_ptr<Live>& opened) {
 }
 
 /// Precondition: write_mutex is held, so nobody writes them meanwhile.
-Lsn RocksdbDatabase::Impl::newest_written() const { return unpublished.empty() ? head : unpublished.back().last; }
+Lsn RocksdbDatabase::Impl::newest_written() const { return untold.is_empty() ? head : untold.last_lsn; }
 
 void RocksdbDatabase::Impl::tell_of_history() {
   const std::scoped_lock watching(watch_mutex);
   if (on_history) on_history();
+}
+
+void RocksdbDatabase::Impl::tell_of_head(Lsn at) {
+  const std::scoped_lock watching(watch_mutex);
+  if (on_log) on_log({at, at, 0, {}, at});
 }
 
 /// Nothing is written after a tail was lost, or after a start without room, until the history says so.

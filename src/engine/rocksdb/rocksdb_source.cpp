@@ -21,7 +21,7 @@ void RocksdbSource::Impl::look_once() {
   const auto head = live->head();
   if (head == seen) return;
   seen = head;
-  if (on_head) on_head(head);
+  if (on_log) on_log({head, head, 0, {}, head});
 }
 
 void RocksdbSource::Impl::look(const std::stop_token& stop) {
@@ -60,9 +60,9 @@ void RocksdbSource::watch_history(std::function<void()> on_change) {
   impl_->on_history = std::move(on_change);
 }
 
-void RocksdbSource::watch_head(std::function<void(Lsn head)> on_head) {
+void RocksdbSource::watch_log(std::function<void(const CommittedLog& log)> on_log) {
   const std::scoped_lock lock(impl_->watch_mutex);
-  impl_->on_head = std::move(on_head);
+  impl_->on_log = std::move(on_log);
 }
 
 Result<void> RocksdbSource::restamp() { return impl_->replace_history(HistoryCause::unlogged_change); }

@@ -51,7 +51,7 @@ struct RocksdbSource::Impl {
 
   std::mutex watch_mutex;
   Lsn seen;  ///< the head that was told last
-  std::function<void(Lsn)> on_head;
+  std::function<void(const CommittedLog&)> on_log;
   std::function<void()> on_history;
 
   std::mutex look_mutex;
