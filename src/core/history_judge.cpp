@@ -13,10 +13,16 @@ MirrorError window_exceeded(const SourceState& source, std::string why) {
   return {ErrorKind::LogWindowExceeded, CausedBy::peer, std::move(why), LogWindow{source.oldest, source.head}};
 }
 
-bool was_replaced_or_trimmed(const History& history, const Incarnation& incarnation) {
-  const auto cause = history.records().front().cause;
-  return cause == HistoryCause::bootstrap || cause == HistoryCause::unlogged_change ||
-         std::ranges::find(history.trimmed(), incarnation) != history.trimmed().end();
+/// Of an incarnation that the history does not name: it went with data that was replaced since, or was cut off.
+bool was_replaced_or_trimmed(const SourceState& source, const Position& request) {
+  if (source.role == DatabaseRole::mirror) return true;  // what it has is its source's, and comes anew from there
+  const auto& first = source.history.records().front();
+  if (first.cause == HistoryCause::unlogged_change) return true;
+  const bool is_before = request.applied_lsn < first.first_lsn;
+  if (first.cause == HistoryCause::bootstrap && is_before) return true;
+  const auto trimmed = source.history.trimmed();
+  const bool forgets = trimmed.size() == history_records_max;  // then more were cut off than it names
+  return (forgets && is_before) || std::ranges::find(trimmed, request.incarnation) != trimmed.end();
 }
 
 MirrorError behind(const SourceState& source, const Position& request, Lsn end) {
@@ -47,7 +53,7 @@ std::variant<MirrorError, NeedsProof> judge_request(const SourceState& source, c
   }
   const auto end = source.history.end_of(request.incarnation, source.head);
   if (!end) {
-    if (was_replaced_or_trimmed(source.history, request.incarnation)) {
+    if (was_replaced_or_trimmed(source, request)) {
       return window_exceeded(source, "the source's data was replaced since, or its history cut");
     }
     return MirrorError(ErrorKind::HistoriesParted, CausedBy::peer,

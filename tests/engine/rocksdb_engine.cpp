@@ -332,7 +332,7 @@ TEST_F(RocksdbEngine, a_snapshot_of_what_was_lost_since_is_not_taken_up_again) {
   EXPECT_NE(open_as(*source, own_format(), facts.id)->facts().id, facts.id);
 }
 
-TEST_F(RocksdbEngine, an_unclean_end_and_another_boot_begin_an_incarnation_and_a_kill_alone_does_not) {
+TEST_F(RocksdbEngine, an_unclean_end_and_another_boot_begin_an_incarnation_of_that_cause_and_a_kill_alone_does_not) {
   auto chosen = options("stopped");
   chosen.boot_id = "first boot";
   const auto running = chosen.folder / "running";
@@ -342,23 +342,27 @@ TEST_F(RocksdbEngine, an_unclean_end_and_another_boot_begin_an_incarnation_and_a
   EXPECT_FALSE(std::filesystem::exists(running)) << "a clean end leaves no mark";
   const auto mark = [&] { std::ofstream(running) << "first boot"; };  // as a kill would leave it
   mark();
-  EXPECT_EQ(must(RocksdbDatabase::open_root(chosen))->source_state().history.records().size(), 1u);
+  {
+    const auto state = must(RocksdbDatabase::open_root(chosen))->source_state();
+    ASSERT_EQ(state.history.records().size(), 2u);
+    EXPECT_EQ(state.history.newest().cause, HistoryCause::restamp);
+  }
   mark();
   chosen.boot_id = "second boot";
   {
     const auto again = must(RocksdbDatabase::open_root(chosen));
     const auto state = again->source_state();
-    ASSERT_EQ(state.history.records().size(), 2u);
+    ASSERT_EQ(state.history.records().size(), 3u);
     EXPECT_EQ(state.history.newest().cause, HistoryCause::unclean_stop);
     EXPECT_EQ(must(again->get("a")), "1");
     EXPECT_LE(state.history.newest().first_lsn, state.head);
   }
-  EXPECT_EQ(must(RocksdbDatabase::open_root(chosen))->source_state().history.records().size(), 2u);
+  EXPECT_EQ(must(RocksdbDatabase::open_root(chosen))->source_state().history.records().size(), 3u);
   // What counts is how it was synced then, not how it will be.
   mark();
   chosen.sync = RocksdbSync::always;
   chosen.boot_id = "third boot";
-  EXPECT_EQ(must(RocksdbDatabase::open_root(chosen))->source_state().history.records().size(), 3u);
+  EXPECT_EQ(must(RocksdbDatabase::open_root(chosen))->source_state().history.records().size(), 4u);
   {
     const auto synced = must(RocksdbDatabase::open_root(chosen));
     std::filesystem::copy(running, folder.path() / "mark");
@@ -366,7 +370,7 @@ TEST_F(RocksdbEngine, an_unclean_end_and_another_boot_begin_an_incarnation_and_a
   std::filesystem::copy(folder.path() / "mark", running);
   chosen.sync = RocksdbSync::never;
   chosen.boot_id = "fourth boot";
-  EXPECT_EQ(must(RocksdbDatabase::open_root(chosen))->source_state().history.records().size(), 3u)
+  EXPECT_EQ(must(RocksdbDatabase::open_root(chosen))->source_state().history.records().size(), 4u)
       << "nothing that was confirmed can be lost";
 }
 

@@ -490,7 +490,7 @@ void check_commits(const RocksdbOptions& options, const Contents& confirmed) {
   const auto database = must(RocksdbDatabase::open_root(options));
   EXPECT_EQ(all(*database), confirmed);
   EXPECT_EQ(replay({}, read_log_to_head(*database, Lsn{1}, 50'000)), confirmed);
-  EXPECT_EQ(database->source_state().history.records().size(), 1u) << "nothing was lost";
+  EXPECT_NE(database->source_state().history.newest().cause, HistoryCause::unclean_stop) << "nothing was lost";
 }
 
 TEST(FullDisk, refuses_commits_keeps_reading_and_goes_on_when_there_is_space) {

@@ -1,6 +1,5 @@
 // A program's own RocksDB that was restored from a backup and written on: whoever has what it had before is told, also
 // where the two lives happen to agree.
-#include "core/history_judge.hpp"
 #include "engine/callers_rocksdb.hpp"
 
 namespace crosslink::test {
@@ -42,15 +41,7 @@ class RestoredRocksdb : public CallersRocksdb {
     copy("killed", "beside");
   }
   void restore() const { copy("backup", "own"); }
-  /// "goes on", or the kind of the error that the mirror is answered.
-  std::string answer_to(const RocksdbDatabase& mirror) {
-    const auto request = position_of(mirror);
-    auto judged = core::judge_request(source->source_state(), request);
-    if (const auto* refused = std::get_if<MirrorError>(&judged)) return std::string(to_string(refused->kind()));
-    const auto from = std::get<core::NeedsProof>(judged).from;
-    const auto refused = core::judge_proof(must(source->prove(request.last_entry, from)), request);
-    return refused ? std::string(to_string(refused->kind())) : "goes on";
-  }
+  std::string answer_to(const RocksdbDatabase& mirror) { return test::answer_to(*source, position_of(mirror)); }
 };
 
 TEST_F(RestoredRocksdb, a_backup_written_on_after_a_kill_is_told_apart_although_the_last_writes_agree) {

@@ -47,7 +47,7 @@ TEST_F(LittleSpace, a_start_without_space_serves_reads_names_the_bytes_and_takes
   must(commit(*database, "b"));
   EXPECT_FALSE(database->writes_refused());
   EXPECT_EQ(database->remark(), "");
-  EXPECT_EQ(database->source_state().history, before.history) << "nothing was lost";
+  EXPECT_EQ(database->source_state().history.newest().cause, HistoryCause::restamp) << "nothing was lost";
   EXPECT_EQ(read_log_to_head(*database, before.head, 1000).size(), 1u);
   database.reset();
   EXPECT_EQ(all(*must(RocksdbDatabase::open_root(on_disk("root")))).size(), 2u);
@@ -74,6 +74,24 @@ TEST_F(LittleSpace, a_start_without_space_after_another_boot_begins_its_incarnat
   EXPECT_LE(state.history.newest().first_lsn, first);
   EXPECT_EQ(told, 1) << "sessions that began before end";
   database->watch_history({});
+}
+
+TEST_F(LittleSpace, a_restamp_after_a_start_without_space_leaves_what_the_start_owed_in_the_history) {
+  auto chosen = on_disk("root");
+  chosen.boot_id = "first boot";
+  auto database = must(RocksdbDatabase::open_root(chosen));
+  put(*database, "a", "1");
+  database.reset();
+  std::ofstream(chosen.folder / "running") << "first boot";  // as a kill would leave it
+  chosen.boot_id = "second boot";
+  disk->set_full(true);
+  database = must(RocksdbDatabase::open_root(chosen));
+  disk->set_full(false);
+  must(database->restamp());
+  const auto state = database->source_state();
+  ASSERT_EQ(state.history.records().size(), 3u);
+  EXPECT_EQ(state.history.records()[1].cause, HistoryCause::unclean_stop);
+  EXPECT_LE(state.history.newest().first_lsn, state.head);
 }
 
 TEST_F(LittleSpace, a_new_database_without_space_is_refused_with_the_bytes_it_needs) {

@@ -118,6 +118,29 @@ TEST(HistoryJudge, row_2a_a_trimmed_incarnation_has_passed_the_window_and_no_oth
   expect_refused(source, request(7, 30, 30), ErrorKind::HistoriesParted);
 }
 
+TEST(HistoryJudge, row_2a_a_promoted_source_that_was_bootstrapped_lets_go_only_of_what_came_before) {
+  auto source = beginning_with(HistoryCause::bootstrap);  // at LSN 51
+  source.role = DatabaseRole::promoted;
+  expect_window(source, request(7, 30, 50));
+  expect_refused_at(source, request(7, 30, 51), ErrorKind::HistoriesParted, Lsn{30});  // restored since
+}
+
+TEST(HistoryJudge, row_2a_a_mirror_never_halts_its_own_mirror_for_an_incarnation_it_does_not_know) {
+  expect_window(mirror(), request(7, 30, 30));
+  expect_window(mirror(), request(7, 500, 500));
+}
+
+TEST(HistoryJudge, row_2a_an_incarnation_so_old_that_its_name_is_forgotten_has_passed_the_window) {
+  std::vector<Incarnation> trimmed;
+  for (std::size_t i = 0; i < history_records_max; ++i)
+    trimmed.push_back(incarnation(static_cast<int>(100 + i)));
+  const auto source = beginning_with(HistoryCause::restamp, trimmed);  // from LSN 51 on
+  expect_window(source, request(7, 30, 50));
+  expect_refused(source, request(7, 30, 51), ErrorKind::HistoriesParted);
+  trimmed.pop_back();
+  expect_refused(beginning_with(HistoryCause::restamp, trimmed), request(7, 30, 50), ErrorKind::HistoriesParted);
+}
+
 TEST(HistoryJudge, row_2a_is_judged_by_the_first_record_alone) {
   auto source = root();
   source.history = History::from_records({{incarnation(1), Lsn{1}, HistoryCause::created},
@@ -134,7 +157,7 @@ TEST(HistoryJudge, row_2b_an_incarnation_nobody_knows_has_parted) {
 TEST(HistoryJudge, row_2_comes_before_rows_3_and_4) {
   expect_refused(root(), request(7, 500, 500), ErrorKind::HistoriesParted);
   expect_refused(root(), request(7, 5, 5), ErrorKind::HistoriesParted);
-  expect_window(beginning_with(HistoryCause::bootstrap), request(1, 500, 500));
+  expect_window(beginning_with(HistoryCause::unlogged_change), request(1, 500, 500));
 }
 
 TEST(HistoryJudge, row_3a_a_mirror_that_lags_behind_its_own_mirror_is_busy) {

@@ -98,7 +98,18 @@ Result<void> RocksdbDatabase::Impl::write_record(const rocks::DatabaseRecord& ne
 Result<void> RocksdbDatabase::Impl::begin_incarnation(HistoryCause cause) {
   auto next = written_record;
   next.history.append({engine::random_id<Incarnation>(), Lsn{live->head().value + 1}, cause});
-  return write_record(next);
+  if (auto written = write_record(next); !written) return written;
+  own_owed = false;
+  return {};
+}
+
+Result<void> RocksdbDatabase::Impl::begin_own_incarnation() {
+  if (!own_owed) return {};
+  // It may begin one itself.
+  if (auto recovered = recover(); !recovered || !own_owed) return recovered;
+  if (auto begun = begin_incarnation(HistoryCause::restamp); !begun) return begun;
+  tell_of_history();
+  return {};
 }
 
 void RocksdbDatabase::Impl::close_ranges(std::span<const Operation> operations, rocks::LoggedOperations& logged) const {
@@ -138,6 +149,7 @@ void RocksdbDatabase::Impl::add_operations(rocksdb::WriteBatch& batch, std::span
 Result<RocksdbCommit> RocksdbDatabase::Impl::commit_one(const Request& request) {
   if (written_record.role == DatabaseRole::mirror)
     return MirrorError::configuration("a mirror takes no writes until it is promoted");
+  if (auto begun = begin_own_incarnation(); !begun) return begun.error();
   rocks::LoggedOperations logged;
   close_ranges(request.operations, logged);
   rocksdb::WriteBatch batch(request.entry_bytes + batch_bytes_beside_entry);
@@ -301,6 +313,7 @@ Result<void> RocksdbDatabase::restamp() {
   const std::scoped_lock writing(impl_->write_mutex);
   if (impl_->written_record.role == DatabaseRole::mirror)
     return MirrorError::configuration("a mirror takes its history from its source");
+  if (auto recovered = impl_->recover(); !recovered) return recovered;  // which may begin one itself
   return impl_->begin_incarnation(HistoryCause::restamp);
 }
 

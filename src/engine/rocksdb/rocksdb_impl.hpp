@@ -85,6 +85,8 @@ struct RocksdbDatabase::Impl {
   /// for anybody; a mirror of it that is ahead after a power cut is told to wait (Busy), and bootstraps anew.
   void publish();
   Result<void> begin_incarnation(HistoryCause cause);
+  /// Before the first entry of this opening.
+  Result<void> begin_own_incarnation();
 
   // --- group commit
   struct Request {
@@ -141,6 +143,9 @@ struct RocksdbDatabase::Impl {
   std::uint64_t tails_lost = 0;   ///< how often recover() found that the log had lost its tail
   bool incarnation_owed = false;  ///< the log lost its tail, and the history does not say so yet
   bool start_owed = false;        ///< it is open for reading only, and what a start writes is not written
+  /// No incarnation was begun since it was opened. Each has the entries of one opening alone: a folder that was copied
+  /// and put back is opened anew, and what it is given then is never taken for what it was given before.
+  bool own_owed = false;
   bool log_lost = false;          ///< found when the data was taken over: the newest record is not in the log
   bool dirty = false;             ///< written since the last sync
   bool pointer_in_doubt = false;  ///< a switch failed at its one step

@@ -169,6 +169,9 @@ Result<void> RocksdbDatabase::apply(const ApplyGroup& group) {
     }
   }
   fold(operations);
+  if (!operations.empty()) {
+    if (auto begun = impl_->begin_own_incarnation(); !begun) return begun;
+  }
   rocks::LoggedOperations logged;
   impl_->close_ranges(operations, logged);
   rocksdb::WriteBatch batch;
@@ -357,6 +360,7 @@ Result<void> RocksdbDatabase::Impl::switch_received() {
   const auto old = live;
   auto dropped = partial.drop();
   if (auto taken = take_over(*std::move(received)); !taken) return taken;
+  own_owed = false;
   old->remove_when_closed();
   tell_of_head(live->head());
   return dropped;

@@ -92,6 +92,7 @@ Result<void> RocksdbDatabase::Impl::start(Wanted wanted) {
   {
     const std::scoped_lock writing(write_mutex);
     start_owed = true;
+    own_owed = pointer->has_value();  // what was just made has no other life
     if (!room) {
       live->fail();
     } else if (auto finished = finish_start(); !finished) {
@@ -176,6 +177,10 @@ Result<void> RocksdbDatabase::Impl::finish_start() {
   if (!std::exchange(start_owed, false)) return {};
   auto finished = log_lost ? begin_log_anew() : Result<void>{};
   if (finished) finished = note_running();
+  // Where the newest one has no entries yet there is time until the first: a node that starts again and again and serves
+  // nobody does not use up the history, which is of so many incarnations.
+  const bool is_used = !record.history.empty() && written_last_entry.lsn >= record.history.newest().first_lsn;
+  if (finished && own_owed && is_used) finished = begin_incarnation(HistoryCause::restamp);
   start_owed = !finished.ok();
   return finished;
 }
