@@ -162,8 +162,11 @@ void MirrorMachine::advance_streams(Instant now) {
 void MirrorMachine::advance_promotion(Instant now) {
   if (auto why = promotion_.overdue(engine_.storage_error(), now, out_)) return give_up_promotion(*why, now);
   const bool may_promote = link_.down() || makes(Mistake::promotion_before_link_teardown);
-  if (engine_.busy() || !may_promote || log_.waiting() || !engine_.may_call(now)) return;
+  if (!may_promote || log_.waiting() || engine_.is<mirror::call::Apply>() || engine_.is<mirror::call::Promote>())
+    return;
+  // All that was received is applied: the data only grows older while the engine is asked where it stands.
   if (auto why = promotion_.too_old(probe_.lag(now))) return give_up_promotion(*why, now);
+  if (engine_.busy() || !engine_.may_call(now)) return;
   engine_.start({mirror::call::Promote{}, mirror_action::Promote{}});
 }
 

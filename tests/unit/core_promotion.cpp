@@ -165,6 +165,19 @@ TEST_F(Promotion, that_is_under_way_in_the_engine_stands_if_that_succeeds) {
   EXPECT_FALSE(mirror.machine->given_up());
 }
 
+TEST_F(Promotion, is_given_up_for_age_while_the_engine_cannot_even_say_where_it_stands) {
+  begin({.age_max = 10s, .within = 600s});
+  mirror.engine_fails();
+  mirror.machine->on_position_moved(mirror.now());
+  for (int i = 0; i < 10 && !mirror.machine->given_up(); ++i) {
+    mirror.pass(5s);
+    if (count<action::Sync>(mirror.take()) > 0) mirror.engine_fails();
+  }
+  ASSERT_TRUE(mirror.machine->given_up());
+  EXPECT_TRUE(mirror.machine->given_up_for_age());
+  EXPECT_LT(mirror.now(), 60s);
+}
+
 TEST_F(Promotion, a_second_one_meanwhile_is_refused) {
   begin({.age_max = 10s});
   const auto second = mirror.machine->promote(mirror.now());
