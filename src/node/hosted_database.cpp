@@ -156,6 +156,9 @@ std::optional<std::string> HostedDatabase::sync_standing(std::span<const std::st
 
 Result<void> HostedDatabase::count_mirror(const MirrorId& id) {
   if (!gate_) return MirrorError::configuration(fmt::format("database '{}' names no mirrors in sync mode", name()));
+  // One that came just now has not said how far it is, and is in the list that shows its id all the same.
+  for (const auto& one : source_->mirrors())
+    gate_->on_mirror_came(one.peer_names, one.mirror);
   return gate_->count(id);
 }
 

@@ -76,6 +76,13 @@ void SyncGate::on_mirror_at(std::span<const std::string> peer_names, const Mirro
   decide(std::move(lock));
 }
 
+void SyncGate::on_mirror_came(std::span<const std::string> peer_names, const MirrorIdentity& mirror) {
+  const Lock lock(mutex_);
+  for (auto& [name, named] : names_) {
+    if (is_named(peer_names, name) && named.counted && *named.counted != mirror) note_not_counted(name, named, mirror);
+  }
+}
+
 void SyncGate::take_in(const std::string& name, Named& named, const core::SyncPoint& durable,
                        const core::SyncPoint& head) {
   rule_.on_mirror_durable(name, durable);

@@ -68,6 +68,9 @@ class SyncGate {
   /// that comes under a name is the one that counts, from when that is durable on; another one never does by itself.
   void on_mirror_at(std::span<const std::string> peer_names, const MirrorIdentity& mirror,
                     const core::SyncPoint& durable, const core::SyncPoint& head);
+  /// A mirror with these certificate names has a session, and may have said nothing yet: one that does not count can be
+  /// chosen by count() from now on.
+  void on_mirror_came(std::span<const std::string> peer_names, const MirrorIdentity& mirror);
   /// Nothing that mirrors said before counts any more.
   void on_history_change();
   /// From now on the mirror with this id counts for the name under which it last came, instead of the one that did.

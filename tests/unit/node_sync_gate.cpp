@@ -213,6 +213,20 @@ TEST_F(Gate, which_mirror_counts_is_kept_over_a_restart_and_counts_only_once_it_
   EXPECT_EQ(later.got(), "+OK\r\n");
 }
 
+TEST_F(Gate, one_that_came_and_said_nothing_yet_is_called_not_counted_and_can_be_chosen) {
+  const auto one = gate(OnSyncLoss::error);
+  mirror_at(*one, "eu-1", 9, 9, copy("eu/orders", 7));
+  const std::vector<std::string> names{"another-name", "eu-1"}, stranger{"us-1"};
+  one->on_mirror_came(stranger, copy("us/orders", 8));
+  EXPECT_FALSE(one->count(MirrorId{{std::byte{8}}}).ok()) << "no name of it is in sync_mirrors";
+  one->on_mirror_came(names, copy("eu/orders", 7));
+  EXPECT_EQ(one->facts().mirrors.front().not_counted, std::nullopt) << "it counts";
+  one->on_mirror_came(names, copy("eu/orders", 8));
+  EXPECT_EQ(one->standing(names, copy("eu/orders", 8)), SyncStanding::not_counted);
+  EXPECT_EQ(one->facts().mirrors.front().not_counted, copy("eu/orders", 8));
+  EXPECT_TRUE(one->count(MirrorId{{std::byte{8}}}).ok());
+}
+
 TEST_F(Gate, an_operator_says_when_another_mirror_counts) {
   const auto one = gate(OnSyncLoss::error);
   mirror_at(*one, "eu-1", 9, 9, copy("eu/orders", 7));
