@@ -60,10 +60,9 @@ awaitable<AdminResponse> AdminRoutes::answer_databases(const AdminRequest& reque
   if (rest.empty()) co_return wrong_method("GET and POST");
   const auto [name, verb] = split_path(rest);
   if (verb.empty() && request.method == "DELETE") {
-    if (!request.query.empty() && request.query != "followed=true" && request.query != "followed=false")
-      co_return failed(MirrorError::configuration("followed must be true or false; there is nothing else to say"),
-                       exit_usage_code);
-    auto deleting = hosting_->delete_database(std::string(name), request.query == "followed=true", request.caller);
+    const auto said = read_flags(request.query, {"followed"});
+    if (!said) co_return failed(said.error(), exit_usage_code);
+    auto deleting = hosting_->delete_database(std::string(name), said->contains("followed"), request.caller);
     const auto deleted = co_await std::move(deleting);
     if (!deleted) co_return failed(deleted.error());
     co_return object_answer(
@@ -93,6 +92,7 @@ awaitable<AdminResponse> AdminRoutes::answer_databases(const AdminRequest& reque
     const auto counted = co_await std::move(counting);
     co_return counted ? now(std::string(name)) : failed(counted.error());
   }
+  if (auto good = only_fields(request.body, {}); !good) co_return failed(good.error(), exit_usage_code);
   auto stamping = hosting_->restamp(std::string(name), request.caller);
   const auto stamped = co_await std::move(stamping);
   co_return stamped ? now(std::string(name)) : failed(stamped.error());

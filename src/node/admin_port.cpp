@@ -16,6 +16,7 @@
 #include "link/stop_event.hpp"
 #include "link/task_group.hpp"
 #include "link/with_timeout.hpp"
+#include "node/body_fields.hpp"
 #include "node/byte_stream.hpp"
 #include "node/durable_file.hpp"
 #include "node/http.hpp"
@@ -198,15 +199,39 @@ awaitable<AdminResponse> AdminPort::Impl::answer(std::shared_ptr<Impl> self, Htt
   if (auto stranger = routes.answer_stranger(plain.method, plain.path)) co_return *std::move(stranger);
   if (auto refused = self->guard(request)) co_return *std::move(refused);
   if (!request.body.empty()) {
-    boost::json::error_code error;
-    auto parsed = boost::json::parse(request.body, error);
-    if (error || !parsed.is_object())
-      co_return refusal(400, ErrorKind::Configuration, "the body must be a JSON object");
-    plain.body = std::move(parsed.as_object());
+    auto body = read_body(request.body);
+    if (!body) co_return refusal(400, body.error().kind(), body.error().message());
+    plain.body = *std::move(body);
   }
   auto answering = routes.answer(plain);
   co_return co_await std::move(answering);
 }
+
+namespace {
+
+/// Answers what cannot be read as a request. What still comes of it is taken in for a while: a connection that is closed
+/// before its bytes were read is reset, and the answer may be lost with it.
+awaitable<void> answer_unreadable(ByteStream& stream, unsigned status, std::string why) {
+  constexpr std::size_t step_bytes = 64 * 1024, taken_bytes_max = 1024 * 1024;
+  constexpr std::chrono::seconds taken_for(1);
+  const auto refused = refusal(status, ErrorKind::Configuration, "no request of HTTP that is taken here: " + why);
+  HttpResponse response;
+  response.status = refused.status;
+  response.content_type = refused.content_type;
+  response.body = refused.body;
+  const auto text = to_text(response);
+  const auto write_error = co_await stream.write(text);
+  if (write_error) co_return;
+  stream.expires_after(taken_for);
+  std::string taken;
+  for (std::size_t bytes = 0; bytes < taken_bytes_max; bytes += taken.size()) {
+    taken.clear();
+    const auto read_error = co_await stream.read_some(taken, step_bytes);
+    if (read_error) co_return;
+  }
+}
+
+}  // namespace
 
 awaitable<void> AdminPort::Impl::serve_requests(std::shared_ptr<Impl> self, ByteStream& stream, Place place,
                                                 AdminRoutes& routes) {
@@ -216,7 +241,14 @@ awaitable<void> AdminPort::Impl::serve_requests(std::shared_ptr<Impl> self, Byte
     place->waits = true;
     HttpRequest request;
     const auto read_error = co_await reader.read(request);
-    if (read_error) co_return;
+    if (read_error) {
+      const auto status = reader.status_of(read_error);
+      if (!status) co_return;
+      auto why = read_error.message();
+      auto answering = answer_unreadable(stream, *status, std::move(why));
+      co_await std::move(answering);
+      co_return;
+    }
     place->waits = false;
     stream.expires_never();  // a verify takes as long as it takes
     HttpResponse response;

@@ -85,6 +85,16 @@ awaitable<error_code> HttpReader::read(HttpAnswer& answer) {
   co_return error;
 }
 
+std::optional<unsigned> HttpReader::status_of(const error_code& error) const {
+  constexpr unsigned bad_request = 400, body_too_large = 413, target_too_long = 414, headers_too_large = 431;
+  if (error.category() != make_error_code(http::error::end_of_stream).category()) return std::nullopt;
+  if (error == http::error::end_of_stream) return std::nullopt;
+  if (error == http::error::body_limit) return body_too_large;
+  if (error != http::error::header_limit && error != http::error::buffer_overflow) return bad_request;
+  // Of what does not fit nothing was taken out yet: is it the first line alone?
+  return came_.find('\n') == std::string::npos ? target_too_long : headers_too_large;
+}
+
 bool is_too_large(const error_code& error) {
   return error == http::error::body_limit || error == http::error::header_limit;
 }

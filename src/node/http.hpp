@@ -39,6 +39,9 @@ class HttpReader {
   /// What it filled in is whole only if there is no error.
   awaitable<boost::system::error_code> read(HttpRequest& request);
   awaitable<boost::system::error_code> read(HttpAnswer& answer);
+  /// What a request is answered with that read(HttpRequest&) could not read, just now: 400, 413, 414, 431. Absent: the
+  /// connection ended or failed, and there is nobody to answer.
+  std::optional<unsigned> status_of(const boost::system::error_code& error) const;
 
  private:
   ByteStream* const stream_;

@@ -2,12 +2,13 @@
 
 import json
 import signal
+import socket
 import threading
 import unittest
 
 import redis
 
-from node_support import MirroredTest, client, eventually
+from node_support import DEADLINE_S, MirroredTest, client, eventually
 
 
 class Promote(MirroredTest):
@@ -115,6 +116,54 @@ class Promote(MirroredTest):
                 self.assertEqual((status, answer["error"]), (400, "Configuration"), json.dumps(answer))
         self.assertEqual(self.mirror.mirror("packages")["status"], "Following")
         self.assertEqual([one["name"] for one in self.mirror.call("GET", "/v1/databases")["databases"]], ["packages"])
+
+    def test_what_is_said_twice_or_where_nobody_reads_it_deletes_nothing_and_promotes_nothing(self):
+        self.fill(self.source)
+        self.follow()
+        mirror = "/v1/mirrors/packages"
+        for method, path, body in (("DELETE", f"{mirror}?keep_data=true&keep_data=false", None),
+                                   ("DELETE", f"{mirror}?keep_data=false&keep_data=true", None),
+                                   ("DELETE", "/v1/databases/packages?followed=true&followed=true", None),
+                                   ("DELETE", mirror, {"keep_data": True}),
+                                   ("POST", f"{mirror}/promote?dry_run=true", {}),
+                                   ("POST", "/v1/databases/packages/restamp", {"dry_run": True})):
+            with self.subTest(method=method, path=path, body=body):
+                status, answer = self.mirror.request(method, path, body)
+                self.assertEqual((status, answer["error"]), (400, "Configuration"), answer)
+        status, answer = self.raw(b"POST", mirror + "/promote", b'{"dry_run": true, "dry_run": false}')
+        self.assertEqual((status, answer["message"]), (400, "dry_run: is there twice"))
+        self.assertEqual(self.mirror.mirror("packages")["status"], "Following")
+
+    def raw(self, method, path, body, more=b""):
+        """What an answer says to bytes that no client would send, and that the connection is closed after it."""
+        head = b"%b %b HTTP/1.1\r\nHost: localhost\r\n" % (method, path.encode())
+        head += b"Content-Type: application/json\r\nAuthorization: Bearer %b\r\n" % self.mirror.token().encode()
+        if not more:
+            more = b"Connection: close\r\nContent-Length: %d\r\n" % len(body)
+        host, port = self.mirror.admin.rsplit(":", 1)
+        with socket.create_connection((host, int(port)), timeout=DEADLINE_S) as connection:
+            connection.sendall(head + more + b"\r\n" + body)
+            got = b""
+            while part := connection.recv(65536):
+                got += part
+        answered, text = got.split(b"\r\n\r\n", 1)
+        return int(answered.split()[1]), json.loads(text)
+
+    def test_what_cannot_be_read_as_a_request_is_answered_with_why_before_the_connection_is_closed(self):
+        path = "/v1/databases"
+        for name, status, answer in (
+                ("a body over the limit", 413, self.raw(b"POST", path, b"", b"Content-Length: 262145\r\n")),
+                ("that came already", 413, self.raw(b"POST", path, b" " * 300_000)),
+                ("two lengths", 400, self.raw(b"POST", path, b"{}x", b"Content-Length: 2\r\nContent-Length: 3\r\n")),
+                ("a length that is none", 400, self.raw(b"POST", path, b"", b"Content-Length: -1\r\n")),
+                ("a malformed chunk", 400, self.raw(b"POST", path, b"zz\r\n{}\r\n", b"Transfer-Encoding: chunked\r\n")),
+                ("a long path", 414, self.raw(b"GET", "/" + "a" * 300_000, b"")),
+                ("too many headers", 431, self.raw(b"GET", path, b"", b"X: y\r\n" * 20_000)),
+                ("a line that is no request", 400, self.raw(b"\x16\x03\x01", path, b""))):
+            with self.subTest(name):
+                self.assertEqual(answer[0], status, answer)
+                self.assertEqual(sorted(answer[1]), ["caused_by", "error", "exit_code", "message"])
+        self.assertEqual(self.mirror.call("GET", path), {"databases": []})
 
 
 if __name__ == "__main__":
