@@ -35,6 +35,16 @@ json::object report_left(const std::string& kept_at, const Result<EtcdSurvey>& s
   return left;
 }
 
+/// What nobody would read is an error, never something else.
+std::optional<AdminResponse> refuse_unread(const AdminRequest& request) {
+  if (!request.query.empty() && request.method != "DELETE")
+    return failed(MirrorError::configuration("only a DELETE has a query; the others say it in the body"),
+                  exit_usage_code);
+  if (!request.body.empty() && request.method != "POST")
+    return failed(MirrorError::configuration("only a POST has a body; a DELETE says it in its query"), exit_usage_code);
+  return std::nullopt;
+}
+
 }  // namespace
 
 AdminRoutes::AdminRoutes(Hosting& hosting, AdminFacts facts) : hosting_(&hosting), facts_(std::move(facts)) {}
@@ -60,6 +70,7 @@ awaitable<AdminResponse> AdminRoutes::answer(const AdminRequest& request) {
                             "text/plain; version=0.0.4"};
   }
   if (!path.starts_with(prefix)) co_return no_such("such path");
+  if (auto refused = refuse_unread(request)) co_return *std::move(refused);
   const auto [kind, rest] = split_path(path.substr(prefix.size()));
   if (kind == "node" && rest.empty()) co_return request.method == "GET" ? node_now() : wrong_method("GET");
   if (kind == "mirrors") {
@@ -161,17 +172,11 @@ namespace {
 
 /// "keep_data=true&promoted=true", either or none. Errors: Configuration.
 Result<DeleteOptions> read_delete(std::string_view query) {
+  const auto said = read_flags(query, {"keep_data", "promoted"});
+  if (!said) return said.error();
   DeleteOptions options;
-  while (!query.empty()) {
-    const auto part = query.substr(0, query.find('&'));
-    query.remove_prefix(std::min(part.size() + 1, query.size()));
-    const auto equals = std::min(part.find('='), part.size());
-    const auto name = part.substr(0, equals), value = part.substr(std::min(equals + 1, part.size()));
-    const bool known = name == "keep_data" || name == "promoted";
-    if (!known || (value != "true" && value != "false"))
-      return MirrorError::configuration("keep_data and promoted must be true or false; there is nothing else to say");
-    (name == "promoted" ? options.promoted : options.keep_data) = value == "true";
-  }
+  options.keep_data = said->contains("keep_data");
+  options.promoted = said->contains("promoted");
   if (options.keep_data && options.promoted)
     return MirrorError::configuration("promoted is of a delete that does not keep the data");
   return options;
@@ -343,7 +348,7 @@ awaitable<AdminResponse> AdminRoutes::create_mirror(const AdminRequest& request)
     auto listing = [replaced = std::move(present), asked, raised = fence ? &*fence : nullptr] {
       // What is answered OK from here on would be in no list.
       if (raised != nullptr) raised->raise();
-      return list_replaced(replaced, asked ? std::optional(*asked) : std::nullopt);
+      return list_replaced(replaced, asked);
     };
     auto calling = link::call_engine(hosting_->context().executors.files, std::move(listing));
     auto listed = co_await std::move(calling);
@@ -394,14 +399,12 @@ awaitable<AdminResponse> AdminRoutes::make_mirror(const AdminRequest& request, c
     if (why && !wish.yes) co_return failed(MirrorError::configuration(*why), exit_refused, std::move(more));
     etcd->prefix = (*place)->prefix;  // whatever the source says later
   }
-  const bool kept_here = !hosting_->is_kept_elsewhere(wish.name);
   auto creating = hosting_->create_mirror(wish.name, wish.spec, std::move(etcd), wish.replace, agreed, request.caller);
   const auto created = co_await std::move(creating);
   if (!created) co_return failed(created.error(), {}, std::move(more));
   auto* const replaced = more.if_contains("replaced");
-  // What was kept in an etcd stays there.
-  if (replaced != nullptr && replaced->is_object() && kept_here)
-    replaced->as_object()["set_aside"] = hosting_->set_aside_folder().string();
+  if (replaced != nullptr && replaced->is_object() && !created->empty())
+    replaced->as_object()["set_aside"] = created->string();
   co_return mirror_now(wish.name, std::move(more));
 }
 

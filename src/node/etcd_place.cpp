@@ -145,7 +145,7 @@ Result<void> check_etcd_place(const EtcdPlace& place) {
   for (const auto& endpoint : cluster.endpoints) {
     const std::string_view scheme = tls ? "https://" : "http://";
     const auto rest = endpoint.starts_with(scheme) ? std::string_view(endpoint).substr(scheme.size()) : "";
-    if (rest.find(':') == std::string_view::npos)
+    if (!rest.contains(':') || rest.find_first_of("/?#@ ") != std::string_view::npos)
       return wrong("endpoints", fmt::format("'{}' is not {}HOST:PORT, all of one kind", escape(endpoint, 200), scheme));
   }
   if (!tls && (!cluster.ca_file.empty() || !cluster.cert_file.empty() || !cluster.key_file.empty()))

@@ -137,7 +137,6 @@ std::string Hosting::place_of(const std::string& name) const {
   const auto entry = impl_->catalog.find(name);
   return entry ? kept_at(impl_->config.data_dir, *entry) : std::string();
 }
-std::filesystem::path Hosting::set_aside_folder() const { return impl_->config.data_dir / "set-aside"; }
 
 Task<void> Hosting::run() {
   auto work = [](std::shared_ptr<Impl> self) -> Task<void> {

@@ -79,10 +79,10 @@ class Hosting {
   /// A new mirror, kept in `etcd` or, without one, in RocksDB here; durable when it returns; it dials by itself from
   /// then on. With `replace` what has the name now is moved to data_dir/set-aside first; without it a name that is
   /// taken is an error, unless the mirror that has it is the same. `agreed`: its first bootstrap may delete what
-  /// stood at its place at that revision of the etcd (EtcdDatabase::agree_to_deletions), 0: nothing. Errors:
-  /// Configuration.
-  Task<void> create_mirror(std::string name, MirrorSpec spec, std::optional<EtcdPlace> etcd, bool replace,
-                           std::int64_t agreed, CommandCaller caller = {});
+  /// stood at its place at that revision of the etcd (EtcdDatabase::agree_to_deletions), 0: nothing. The result is
+  /// where in set-aside the data is now that was replaced; empty: none was here. Errors: Configuration.
+  Task<std::filesystem::path> create_mirror(std::string name, MirrorSpec spec, std::optional<EtcdPlace> etcd,
+                                            bool replace, std::int64_t agreed, CommandCaller caller = {});
   /// Its data is removed; moved to set-aside when it takes writes or is not open, so that this cannot be told. Errors:
   /// Configuration for what is no mirror and was none, and for one that takes writes unless that is agreed to; Busy
   /// when the node stops meanwhile: it is finished at the next start.
@@ -114,9 +114,6 @@ class Hosting {
   void judge_connections();
   /// The clusters that keep databases, by the databases' names. Any thread.
   std::vector<std::pair<std::string, EtcdPlace>> etcd_places() const;
-
-  /// Where data that was replaced lies.
-  std::filesystem::path set_aside_folder() const;
 
  private:
   struct Impl;

@@ -182,10 +182,10 @@ Result<DatabasePointer> Hosting::Impl::open_replaced(const CatalogEntry& entry) 
   return opened;
 }
 
-Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, std::optional<EtcdPlace> etcd, bool replace,
-                                  std::int64_t agreed, CommandCaller caller) {
+Task<fs::path> Hosting::create_mirror(std::string name, MirrorSpec spec, std::optional<EtcdPlace> etcd, bool replace,
+                                      std::int64_t agreed, CommandCaller caller) {
   auto work = [](std::shared_ptr<Impl> self, std::string wanted, MirrorSpec chosen, std::optional<EtcdPlace> place,
-                 bool replacing, std::int64_t may_delete, CommandCaller asking) -> Task<void> {
+                 bool replacing, std::int64_t may_delete, CommandCaller asking) -> Task<fs::path> {
     auto taking = self->take_turn("mirror create", wanted, std::move(asking));
     const auto turn = co_await std::move(taking);
     if (!turn) co_return caller_left();
@@ -196,12 +196,15 @@ Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, std::option
         present, wanted, chosen, place, replacing, self->free_set_aside(wanted),
         present ? self->folder_of(*present).lexically_relative(self->config.data_dir).string() : std::string());
     if (!planned) co_return planned.error();
-    if (!*planned) co_return Result<void>{};
+    if (!*planned) co_return fs::path();
     (*planned)->agreed_to_deletions = kept_elsewhere(**planned) ? may_delete : 0;
     auto put = self->put(**std::move(planned));
     if (!put) co_return put.error();
     self->step("create.recorded");
+    fs::path aside;
     if (put->change == DatabaseChange::replacing) {
+      // What was kept in an etcd stays there.
+      if (present && !kept_elsewhere(*present)) aside = self->set_aside(put->set_aside);
       auto retiring = Impl::retire(self, wanted);
       const auto took_writes = co_await std::move(retiring);
       if (!took_writes) co_return node_stops();
@@ -211,9 +214,11 @@ Task<void> Hosting::create_mirror(std::string name, MirrorSpec spec, std::option
     auto opened = co_await std::move(calling);
     if (!opened) co_return opened.error();
     self->step("create.opened");
+    std::error_code none;
+    if (!fs::exists(aside, none)) aside.clear();  // its folder was gone before
     self->start_mirror(*opened);
     log(Severity::info, "mirror created", {{"mirror", wanted}, {"source", chosen.source_name()}});
-    co_return Result<void>{};
+    co_return aside;
   };
   return work(impl_, std::move(name), std::move(spec), std::move(etcd), replace, agreed, std::move(caller));
 }

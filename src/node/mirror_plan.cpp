@@ -173,8 +173,11 @@ Result<MirrorWish> read_mirror_wish(const json::object& body) {
   if (!is_dns_name(wish.spec.source_cluster))
     return wrong_field("from", "the cluster id must be a DNS name such as prod-us");
   if (wish.spec.source_database.size() > 512) return wrong_field("from", "the database's name is too long");
+  if (wish.spec.source_database.contains('/')) return wrong_field("from", "no database's name has a '/' in it");
   if (auto good = link::check_source_addresses(link::split_source_addresses(*addresses)); !good)
     return wrong_field("addr", good.error().message());
+  if (const auto twice = twice_in(link::split_source_addresses(*addresses), Case::is_ignored))
+    return wrong_field("addr", fmt::format("'{}' is there twice", escape(*twice, 200)));
   wish.spec.addresses = *addresses;
   if (*mode != "async" && *mode != "sync") return wrong_field("mode", "must be async or sync");
   wish.spec.sync = *mode == "sync";
@@ -348,13 +351,17 @@ json::object check_mirror(Hosting& hosting, const MirrorWish& wish, const Result
   return report;
 }
 
-json::value list_replaced(const DatabasePointer& present, const std::optional<link::SourceFacts>& source) {
+json::value list_replaced(const DatabasePointer& present, const Result<link::SourceFacts>& source) {
   if (!present) return nullptr;
   const auto state = present->state();
   json::object report{{"applied_lsn_there", nullptr}, {"first_lsn", nullptr}, {"last_lsn", state.head.value},
                       {"entries", nullptr},           {"keys", nullptr},      {"keys_total", nullptr},
                       {"keys_known", false},          {"set_aside", nullptr}, {"detail", ""}};
-  const auto& from = source ? source->promoted_from : std::nullopt;
+  if (!source) {
+    report["detail"] = fmt::format("what the new source lacks of it is not known: {}", source.error().message());
+    return report;
+  }
+  const auto& from = source->promoted_from;
   if (!from || !state.history.contains(from->position.incarnation)) {
     report["detail"] =
         "the new source was not promoted from this database, as far as it knows: everything here may be missing there";

@@ -51,7 +51,8 @@ boost::json::object check_mirror(Hosting& hosting, const MirrorWish& wish, const
                                  const Result<TargetFacts>& target);
 
 /// What the present database of that name has that the source has not: entries after where the source, when it was a
-/// mirror of it, stood. Blocks: reads the log. Null when there is no database of that name.
-boost::json::value list_replaced(const DatabasePointer& present, const std::optional<link::SourceFacts>& source);
+/// mirror of it, stood. `source` is what ask_source() said. Blocks: reads the log. Null when there is no database of that
+/// name.
+boost::json::value list_replaced(const DatabasePointer& present, const Result<link::SourceFacts>& source);
 
 }  // namespace crosslink::node
