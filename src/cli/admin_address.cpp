@@ -65,6 +65,14 @@ Result<AdminTarget> with_tls(AdminTarget target, const std::string& ca, const st
   return target;
 }
 
+/// What would be demanded of a certificate is not dropped in silence.
+Result<AdminTarget> without_tls(AdminTarget target, const AdminOptions& options) {
+  if (options.ca.empty() && options.cluster_id.empty()) return target;
+  return MirrorError::configuration(fmt::format(
+      "--ca and --cluster-id are for an admin port that speaks TLS; the one at {} is on loopback and does not",
+      escape(target.host)));
+}
+
 Result<AdminTarget> from_config(const AdminOptions& options) {
   const auto config = node::load_config(options.config);
   if (!config) return config.error();
@@ -73,7 +81,7 @@ Result<AdminTarget> from_config(const AdminOptions& options) {
                                                      : std::filesystem::path(options.token_file));
   if (!token) return token.error();
   target.token = *std::move(token);
-  if (is_loopback(config->admin.host)) return target;
+  if (is_loopback(config->admin.host)) return without_tls(std::move(target), options);
   return with_tls(std::move(target), options.ca.empty() ? config->tls.ca.string() : options.ca,
                   options.cluster_id.empty() ? config->cluster_id : options.cluster_id);
 }
@@ -105,7 +113,7 @@ Result<AdminTarget> find_admin(const AdminOptions& options) {
   if (!token) return token.error();
   auto target = target_at(*host_port);
   target.token = *std::move(token);
-  if (is_loopback(host_port->host) && options.ca.empty()) return target;
+  if (is_loopback(host_port->host) && options.ca.empty()) return without_tls(std::move(target), options);
   return with_tls(std::move(target), options.ca, options.cluster_id);
 }
 

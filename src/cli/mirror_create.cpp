@@ -6,6 +6,8 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "cli/admin_text.hpp"
@@ -114,12 +116,48 @@ int follow(const Globals& globals, const Options& options, object created) {
   return report_good(globals, std::move(now), said);
 }
 
+bool has_dialed(const object& mirror) {
+  return text(mirror, "status") != "Disconnected" || object_field(mirror, "last_error") != nullptr;
+}
+
+/// What the node's first attempt came to, if it comes soon; what only the answer to the creation said stays.
+object after_first_dial(const Options& options, object created) {
+  constexpr std::chrono::milliseconds pause_between(50), patience(2000);
+  const auto until = std::chrono::steady_clock::now() + patience;
+  while (!has_dialed(created) && std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(pause_between);
+    const auto asked = ask_mirrors(options.admin, options.name);
+    if (!asked || asked->exit_code) break;
+    const auto& mirrors = array_field(asked->body, "mirrors");
+    if (mirrors.size() != 1 || !mirrors.front().is_object()) break;
+    for (const auto& [field, value] : mirrors.front().get_object())
+      created[field] = value;
+  }
+  return created;
+}
+
+std::string created_text(const object& mirror) {
+  auto page = status_line(mirror);
+  if (text(mirror, "status") == "Disconnected" && has_dialed(mirror)) {
+    page += fmt::format(
+        "\nthe mirror is made, and its node dials again by itself until that is mended; `crosslink mirror delete {}` "
+        "ends it",
+        text(mirror, "name"));
+  }
+  return page;
+}
+
 int create(const Globals& globals, const Options& options) {
   const auto slash = std::min(options.from.find('/'), options.from.size());
   if (!is_dns_name(std::string_view(options.from).substr(0, slash)) || slash + 1 >= options.from.size()) {
     return report_unasked(
         globals, MirrorError::configuration(fmt::format(
                      "--from: '{}' is not CLUSTER_ID/DATABASE, such as prod-us/orders", escape(options.from))));
+  }
+  if (options.into != "etcd" && !options.endpoints.empty()) {
+    return report_unasked(globals, MirrorError::configuration(
+                                       "--endpoints and what belongs to it is of a mirror that etcd keeps: say --into "
+                                       "etcd, too, or leave it out"));
   }
   auto answer = ask_node(options.admin, {AdminMethod::post, "/v1/mirrors", request_body(options), create_timeout});
   if (!answer) return report_unasked(globals, answer.error());
@@ -131,8 +169,9 @@ int create(const Globals& globals, const Options& options) {
     if (terminal) note(globals, LogLevel::info, "the mirror is made; Ctrl-C ends only the watching");
     return follow(globals, options, std::move(answer->body));
   }
-  const auto said = status_line(answer->body);
-  return report_good(globals, std::move(answer->body), said);
+  auto made = after_first_dial(options, std::move(answer->body));
+  const auto said = created_text(made);
+  return report_good(globals, std::move(made), said);
 }
 
 /// As etcdctl names them.

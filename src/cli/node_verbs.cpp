@@ -141,7 +141,7 @@ int create_database(const Globals& globals, const DatabaseOptions& options) {
   boost::json::object body{{"name", options.name}, {"allow_mirrors", nullptr}, {"anew", options.anew}};
   if (options.anew) {
     const auto agreed =
-        demand_yes(options.yes, fmt::format("the data of '{}' is gone, and it begins empty", options.name));
+        demand_yes(options.yes, fmt::format("--anew lets '{}' begin empty, if its data is lost", options.name));
     if (!agreed) return report_unasked(globals, agreed.error());
   }
   if (options.allow_mirrors) {

@@ -116,6 +116,14 @@ class BadNumbers(CommandLineTest):
             with self.subTest(text=text):
                 self.assert_sentence(run(*create, text), 2, f"'{text}'", "off", "from 0 to 1000000000")
 
+    def test_what_belongs_to_an_etcd_is_not_dropped_where_rocksdb_keeps_the_mirror(self):
+        create = ["mirror", "create", "a", "--from", "prod-us/a", "--addr", NOBODY]
+        for into in ((), ("--into", "rocksdb")):
+            for more in (("--prefix", "/a/"), ("--dry-run",)):
+                with self.subTest(into=into, more=more):
+                    self.assert_sentence(run(*create, *into, "--endpoints", "http://127.0.0.1:9", *more), 2, "--into etcd")
+        self.assert_sentence(run(*create, "--prefix", "/a/"), 2, "--endpoints")
+
     def test_a_timeout_that_is_no_number(self):
         for text in ("nan", "inf", "-1", "0", "1e7", "ten", "1s"):
             with self.subTest(text=text):

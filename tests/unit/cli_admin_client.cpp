@@ -193,6 +193,22 @@ TEST_F(AdminAddress, beyond_loopback_there_is_tls_with_the_cluster_id) {
   EXPECT_EQ(target->tls->ca, (folder_ / "ca.pem").string());
 }
 
+TEST_F(AdminAddress, what_is_of_tls_is_refused_where_none_is_spoken) {
+  write("data/admin.token", std::string(64, 'b'));
+  AdminOptions by_config, by_address;
+  by_config.config = config("127.0.0.1:7401");
+  by_address.admin = "127.0.0.1:7401";
+  by_address.token_file = (folder_ / "data/admin.token").string();
+  by_config.ca = "ca.pem";
+  by_address.cluster_id = "prod-us";
+  for (const auto& options : {by_config, by_address}) {
+    const auto target = find_admin(options);
+    ASSERT_FALSE(target);
+    EXPECT_EQ(exit_code(target.error()), 2);
+    EXPECT_NE(target.error().message().find("--ca and --cluster-id"), std::string::npos);
+  }
+}
+
 TEST_F(AdminAddress, a_missing_token_says_what_to_do_and_exits_with_1) {
   AdminOptions options;
   options.config = config("127.0.0.1:7401");
