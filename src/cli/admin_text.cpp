@@ -28,7 +28,8 @@ std::string record_left_text(const object& deleted) {
   const auto key = text(*record, "key", 4096);
   return fmt::format(
       "\nits record {0} stays at {1}, since the node could not remove it: {2}. Another mirror of that name would go on "
-      "from it: once etcd answers, `etcdctl del {0}` and `etcdctl del --prefix {0}/` remove it",
+      "from it, or be refused when it cannot be read: once etcd answers, `etcdctl del {0}` and `etcdctl del --prefix "
+      "{0}/` remove it",
       key, text(*record, "kept_at", 4096), text(*record, "detail", 4096));
 }
 

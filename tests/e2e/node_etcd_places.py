@@ -5,6 +5,7 @@ import unittest
 
 from cli_support import run, unused_port
 from node_etcd_support import PREFIX, EtcdNodeTest
+from node_support import eventually
 
 
 class NodeEtcdPlaces(EtcdNodeTest):
@@ -87,6 +88,27 @@ class NodeEtcdPlaces(EtcdNodeTest):
         deleted = run("mirror", "delete", "registry", "--yes", *self.admin(standby))
         self.assertEqual(deleted.returncode, 0, deleted)
         self.assertIn('1 keys stay below "/app"', deleted.stdout)
+
+    def test_a_record_that_cannot_be_read_is_named_with_what_removes_it(self):
+        source, target = self.cluster(), self.cluster()
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        last = source.put(f"{PREFIX}a", "1")
+        self.follow(standby, prod, target)
+        standby.stop()
+        target.put("/crosslink/registry", "no record")
+        standby.start()
+        eventually(lambda: standby.request("GET", "/v1/mirrors/registry")[1], lambda said: "etcdctl del /crosslink/registry`" in
+                   said.get("message", said.get("reason", "")), "the node to say what is to be done")
+        deleted = run("mirror", "delete", "registry", "--yes", *self.admin(standby))
+        self.assertEqual(deleted.returncode, 0, deleted)
+        self.assertIn("its record /crosslink/registry stays", deleted.stdout)
+        refused = self.create(standby, prod, target, "--yes")
+        self.assertNotEqual(refused.returncode, 0, refused)
+        self.assertIn("`etcdctl del /crosslink/registry`", refused.stderr)
+        target.delete("/crosslink/registry")
+        self.assertEqual(self.create(standby, prod, target, "--yes").returncode, 0)
+        self.await_applied(standby, last)
 
     def test_a_source_that_names_another_prefix_later_takes_no_other_keys(self):
         source, target = self.cluster(), self.cluster()

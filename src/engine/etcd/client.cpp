@@ -202,8 +202,11 @@ Result<void> Client::prepare(grpc::ClientContext& context) {
 std::string Client::hint(const std::string& detail) const {
   const bool tls = cluster_.endpoints.front().starts_with(encrypted);
   const bool cut = contains(detail, "Socket closed") || contains(detail, "reset by peer") ||
-                   contains(detail, "GOAWAY") || contains(detail, "connection attempt timed out") ||
-                   contains(detail, "Broken pipe");
+                   contains(detail, "GOAWAY") || contains(detail, "Broken pipe");
+  if (contains(detail, "connection attempt timed out")) {
+    return tls ? "; it takes connections and answers nothing: does it speak TLS, or is it stopped or overloaded?"
+               : "; it takes connections and answers nothing: is it stopped or overloaded?";
+  }
   const bool no_handshake = contains(detail, "failed to connect") && cut;
   if (tls && (contains(detail, "SSL_ERROR_SSL") || no_handshake))
     return "; does this endpoint speak TLS, and is its certificate of the authority given?";

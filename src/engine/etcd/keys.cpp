@@ -53,7 +53,10 @@ Result<std::string> KeySpace::own(std::string_view offered_key) const {
   if (!offered_key.starts_with(offered_prefix)) return refuse("does not begin as the source said its keys do");
   auto key = prefix + std::string(offered_key.substr(offered_prefix.size()));
   if (key.empty()) return refuse("is empty, which etcd does not take");
-  if (key.starts_with(reserved_prefix)) return refuse("would be one that crosslink keeps for itself in etcd");
+  if (key.starts_with(reserved_prefix))
+    return refuse(
+        "would be one that crosslink keeps for itself in etcd: delete it at the source and `crosslink resync` "
+        "this mirror, since a resume comes upon the same write again, or keep it under another prefix");
   return key;
 }
 

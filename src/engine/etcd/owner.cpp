@@ -41,7 +41,10 @@ Result<EtcdDatabase::Impl::Found> EtcdDatabase::Impl::look() {
   found.revision = read->header().revision();
   if (const auto& kvs = read->responses(0).range().kvs(); !kvs.empty()) {
     auto decoded = decode_record(kvs[0].value());
-    if (!decoded) return decoded.error();
+    if (!decoded) {
+      return decoded.error().with_context(
+          fmt::format("{0}, which `etcdctl del {0}` removes for the mirror to begin anew", record_key(options.name)));
+    }
     found.record = *std::move(decoded);
     found.record_revision = kvs[0].mod_revision();
   }

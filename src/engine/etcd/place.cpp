@@ -78,7 +78,7 @@ std::string said_of(const std::string& prefix) {
 
 MirrorError EtcdDatabase::Impl::no_common_prefix() {
   return {ErrorKind::UnsupportedOperation, CausedBy::us,
-          "the source's keys have no prefix in common: say under which prefix this etcd keeps them"};
+          "the source's keys have no prefix in common: say with --prefix under which this etcd keeps them"};
 }
 
 Result<EtcdSurvey> EtcdDatabase::Impl::survey_at(const std::string& prefix) const {
