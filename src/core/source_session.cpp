@@ -104,7 +104,7 @@ void SourceSession::give_up_bulk() {
 
 void SourceSession::on_stream_end(StreamToken stream, Instant now) {
   if (phase_ == Phase::closed) return;
-  if (stream == control_) return end(now);
+  if (stream == control_) return close(normal_close_code, MirrorError::cancelled("the session, by the mirror"));
   close_feed(stream);
   advance(now);
 }
@@ -234,7 +234,10 @@ void SourceSession::open_log(StreamToken stream, const LogRequest& request) {
 void SourceSession::open_snapshot(StreamToken stream, const SnapshotRequest& request, Instant now) {
   give_up_bulk();
   if (config_.take_snapshot && !config_.take_snapshot(now)) {
-    return fail_stream(stream, {ErrorKind::Busy, CausedBy::peer, "too many snapshots were asked for within a minute"});
+    return fail_stream(stream,
+                       {ErrorKind::Busy, CausedBy::peer,
+                        "too many snapshots were asked for within a minute; the mirror asks again by itself, and "
+                        "gets one when the minute is over"});
   }
   snapshot_.open(stream, request, read_now_().state, now);
 }

@@ -88,6 +88,8 @@ Task<void> ServedMirror::run(std::shared_ptr<ServedMirror> self) {
     }
     self->take_in(*std::move(incoming));
   }
+  // The end of a connection that the session did not close is not the session's.
+  const bool closed_here = self->session_ && self->session_->closed();
   if (self->session_) self->tell([](SourceSession& session, core::Instant now) { session.end(now); });
   self->timer_.cancel();
   for (const auto& [token, stream] : self->streams_)
@@ -95,7 +97,8 @@ Task<void> ServedMirror::run(std::shared_ptr<ServedMirror> self) {
   self->group_.cancel();
   co_await self->group_.drain();
   self->shared_.pins->session_ended(self->holder_);
-  if (self->ended_with_) co_return *self->ended_with_;
+  if (self->ended_with_ && (closed_here || outcome.error().kind() == ErrorKind::Cancelled))
+    co_return *self->ended_with_;
   if (outcome.error().transport_cause() == TransportCause::closed_by_peer &&
       self->mirror_->connection.close_code() == normal_close_code) {
     co_return Result<void>{};

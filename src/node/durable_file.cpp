@@ -195,10 +195,11 @@ Result<void> make_private_folder(const fs::path& folder) {
 
 Result<std::string> read_password(const fs::path& file) {
   std::ifstream stream(file);
+  if (!stream) return failed("open", file, errno).with_context("the password");
   std::string password;
   std::getline(stream, password);
   if (!stream || password.empty())
-    return MirrorError::configuration(fmt::format("cannot read a password from the first line of {}", file.string()));
+    return MirrorError::configuration(fmt::format("there is no password in the first line of {}", file.string()));
   if (auto good = check_private(file); !good) return good.error();
   return password;
 }

@@ -39,8 +39,11 @@ void compare_descriptors(const NodeConfig& config) {
   const auto have = descriptors();
   const auto open = open_descriptors();
   if (open + config.clients_max <= have.clients_end()) return;
-  log(Severity::warning,
-      "fewer clients fit than clients.connections_max says: raise the limit of open files (LimitNOFILE)",
+  const bool none = open >= have.clients_end();
+  log(none ? Severity::error : Severity::warning,
+      none ? "no client fits: databases, mirrors and commands need all files that may be open: raise that limit "
+             "(LimitNOFILE)"
+           : "fewer clients fit than clients.connections_max says: raise the limit of open files (LimitNOFILE)",
       {{"connections_max", fmt::format("{}", config.clients_max)},
        {"limit", fmt::format("{}", have.limit)},
        {"reserve", fmt::format("{}", have.reserve)},
@@ -129,7 +132,8 @@ MirrorAcceptor::Callbacks Node::Impl::callbacks() {
   chosen.on_session_end = [](const AcceptedMirror& mirror, const Result<void>& ended) {
     std::vector<LogField> fields{{"mirror", mirror.peer_names.front()},
                                  {"database", mirror.hello.source_database_id.str()}};
-    if (!ended) fields.emplace_back("reason", ended.error().message());
+    fields.emplace_back("reason",
+                        ended ? std::string("cancelled: the session, by the mirror") : ended.error().message());
     log(Severity::info, "mirror left", fields);
   };
   return chosen;
@@ -233,11 +237,11 @@ Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoin
   std::unique_ptr<Node> node(new Node(std::move(impl)));
   auto& own = *node->impl_;
   own.routes = std::make_unique<AdminRoutes>(
-      *own.hosting,
-      AdminFacts{config.cluster_id, std::string(version_text), quic::to_text(node->mirrors_address()), node->clients_address(),
-                 node->admin_address(), [clients = own.clients.get()] { return clients->facts(); },
-                 [&own] { return own.certificates.facts(); }, [&own] { return own.reload_facts; },
-                 [refusals = own.refusals] { return refusals->times(); }});
+      *own.hosting, AdminFacts{config.cluster_id, std::string(version_text), quic::to_text(node->mirrors_address()),
+                               node->clients_address(), node->admin_address(),
+                               [clients = own.clients.get()] { return clients->facts(); },
+                               [&own] { return own.certificates.facts(); }, [&own] { return own.reload_facts; },
+                               [refusals = own.refusals] { return refusals->times(); }});
   return node;
 }
 

@@ -142,9 +142,14 @@ class Configs(NodeTest):
     def test_a_password_file_that_is_missing_or_empty_is_named(self):
         empty = self.path / "empty"
         empty.touch(0o600)
-        for file in (empty, self.path / "none"):
+        for file, why in ((empty, "no password in the first line"), (self.path / "none", "No such file")):
             self.write("[tls]", f'[clients]\npassword_file = "{file}"\n[tls]')
-            self.assert_does_not_start("clients.password_file", file)
+            self.assert_does_not_start("clients.password_file", file, why)
+
+    def test_a_limit_of_open_files_that_lets_no_client_in_is_said(self):
+        self.stopped.start(["prlimit", "--nofile=80:80", PROGRAM, "serve", "--config", str(self.stopped.config)])
+        self.stopped.await_log("no client fits")
+        self.stopped.stop()
 
     def test_a_port_that_is_taken_is_named(self):
         for key, kind in (("mirrors", socket.SOCK_DGRAM), ("clients", socket.SOCK_STREAM), ("admin", socket.SOCK_STREAM)):

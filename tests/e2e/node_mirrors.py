@@ -78,10 +78,11 @@ class NodeMirrors(MirroredTest):
         self.assertEqual((status, refused["exit_code"]), (400, 6), refused)
         self.assertEqual(refused["replaced"]["keys"], ["only-at-the-old-source"], refused)
         self.assertEqual(self.source.redis_cli("get", "only-at-the-old-source"), "1")
-        self.source.call("POST", "/v1/mirrors", {**wish, "yes": True})
+        made = self.source.call("POST", "/v1/mirrors", {**wish, "yes": True})
         self.source.await_following("packages", self.mirror)
         self.assertEqual(self.source.contents("packages"), self.mirror.contents("packages"))
-        self.assertEqual(len(list((self.source.folder / "data" / "set-aside").iterdir())), 1)
+        aside, = (self.source.folder / "data" / "set-aside").iterdir()
+        self.assertEqual(made["replaced"]["set_aside"], str(aside))
         self.source.stop()
         self.source.start()
         self.source.await_following("packages", self.mirror)
@@ -191,6 +192,31 @@ class NodeMirrors(MirroredTest):
             bad = [one["check"] for one in checks[name]["checks"] if not one["ok"]]
             self.assertEqual(bad, [name], checks[name])
         self.assertEqual(self.mirror.call("GET", "/v1/mirrors"), {"mirrors": []})
+
+    def test_a_create_says_what_the_first_dial_came_to_and_that_the_node_goes_on(self):
+        create = ("mirror", "create", "packages", "--from")
+        said = self.mirror.verb(*create, "prod-us/nope", "--addr", self.source.mirrors)
+        self.assertIn("there is no database nope here", said)
+        self.assertIn("dials again by itself", said)
+        self.assertIn("crosslink mirror delete packages", said)
+        self.mirror.verb("mirror", "delete", "packages", "--yes")
+        said = self.mirror.verb(*create, "prod-us/packages", "--addr", self.source.admin)
+        self.assertIn("nobody listens there for QUIC", said)
+        self.mirror.verb("mirror", "delete", "packages", "--yes")
+        said = self.mirror.verb(*create, "prod-us/packages", "--addr", self.source.mirrors)
+        self.assertNotIn("not dialed", said)
+        self.assertNotIn("dials again", said)
+        self.mirror.await_following("packages", self.source)
+        self.mirror.verb("mirror", "delete", "packages", "--yes")
+        self.source.await_log('mirror left mirror=eu-1 database=packages reason="cancelled: the session, by the mirror"')
+        self.assertNotIn("by the source", self.source.log_text())
+
+    def test_a_source_that_refuses_is_not_said_to_know_that_it_was_not_promoted_from_here(self):
+        wish = {"name": "packages", "from": "eu-1/none", "addr": self.mirror.mirrors, "replace": True}
+        status, refused = self.source.request("POST", "/v1/mirrors", wish)
+        self.assertNotEqual(status, 200)
+        self.assertIn("is not known: ", refused["replaced"]["detail"])
+        self.assertIn("there is no database none", refused["replaced"]["detail"])
 
     def test_a_dry_run_says_how_much_space_the_data_takes(self):
         self.fill(self.source)  # 500 values of about 110 bytes
