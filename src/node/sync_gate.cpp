@@ -77,6 +77,7 @@ void SyncGate::on_mirror_at(std::span<const std::string> peer_names, const Mirro
 }
 
 void SyncGate::on_mirror_came(std::span<const std::string> peer_names, const MirrorIdentity& mirror) {
+  if (mirror.id == MirrorId{}) return;  // it has not said who it is yet, or never does
   const Lock lock(mutex_);
   for (auto& [name, named] : names_) {
     if (is_named(peer_names, name) && named.counted && *named.counted != mirror) note_not_counted(name, named, mirror);
