@@ -205,7 +205,11 @@ void LogFollow::on_applied() {
 }
 
 void LogFollow::on_apply_failed(bool again) {
-  if (again) pending_.insert(pending_.begin(), applying_.begin(), applying_.end());
+  if (again) {
+    pending_.insert(pending_.begin(), applying_.begin(), applying_.end());
+  } else {
+    pending_.clear();  // it stands on what failed
+  }
   applying_.clear();
   recount();
 }

@@ -57,7 +57,7 @@ class LogFollow {
   std::optional<mirror_action::Apply> next_group(const Position& position, std::optional<Lsn> limit,
                                                  const History& incarnations);
   void on_applied();
-  /// `again`: it waits in front of the others; else it is forgotten.
+  /// `again`: it waits in front of the others; else all of them are forgotten.
   void on_apply_failed(bool again);
   void forget_pending();
   bool waiting() const { return !pending_.empty(); }
