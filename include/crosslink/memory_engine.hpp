@@ -77,9 +77,6 @@ class MemoryDatabase final : public SourceEngine, public MirrorEngine, public Ve
   // What an operator or a disk does to a database: for tests, the simulator and demonstrations. Each changes the
   // history where the contract says so; end the sessions of the database first.
 
-  /// A power cut: what sync() did not make durable is gone, and of a partial snapshot any number of its last chunks.
-  /// Without manual_sync nothing is.
-  void crash();
   /// A new incarnation after an unclean end (cause unclean_stop). Precondition: not a mirror.
   void unclean_stop();
   /// A new incarnation because the data was restored (cause restamp). Precondition: not a mirror.
@@ -90,20 +87,16 @@ class MemoryDatabase final : public SourceEngine, public MirrorEngine, public Ve
   void restore(const Backup& backup);
   /// Everything is gone, and it begins anew under another origin. Precondition: not a mirror.
   void recreate();
-  /// The head moves on by so many LSNs that no entry has, as in an engine whose log is shared with others.
-  /// Precondition: not a mirror.
-  void pass_over(std::uint64_t lsns);
   /// Drops the log up to the head, pinned or not.
   void purge_log();
-  /// The next so many calls that write answer Storage.
-  void fail_next(std::uint32_t calls);
-  /// Flips a bit of a partial snapshot's stored byte. False when there is no such byte.
-  bool damage_stored_byte(std::uint64_t offset);
   /// Bytes of entries that the log holds.
   std::uint64_t log_bytes() const;
 
- private:
+  /// For the implementation.
   struct Impl;
+  Impl& impl() { return *impl_; }
+
+ private:
   explicit MemoryDatabase(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "crosslink/memory_engine.hpp"
+#include "crosslink/testing/memory_faults.hpp"
 #include "support/engine_conformance.hpp"
 
 namespace crosslink::test {
@@ -27,14 +28,14 @@ class TestedMemory final : public TestedDatabase {
     return contents;
   }
   bool reopen() override {
-    if (manual_sync_) database_->crash();
+    if (manual_sync_) MemoryFaults(*database_).crash();
     return manual_sync_;
   }
   bool fail_next(std::uint32_t calls) override {
-    database_->fail_next(calls);
+    MemoryFaults(*database_).fail_next(calls);
     return true;
   }
-  bool damage_stored_byte(std::uint64_t offset) override { return database_->damage_stored_byte(offset); }
+  bool damage_stored_byte(std::uint64_t offset) override { return MemoryFaults(*database_).damage_stored_byte(offset); }
   bool trim_log() override {
     database_->purge_log();
     return true;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "crosslink/memory_engine.hpp"
+#include "crosslink/testing/memory_faults.hpp"
 #include "support/engine_steps.hpp"
 
 namespace crosslink::test {
@@ -228,7 +229,7 @@ TEST(MemoryDatabase, a_crash_takes_what_was_not_synced) {
   EXPECT_EQ(must(root->sync()), Lsn{1});
   const auto before = root->source_state();
   put(*root, "lost", "1");
-  root->crash();
+  MemoryFaults(*root).crash();
   EXPECT_EQ(root->get("kept"), "1");
   EXPECT_EQ(root->get("lost"), std::nullopt);
   EXPECT_EQ(root->source_state().head, Lsn{1});
@@ -239,7 +240,7 @@ TEST(MemoryDatabase, a_crash_takes_what_was_not_synced) {
 TEST(MemoryDatabase, a_crash_takes_nothing_when_everything_is_durable_at_once) {
   const auto root = MemoryDatabase::create();
   put(*root, "kept", "1");
-  root->crash();
+  MemoryFaults(*root).crash();
   EXPECT_EQ(root->get("kept"), "1");
   EXPECT_EQ(root->source_state().head, Lsn{1});
 }
@@ -254,7 +255,7 @@ TEST(MemoryDatabase, a_crash_puts_a_mirror_back_to_where_it_was_durable) {
   follow(*mirror, *root);
   EXPECT_EQ(mirror->mirror_state().durable, durable.applied_lsn);
   EXPECT_EQ(mirror->get("a"), "2");
-  mirror->crash();
+  MemoryFaults(*mirror).crash();
   EXPECT_EQ(position_of(*mirror), durable);
   EXPECT_EQ(mirror->get("a"), "1");
 }
@@ -274,7 +275,7 @@ TEST(MemoryDatabase, a_restored_backup_is_the_database_as_it_was) {
   EXPECT_EQ(put(*root, "a", "3"), Lsn{2});
   root->restore(backup);
   EXPECT_EQ(root->get("a"), "1");
-  root->crash();
+  MemoryFaults(*root).crash();
   EXPECT_EQ(root->get("a"), "1");
 }
 
@@ -316,7 +317,7 @@ TEST(MemoryDatabase, a_new_incarnation_is_durable_at_once) {
   root->restamp();
   root->unclean_stop();
   const auto history = root->source_state().history;
-  root->crash();
+  MemoryFaults(*root).crash();
   EXPECT_EQ(root->source_state().history, history);
 }
 
@@ -337,7 +338,7 @@ TEST(MemoryDatabase, a_recreated_database_is_empty_and_of_another_origin) {
   must(root->sync());
   const auto before = root->source_state();
   root->recreate();
-  root->crash();
+  MemoryFaults(*root).crash();
   const auto after = root->source_state();
   EXPECT_NE(after.origin, before.origin);
   EXPECT_EQ(after.history.records().size(), 1u);
@@ -351,7 +352,7 @@ TEST(MemoryDatabase, a_recreated_database_is_empty_and_of_another_origin) {
 TEST(MemoryDatabase, failures_by_order_hit_the_next_writes_and_no_reads) {
   const auto root = MemoryDatabase::create();
   put(*root, "a", "1");
-  root->fail_next(2);
+  MemoryFaults(*root).fail_next(2);
   EXPECT_TRUE(root->read_log(Lsn{0}, 100));
   EXPECT_TRUE(root->view());
   EXPECT_EQ(open_kv(*root)->facts().snapshot_lsn, Lsn{1});
@@ -366,7 +367,7 @@ TEST(MemoryDatabase, dropping_a_snapshot_can_fail_and_leaves_it_then) {
   put(*root, "a", "1");
   const auto mirror = MemoryDatabase::empty(seeded(2));
   receive(*mirror, *open_kv(*root), 1000);
-  mirror->fail_next(1);
+  MemoryFaults(*mirror).fail_next(1);
   EXPECT_EQ(refusal(mirror->drop_snapshot()), "Storage");
   EXPECT_TRUE(mirror->mirror_state().partial);
   must(mirror->drop_snapshot());
@@ -377,15 +378,15 @@ TEST(MemoryDatabase, only_a_stored_byte_can_be_damaged_and_twice_makes_it_good_a
   const auto root = MemoryDatabase::create(seeded(1));
   put(*root, "a", "1");
   const auto mirror = MemoryDatabase::empty(seeded(2));
-  EXPECT_FALSE(mirror->damage_stored_byte(0));
+  EXPECT_FALSE(MemoryFaults(*mirror).damage_stored_byte(0));
   const auto reader = open_kv(*root);
   receive(*mirror, *reader, 1000);
   const auto size = read_snapshot(*reader, 1000).size();
-  EXPECT_FALSE(mirror->damage_stored_byte(size));
-  EXPECT_TRUE(mirror->damage_stored_byte(size - 1));
-  EXPECT_TRUE(mirror->damage_stored_byte(size - 1));
+  EXPECT_FALSE(MemoryFaults(*mirror).damage_stored_byte(size));
+  EXPECT_TRUE(MemoryFaults(*mirror).damage_stored_byte(size - 1));
+  EXPECT_TRUE(MemoryFaults(*mirror).damage_stored_byte(size - 1));
   EXPECT_FALSE(must(mirror->check_snapshot()).cut_back_to);
-  EXPECT_TRUE(mirror->damage_stored_byte(size - 1));
+  EXPECT_TRUE(MemoryFaults(*mirror).damage_stored_byte(size - 1));
   EXPECT_EQ(must(mirror->check_snapshot()).cut_back_to, 0u);
   EXPECT_EQ(mirror->mirror_state().partial->bytes(), 0u);
 }

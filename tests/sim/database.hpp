@@ -6,6 +6,7 @@
 #include <string>
 
 #include "crosslink/memory_engine.hpp"
+#include "crosslink/testing/memory_faults.hpp"
 #include "sim/oracle.hpp"
 
 namespace crosslink::sim {

@@ -89,7 +89,7 @@ void MirrorHost::lose_unsynced() {
   auto& engine = database_->engine();
   const auto before = engine.mirror_state();
   const auto* held = node_;
-  engine.crash();
+  test::MemoryFaults(engine).crash();
   const auto after = engine.mirror_state();
   if (before.position && !after.position) throw Violation(config_.name + " lost its data in a power cut");
   if (after.position && after.position->applied_lsn < before.durable) {
@@ -121,7 +121,7 @@ void MirrorHost::damage_snapshot() {
   if (checked_ || damage_next_) return;
   tell("a stored byte of the snapshot flips");
   world_->happened(event::damaged);
-  database_->engine().damage_stored_byte(world_->below(partial->bytes()));
+  test::MemoryFaults(database_->engine()).damage_stored_byte(world_->below(partial->bytes()));
 }
 
 void MirrorHost::jump_clock(Time by) {

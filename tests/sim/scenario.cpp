@@ -198,7 +198,7 @@ void Scenario::kill_source_now(bool power) {
   fleet_.root->crash(idle_timeout);
   if (power) {
     const auto head = fleet_.root_db->engine().source_state().head;
-    fleet_.root_db->engine().crash();
+    test::MemoryFaults(fleet_.root_db->engine()).crash();
     fleet_.root_db->changed();
     fleet_.root->recovered();
     if (fleet_.root_db->engine().source_state().head < head) world_.happened(event::source_tail);
@@ -290,7 +290,7 @@ void Scenario::fill_disk() {
   auto& database = *databases[world_.below(databases.size())];
   const auto calls = static_cast<std::uint32_t>(1 + world_.below(6));
   world_.tell(fmt::format("{}: the disk is full for {} calls", database.name(), calls));
-  database.engine().fail_next(calls);
+  test::MemoryFaults(database.engine()).fail_next(calls);
 }
 
 void Scenario::jump_clock() {
@@ -356,8 +356,9 @@ void Scenario::promote() {
   if (world_.chance(0.2)) wish.age_max = world_.between(Time(1'000), 2 * second);
   // What it must wait for.
   if (wish.within && world_.chance(0.7)) {
-    mirror.database().engine().fail_next(static_cast<std::uint32_t>(1 + world_.below(6)));
-    world_.after(world_.between(Time(0), 4 * second), [&mirror] { mirror.database().engine().fail_next(0); });
+    test::MemoryFaults(mirror.database().engine()).fail_next(static_cast<std::uint32_t>(1 + world_.below(6)));
+    world_.after(world_.between(Time(0), 4 * second),
+                 [&mirror] { test::MemoryFaults(mirror.database().engine()).fail_next(0); });
   }
   command(mirror, "promote", [&mirror, wish] { mirror.promote(wish); });
   if (!world_.chance(0.3)) return;
@@ -409,7 +410,7 @@ void Scenario::make_peace() {
   world_.tell("peace");
   peace_ = true;
   for (const auto& database : {fleet_.root_db.get(), fleet_.near_db.get(), fleet_.middle_db.get(), fleet_.far_db.get()})
-    database->engine().fail_next(0);
+    test::MemoryFaults(database->engine()).fail_next(0);
   if (fleet_.root->is_down()) fleet_.root->restart();
   for (auto* mirror : fleet_.mirrors) {
     mirror->set_weather({});

@@ -288,7 +288,7 @@ void SourceHost::lose_tail(bool told) {
   auto& engine = database_->engine();
   const auto head = engine.source_state().head;
   writers_.forget_unsynced();
-  engine.crash();
+  test::MemoryFaults(engine).crash();
   database_->changed();
   recovered();
   engine.unclean_stop();
@@ -333,7 +333,7 @@ void SourceHost::answer_wait(core::SyncPoint written) {
 
 void SourceHost::pass_over(std::uint64_t lsns) {
   if (down_) return;
-  database_->engine().pass_over(lsns);
+  test::MemoryFaults(database_->engine()).pass_over(lsns);
   database_->note_standing();
   head_moved();
 }

@@ -158,11 +158,4 @@ Result<PromotedFrom> MemoryDatabase::promote(const std::string& source_cluster, 
   return *live.promoted_from;
 }
 
-bool MemoryDatabase::damage_stored_byte(std::uint64_t offset) {
-  const std::scoped_lock lock(impl_->mutex);
-  if (offset >= impl_->partial_bytes.size()) return false;
-  impl_->partial_bytes[static_cast<std::size_t>(offset)] ^= std::byte{1};
-  return true;
-}
-
 }  // namespace crosslink

@@ -217,19 +217,6 @@ Result<std::shared_ptr<const DataView>> MemoryDatabase::view() {
 
 // --- what happens to databases
 
-void MemoryDatabase::crash() {
-  const std::scoped_lock lock(impl_->mutex);
-  if (!impl_->options.manual_sync) return;
-  impl_->live = impl_->synced;
-  impl_->pins.clear();
-  impl_->shelf.clear();
-  if (!impl_->partial || impl_->partial->chunks.empty()) return;
-  // Nobody synced the chunks: those at the end may be gone.
-  auto& chunks = impl_->partial->chunks;
-  chunks.resize(1 + impl_->random() % chunks.size());
-  impl_->partial_bytes.resize(static_cast<std::size_t>(impl_->partial->bytes()));
-}
-
 void MemoryDatabase::unclean_stop() {
   const std::scoped_lock lock(impl_->mutex);
   impl_->begin_incarnation(HistoryCause::unclean_stop);
@@ -265,22 +252,10 @@ void MemoryDatabase::recreate() {
   impl_->made_durable();
 }
 
-void MemoryDatabase::pass_over(std::uint64_t lsns) {
-  std::unique_lock lock(impl_->mutex);
-  impl_->live.head.value += lsns;
-  impl_->live.origin_lsn = impl_->live.head;
-  impl_->tell(std::move(lock));
-}
-
 void MemoryDatabase::purge_log() {
   const std::scoped_lock lock(impl_->mutex);
   while (!impl_->live.log.empty())
     impl_->live.drop_front();
-}
-
-void MemoryDatabase::fail_next(std::uint32_t calls) {
-  const std::scoped_lock lock(impl_->mutex);
-  impl_->failures = calls;
 }
 
 std::uint64_t MemoryDatabase::log_bytes() const {
