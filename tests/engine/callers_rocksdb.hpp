@@ -15,7 +15,7 @@
 
 #include "crosslink/rocksdb_engine.hpp"
 #include "crosslink/rocksdb_source.hpp"
-#include "support/engine_steps.hpp"
+#include "crosslink/testing/engine_steps.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace crosslink::test {

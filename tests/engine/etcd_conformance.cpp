@@ -9,7 +9,7 @@
 #include <type_traits>
 
 #include "crosslink/etcd_engine.hpp"
-#include "support/engine_conformance.hpp"
+#include "crosslink/testing/engine_conformance.hpp"
 #include "support/etcd_gate.hpp"
 #include "support/etcd_server.hpp"
 #include "support/etcd_user.hpp"

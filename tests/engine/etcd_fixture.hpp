@@ -17,10 +17,10 @@
 #include <vector>
 
 #include "crosslink/etcd_engine.hpp"
+#include "crosslink/testing/engine_steps.hpp"
 #include "engine/etcd/keys.hpp"
 #include "engine/etcd/record.hpp"
 #include "engine/etcd/txn.hpp"
-#include "support/engine_steps.hpp"
 #include "support/etcd_gate.hpp"
 #include "support/etcd_server.hpp"
 #include "support/temporary_folder.hpp"

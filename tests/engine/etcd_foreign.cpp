@@ -3,8 +3,8 @@
 
 #include <string>
 
+#include "crosslink/testing/engine_steps.hpp"
 #include "engine/etcd_fixture.hpp"
-#include "support/engine_steps.hpp"
 
 namespace crosslink::test {
 namespace {

@@ -8,8 +8,8 @@
 #include <thread>
 
 #include "crosslink/etcd_engine.hpp"
+#include "crosslink/testing/engine_steps.hpp"
 #include "engine/etcd/record.hpp"
-#include "support/engine_steps.hpp"
 #include "support/etcd_server.hpp"
 #include "support/etcd_user.hpp"
 #include "support/temporary_folder.hpp"

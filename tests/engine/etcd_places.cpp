@@ -3,7 +3,7 @@
 #include <string>
 
 #include "crosslink/etcd_engine.hpp"
-#include "support/engine_steps.hpp"
+#include "crosslink/testing/engine_steps.hpp"
 #include "support/etcd_server.hpp"
 #include "support/etcd_user.hpp"
 #include "support/temporary_folder.hpp"

@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "crosslink/etcd_engine.hpp"
+#include "crosslink/testing/engine_steps.hpp"
 #include "engine/etcd/history.hpp"
 #include "engine/etcd/txn.hpp"
 #include "engine/etcd_fixture.hpp"
-#include "support/engine_steps.hpp"
 #include "support/etcd_server.hpp"
 #include "support/temporary_folder.hpp"
 

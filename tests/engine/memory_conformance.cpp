@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "crosslink/memory_engine.hpp"
+#include "crosslink/testing/engine_conformance.hpp"
 #include "crosslink/testing/memory_faults.hpp"
-#include "support/engine_conformance.hpp"
 
 namespace crosslink::test {
 namespace {

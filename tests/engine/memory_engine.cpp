@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "crosslink/memory_engine.hpp"
+#include "crosslink/testing/engine_steps.hpp"
 #include "crosslink/testing/memory_faults.hpp"
-#include "support/engine_steps.hpp"
 
 namespace crosslink::test {
 namespace {

@@ -7,7 +7,7 @@
 #include <fstream>
 
 #include "crosslink/rocksdb_source.hpp"
-#include "support/engine_conformance.hpp"
+#include "crosslink/testing/engine_conformance.hpp"
 #include "support/faulty_disk.hpp"
 #include "support/temporary_folder.hpp"
 

@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "crosslink/rocksdb_engine.hpp"
+#include "crosslink/testing/engine_steps.hpp"
 #include "engine/rocksdb/shelf.hpp"
-#include "support/engine_steps.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace crosslink::test {

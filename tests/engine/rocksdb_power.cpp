@@ -9,8 +9,8 @@
 #include <thread>
 
 #include "crosslink/rocksdb_engine.hpp"
+#include "crosslink/testing/engine_steps.hpp"
 #include "engine/rocksdb/shelf.hpp"
-#include "support/engine_steps.hpp"
 #include "support/faulty_disk.hpp"
 #include "support/temporary_folder.hpp"
 

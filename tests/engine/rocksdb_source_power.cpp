@@ -9,7 +9,7 @@
 #include "core/history_judge.hpp"
 #include "crosslink/rocksdb_engine.hpp"
 #include "crosslink/rocksdb_source.hpp"
-#include "support/engine_steps.hpp"
+#include "crosslink/testing/engine_steps.hpp"
 #include "support/faulty_disk.hpp"
 #include "support/temporary_folder.hpp"
 

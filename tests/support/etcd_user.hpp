@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "crosslink/etcd_engine.hpp"
+#include "crosslink/testing/engine_steps.hpp"
 #include "engine/etcd/txn.hpp"
-#include "support/engine_steps.hpp"
 #include "support/etcd_server.hpp"
 
 namespace crosslink::test {

@@ -8,7 +8,7 @@
 #include <map>
 #include <vector>
 
-#include "support/engine_steps.hpp"
+#include "crosslink/testing/engine_steps.hpp"
 
 namespace crosslink::test {
 

@@ -14,9 +14,9 @@
 #include <string>
 #include <vector>
 
-#include "support/engine_conformance_follow.hpp"
-#include "support/engine_conformance_mirror.hpp"
-#include "support/engine_steps.hpp"
+#include "crosslink/testing/engine_conformance_follow.hpp"
+#include "crosslink/testing/engine_conformance_mirror.hpp"
+#include "crosslink/testing/engine_steps.hpp"
 
 namespace crosslink::test {
 

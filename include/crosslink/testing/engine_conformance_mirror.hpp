@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "support/engine_steps.hpp"
+#include "crosslink/testing/engine_steps.hpp"
 
 namespace crosslink::test {
 
