@@ -1,6 +1,10 @@
-// What every storage engine must do, whatever it is made of. An engine is named in it by an EngineUnderTest and
-// INSTANTIATE_TEST_SUITE_P(..., EngineConformance, ...) in one file of its test program; only that file may include
-// this.
+// The conformance suite: what every storage engine must do, whatever it is made of. It is GoogleTest's, some sixty cases,
+// each of which names one claim.
+//
+// An engine is named in it by an EngineUnderTest (engine_steps.hpp) and an INSTANTIATE_TEST_SUITE_P of EngineConformance,
+// in one file of the test program, in the namespace crosslink::test; only that file may include this header. CMake:
+// find_package(crosslink COMPONENTS testing), link crosslink::testing and GTest::gtest_main. The whole way, with an
+// example that is compiled: docs/engines.md.
 #pragma once
 
 #include <gtest/gtest.h>

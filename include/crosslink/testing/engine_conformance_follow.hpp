@@ -270,7 +270,7 @@ TEST_P(EngineConformance, a_promotion_is_recorded_and_the_second_gives_the_first
   EXPECT_EQ(source.origin, position.origin);
 }
 
-TEST_P(EngineConformance, a_promoted_database_follows_nobody) {
+TEST_P(EngineConformance, a_promoted_database_follows_no_source) {
   const auto root = written_root();
   const auto mirror = mirror_of(*root);
   const auto reader = open_kv(root->source());

@@ -1,5 +1,5 @@
 // The vocabulary of the engines' tests: a database under test, the steps that sources and mirrors take with it, and the
-// conformance suite's fixture.
+// conformance suite's fixture. Tests of one engine alone may include this as often as they like. One thread.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -32,26 +32,31 @@ namespace crosslink::test {
 using Contents = std::map<std::string, std::string>;
 using Pairs = std::vector<std::pair<std::string, std::string>>;
 
-/// One database of the engine under test. What an engine cannot do answers false: the tests that need it are skipped.
+/// One database of the engine under test, of its own: no two may share data or names. What an engine cannot do by order
+/// answers false, as the defaults do: the cases that need it are skipped, and show as skipped. The database is
+/// destroyed at the end of its case, and must then leave nothing behind.
 class TestedDatabase {
  public:
   virtual ~TestedDatabase() = default;
+  /// The engine's two sides, and what verify needs. An engine that is a source only throws from mirror(), which is
+  /// asked of databases of make_empty_mirror alone.
   virtual SourceEngine& source() = 0;
   virtual MirrorEngine& mirror() = 0;
   virtual VerifiableEngine& verifiable() = 0;
-  /// Commits as the engine's own users do.
+  /// Commits as the engine's own users do, all operations as one entry, and returns its LSN once the source side shows
+  /// it. Errors: what the engine answers; a mirror that enforces_read_only must refuse.
   virtual Result<Lsn> commit(std::span<const Operation> operations) = 0;
-  /// Reads as the engine's own users do.
+  /// Reads all keys as the engine's own users do, not by view() alone.
   virtual Contents read_all() = 0;
   /// Stops and starts again; what was not durable may be gone. References taken before are void.
   virtual bool reopen() { return false; }
-  /// The next so many calls that write answer Storage.
+  /// The next so many calls of mirror() that write answer Storage.
   virtual bool fail_next(std::uint32_t) { return false; }
   /// The next call that writes to a disk of ours does: to make durable, or to keep what is received of a snapshot.
   virtual bool fail_next_on_disk() { return fail_next(1); }
-  /// Changes a stored byte of the partial snapshot.
+  /// Changes the stored byte at this offset of the partial snapshot, behind the engine's back.
   virtual bool damage_stored_byte(std::uint64_t) { return false; }
-  /// What was committed survives a stop.
+  /// From here on what was committed survives a stop. The default asks mirror() to sync.
   virtual Result<void> make_durable() {
     const auto synced = mirror().sync();
     return synced ? Result<void>{} : synced.error();
@@ -60,8 +65,11 @@ class TestedDatabase {
   virtual bool trim_log() { return false; }
 };
 
+/// An engine in one configuration. Name each that stores or syncs otherwise: the suite runs on all of them.
 struct EngineUnderTest {
-  std::string name;
+  std::string name;  ///< letters, digits and '_': part of the cases' names
+  /// Makes an empty root, and an empty mirror to become a copy of one. Of a source-only engine the second is another
+  /// engine's, for instance a MemoryDatabase.
   std::function<std::unique_ptr<TestedDatabase>()> make_root, make_empty_mirror;
   std::size_t snapshots_max = 0;  ///< open at once; 0: no limit
 };
