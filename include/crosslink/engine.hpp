@@ -3,9 +3,17 @@
 //   SourceEngine   history and head, read the log, prove a position, open a snapshot
 //   MirrorEngine   position, apply with the position, receive a snapshot beside the live data, switch, promote
 //
-// A database usually implements both: a mirror can itself be a source. Every call may block; crosslink makes them from
-// engine threads, never from a network thread. The engine's own record is the only truth about role and position.
-// Every engine must pass the conformance suite in tests/support/engine_conformance.hpp.
+// A database usually implements both: a mirror can itself be a source. Every call may block, unless it is said to be
+// quick; crosslink makes them from engine threads, never from a network thread. The engine's own record is the only
+// truth about role and position: crosslink keeps nothing beside it.
+//
+// Errors of an engine are caused by us: the other side has no part in them. Storage is what may be tried again; an
+// engine that fails otherwise than its comments say makes a mirror halt. Exceptions, other than std::bad_alloc, must
+// not leave it.
+//
+// Every engine must pass the conformance suite of crosslink/testing/engine_conformance.hpp, which is installed with
+// this header: docs/engines.md says how to write an engine and how to run the suite on it. memory_engine.hpp is the
+// smallest one.
 #pragma once
 
 #include <chrono>
@@ -24,14 +32,15 @@
 
 namespace crosslink {
 
-/// Bytes that several owners read and nobody changes.
+/// Bytes that several owners read and none changes.
 using SharedBytes = std::shared_ptr<const std::vector<std::byte>>;
 
 /// The snapshot format that every engine reads and writes: sorted pairs (docs/protocol.md, "Forms").
 inline constexpr std::string_view kv_format = "kv";
 
+/// What a database is to others.
 enum class DatabaseRole : std::uint8_t {
-  root,      ///< takes writes, follows nobody
+  root,      ///< takes writes, follows no source
   mirror,    ///< follows a source; read-only where the engine can enforce it
   promoted,  ///< was a mirror, takes writes now; final
 };
@@ -92,7 +101,7 @@ struct CommittedLog {
 /// Is the last entry at or before an LSN the one that a mirror says it has?
 enum class PositionProof : std::uint8_t {
   same,
-  parted,      ///< another entry, or none, or a later one
+  parted,      ///< they have diverged: it is another entry, or none, or a later one
   unverified,  ///< that part of the log is gone and nothing was remembered of it
 };
 
@@ -129,11 +138,12 @@ class SnapshotReader {
     std::optional<Lsn> consistent_lsn = {};
     std::vector<LeaseGrant> leases = {};  ///< those that pairs ending in these bytes use
   };
-  /// Bytes from `offset` on; at least one unless done. Errors: Storage; Configuration (us) past the end.
+  /// Bytes from `offset` on, at most `bytes_max` (at least 1); at least one unless done. The same offset always gives
+  /// the same bytes. Errors: Storage; Configuration when `offset` is past the end.
   virtual Result<Piece> read(std::uint64_t offset, std::size_t bytes_max) = 0;
 };
 
-/// One database as a source. Thread safe.
+/// One database as a source. Thread safe: sessions of several mirrors call at once.
 class SourceEngine {
  public:
   virtual ~SourceEngine() = default;
@@ -150,21 +160,26 @@ class SourceEngine {
   /// See PositionProof. `at` >= last_entry.lsn and not above the head. Errors: Storage.
   virtual Result<PositionProof> prove(const EntryId& last_entry, Lsn at) = 0;
   /// Opens the snapshot `wanted` if it still exists, else one of the state now, in the first of `formats` that this
-  /// engine writes (`kv` always is). Errors: Storage, Busy (as many as allowed are open).
+  /// engine writes (`kv` always is). Errors: Busy when as many as allowed are open, or when there is no data yet to
+  /// give; UnsupportedOperation when it writes none of `formats`, and when what it holds cannot be given away; Storage.
   virtual Result<std::shared_ptr<SnapshotReader>> open_snapshot(std::span<const std::string> formats,
                                                                 const std::optional<SnapshotId>& wanted) = 0;
-  /// The log after `from` is kept for `holder` until it is pinned elsewhere or unpinned, within the engine's budget.
+  /// The log after `from` is kept for `holder` until it is pinned elsewhere or unpinned, within the engine's budget:
+  /// beyond that a pin is passed over, and its holder's next read_log answers LogWindowExceeded. Not kept over a
+  /// restart. Quick.
   virtual void pin(const std::string& holder, Lsn from) = 0;
+  /// Without effect for a holder that has no pin. Quick.
   virtual void unpin(const std::string& holder) = 0;
   /// How much more may be written before the log after `after` is dropped, pins considered; absent: it is gone. Quick.
   virtual std::optional<WindowLeft> window_left(Lsn after) const = 0;
-  /// `on_log` is called after each commit, on the committing thread, with what it added, so that nobody needs to read
-  /// it again; several commits may be told at once. It must not block or call back. Empty: none.
+  /// `on_log` is called after each commit, on the committing thread, with what it added, so that it need not be read
+  /// again; several commits may be told at once. It must not block or call back. It replaces the one before, which is no
+  /// longer called once this returns. Empty: none.
   virtual void watch_log(std::function<void(const CommittedLog& log)> on_log) = 0;
   /// `on_change` is called after the history changed, or went back (times_gone_back), by itself: sessions that began
   /// before must end. On the thread that found it; it must not block or call back. Empty: none.
   virtual void watch_history(std::function<void()> /*on_change*/) {}
-  /// What people should know of it beside its state, in words; empty: nothing. Quick, from any thread.
+  /// What an operator should know of it beside its state, in words; empty: nothing. Quick, from any thread.
   virtual std::string remark() const { return {}; }
 };
 
@@ -172,7 +187,7 @@ class SourceEngine {
 struct EngineTraits {
   std::string name;                  ///< "memory", "rocksdb", "etcd"
   bool atomic_switch = false;        ///< readers see the old data until a received snapshot is switched in as a whole
-  bool enforces_read_only = false;   ///< nobody but crosslink can write to a mirror
+  bool enforces_read_only = false;   ///< only crosslink can write to a mirror
   std::vector<std::string> formats;  ///< snapshot formats it reads, best first; `kv` among them
 };
 
@@ -205,7 +220,7 @@ struct MirrorState {
   std::optional<std::uint64_t> leases = std::nullopt;
 };
 
-/// Something that an engine counts since it was opened, for whoever watches it.
+/// Something that an engine counts since it was opened, for metrics.
 struct EngineCount {
   std::string name;  ///< lower case, with '_'
   std::uint64_t value = 0;
@@ -234,8 +249,8 @@ class MirrorEngine {
   virtual ~MirrorEngine() = default;
   virtual EngineTraits traits() const = 0;
   virtual MirrorState mirror_state() const = 0;
-  /// `on_moved` is called after the engine found by itself that the position is not the one that it said last, as when
-  /// a cluster that keeps the mirror was restored from a backup, or emptied. The caller asks again by sync(). On a
+  /// `on_moved` is called after the engine found out by itself that the position is not the one that it said last, as
+  /// when a cluster that keeps the mirror was restored from a backup, or emptied. The caller asks again by sync(). On a
   /// thread of the engine; it must not block or call back. Empty: none.
   virtual void watch_position(std::function<void()> /*on_moved*/) {}
 
@@ -244,8 +259,8 @@ class MirrorEngine {
   /// Errors: Storage (may be tried again), UnsupportedOperation, MirrorPromoted; HistoriesParted when one was begun and
   /// another comes next.
   virtual Result<void> apply(const ApplyGroup& group) = 0;
-  /// Sets the applied LSN to an earlier one at which nothing of value is lost (LogBegin's `from`). Errors: Storage,
-  /// MirrorPromoted.
+  /// Sets the applied LSN to an earlier one, `from`, at or above the last entry's: only LSNs without entries are given
+  /// up, so the data stays as it is. durable falls with it. Errors: Storage, MirrorPromoted.
   virtual Result<void> step_back(Lsn from) = 0;
   /// Makes everything applied durable; returns the durable LSN. Errors: Storage.
   virtual Result<Lsn> sync() = 0;
@@ -260,36 +275,38 @@ class MirrorEngine {
   /// Appends a chunk; it survives a kill of the process when this returns. A power cut may damage what was stored: then
   /// check_snapshot finds it. Precondition: its offset is partial.bytes(). Errors: Storage.
   virtual Result<void> store_chunk(const StoredChunk& chunk, std::span<const std::byte> bytes) = 0;
-  /// Reads all that was stored and compares it with the chunks' CRCs. Errors: Storage.
+  /// Reads all that was stored and compares it with the chunks' CRCs. What no longer has its CRC is dropped with all
+  /// after it, and can be stored again. Errors: Storage.
   virtual Result<SnapshotCheck> check_snapshot() = 0;
   /// Replaces the live data by the received snapshot, in one step, durable when it returns: position = the snapshot's,
   /// history = one new incarnation of cause bootstrap with the snapshot's origin. Safe to call again after a crash.
   /// Errors: Storage, UnsupportedOperation (the bytes are no snapshot), MirrorPromoted; the old data stays then.
   virtual Result<void> switch_snapshot() = 0;
-  /// Drops what was received. Errors: Storage.
+  /// Drops what was received; the live data stays. Without effect when there is nothing. Errors: Storage.
   virtual Result<void> drop_snapshot() = 0;
 
-  /// Makes everything applied durable, records the promotion durably, opens for writes. Again: the first result. Data
-  /// of no moment is promoted as well: that it is wanted is the caller's word. Errors: Storage, Configuration (no data
-  /// yet).
+  /// Makes everything applied durable, records the promotion durably, opens for writes. Called again, it returns the
+  /// first result, whatever the arguments. Data of no single moment is promoted as well: the caller has asked whether
+  /// that is wanted. `source_cluster` and `source_database`: for PromotedFrom. Errors: Storage; Configuration when
+  /// there is no data yet. It is a mirror as before then.
   virtual Result<PromotedFrom> promote(const std::string& source_cluster, const std::string& source_database) = 0;
   /// The mirror is paused, or has not reached its source for a while. Where several processes can write to the mirror,
-  /// another may own it soon; the next call that writes owns it again, if nobody else does. Said again and again.
-  /// Quick, from any thread.
+  /// another may own it soon; the next call that writes owns it again, if no other process does. Called again and again
+  /// while that lasts. Quick, from any thread.
   virtual void let_go() {}
-  /// What people should know of it beside its status, in words; empty: nothing. Quick.
+  /// What an operator should know of it beside its status, in words; empty: nothing. Quick, from any thread.
   virtual std::string remark() const { return {}; }
-  /// Quick, from any thread.
+  /// What it counts, in the same order each time. Quick, from any thread.
   virtual std::vector<EngineCount> counts() const { return {}; }
 };
 
-/// A view of all pairs at one LSN, for verify. Thread safe.
+/// A view of all pairs at one LSN, for verify. Thread safe; keeps what it reads from alive, so let it go soon.
 class DataView {
  public:
   virtual ~DataView() = default;
   virtual Lsn lsn() const = 0;
-  /// Calls `visit` with the pairs of [begin, end) in key order until it returns false. Reserved keys are left out.
-  /// Errors: Storage.
+  /// Calls `visit` with the pairs of [begin, end) in key order until it returns false; `end` absent: to the last key.
+  /// Keys that the engine reserves for itself are left out. The pairs are valid during the call only. Errors: Storage.
   virtual Result<void> scan(std::string_view begin, std::optional<std::string_view> end,
                             const std::function<bool(const KeyValue&)>& visit) const = 0;
 };
@@ -298,6 +315,7 @@ class DataView {
 class VerifiableEngine {
  public:
   virtual ~VerifiableEngine() = default;
+  /// Of the state now, at SourceState::head, which of a mirror is its own log's. Errors: Storage.
   virtual Result<std::shared_ptr<const DataView>> view() = 0;
 };
 

@@ -1,5 +1,5 @@
-// Entries: one atomic commit each, in the one canonical encoding that logs, batches, hashes and engines share.
-// Source of the format: docs/protocol.md, "Forms".
+// Entries: one atomic commit each, in the one canonical encoding that logs, batches, hashes and engines share. The
+// bytes: docs/protocol.md, "Forms". Plain computation, from any thread.
 #pragma once
 
 #include <cstddef>
@@ -15,11 +15,16 @@
 
 namespace crosslink {
 
-/// An entry whose encoding is longer travels in fragments. Design section 5.
+/// An entry whose encoding is longer travels in fragments of bulk_data_bytes_max (frame.hpp): so no entry holds up
+/// control frames for longer than one bulk frame does.
 inline constexpr std::size_t unfragmented_entry_bytes_max = 1024 * 1024;
-/// Largest encoding of one entry, enforced at commit. Design section 5.
+/// Largest encoding of one entry where nothing else is set; an engine refuses a larger commit (UnsupportedOperation),
+/// and a mirror a larger entry. A mirror applies an entry as a whole, so this is what one commit can make it hold:
+/// raise it for larger transactions, at every mirror before its source, and count on that much memory, or disk from 8
+/// MiB on (MirrorOptions::spill_folder), for each mirror.
 inline constexpr std::uint64_t entry_bytes_max_default = 256ull * 1024 * 1024;
 
+/// erase_range deletes the keys in [begin, end).
 enum class OperationKind : std::uint8_t { put, erase, erase_range };
 
 /// Keys and values are any bytes. Views: valid as long as what they point to (the encoding, or the caller's strings).
@@ -54,6 +59,7 @@ class EntryView {
   std::uint64_t commit_time_us() const { return commit_time_us_; }
   std::uint64_t operation_count() const { return operation_count_; }
   std::span<const std::byte> encoding() const { return encoding_; }
+  /// Over the LSN and the operations, not the commit time; computed anew at each call.
   EntryHash hash() const;
   EntryId id() const { return {lsn_, hash()}; }
   std::vector<Operation> operations() const;
@@ -83,7 +89,9 @@ struct KeyValue {
   std::string_view key, value;
   std::optional<std::uint64_t> lease;
 };
+/// Appends the encoding of one pair to `out`.
 void encode_pair(std::vector<std::byte>& out, const KeyValue& pair);
+/// Length of that encoding.
 std::size_t encoded_pair_bytes(const KeyValue& pair);
 /// Takes one pair off the front of `bytes`; nullopt when they end before the pair does (`bytes` unchanged). Errors
 /// (peer), ProtocolViolation: a varint that is not the shortest form or above `pair_bytes_max`, has_lease neither 0

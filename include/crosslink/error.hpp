@@ -3,7 +3,9 @@
 // Every fallible function returns Result<T> (result.hpp) holding a MirrorError: a kind, who caused it, data that
 // programs can read, and a sentence for people. The table (error_rules) is the only place that says, for each kind, who
 // raises it, its code on the wire, what a reconnect does with it, the exit code and the mirror's status.
-// docs/protocol.md prints the same table; a test compares the two.
+// docs/protocol.md, "Errors", prints the same table, which says what each kind means; a test compares the two. A kind
+// says what happened; who is to blame is CausedBy: NotAuthorized from a source is caused by the peer, from an etcd
+// cluster of ours by us.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +19,8 @@
 
 namespace crosslink {
 
-/// In JSON and in logs each kind is spelled exactly as its enumerator.
+/// In JSON, in logs and on the wire each kind is spelled exactly as its enumerator. What each means and who raises it
+/// is in error_rules().
 enum class ErrorKind : std::uint8_t {
   ClusterIdMismatch,
   ObserverRoleViolation,
@@ -34,8 +37,7 @@ enum class ErrorKind : std::uint8_t {
   AlreadyConnected,
   Cancelled,
   MirrorPromoted,
-  Configuration,   ///< a file, address or option given to us cannot be used; ours, beyond the other implementation's
-                   ///< kinds
+  Configuration,   ///< a file, address or option given to us cannot be used
   Storage,         ///< nothing of what was to be written is there
   OutcomeUnknown,  ///< it was written, and the disk did not confirm it: it may be there, now or later
   SnapshotOffsetRegression,
@@ -54,7 +56,7 @@ enum class CausedBy : std::uint8_t { us, peer, transport };
 /// What exactly went wrong below the protocol. Each way a connection or stream can end has its own value.
 enum class TransportCause : std::uint8_t {
   unresolved,               ///< the name has no address (transport)
-  unreachable,              ///< no route, or nobody listens at that port (transport)
+  unreachable,              ///< no route, or no program listens at that port (transport)
   refused,                  ///< the peer's endpoint refuses new connections (peer)
   handshake_timeout,        ///< no complete QUIC handshake in time (transport)
   idle_timeout,             ///< nothing was heard for the idle timeout (transport)
@@ -70,36 +72,46 @@ enum class TransportCause : std::uint8_t {
   local_failure,            ///< our own transport could not do it, out of memory for instance (us)
 };
 
-/// Data of each kind. Kinds that need no more than the sentence carry std::monostate.
+// Data of each kind. Kinds that need no more than the sentence carry std::monostate.
+
+/// ClusterIdMismatch.
 struct ClusterIds {
-  std::string declared;
-  std::string remote;
-};  ///< what we named, what the other side says it is
+  std::string declared;  ///< what the mirror named
+  std::string remote;    ///< what the source says it is
+};
+/// ProtocolVersionMismatch.
 struct VersionMismatch {
   std::uint16_t local = 0;
 };
+/// UnknownDatabase.
 struct DatabaseName {
   std::string database;
 };
+/// Transport, and other kinds that came about with the end of a connection.
 struct TransportFault {
   TransportCause cause{};
-  std::optional<std::uint64_t> code;
-};  ///< code: QUIC application code
+  std::optional<std::uint64_t> code;  ///< QUIC application code, where the peer or we gave one
+};
+/// SnapshotOffsetRegression.
 struct SnapshotOffsets {
   std::string database;
   std::uint64_t expected = 0, actual = 0;
 };
+/// SnapshotCrcMismatch.
 struct SnapshotCrcs {
   std::string database;
   std::uint32_t stored = 0, computed = 0;
 };
+/// BytesInFlightCapExceeded.
 struct CapExceeded {
   std::string database;
   std::uint64_t in_flight_bytes = 0, cap_bytes = 0;
 };
+/// LogWindowExceeded: the log that the source holds.
 struct LogWindow {
   Lsn oldest, head;
 };
+/// HistoriesParted, SourceBehind: where.
 struct AtLsn {
   Lsn lsn;
 };
@@ -121,6 +133,8 @@ class MirrorError {
   /// The same error with `context` and ": " before the sentence.
   MirrorError with_context(std::string_view context) const;
 
+  // The usual ones: the first three caused by us, the next two by the peer, a timeout by the line, and transport by
+  // whom TransportCause names.
   static MirrorError cancelled(std::string_view what);
   static MirrorError not_connected(std::string_view what);
   static MirrorError configuration(std::string message);
@@ -148,6 +162,7 @@ enum class InReconnect : std::uint8_t {
   halt,       ///< Halted, the data kept, an operator decides
 };
 
+/// One row of the table.
 struct ErrorRule {
   ErrorKind kind;
   std::string_view name;       ///< spelling in JSON, logs and docs
@@ -167,12 +182,12 @@ std::string_view to_string(ErrorKind kind);
 std::string_view to_string(CausedBy caused_by);
 std::string_view to_string(TransportCause cause);
 std::string_view to_string(InReconnect in_reconnect);
-/// The kind whose wire code this is; empty for 0x00 (normal close) and codes nobody defined.
+/// The kind whose wire code this is; empty for 0x00 (normal close) and codes that are not defined.
 std::optional<ErrorKind> kind_of_wire_code(std::uint64_t code);
 /// Exit code of a command that ends with this error: the table's, but a name that does not resolve is 1.
 int exit_code(const MirrorError& error);
 
-/// Application close code of a connection that ended as planned. Source: design section 4.
+/// Application close code of a connection that ended as planned (docs/protocol.md, "Close codes").
 inline constexpr std::uint64_t normal_close_code = 0x00;
 
 }  // namespace crosslink

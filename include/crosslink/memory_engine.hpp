@@ -1,5 +1,6 @@
 // A database in memory behind both engine interfaces: for tests, for the simulator, for benches of everything but
-// disks, and as an example of how an engine is written. Nothing of it survives its process.
+// disks, and as an example of how an engine is written. Nothing of it survives its process. Faults by order are in
+// crosslink/testing/memory_faults.hpp.
 #pragma once
 
 #include <cstddef>
@@ -16,23 +17,28 @@
 namespace crosslink {
 
 struct MemoryOptions {
-  /// Log that is kept for mirrors, in bytes of entries. More of it lets a mirror be away longer.
+  /// Log that is kept for mirrors, in bytes of entries. Default 64 MiB. More of it lets a mirror be away longer, at the
+  /// cost of that much memory.
   std::uint64_t log_window_bytes = 64ull * 1024 * 1024;
-  /// Pins keep the log beyond its window, up to this: then they are passed over. At least the window.
+  /// Pins keep the log beyond its window, up to this: then they are passed over. Default 128 MiB; at least the window.
   std::uint64_t log_budget_bytes = 128ull * 1024 * 1024;
+  /// The largest commit (entry.hpp). Default 256 MiB.
   std::uint64_t entry_bytes_max = entry_bytes_max_default;
-  /// Snapshots that mirrors read at once; one that several read counts once. Others are answered Busy.
+  /// Snapshots that mirrors read at once; one that several read counts once. Others are answered Busy. Default 2: each
+  /// is a full copy of the data.
   std::size_t snapshots_max = 2;
-  /// false: everything is durable at once. true: only sync() makes it so, and crash() takes the rest.
+  /// false (the default): everything is durable at once. true: only sync() makes it so, and MemoryFaults::crash() takes
+  /// the rest; costs a second copy of the data.
   bool manual_sync = false;
-  /// Ids of incarnations and snapshots come from this.
+  /// Ids of incarnations and snapshots come from this; the same seed gives the same ids. Give each database another
+  /// one: two of the same seed take each other's history for their own.
   std::uint64_t seed = 1;
 };
 
 /// Thread safe. Costs one ordered map, the log window, and a full copy per open snapshot or view.
 class MemoryDatabase final : public SourceEngine, public MirrorEngine, public VerifiableEngine {
  public:
-  /// A root: takes writes, follows nobody.
+  /// A root: takes writes, follows no source.
   static std::unique_ptr<MemoryDatabase> create(MemoryOptions options = {});
   /// To become a mirror: no data, no history until a snapshot is switched in.
   static std::unique_ptr<MemoryDatabase> empty(MemoryOptions options = {});
@@ -40,9 +46,11 @@ class MemoryDatabase final : public SourceEngine, public MirrorEngine, public Ve
 
   /// Commits operations in order as one entry; returns its LSN. `commit_time_us`: Unix time, 0 if unknown. Unchanged on
   /// failure. Errors: Configuration while it is a mirror, for no operations, and for a range with begin >= end;
-  /// UnsupportedOperation over entry_bytes_max; Storage by fail_next().
+  /// UnsupportedOperation over entry_bytes_max; Storage by MemoryFaults::fail_next().
   Result<Lsn> commit(std::span<const Operation> operations, std::uint64_t commit_time_us = 0);
+  /// Absent: there is no such key.
   std::optional<std::string> get(std::string_view key) const;
+  /// How many keys there are.
   std::size_t size() const;
 
   // SourceEngine
@@ -74,8 +82,8 @@ class MemoryDatabase final : public SourceEngine, public MirrorEngine, public Ve
   // VerifiableEngine
   Result<std::shared_ptr<const DataView>> view() override;
 
-  // What an operator or a disk does to a database: for tests, the simulator and demonstrations. Each changes the
-  // history where the contract says so; end the sessions of the database first.
+  // What an operator does to a database. Each begins another incarnation where it says so; call
+  // DatabaseSource::end_sessions first.
 
   /// A new incarnation after an unclean end (cause unclean_stop). Precondition: not a mirror.
   void unclean_stop();
@@ -85,7 +93,7 @@ class MemoryDatabase final : public SourceEngine, public MirrorEngine, public Ve
   using Backup = std::shared_ptr<const void>;
   Backup backup() const;
   void restore(const Backup& backup);
-  /// Everything is gone, and it begins anew under another origin. Precondition: not a mirror.
+  /// Everything is gone, and it begins anew under another origin (cause created). Precondition: not a mirror.
   void recreate();
   /// Drops the log up to the head, pinned or not.
   void purge_log();

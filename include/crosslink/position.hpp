@@ -1,5 +1,10 @@
-// Where a mirror stands in its source's log, and the history such a statement refers to.
-// Source: design sections 1 and 5; bytes and rules: docs/protocol.md, "Sessions".
+// Where a mirror stands in its source's log, and the history that such a statement refers to.
+//
+// An LSN alone does not say which commit it is: after a power cut or a restore from a backup a source may give the same
+// LSN to another commit. So each stretch of a log that nothing interrupted has a random name, its incarnation, and a
+// position names the incarnation, and the last entry with its hash, besides the LSN. A source can thus tell a mirror
+// that is behind from one that holds what the source lost. Rules: docs/protocol.md, "Sessions" and "Which log goes on".
+// Everything here is a plain value; nothing does I/O.
 #pragma once
 
 #include <array>
@@ -26,11 +31,14 @@ struct Id128 {
   std::array<std::byte, 16> bytes{};
   friend auto operator<=>(const Id128&, const Id128&) = default;
 };
+/// 32 lower-case hex digits.
 std::string to_hex(std::span<const std::byte, 16> bytes);
+/// The reverse; absent when `text` is anything else than 32 lower-case hex digits.
 std::optional<std::array<std::byte, 16>> from_hex(std::string_view text);
 }  // namespace detail
 
-/// Names one uninterrupted stretch of one database's log. Random; made by whoever makes or restores the database.
+/// Names one uninterrupted stretch of one database's log. Random, so that no two are the same; drawn by the engine when
+/// it makes the database, and at each event of HistoryCause.
 using Incarnation = detail::Id128<struct IncarnationTag>;
 /// XXH3-128 over an entry's LSN and operations. Finds forks that happened, not forgers. All zero: no entry.
 using EntryHash = detail::Id128<struct EntryHashTag>;
@@ -39,8 +47,8 @@ using SnapshotId = detail::Id128<struct SnapshotIdTag>;
 /// Names one mirror, for as long as it is that one: drawn when it is created, kept over restarts. All zero: none.
 using MirrorId = detail::Id128<struct MirrorIdTag>;
 
-/// Which copy a mirror is, in its own words. A certificate's name says whose it is; one cluster may have several
-/// mirrors of one database, and several nodes under one name.
+/// Which copy a mirror is, as the mirror itself says. A certificate's name says which cluster it belongs to; one
+/// cluster may have several mirrors of one database, and several nodes under one name.
 struct MirrorIdentity {
   std::string database;  ///< its own "cluster/database"; empty: it did not say
   MirrorId id;           ///< all zero: it did not say
@@ -62,6 +70,7 @@ enum class HistoryCause : std::uint8_t {
 };
 std::string_view to_string(HistoryCause cause);
 
+/// One incarnation of a history.
 struct HistoryRecord {
   Incarnation incarnation;
   Lsn first_lsn;  ///< the first LSN that can belong to it
@@ -69,16 +78,19 @@ struct HistoryRecord {
   friend bool operator==(const HistoryRecord&, const HistoryRecord&) = default;
 };
 
-/// Most records a history holds; the oldest are cut off, and their incarnations noted as trimmed. Design section 1.
+/// Most records a history holds; the oldest are cut off, and their incarnations noted as trimmed. 64 restores and
+/// unclean ends are years of them, and a history of that many still fits one control frame.
 inline constexpr std::size_t history_records_max = 64;
 
-/// Oldest first, first_lsn never falling, at least one record in a database that exists. A plain value; a copy shares
-/// what it was copied from until one of both is appended to, so it is cheap however long the history is.
+/// All incarnations that a database's log has had, oldest first, first_lsn never falling; at least one record in a
+/// database that exists, none in an empty mirror. A plain value; a copy
+/// shares what it was copied from until one of both is appended to, so it is cheap however long the history is.
 class History {
  public:
   History() = default;
   /// Errors: ProtocolViolation (peer) when empty, too long, falling, or when an incarnation is there twice.
   static Result<History> from_records(std::vector<HistoryRecord> records, std::vector<Incarnation> trimmed = {});
+  /// Of a database that begins: one record, nothing trimmed.
   static History beginning(HistoryRecord first);
 
   std::span<const HistoryRecord> records() const { return lists().records; }
@@ -111,13 +123,14 @@ class History {
   std::shared_ptr<const Lists> lists_;  ///< null: empty
 };
 
+/// Which entry it is: the same LSN with another hash is another entry, of a fork.
 struct EntryId {
   Lsn lsn;         ///< 0: there never was an entry
   EntryHash hash;  ///< all zero then
   friend bool operator==(const EntryId&, const EntryId&) = default;
 };
 
-/// What a mirror keeps, in the same atomic write as the data it speaks of.
+/// What a mirror keeps, in the same atomic write as the data it describes.
 struct Position {
   Incarnation origin;       ///< the incarnation at the root of the chain
   Incarnation incarnation;  ///< of the direct source, where applied_lsn stands

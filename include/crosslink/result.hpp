@@ -11,6 +11,7 @@
 
 namespace crosslink {
 
+/// Not thread safe, as its T. Copyable where T is.
 template <class T>
 class [[nodiscard]] Result {
  public:
@@ -52,6 +53,7 @@ class [[nodiscard]] Result {
   std::variant<T, MirrorError> state_;
 };
 
+/// Default constructed: it went well.
 template <>
 class [[nodiscard]] Result<void> {
  public:

@@ -1,10 +1,10 @@
 // A RocksDB that a program of yours owns and writes to, offered to mirrors.
 //
 //   rocksdb::Options options;
-//   RocksdbSource::prepare(options);                        // before it is opened, every time
-//   rocksdb::DB::Open(options, "orders", &database);
+//   RocksdbSource::prepare(options);  // before it is opened, every time
+//   auto opened = rocksdb::DB::Open(options, "orders", &database);
 //   auto source = RocksdbSource::open(*database, {.folder = "orders-mirroring"});
-//   DatabaseSource offered(**source, source->get(), engine_threads, {.name = "prod-us/orders"});
+//   DatabaseSource offered(**source, source->get(), engine_threads.get_executor(), {.name = "prod-us/orders"});
 //
 // You write as you always did, from any number of threads: each record of RocksDB's write-ahead log is one entry, and
 // RocksDB makes one record of the writes of several threads that come at once. Mirrored is the default column family.
@@ -25,9 +25,9 @@
 // Data that comes in or goes past the log makes every mirror bootstrap anew, by itself: an ingested file, a write
 // without the log, DB::DeleteFile and DB::DeleteFilesInRange; while this class is open (the last two within a second or
 // so), and also while it is not, by this program or by ldb, prepared or not. So does a compaction while it was not
-// open, unless prepare() was called for the same opening of the database: nobody knows what a compaction did there. Not
-// seen, so yours to follow with restamp(): a compaction filter that filters flushes too, used while this class was not
-// open.
+// open, unless prepare() was called for the same opening of the database: what a compaction did there cannot be known.
+// Not seen, so yours to follow with restamp(): a compaction filter that filters flushes too, used while this class was
+// not open.
 #pragma once
 
 #include <chrono>
@@ -51,24 +51,28 @@ struct DBOptions;
 namespace crosslink {
 
 struct RocksdbSourceOptions {
-  /// What is remembered of the database beside it, and its snapshots: hard links, so on the same file system. Its own,
-  /// mode 0700, not within the database's; made if absent.
-  std::filesystem::path folder;
-  /// Of the database's write-ahead log, which nothing else drops once prepare() was called.
-  RocksdbLogWindow log_window;
+  /// Required. What is remembered of the database beside it, and its snapshots: hard links, so on the same file system.
+  /// Its own, mode 0700, not within the database's; made if absent. One process at a time.
+  std::filesystem::path folder = {};
+  /// Of the database's write-ahead log, which nothing else drops once prepare() was called: while this class is not
+  /// open the log grows without a bound. Defaults and cost: RocksdbLogWindow.
+  RocksdbLogWindow log_window = {};
+  /// A larger write of the owner's ends the session of each mirror that comes to it. Default 256 MiB; see entry.hpp.
   std::uint64_t entry_bytes_max = entry_bytes_max_default;
-  /// As in RocksdbOptions.
+  /// These three as in RocksdbOptions.
   std::size_t snapshots_max = 2;
   std::chrono::seconds snapshot_kept = std::chrono::hours(24);
   std::uint64_t snapshot_budget_bytes = 4ull * 1024 * 1024 * 1024;
-  /// How often it looks for new commits, which RocksDB tells nobody of; look_now() does not wait for that.
+  /// How often it looks for new commits, as RocksDB announces none; look_now() does not wait for that. Default 1 ms,
+  /// which a mirror's lag grows by, and which costs a call of GetLatestSequenceNumber() each time. Raise it where an
+  /// idle machine should sleep.
   std::chrono::microseconds look_every = std::chrono::milliseconds(1);
-  /// As in RocksdbOptions.
-  std::string boot_id;
+  /// These two as in RocksdbOptions.
+  std::string boot_id = {};
   std::function<void(const std::string& what)> on_warning = nullptr;
 };
 
-/// Thread safe.
+/// Thread safe. Errors of this class are caused by us.
 class RocksdbSource final : public SourceEngine, public VerifiableEngine {
  public:
   /// Sets what mirroring needs: the log is kept until this class drops it, no log file is recycled, and a listener. One
@@ -87,7 +91,7 @@ class RocksdbSource final : public SourceEngine, public VerifiableEngine {
   /// other column families, db_paths and cf_paths, tables that are not block-based, operands of merges in tables, and a
   /// database that is opened read-only or as a secondary; Storage.
   static Result<std::unique_ptr<RocksdbSource>> open(rocksdb::DB& database, RocksdbSourceOptions options);
-  /// The database is still open.
+  /// Precondition: the database is still open, and no call is under way. Blocks for the thread that looks.
   ~RocksdbSource() override;
 
   /// Tells the sessions of what was committed, on this thread, instead of a little later. Cheap.

@@ -1,4 +1,5 @@
-// What a mirror is doing, for operators and programs. docs/protocol.md, "Statuses".
+// What a mirror is doing, for operators and programs. When each status holds: docs/protocol.md, "Statuses"; what to do
+// in it: docs/operating.md.
 #pragma once
 
 #include <chrono>

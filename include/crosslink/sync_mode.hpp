@@ -1,4 +1,5 @@
-// Sync mode's words: docs/protocol.md, "Sync mode".
+// Sync mode: a source confirms a write to its client only when a named mirror has made it durable. What is promised,
+// and what is not: docs/protocol.md, "Sync mode", and docs/security.md, "What sync mode promises".
 #pragma once
 
 #include <chrono>
@@ -28,6 +29,8 @@ struct SyncPromise {
   std::optional<SyncStanding> standing;  ///< absent: it did not say yet
 };
 
+/// The enumerator's spelling, as in JSON, configs and on the wire; the functions below read it back, and are empty for
+/// any other text.
 std::string_view to_string(OnSyncLoss loss);
 std::string_view to_string(SyncStanding standing);
 std::optional<OnSyncLoss> on_sync_loss_named(std::string_view name);

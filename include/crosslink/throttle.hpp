@@ -9,15 +9,18 @@
 
 namespace crosslink {
 
-/// Contract, design section 4: default cap, and the share of it at or below which sending resumes.
+/// Default cap, and the share of it at or below which sending resumes. Both ends count by the same rule, so the share
+/// is no option: a sender that resumed at once would send in small pieces around the cap.
 inline constexpr std::uint64_t throttle_cap_bytes_default = 64ull * 1024 * 1024;
 inline constexpr std::uint64_t throttle_resume_percent = 75;
 
 /// Copies share one counter. Every member may be called from any thread at any time.
 ///
-///   co_await throttle.wait_for_resume();         // between frames only
-///   auto ticket = throttle.charge(frame.size()); // before the write
-///   ... write; when the receiver says it has let go of it:
+///   auto may_send = co_await throttle.wait_for_resume();  // between frames only
+///   if (!may_send) co_return may_send;
+///   auto ticket = throttle.charge(frame.size());  // before the write
+///   auto written = co_await stream.write(quic::SendBuffer(std::move(frame)));
+///   // when the receiver says that it no longer holds it:
 ///   throttle.ack(ticket);
 ///
 /// The unit is bytes the receiver holds: the larger of compressed and raw. The cap is tested between frames, so one
@@ -25,6 +28,9 @@ inline constexpr std::uint64_t throttle_resume_percent = 75;
 /// by at most one frame per sender.
 class SendThrottle {
  public:
+  /// `cap_bytes`: worst-case memory that the receiver holds for this link, and one frame of each sender. Raise it where
+  /// a long, fast line is not filled: it should be at least the line's rate times its round trip, and the time the
+  /// receiver takes to apply.
   explicit SendThrottle(std::uint64_t cap_bytes = throttle_cap_bytes_default);
 
   /// What was charged, and during which stretch (between two resets). A plain value.
@@ -33,11 +39,12 @@ class SendThrottle {
     std::uint64_t stretch = 0;
   };
 
+  /// Counts bytes that are about to be sent; never waits and never refuses.
   [[nodiscard]] Ticket charge(std::uint64_t bytes);
   /// Lets go of what the ticket charged. A ticket from before a reset changes nothing. Acking one twice is the caller's
   /// bug and is held at 0, never below.
   void ack(const Ticket& ticket);
-  /// Lets go of bytes charged in the current stretch; saturates at 0.
+  /// Lets go of bytes charged in the current stretch, for a caller without the ticket; held at 0, never below.
   void ack(std::uint64_t bytes);
   /// in_flight() < cap()
   bool can_send() const;
@@ -48,7 +55,8 @@ class SendThrottle {
   std::uint64_t in_flight() const;
   std::uint64_t cap() const;
 
-  /// Returns at once while can_send(); once the cap was reached, waits until can_resume(). Errors: Cancelled.
+  /// Returns at once while can_send(); once the cap was reached, waits until can_resume(). Any number of senders may
+  /// wait. Errors: Cancelled. Cancelled: nothing was charged, nothing is lost.
   Task<void> wait_for_resume();
 
  private:

@@ -13,12 +13,14 @@
 namespace crosslink {
 
 /// Log sequence number: strictly rising within one database's log, not always contiguous. 0 is "nothing applied yet".
+/// LSNs of two histories cannot be compared: see position.hpp.
 struct Lsn {
   std::uint64_t value = 0;
   friend auto operator<=>(const Lsn&, const Lsn&) = default;
 };
 
-/// `snapshot_lsn` of a MirrorHelloAck that sends no snapshot: all ones. Source: design, handshake bytes (contract).
+/// `snapshot_lsn` of a MirrorHelloAck that sends no snapshot: all ones, as the handshake's bytes have it. No commit
+/// ever has this LSN.
 inline constexpr Lsn no_snapshot{UINT64_MAX};
 
 namespace detail {
@@ -43,15 +45,14 @@ using ClusterId = detail::Id<struct ClusterIdTag>;
 using DatabaseId = detail::Id<struct DatabaseIdTag>;
 
 /// True when `text` can be a DNS name: 1 to 253 characters, labels of 1 to 63 letters, digits, hyphens or underscores,
-/// no hyphen at a label's ends, no trailing dot, no wildcard. Cluster ids that cross a real link must pass this.
+/// no hyphen at a label's ends, no trailing dot, no wildcard. A cluster id must pass this before it is dialled.
 bool is_dns_name(std::string_view text);
 
 /// ASCII case folded comparison, as DNS names and cluster ids are compared.
 bool equal_ignoring_case(std::string_view a, std::string_view b);
 
 /// Text from a peer, made safe to print: control characters, quotes, backslashes and bytes that are not valid UTF-8
-/// become
-/// `\xNN`; at most `bytes_max` bytes come out (cut at an escape's or a character's end, followed by nothing).
+/// become `\xNN`; at most `bytes_max` bytes come out (cut at an escape's or a character's end, followed by nothing).
 std::string escape(std::string_view text, std::size_t bytes_max = 512);
 /// A sentence from a peer, made fit for a terminal: as escape(), but quotes and backslashes stay, so that doing it
 /// twice changes nothing.

@@ -1,4 +1,4 @@
-// What a verify found: docs/protocol.md, "Verify".
+// What a comparison of a mirror with its source found. How it is done: docs/protocol.md, "Verify".
 #pragma once
 
 #include <cstddef>

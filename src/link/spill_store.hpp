@@ -19,7 +19,8 @@ class SpillStore final : public core::FragmentStore {
   SpillStore(const SpillStore&) = delete;
   SpillStore& operator=(const SpillStore&) = delete;
 
-  static constexpr std::uint64_t memory_bytes_max = 8ull * 1024 * 1024;  // design section 5
+  /// A larger entry waits in a file, so that it takes no more memory than eight frames while it comes.
+  static constexpr std::uint64_t memory_bytes_max = 8ull * 1024 * 1024;
   Result<void> begin(std::uint64_t total_bytes) override;
   Result<void> append(std::span<const std::byte> bytes) override;
   Result<Whole> take() override;

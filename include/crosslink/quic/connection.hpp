@@ -44,12 +44,15 @@ struct ConnectionFacts {
 /// streams with it; streams alone do not keep it open. Thread safe.
 class Connection {
  public:
-  /// Waits until the peer allows one more stream, blocking nobody else, then opens it. Nothing is sent until the first
-  /// write. Errors: any end of the connection, Cancelled.
+  // The coroutines below keep what they need of the connection, but do not keep it open: when the last handle goes
+  // while they wait, they return closed_locally. "What ended the connection" is end_reason().
+
+  /// Waits until the peer allows one more stream, while others go on, then opens it. Nothing is sent until the first
+  /// write. Errors: what ended the connection; Cancelled. Cancelled: no stream was opened, nothing is lost.
   Task<BidiStream> open_bidi_stream();
   Task<SendStream> open_uni_stream();
   /// Next stream that the peer opened, in the order they arrived. At most the number allowed wait here.
-  /// Errors: any end of the connection, Cancelled.
+  /// Errors: what ended the connection; Cancelled. Cancelled: the stream stays for the next call, nothing is lost.
   Task<BidiStream> accept_bidi_stream();
   Task<RecvStream> accept_uni_stream();
 
@@ -60,9 +63,10 @@ class Connection {
   /// Starts to close with an application code; everything waiting returns closed_locally. Idempotent: the first code
   /// counts.
   void close(std::uint64_t code);
-  /// Waits until the connection has ended, by whomever; end_reason() then says how. Errors: Cancelled.
+  /// Waits until the connection has ended, by either side or the line; end_reason() then says how. Errors: Cancelled.
+  /// Cancelled: nothing is lost.
   Task<void> closed();
-  /// How it ended, and who caused it (Transport or TlsRefused); empty while it stands.
+  /// How it ended, and what caused that (Transport or TlsRefused); empty while it stands.
   std::optional<MirrorError> end_reason() const;
   /// Application code that closed it, by the peer or by us; empty while it stands and for every other end.
   std::optional<std::uint64_t> close_code() const;

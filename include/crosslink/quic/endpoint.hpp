@@ -16,7 +16,8 @@ class EndpointState;
 class ListenerState;
 }  // namespace detail
 
-/// Accepts connections at one UDP port. Move-only; dropping it is close().
+/// Accepts connections at one UDP port. Move-only; dropping it is close(). It keeps its endpoint alive. Thread safe,
+/// but for moving.
 class Listener {
  public:
   Listener(Listener&&) noexcept = default;
@@ -25,13 +26,14 @@ class Listener {
   /// The bound address with the real port.
   Address local_address() const;
   /// Next connection whose TLS handshake is complete: certificate of our CA, with at least one DNS name, ALPN agreed.
-  /// Connections that fail before that are never seen here. Errors: Cancelled, after close() NotConnected.
+  /// Connections that fail before that are never seen here (ServerConfig::on_refused). Errors: NotConnected (us) after
+  /// close(); Cancelled. Cancelled: the connection stays for the next call, nothing is lost.
   Task<Connection> accept();
   /// Takes no more connections; those accepted live on. Idempotent. Blocks until the transport has let go
-  /// (milliseconds).
+  /// (milliseconds). Not from a thread of the transport's.
   void close();
-  /// Uses new certificate files (or the same, changed ones) for connections from now on. Errors: Configuration; the old
-  /// ones stay in use then.
+  /// Uses new certificate files (or the same, changed ones) for connections from now on; blocks while it reads them.
+  /// Errors: Configuration (us); the old ones stay in use then.
   Result<void> reload(const TlsFiles& tls);
 
  private:
@@ -50,12 +52,13 @@ class Endpoint {
 
   /// Dials. `server_name` is demanded as a DNS name of the source's certificate (exact, case folded; no wildcard, no
   /// common name). Errors: Configuration (files, settings, an address that cannot be dialled), TlsRefused (either
-  /// side), Transport with unreachable, refused, handshake_timeout or what ended it, Cancelled.
+  /// side), Transport with unreachable, refused, handshake_timeout or what ended it, Cancelled. The transport gives
+  /// up after about ten seconds (handshake_timeout); wrap the call for another deadline. Cancelled: nothing stays open.
   Task<Connection> connect(Address address, std::string server_name, ClientConfig config);
 
   /// Blocks for up to 250 ms while the port is in use: a listener closed just before leaves it to the transport, which
-  /// lets go when the last of its connections is taken down. Errors: Configuration (files unusable, address in use or
-  /// not ours).
+  /// lets go when the last of its connections is taken down. Errors (us): Configuration (settings out of range, files
+  /// unusable, address in use or not this machine's); Transport/local_failure.
   Result<Listener> listen(Address address, const ServerConfig& config);
 
  private:
@@ -70,10 +73,10 @@ struct HostPort {
 };
 Result<HostPort> parse_host_port(std::string_view text);
 /// Resolves anew each time: every address, each once, the system's first choice first; at least one, at most 16. The
-/// lookup has a thread of its own: a resolver that hangs delays nobody who gives up. Errors: Transport/unresolved (also
-/// when 64 lookups hang already), Cancelled.
+/// lookup has a thread of its own: a caller that gives up does not wait for a resolver that hangs. Errors:
+/// Transport/unresolved (also when 64 lookups hang already), Cancelled. Cancelled: the lookup ends by itself, unheard.
 Task<std::vector<Address>> resolve_all(HostPort host_port);
-/// The first of them.
+/// The first of them. Errors and cancellation as resolve_all.
 Task<Address> resolve(HostPort host_port);
 
 }  // namespace crosslink::quic

@@ -1,9 +1,9 @@
 // QUIC streams as coroutines. Made by Connection (connection.hpp).
 //
-// A stream handle may outlive its Connection handle; every operation then returns how the connection ended. One
-// coroutine may read while another writes; two reads, or two writes, of one stream at once are a bug of the caller: the
-// second gets Busy. All operations can be cancelled; a cancelled write has queued all of its bytes or none, or, when a
-// rate cap let only a part go, has reset the stream with 0x00: no peer sees half of a piece followed by another.
+// A stream handle may outlive its Connection handle; every operation then returns how the connection ended. Thread
+// safe: one coroutine may read while another writes. Two reads, or two writes, of one stream at once are a bug of the
+// caller: the second gets Busy (us). An operation keeps what it needs of the stream: a handle that goes while it runs
+// ends it with stream_reset_locally.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +20,7 @@ namespace detail {
 class StreamState;
 }
 
-/// Bytes to send and what keeps them alive: the transport reads them until the peer has acknowledged them.
+/// Bytes to send, and the owner that keeps them alive: the transport reads them until the peer has acknowledged them.
 class SendBuffer {
  public:
   explicit SendBuffer(std::vector<std::byte> bytes);
@@ -49,20 +49,22 @@ class SendStream {
   /// Queues the buffers, in order, as one piece. Waits first while the bytes queued but not acknowledged are at or
   /// above the transport's ideal amount for this path, so that the pipe stays full and memory stays bounded by that
   /// plus one call; under a rate cap 0.4 s of that rate, at most 64 MiB, if that is more. Empty buffers are allowed.
-  /// Errors: stream_stopped_by_peer, stream_finished_locally, stream_reset_locally, any end of the connection,
-  /// Cancelled.
+  /// Returning means queued, not arrived: see wait_acknowledged(). Errors: stream_stopped_by_peer (peer);
+  /// stream_finished_locally, stream_reset_locally and Busy (us); what ended the connection; Cancelled. Cancelled: all
+  /// of its bytes are queued or none, and the stream can be written to again; or, when a rate cap had let only a part
+  /// go, the stream is reset with 0x00: no peer sees half of a piece followed by another.
   Task<void> write(std::vector<SendBuffer> buffers);
   Task<void> write(SendBuffer buffer);
   /// Says that no more will be sent. Idempotent; does not wait.
   void finish();
-  /// Waits until the peer's transport has acknowledged everything including the end. Errors: as write. Requires
-  /// finish().
+  /// Waits until the peer's transport has acknowledged everything including the end; whether the peer's program read it
+  /// is for an answer of the peer's to say. Requires finish(). Errors: as write. Cancelled: nothing is lost.
   Task<void> wait_acknowledged();
   /// Gives the stream up: unsent bytes are dropped, the peer reads stream_reset_by_peer with this code. Idempotent.
   void reset(std::uint64_t code);
   /// Between 0 and 65535. Errors: any end of the connection.
   Result<void> set_priority(std::uint16_t priority);
-  /// Queued and not yet acknowledged.
+  /// Bytes queued and not yet acknowledged.
   std::uint64_t bytes_in_flight() const;
 
  private:
@@ -81,7 +83,7 @@ struct ReadView {
   bool end = false;  ///< nothing follows these bytes; set together with the last ones or alone
 };
 
-/// The receiving half. Move-only. Dropping it before the end asks the peer to stop sending.
+/// The receiving half. Move-only. Dropping it before the end asks the peer to stop sending, see stop().
 class RecvStream {
  public:
   RecvStream(RecvStream&&) noexcept = default;
@@ -90,16 +92,17 @@ class RecvStream {
 
   /// Waits for bytes or the end and shows them where the transport holds them: no copy. Until consume() lets go of them
   /// they count against the stream's receive window, which is what holds the sender back. read() again without
-  /// consume() shows the same bytes. At the end: total_bytes 0, end true, every time. Errors: stream_reset_by_peer,
-  /// stream_reset_locally, any end of the connection, Cancelled. A view that was shown stays readable through all
-  /// of them until consume(). Bytes not shown yet are lost when the peer resets the stream or closes the connection,
-  /// even if its transport was told that they arrived: who needs them read must wait for an answer. An end that is
-  /// shown comes after every byte.
+  /// consume() shows the same bytes. At the end: total_bytes 0, end true, every time. Errors: stream_reset_by_peer
+  /// (peer); stream_reset_locally and Busy (us); what ended the connection; Cancelled. A view that was shown stays
+  /// readable through all of them until consume(). Bytes not shown yet are lost when the peer resets the stream or
+  /// closes the connection, even if its transport was told that they arrived: a sender that needs them read must wait
+  /// for an answer. An end that is shown comes after every byte. Cancelled: nothing is lost.
   Task<ReadView> read();
   /// Lets go of the first `bytes` bytes of the last view. Precondition: not more than it showed.
   void consume(std::size_t bytes);
-  /// Copies exactly `out.size()` bytes out. Errors: as read; stream_ended_early when the stream ends before. After any
-  /// error, Cancelled too, the bytes taken so far are gone from the stream: do not read on.
+  /// Copies exactly `out.size()` bytes out; `out` must stay until it has ended. Errors: as read; stream_ended_early
+  /// (peer) when the stream ends before. Cancelled, and after any other error: the bytes taken so far are gone from the
+  /// stream, so do not read on. Use read() where a read may be cancelled and gone on with.
   Task<void> read_exactly(std::span<std::byte> out);
   /// Tells the peer that we read no more; it sees stream_stopped_by_peer with this code. A view that was shown ends
   /// here. Idempotent.

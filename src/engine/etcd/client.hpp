@@ -35,7 +35,8 @@ struct Version {
   unsigned major = 0, minor = 0, patch = 0;
   friend auto operator<=>(const Version&, const Version&) = default;
   static Version parse(std::string_view text);
-  /// Does a progress notification that was asked for come after all events before it? Design section 6.
+  /// Does a progress notification that was asked for come after all events before it? Not in every
+  /// release: docs/architecture.md, "etcd".
   bool progress_is_ordered() const;
   /// Does a watch from the very revision that was compacted leave out a delete there, without an error?
   bool loses_deletes_at_compaction() const;
