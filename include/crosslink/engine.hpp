@@ -101,7 +101,7 @@ struct CommittedLog {
 /// Is the last entry at or before an LSN the one that a mirror says it has?
 enum class PositionProof : std::uint8_t {
   same,
-  parted,      ///< they have diverged: it is another entry, or none, or a later one
+  diverged,    ///< another entry, or none, or a later one
   unverified,  ///< that part of the log is gone and nothing was remembered of it
 };
 
@@ -180,7 +180,7 @@ class SourceEngine {
   /// before must end. On the thread that found it; it must not block or call back. Empty: none.
   virtual void watch_history(std::function<void()> /*on_change*/) {}
   /// What an operator should know of it beside its state, in words; empty: nothing. Quick, from any thread.
-  virtual std::string remark() const { return {}; }
+  virtual std::string detail() const { return {}; }
 };
 
 /// What an engine can do; sessions and the operator's commands depend on it.
@@ -239,7 +239,7 @@ struct SnapshotCheck {
   std::uint32_t total_crc32c = 0;            ///< of all bytes, if nothing was cut
 };
 
-/// One database as a mirror. One caller at a time; mirror_state() and remark() from any thread.
+/// One database as a mirror. One caller at a time; mirror_state() and detail() from any thread.
 ///
 /// Where several processes can write to the mirror (a cluster of its own keeps it), one of them owns it. Every call
 /// that writes, and sync(), may then answer Busy: another owns it, or did meanwhile and moved the position. Nothing was
@@ -295,7 +295,7 @@ class MirrorEngine {
   /// while that lasts. Quick, from any thread.
   virtual void let_go() {}
   /// What an operator should know of it beside its status, in words; empty: nothing. Quick, from any thread.
-  virtual std::string remark() const { return {}; }
+  virtual std::string detail() const { return {}; }
   /// What it counts, in the same order each time. Quick, from any thread.
   virtual std::vector<EngineCount> counts() const { return {}; }
 };

@@ -111,7 +111,7 @@ struct EtcdOptions {
   /// cluster hands the mirror over; data is safe either way, as every write checks its owner.
   std::chrono::seconds owner_lease = std::chrono::seconds(10);
   /// What is kept here leaves so much free on the folder's disk, for the databases that take writes there. Without room
-  /// the log is shorter, its oldest part first, and remark() says so; a snapshot, written or received, and a revision
+  /// the log is shorter, its oldest part first, and detail() says so; a snapshot, written or received, and a revision
   /// that goes in several transactions are refused (Storage) and tried again, and what was received stays. Raise it
   /// where other databases write much while a mirror bootstraps. Default 1 GiB.
   std::uint64_t min_free_bytes = 1024ull * 1024 * 1024;
@@ -180,7 +180,7 @@ class EtcdDatabase final : public SourceEngine, public MirrorEngine, public Veri
 
   struct Counters {
     std::uint64_t split_revisions = 0;  ///< entries that were too large for one transaction of the target
-    std::uint64_t foreign_writes = 0;   ///< external: revisions of the target, not ours, that changed the mirror's keys
+    std::uint64_t external_writes = 0;  ///< external: revisions of the target, not ours, that changed the mirror's keys
     std::uint64_t transactions = 0;     ///< that this process committed at the target
     std::uint64_t target_gone_back = 0;  ///< how often it was found restored from a backup, or emptied
     std::uint64_t deleted_keys = 0;      ///< by bootstraps: the target had them, the snapshot did not
@@ -220,7 +220,7 @@ class EtcdDatabase final : public SourceEngine, public MirrorEngine, public Veri
   Result<void> drop_snapshot() override;
   Result<PromotedFrom> promote(const std::string& source_cluster, const std::string& source_database) override;
   void let_go() override;
-  std::string remark() const override;
+  std::string detail() const override;
   std::vector<EngineCount> counts() const override;
 
   // VerifiableEngine

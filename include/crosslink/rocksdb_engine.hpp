@@ -151,7 +151,7 @@ class RocksdbDatabase final : public SourceEngine, public MirrorEngine, public V
   std::optional<WindowLeft> window_left(Lsn after) const override;
   void watch_log(std::function<void(const CommittedLog& log)> on_log) override;
   /// That a database takes no writes, and why; empty for a mirror, and while it takes them.
-  std::string remark() const override;
+  std::string detail() const override;
   /// Also after the disk failed and what it had not confirmed is gone.
   void watch_history(std::function<void()> on_change) override;
 

@@ -73,7 +73,7 @@ std::optional<MirrorError> judge_proof(PositionProof proof, const Position& requ
   switch (proof) {
     case PositionProof::same:
     case PositionProof::unverified: return std::nullopt;
-    case PositionProof::parted:
+    case PositionProof::diverged:
       if (makes(Mistake::history_check_left_out)) return std::nullopt;
       return MirrorError(ErrorKind::HistoriesParted, CausedBy::peer,
                          fmt::format("the entry at LSN {} is another one at the source: both were written on",

@@ -443,7 +443,7 @@ MirrorStatus Mirror::status() const {
   if (status.kind == StatusKind::Disconnected) {
     if (const auto trouble = dial_trouble(*impl_->link)) status.reason = trouble->message();
   }
-  if (const auto remark = impl_->engine->remark(); !remark.empty())
+  if (const auto remark = impl_->engine->detail(); !remark.empty())
     status.reason += (status.reason.empty() ? "" : "; ") + remark;
   return status;
 }

@@ -112,7 +112,7 @@ json::object AdminRoutes::with_not_open(json::object listed) const {
 json::array AdminRoutes::source_remarks() const {
   json::array remarks;
   for (const auto& database : hosting_->databases().all()) {
-    auto remark = database->takes_writes() ? database->engine().source->remark() : std::string();
+    auto remark = database->takes_writes() ? database->engine().source->detail() : std::string();
     if (!remark.empty()) remarks.push_back(json::object{{"name", database->name()}, {"remark", std::move(remark)}});
   }
   return remarks;

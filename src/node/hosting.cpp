@@ -39,7 +39,7 @@ std::string authorities_in(const quic::TlsFiles& tls) {
 
 /// Of a database that takes writes: a mirror's status says it. `remarked`: those of which something was said last time.
 void Hosting::Impl::log_remark(HostedDatabase& database, std::set<std::string>& remarked) {
-  const auto remark = database.engine().source->remark();
+  const auto remark = database.engine().source->detail();
   if (!remark.empty() && remarked.insert(database.name()).second)
     log(Severity::warning, "database remark", {{"database", database.name()}, {"message", remark}});
   if (remark.empty() && remarked.erase(database.name()) > 0)

@@ -201,7 +201,7 @@ json::object report_database(HostedDatabase& database) {
       {"kind", to_string(database.kind())},
       {"role", to_string(state.role)},
       {"kept_at", database.engine().kept_at},
-      {"remark", database.engine().source->remark()},
+      {"remark", database.engine().source->detail()},
       {"head_lsn", state.head.value},
       {"oldest_lsn", state.oldest.value},
       {"incarnation",

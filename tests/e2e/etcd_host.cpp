@@ -173,9 +173,9 @@ std::string Host::facts() {
   if (etcd_) {
     const auto counted = etcd_->counters();
     text += fmt::format("split={} foreign={} transactions={} version={} ", counted.split_revisions,
-                        counted.foreign_writes, counted.transactions, counted.server_version);
+                        counted.external_writes, counted.transactions, counted.server_version);
   }
-  if (!mirror_) return text + "status=Serving applied=0 bootstraps=0 reason=" + source_engine_->remark();
+  if (!mirror_) return text + "status=Serving applied=0 bootstraps=0 reason=" + source_engine_->detail();
   const auto status = mirror_->status();
   const auto facts = mirror_->facts();
   const auto engine = mirror_engine_->mirror_state();

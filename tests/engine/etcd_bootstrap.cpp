@@ -113,9 +113,9 @@ TEST_F(EtcdMirror, a_write_of_others_at_the_end_of_a_bootstrap_is_shown_and_its_
   });
   put("/elsewhere", "1");
   bootstrap(changed(many_keys(3000)), Lsn{20}, 2);
-  eventually([&] { return mirror->counters().foreign_writes > 0; });
-  EXPECT_EQ(mirror->counters().foreign_writes, 1U);
-  EXPECT_NE(mirror->remark().find(key_of(100)), std::string::npos) << mirror->remark();
+  eventually([&] { return mirror->counters().external_writes > 0; });
+  EXPECT_EQ(mirror->counters().external_writes, 1U);
+  EXPECT_NE(mirror->detail().find(key_of(100)), std::string::npos) << mirror->detail();
 }
 
 TEST_F(EtcdMirror, a_bootstrap_done_again_is_not_taken_for_writes_of_others) {
@@ -130,8 +130,8 @@ TEST_F(EtcdMirror, a_bootstrap_done_again_is_not_taken_for_writes_of_others) {
   EXPECT_EQ(refusal(mirror->switch_snapshot()), "Storage");
   must(mirror->switch_snapshot());
   put(key_of(0), "forged");
-  eventually([&] { return mirror->counters().foreign_writes > 0; });
-  EXPECT_EQ(mirror->counters().foreign_writes, 1U);
+  eventually([&] { return mirror->counters().external_writes > 0; });
+  EXPECT_EQ(mirror->counters().external_writes, 1U);
 }
 
 }  // namespace

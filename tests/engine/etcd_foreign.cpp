@@ -34,12 +34,12 @@ TEST_F(EtcdForeign, a_delete_at_the_very_revision_that_was_compacted_does_not_go
   gate.refuse_all(grpc::Status::OK);
   // Either etcd still tells the delete, or the mirror says that it cannot tell.
   eventually([&] {
-    return mirror->counters().foreign_writes == 1 ||
-           mirror->remark().find("may have gone unnoticed") != std::string::npos;
+    return mirror->counters().external_writes == 1 ||
+           mirror->detail().find("may have gone unnoticed") != std::string::npos;
   });
   // It is not taken back by what comes after.
   must(apply({{Operation::put("/registry/a", "1")}}));
-  EXPECT_FALSE(mirror->remark().empty());
+  EXPECT_FALSE(mirror->detail().empty());
 }
 
 }  // namespace

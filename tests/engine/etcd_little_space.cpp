@@ -54,13 +54,13 @@ TEST_F(EtcdLittleSpace,
   for (int i = 0; i < 4; ++i)
     put_and_wait(*root, 2000);
   EXPECT_TRUE(has_files("log"));
-  EXPECT_EQ(root->remark(), "");
+  EXPECT_EQ(root->detail(), "");
   free = stays_free + 1000;
   for (int i = 0; i < 3; ++i)
     put_and_wait(*root, 2000);
   EXPECT_FALSE(has_files("log")) << "what it had there made room";
-  EXPECT_NE(root->remark().find("shorter than its window"), std::string::npos) << root->remark();
-  EXPECT_TRUE(names_it(root->remark())) << root->remark();
+  EXPECT_NE(root->detail().find("shorter than its window"), std::string::npos) << root->detail();
+  EXPECT_TRUE(names_it(root->detail())) << root->detail();
   ASSERT_EQ(warnings().size(), 1u);
   EXPECT_TRUE(names_it(warnings().front()));
   EXPECT_EQ(must(root->read_log(first, 1'000'000)).prev_lsn, first) << "etcd's own history has it";
@@ -68,7 +68,7 @@ TEST_F(EtcdLittleSpace,
   const auto before = root->source_state().head;
   for (int i = 0; i < 4; ++i)
     put_and_wait(*root, 2000);
-  EXPECT_EQ(root->remark(), "");
+  EXPECT_EQ(root->detail(), "");
   EXPECT_TRUE(has_files("log"));
   must(root->compact());
   EXPECT_EQ(refusal(root->read_log(before, 1'000'000)), "LogWindowExceeded");
@@ -85,7 +85,7 @@ TEST_F(EtcdLittleSpace, a_snapshot_without_room_is_refused_in_words_and_written_
   EXPECT_EQ(refusal(refused), "Storage");
   EXPECT_TRUE(names_it(said(refused))) << said(refused);
   EXPECT_FALSE(has_files("snapshots"));
-  EXPECT_TRUE(names_it(root->remark())) << root->remark();
+  EXPECT_TRUE(names_it(root->detail())) << root->detail();
   EXPECT_EQ(warnings().size(), 1u);
   // Room for a beginning only.
   free = stays_free + (1u << 20);
@@ -97,7 +97,7 @@ TEST_F(EtcdLittleSpace, a_snapshot_without_room_is_refused_in_words_and_written_
   free = plenty;
   const auto whole = must(root->open_snapshot(formats, std::nullopt));
   EXPECT_TRUE(must(whole->read(0, 10'000'000)).done);
-  EXPECT_EQ(root->remark(), "");
+  EXPECT_EQ(root->detail(), "");
 }
 
 TEST_F(EtcdLittleSpace, a_received_snapshot_leaves_what_is_to_stay_free_and_keeps_what_it_has) {

@@ -123,7 +123,7 @@ TEST_F(EtcdOwners, an_owner_that_lets_go_is_followed_by_another_node_and_stands_
   ASSERT_FALSE(refused);
   EXPECT_NE(refused.error().message().find("node a, owns this mirror; this node takes over when"), std::string::npos)
       << refused.error().message();
-  EXPECT_NE(second->remark().find("this node stands by: node a owns this mirror"), std::string::npos);
+  EXPECT_NE(second->detail().find("this node stands by: node a owns this mirror"), std::string::npos);
   first->let_go();
   const auto until = std::chrono::steady_clock::now() + patience;
   while (refusal(second->own()) == "Busy" && std::chrono::steady_clock::now() < until)
@@ -131,7 +131,7 @@ TEST_F(EtcdOwners, an_owner_that_lets_go_is_followed_by_another_node_and_stands_
   put("/a/2", "1");
   EXPECT_EQ(apply_next(*second), "done");
   EXPECT_EQ(apply_next(*first), "Busy");
-  EXPECT_NE(first->remark().find("this node stands by: node b owns this mirror"), std::string::npos);
+  EXPECT_NE(first->detail().find("this node stands by: node b owns this mirror"), std::string::npos);
 }
 
 TEST_F(EtcdOwners, an_owner_that_lets_go_and_writes_again_owns_it_again) {

@@ -127,7 +127,7 @@ TEST_F(EtcdSourceOutage, a_cluster_restored_and_written_on_before_it_is_seen_aga
   start();
   ASSERT_TRUE(becomes_true([&] { return history_changes == 1; }));
   must(source->wait_for(put("/registry/b", "1"), patience));
-  EXPECT_EQ(must(source->prove(lost, source->source_state().head)), PositionProof::parted);
+  EXPECT_EQ(must(source->prove(lost, source->source_state().head)), PositionProof::diverged);
   EXPECT_EQ(must(source->prove(last_entry(), source->source_state().head)), PositionProof::same);
 }
 
@@ -140,7 +140,7 @@ TEST_F(EtcdSourceOutage, a_restart_of_the_cluster_alone_is_no_step_back) {
   must(source->wait_for(put("/registry/a", "2"), patience));
   EXPECT_EQ(times_gone_back(), 0u);
   EXPECT_EQ(history_changes, 0);
-  EXPECT_TRUE(becomes_true([&] { return source->remark().empty(); })) << "on an idle cluster as well";
+  EXPECT_TRUE(becomes_true([&] { return source->detail().empty(); })) << "on an idle cluster as well";
 }
 
 TEST_F(EtcdSourceOutage, a_delete_that_a_compaction_lands_on_while_the_watch_is_cut_is_not_lost) {
@@ -196,8 +196,8 @@ TEST_F(EtcdSourceOutage, an_endpoint_of_another_cluster_is_not_followed) {
   servers.kill(0);
   for (int i = 0; i < 20; ++i)
     test::put(*stranger, "/registry/of somebody else", "1");
-  EXPECT_TRUE(becomes_true([&] { return source->remark().find("another cluster answers") != std::string::npos; }))
-      << source->remark();
+  EXPECT_TRUE(becomes_true([&] { return source->detail().find("another cluster answers") != std::string::npos; }))
+      << source->detail();
   EXPECT_EQ(source->source_state().head, head);
   start();
   must(source->wait_for(put("/registry/a", "2"), patience));

@@ -62,8 +62,8 @@ TEST_F(EtcdLargeValues, a_value_near_the_target_s_limit_is_applied_and_counts_as
   must(apply({{Operation::put("/registry/a", "2")}}));
   put("/registry/b", "of somebody else");
   must(apply({{Operation::put("/registry/a", "3")}}));
-  eventually([&] { return mirror->counters().foreign_writes > 0; });
-  EXPECT_EQ(mirror->counters().foreign_writes, 1U);
+  eventually([&] { return mirror->counters().external_writes > 0; });
+  EXPECT_EQ(mirror->counters().external_writes, 1U);
 }
 
 TEST_F(EtcdLargeValues, one_with_a_lease_keeps_it_and_one_in_a_larger_entry_is_a_part_of_its_own) {
@@ -105,7 +105,7 @@ TEST_F(EtcdLargeRevision, one_above_the_limit_is_named_and_left_out_and_the_sour
   const auto after = etcd::lsn_of(put("/registry/after", "1"));
   must(root->wait_for(after, patience));
   const auto named = "revision " + std::to_string(large) + " is of 3";
-  EXPECT_NE(root->remark().find(named), std::string::npos) << root->remark();
+  EXPECT_NE(root->detail().find(named), std::string::npos) << root->detail();
   EXPECT_EQ(refusal(root->read_log(etcd::lsn_of(large - 1), 1000)), "LogWindowExceeded");
   root.reset();
   root = open_root();

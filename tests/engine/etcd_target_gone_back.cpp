@@ -51,11 +51,11 @@ TEST_F(EtcdTargetGoneBack, a_target_that_was_restored_is_noticed_though_nothing_
   must(mirror->sync());
   EXPECT_EQ(position_of(*mirror).applied_lsn, Lsn{10});
   EXPECT_EQ(mirror->counters().target_gone_back, 1U);
-  EXPECT_NE(mirror->remark().find("it had LSN 15 and is at LSN 10 now"), std::string::npos) << mirror->remark();
+  EXPECT_NE(mirror->detail().find("it had LSN 15 and is at LSN 10 now"), std::string::npos) << mirror->detail();
   for (int i = 0; i < 5; ++i)
     must(apply({{Operation::put("/registry/b", std::to_string(i))}}));
   EXPECT_EQ(contents(), (Contents{{"/registry/a", "1"}, {"/registry/b", "4"}}));
-  EXPECT_EQ(mirror->remark().find("LSN 15"), std::string::npos) << mirror->remark();
+  EXPECT_EQ(mirror->detail().find("LSN 15"), std::string::npos) << mirror->detail();
 }
 
 TEST_F(EtcdTargetGoneBack, a_target_that_was_emptied_is_a_mirror_without_data_and_says_so) {
@@ -68,10 +68,10 @@ TEST_F(EtcdTargetGoneBack, a_target_that_was_emptied_is_a_mirror_without_data_an
   EXPECT_EQ(refusal(mirror->apply({{}, was})), "Busy");  // and no halt
   must(mirror->sync());
   EXPECT_FALSE(mirror->mirror_state().position);
-  EXPECT_NE(mirror->remark().find("holds no record of it now"), std::string::npos) << mirror->remark();
+  EXPECT_NE(mirror->detail().find("holds no record of it now"), std::string::npos) << mirror->detail();
   bootstrap({{"/registry/a", "1"}, {"/registry/b", "1"}}, Lsn{11}, 2);
   EXPECT_EQ(contents().size(), 2U);
-  EXPECT_EQ(mirror->remark().find("holds no record"), std::string::npos) << mirror->remark();
+  EXPECT_EQ(mirror->detail().find("holds no record"), std::string::npos) << mirror->detail();
 }
 
 TEST_F(EtcdTargetGoneBack, it_is_not_promoted_as_what_it_was) {

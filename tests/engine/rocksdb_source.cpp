@@ -46,7 +46,7 @@ TEST_F(CallersRocksdb, eight_writer_threads_are_followed_entry_by_entry) {
   EXPECT_EQ(all(*mirror), contents());
   const auto position = position_of(*mirror);
   EXPECT_EQ(must(source->prove(position.last_entry, position.applied_lsn)), PositionProof::same);
-  EXPECT_EQ(must(source->prove(with_other_hash(position.last_entry), position.applied_lsn)), PositionProof::parted);
+  EXPECT_EQ(must(source->prove(with_other_hash(position.last_entry), position.applied_lsn)), PositionProof::diverged);
 }
 
 TEST_F(CallersRocksdb, a_database_that_was_there_before_is_bootstrapped_as_files_and_followed) {

@@ -42,11 +42,11 @@ TEST_F(LittleSpace, a_start_without_space_serves_reads_names_the_bytes_and_takes
   EXPECT_NE(said(refused).find("reading only"), std::string::npos) << said(refused);
   EXPECT_NE(said(refused).find(" bytes of free space"), std::string::npos) << said(refused);
   ASSERT_TRUE(database->writes_refused());
-  EXPECT_NE(database->remark().find("it takes no writes: "), std::string::npos) << database->remark();
+  EXPECT_NE(database->detail().find("it takes no writes: "), std::string::npos) << database->detail();
   disk->set_full(false);
   must(commit(*database, "b"));
   EXPECT_FALSE(database->writes_refused());
-  EXPECT_EQ(database->remark(), "");
+  EXPECT_EQ(database->detail(), "");
   EXPECT_EQ(database->source_state().history.newest().cause, HistoryCause::restamp) << "nothing was lost";
   EXPECT_EQ(read_log_to_head(*database, before.head, 1000).size(), 1u);
   database.reset();

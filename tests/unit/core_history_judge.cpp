@@ -224,7 +224,7 @@ TEST(HistoryJudge, a_source_without_an_entry_serves_a_mirror_without_one) {
 }
 
 TEST(HistoryJudge, row_5_another_entry_at_the_last_lsn_has_parted) {
-  const auto parted = judge_proof(PositionProof::parted, request(1, 30, 40));
+  const auto parted = judge_proof(PositionProof::diverged, request(1, 30, 40));
   ASSERT_TRUE(parted.has_value());
   EXPECT_EQ(parted->kind(), ErrorKind::HistoriesParted);
   EXPECT_EQ(parted->caused_by(), CausedBy::peer);

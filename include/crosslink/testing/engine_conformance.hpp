@@ -232,11 +232,11 @@ TEST_P(EngineConformance, at_each_lsn_exactly_the_last_entry_before_it_is_proven
     }
     for (const auto& entry : entries) {
       if (entry.id.lsn > at) break;
-      const auto expected = entry.id == *last ? PositionProof::same : PositionProof::parted;
+      const auto expected = entry.id == *last ? PositionProof::same : PositionProof::diverged;
       EXPECT_EQ(must(source.prove(entry.id, at)), expected) << entry.id.lsn.value << " at " << at.value;
     }
-    EXPECT_EQ(must(source.prove(with_other_hash(*last), at)), PositionProof::parted) << at.value;
-    EXPECT_EQ(must(source.prove(EntryId{}, at)), PositionProof::parted) << at.value;
+    EXPECT_EQ(must(source.prove(with_other_hash(*last), at)), PositionProof::diverged) << at.value;
+    EXPECT_EQ(must(source.prove(EntryId{}, at)), PositionProof::diverged) << at.value;
   }
   EXPECT_EQ(must(source.prove(EntryId{}, Lsn{0})), PositionProof::same);
 }
@@ -250,13 +250,13 @@ TEST_P(EngineConformance, the_last_entry_is_proven_after_the_log_was_trimmed_up_
   const auto last = entries.back().id;
   ASSERT_GE(source.source_state().oldest, last.lsn);
   EXPECT_EQ(must(source.prove(last, head)), PositionProof::same);
-  EXPECT_EQ(must(source.prove(with_other_hash(last), head)), PositionProof::parted);
-  EXPECT_EQ(must(source.prove(entries.front().id, head)), PositionProof::parted);
-  EXPECT_EQ(must(source.prove(EntryId{}, head)), PositionProof::parted);
+  EXPECT_EQ(must(source.prove(with_other_hash(last), head)), PositionProof::diverged);
+  EXPECT_EQ(must(source.prove(entries.front().id, head)), PositionProof::diverged);
+  EXPECT_EQ(must(source.prove(EntryId{}, head)), PositionProof::diverged);
 
   const auto next = must(root->commit(workload().front()));
   EXPECT_EQ(must(source.prove(last, head)), PositionProof::same);
-  EXPECT_EQ(must(source.prove(last, next)), PositionProof::parted);
+  EXPECT_EQ(must(source.prove(last, next)), PositionProof::diverged);
 }
 
 TEST_P(EngineConformance, a_fork_with_the_same_numbers_has_other_hashes) {
@@ -267,7 +267,7 @@ TEST_P(EngineConformance, a_fork_with_the_same_numbers_has_other_hashes) {
   must(other->commit(theirs));
   const auto entries = read_log_to_head(other->source(), Lsn{0}, 1000);
   ASSERT_EQ(entries.size(), 1u);
-  EXPECT_EQ(must(root->source().prove({lsn, entries[0].id.hash}, lsn)), PositionProof::parted);
+  EXPECT_EQ(must(root->source().prove({lsn, entries[0].id.hash}, lsn)), PositionProof::diverged);
 }
 
 // --- snapshots

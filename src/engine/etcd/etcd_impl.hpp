@@ -169,7 +169,7 @@ struct EtcdDatabase::Impl {
   std::uint64_t history_allowed() const;
   Lsn compaction_due();
   void compact_target();
-  std::string remark() const;
+  std::string detail() const;
 
   EtcdOptions options;
   bool root = false;

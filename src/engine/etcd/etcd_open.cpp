@@ -211,11 +211,11 @@ std::vector<EngineCount> EtcdDatabase::counts() const {
   const auto now = counters();
   return {{"transactions", now.transactions},
           {"split_revisions", now.split_revisions},
-          {"foreign_writes", now.foreign_writes},
+          {"foreign_writes", now.external_writes},
           {"deleted_keys", now.deleted_keys},
           {"target_gone_back", now.target_gone_back}};
 }
 
-std::string EtcdDatabase::remark() const { return impl_->remark(); }
+std::string EtcdDatabase::detail() const { return impl_->detail(); }
 
 }  // namespace crosslink

@@ -141,10 +141,10 @@ Result<PositionProof> EtcdDatabase::prove(const EntryId& last_entry, Lsn at) {
   const auto from = inside ? Lsn{last_entry.lsn.value - 1} : now.oldest;
   const auto scanned = impl_->last_entry_in(from, at, &count, &first);
   if (!scanned) return scanned.error();
-  if (inside) return count == 1 && first == last_entry ? PositionProof::same : PositionProof::parted;
-  if (count > 0) return PositionProof::parted;
+  if (inside) return count == 1 && first == last_entry ? PositionProof::same : PositionProof::diverged;
+  if (count > 0) return PositionProof::diverged;
   if (!before) return PositionProof::unverified;
-  return *before == last_entry ? PositionProof::same : PositionProof::parted;
+  return *before == last_entry ? PositionProof::same : PositionProof::diverged;
 }
 
 /// The last one at or before `head`, looked for from there; LSN 0 when the log, as far as it is there, has none.

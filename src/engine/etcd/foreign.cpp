@@ -132,7 +132,7 @@ Result<void> EtcdDatabase::Impl::scan_foreign(Gap& gap) {
       }
       if (ours || touched == nullptr || at > gap.to) continue;
       const std::scoped_lock holding(mutex);
-      ++counted.foreign_writes;
+      ++counted.external_writes;
       if (at <= foreign_forgotten) continue;
       foreign_note = fmt::format(
           "{} writes that were not crosslink's changed this mirror, the last one \"{}\" at the target's revision {}: "
@@ -210,7 +210,7 @@ void EtcdDatabase::Impl::compact_target() {
     written_marks.pop_front();
 }
 
-std::string EtcdDatabase::Impl::remark() const {
+std::string EtcdDatabase::Impl::detail() const {
   std::shared_ptr<Tail> following;
   std::vector<std::string> all;
   {
@@ -226,7 +226,7 @@ std::string EtcdDatabase::Impl::remark() const {
     if (auto text = shortage->text(); !text.empty()) all.push_back(std::move(text));
   }
   if (following) {
-    if (auto watched = following->remark(); !watched.empty()) all.push_back(std::move(watched));
+    if (auto watched = following->detail(); !watched.empty()) all.push_back(std::move(watched));
   }
   return fmt::format("{}", fmt::join(all, "; "));
 }

@@ -357,7 +357,7 @@ Result<void> Tail::look_at_window(bool drop_kept) {
 /// With `mutex_` held.
 const std::string& Tail::trouble() const { return watch_trouble_.empty() ? poll_trouble_ : watch_trouble_; }
 
-std::string Tail::remark() const {
+std::string Tail::detail() const {
   const std::scoped_lock lock(mutex_);
   std::string text;
   if (!trouble().empty()) text = fmt::format("the watch of etcd waits: {}", trouble());

@@ -34,7 +34,7 @@ class Tail {
   /// been read in: restored from a backup, or emptied. The log goes on from what it has now.
   void watch_gone_back(std::function<void()> on_gone_back);
   std::uint64_t times_gone_back() const { return times_gone_back_; }
-  std::string remark() const;
+  std::string detail() const;
   const LogOrigin& origin() const { return origin_; }
   PastLog& history() { return history_; }
   /// After a compaction: looks at once, and drops what is kept if told.

@@ -167,7 +167,7 @@ Result<LogSlice> MemoryDatabase::read_log(Lsn after, std::size_t bytes_max) {
 Result<PositionProof> MemoryDatabase::prove(const EntryId& last_entry, Lsn at) {
   const std::scoped_lock lock(impl_->mutex);
   if (at < impl_->live.oldest) return PositionProof::unverified;
-  return impl_->live.last_entry_at(at) == last_entry ? PositionProof::same : PositionProof::parted;
+  return impl_->live.last_entry_at(at) == last_entry ? PositionProof::same : PositionProof::diverged;
 }
 
 Result<std::shared_ptr<SnapshotReader>> MemoryDatabase::open_snapshot(std::span<const std::string> formats,

@@ -251,7 +251,7 @@ std::optional<MirrorError> RocksdbDatabase::writes_refused() const {
   return impl_->refusal;
 }
 
-std::string RocksdbDatabase::remark() const {
+std::string RocksdbDatabase::detail() const {
   const auto refused = writes_refused();
   const bool is_mirror = role() == DatabaseRole::mirror;  // whose reason says it
   return refused && !is_mirror ? fmt::format("it takes no writes: {}", refused->message()) : std::string();

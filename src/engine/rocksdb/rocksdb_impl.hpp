@@ -61,7 +61,7 @@ struct RocksdbDatabase::Impl {
   /// Storage; Busy, once, when the log had lost its tail: all is well again, but what its caller knew is of before.
   Result<void> recover();
   Result<void> recover_now();
-  /// Kept for remark(), until it is known to be over.
+  /// Kept for detail(), until it is known to be over.
   void note_refusal(const Result<void>& outcome);
   Result<void> open_anew(std::shared_ptr<rocks::Live>& opened);
   Result<void> finish_recovery();

@@ -58,7 +58,7 @@ Result<PositionProof> RocksdbDatabase::prove(const EntryId& last_entry, Lsn at) 
   Lsn head;
   {
     const std::scoped_lock lock(impl_->mutex);
-    if (at == impl_->head) return impl_->last_entry == last_entry ? PositionProof::same : PositionProof::parted;
+    if (at == impl_->head) return impl_->last_entry == last_entry ? PositionProof::same : PositionProof::diverged;
     if (at < impl_->window.oldest() || at > impl_->head) return PositionProof::unverified;
     live = impl_->live;
     head = impl_->head;
@@ -72,7 +72,7 @@ Result<PositionProof> RocksdbDatabase::prove(const EntryId& last_entry, Lsn at) 
   });
   if (!read) return read.error();
   if (!*read || !before) return PositionProof::unverified;
-  return *before == last_entry ? PositionProof::same : PositionProof::parted;
+  return *before == last_entry ? PositionProof::same : PositionProof::diverged;
 }
 
 void RocksdbDatabase::Impl::trim() {

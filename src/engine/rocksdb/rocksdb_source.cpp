@@ -131,7 +131,7 @@ Result<PositionProof> RocksdbSource::prove(const EntryId& last_entry, Lsn at) {
   });
   if (!read) return read.error();
   if (!*read) return PositionProof::unverified;
-  return first.value_or(EntryId{}) == last_entry && !more ? PositionProof::same : PositionProof::parted;
+  return first.value_or(EntryId{}) == last_entry && !more ? PositionProof::same : PositionProof::diverged;
 }
 
 /// With the shelf locked.
