@@ -97,6 +97,7 @@ struct Mirror::Impl : std::enable_shared_from_this<Impl> {
   mutable MirrorMachine machine;
   std::optional<boost::asio::any_io_executor> strand;  ///< while run() runs
   std::optional<VerifyResult> verify_result;
+  bool verify_abandoned = false;  ///< its caller was cancelled: what it comes to is for no other
   link::Signal verify_ended, promotion_ended;
   bool stopping = false, ended = false;
 
@@ -177,7 +178,7 @@ void Mirror::Impl::pump() {
       actions = machine.take_actions();
       held_bytes = machine.held_bytes();
       if (auto result = machine.take_verify_result()) {
-        verify_result = std::move(result);
+        if (!std::exchange(verify_abandoned, false)) verify_result = std::move(result);
         verify_ended.notify();
       }
     }
@@ -549,7 +550,10 @@ Task<VerifyResult> Mirror::verify() {
         if (self->ended) co_return MirrorError::cancelled("the verify: the mirror was stopped");
       }
       const bool woken = co_await self->verify_ended.wait(heard);
-      if (!woken) co_return MirrorError::cancelled("waiting for the verify");
+      if (woken) continue;
+      const std::scoped_lock lock(self->mutex);
+      self->verify_abandoned = !std::exchange(self->verify_result, std::nullopt);
+      co_return MirrorError::cancelled("waiting for the verify");
     }
   };
   return work(impl_);
