@@ -54,6 +54,7 @@ json::object write_entry(const CatalogEntry& entry) {
                        {"set_aside", entry.set_aside},
                        {"moving_from", entry.moving_from},
                        {"made", entry.made},
+                       {"data_id", entry.data_id},
                        {"configured", nullptr},
                        {"promoted", entry.promoted},
                        {"agreed_to_deletions", entry.agreed_to_deletions},
@@ -118,6 +119,7 @@ CatalogEntry read_entry(const json::object& from) {
     entry.moving_from = text_of(from, "moving_from");
   }
   if (const auto* const promoted = from.if_contains("promoted")) entry.promoted = promoted->as_bool();
+  if (from.contains("data_id")) entry.data_id = text_of(from, "data_id");
   if (!from.at("mirror").is_null()) entry.mirror = read_spec(from.at("mirror").as_object());
   if (entry.kind == DatabaseKind::mirror && !entry.mirror) throw std::invalid_argument("mirror");
   if (const auto* const id = from.if_contains("mirror_id"); id != nullptr) {

@@ -26,7 +26,7 @@ namespace crosslink::node {
 enum class DatabaseKind : std::uint8_t {
   root,      ///< made here, to take writes
   mirror,    ///< follows a source, or did until it was promoted
-  detached,  ///< was a mirror; kept as it was, read-only, follows nobody
+  detached,  ///< was a mirror, or a folder that nobody knows; kept as it was, follows nobody
 };
 /// What is under way. After a kill it is finished, never undone: nothing but a command of the operator began it.
 enum class DatabaseChange : std::uint8_t {
@@ -48,6 +48,9 @@ struct CatalogEntry {
       moving_from;  ///< of `replacing`: the folder that goes there, below data_dir; empty: an older version began
   /// It stood here once: a folder that is gone is not made anew.
   bool made = false;
+  /// Which data its folder held when that was last noted (data_id()), so that another database's is told from it.
+  /// Empty: not known, or kept in etcd. A mirror's is other data after each bootstrap.
+  std::string data_id;
   /// Its first bootstrap may delete what stood at its place at that revision of the etcd; 0: nothing, or the engine has
   /// noted it itself.
   std::int64_t agreed_to_deletions = 0;

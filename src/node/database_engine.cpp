@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "node/certificate_watch.hpp"
+#include "node/durable_file.hpp"
 #include "node/log.hpp"
 #include "node/text.hpp"
 
@@ -133,6 +134,13 @@ std::vector<std::filesystem::path> engine_folders(const std::filesystem::path& d
 std::filesystem::path engine_folder(const std::filesystem::path& data_dir, const CatalogEntry& entry) {
   // A catalog that was lost is made anew from `databases`: what is no database must not stand there.
   return data_dir / (kept_elsewhere(entry) ? "beside" : "databases") / entry.name;
+}
+
+Result<std::string> data_id(const std::filesystem::path& data_dir, const CatalogEntry& entry) {
+  constexpr std::uint64_t bytes_max = 4096;
+  auto named = read_small_file(engine_folder(data_dir, entry) / "live", bytes_max);
+  // What is no name of ours is damaged: opening it says so.
+  return named && !is_database_name(*named) ? std::string() : named;
 }
 
 Result<DatabaseEngine> open_engine(const EngineWish& wish) {

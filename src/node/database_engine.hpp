@@ -55,6 +55,10 @@ std::vector<std::filesystem::path> engine_folders(const std::filesystem::path& d
 /// For people: where its data is, whether or not that can be opened.
 std::string kept_at(const std::filesystem::path& data_dir, const CatalogEntry& entry);
 
+/// Which data is in a RocksDB database's folder: a name that was drawn when it was made, or came with a snapshot, and
+/// that every copy of it has. Empty: there is none. Errors: Storage.
+Result<std::string> data_id(const std::filesystem::path& data_dir, const CatalogEntry& entry);
+
 /// Opens what stands there, or makes it empty: a root, or a database to become a mirror. Blocks. Errors: Storage;
 /// NotAuthorized; Configuration when the folder is in use, or holds a root where a mirror is wanted.
 Result<DatabaseEngine> open_engine(const EngineWish& wish);

@@ -127,8 +127,13 @@ Result<void> move_folder(const fs::path& from, const fs::path& to) {
 }
 
 Result<void> remove_folder(const fs::path& folder) {
+  constexpr int tries_max = 100;
   std::error_code error;
-  fs::remove_all(folder, error);
+  for (int tries = 0; tries < tries_max; ++tries) {
+    fs::remove_all(folder, error);
+    // Somebody else took something of it away meanwhile, or made something in it.
+    if (error != std::errc::no_such_file_or_directory && error != std::errc::directory_not_empty) break;
+  }
   if (error) return failed("remove", folder, error.value());
   if (!fs::exists(folder.parent_path(), error)) return {};
   return sync_folder(folder.parent_path());

@@ -17,7 +17,7 @@ Result<std::string> read_small_file(const std::filesystem::path& file, std::uint
 /// Moves a folder to a name that is not taken, on the same disk; durable when it returns. One that is not there any
 /// more counts as moved when `to` is. Errors: Storage.
 Result<void> move_folder(const std::filesystem::path& from, const std::filesystem::path& to);
-/// With all that is in it; it need not be there. Errors: Storage.
+/// With all that is in it; it need not be there, and may go meanwhile. Errors: Storage.
 Result<void> remove_folder(const std::filesystem::path& folder);
 /// Of what an operator gives: nobody but its owner may touch it; or it is root's, and the group that may read it (a
 /// folder: use it) is one of this process's, as a Secret of Kubernetes with fsGroup is. One that is not there is no

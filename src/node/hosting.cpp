@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <map>
+#include <set>
 #include <utility>
 
 #include "engine/random_id.hpp"
@@ -25,6 +27,14 @@ Result<std::string> node_id(const NodeConfig& config) {
   auto drawn = fmt::format("{}-{}", config.cluster_id, to_string(engine::random_id<SnapshotId>()).substr(0, 8));
   if (auto written = replace_file(file, drawn); !written) return written.error();
   return drawn;
+}
+
+/// It has another history than when it was looked at last.
+bool begins_history(const HostedDatabase& database, std::map<std::string, Incarnation>& seen) {
+  const auto history = database.state().history;
+  if (history.empty()) return false;
+  const auto newest = history.newest().incarnation;
+  return std::exchange(seen[database.name()], newest) != newest;
 }
 
 }  // namespace
@@ -60,6 +70,7 @@ awaitable<void> Hosting::Impl::run_mirror(DatabasePointer database) {
 
 awaitable<void> Hosting::Impl::look_at_mirrors(std::shared_ptr<Impl> self) {
   std::set<std::string> remarked, found_promoted;
+  std::map<std::string, Incarnation> seen;  // of mirrors that are kept here: a bootstrap begins one
   for (;;) {
     std::erase_if(found_promoted, [&self](const std::string& name) {
       const auto database = self->list.find(name);
@@ -69,6 +80,8 @@ awaitable<void> Hosting::Impl::look_at_mirrors(std::shared_ptr<Impl> self) {
       if (auto* const mirror = database->mirror()) {
         mirror->look();
         if (mirror->gives_way()) database->engine().mirror->let_go();
+        if (database->local() != nullptr && begins_history(*database, seen))
+          self->group->spawn(note_found_data(self, database));
       }
       if (!database->takes_writes()) continue;
       log_remark(*database, remarked);
@@ -79,6 +92,15 @@ awaitable<void> Hosting::Impl::look_at_mirrors(std::shared_ptr<Impl> self) {
     const bool slept = co_await link::sleep_for(look_every);
     if (!slept) co_return;
   }
+}
+
+awaitable<void> Hosting::Impl::note_found_data(std::shared_ptr<Impl> self, DatabasePointer database) {
+  const auto name = database->name();
+  auto noting = self->note_data(std::move(database));
+  const auto noted = co_await std::move(noting);
+  if (noted) co_return;
+  log(Severity::warning, "which data a mirror has is not noted",
+      {{"mirror", name}, {"message", noted.error().message()}});
 }
 
 awaitable<void> Hosting::Impl::note_found_promoted(std::shared_ptr<Impl> self, std::string name) {

@@ -86,6 +86,7 @@ Result<CatalogEntry> Hosting::Impl::plan_database(const std::string& name,
   const auto given = std::move(entry.allow_mirrors);
   entry = *present;
   entry.made = false;
+  entry.data_id.clear();
   if (given) entry.allow_mirrors = given;
   return entry;
 }

@@ -1,4 +1,4 @@
-// What hosting.cpp and hosting_open.cpp share.
+// What the files hosting*.cpp share.
 #pragma once
 
 #include <chrono>
@@ -25,6 +25,12 @@ namespace crosslink::node {
 
 /// What the CA file says; empty when it cannot be read: then nobody can connect either.
 std::string authorities_in(const quic::TlsFiles& tls);
+
+/// What stands in a database's folder.
+struct FolderContent {
+  std::string data_id;  ///< CatalogEntry::data_id of what is there
+  bool agreed = false;  ///< an operator says that it is this database's, whosever it was
+};
 
 struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   Impl(const NodeConfig& chosen, Catalog own, HostingContext shared, StepListener listener)
@@ -53,10 +59,18 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   Result<void> adopt_databases();
   Result<void> adopt_configured(const DatabaseConfig& wanted);
   Result<void> adopt_lost();
+  Result<void> adopt_new(CatalogEntry entry);
   void adopt_strays();
-  std::optional<CatalogEntry> beside(const std::filesystem::path& folder) const;
   void name_unnamed(const std::vector<std::string>& fresh) const;
   bool has_data(const CatalogEntry& entry) const;
+  /// Before it is opened: errors are Storage, and Configuration when its folder holds what belongs to another database.
+  /// What is kept elsewhere is not looked at: its data is there.
+  Result<FolderContent> look_into(const CatalogEntry& entry) const;
+  /// Which data it has from now on. In the database's turn, or before run(): nobody else changes its entry. Errors:
+  /// Storage.
+  Result<void> note_opened(const CatalogEntry& opened, const FolderContent& before);
+  /// The same of one that runs: a bootstrap gave it other data.
+  Task<void> note_data(DatabasePointer database);
   Result<CatalogEntry> put(CatalogEntry entry);
   void keep_beside(const CatalogEntry& entry) const;
 
@@ -69,7 +83,6 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
 
   // They block.
   Result<void> open_all();
-  Result<void> note_made(const std::string& name);
   void agree_to_deletions(const CatalogEntry& entry, const DatabaseEngine& engine);
   bool is_wanted(const CatalogEntry& opened) const;
   void open_elsewhere(const std::vector<CatalogEntry>& entries);
@@ -102,6 +115,7 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   awaitable<CommandTurns::Held> take_turn(std::string command, std::string database, CommandCaller caller);
   Task<void> note_promoted(std::string name, bool promoted);
   static awaitable<void> note_found_promoted(std::shared_ptr<Impl> self, std::string name);
+  static awaitable<void> note_found_data(std::shared_ptr<Impl> self, DatabasePointer database);
   /// Ends what may not go on. With settings_mutex held.
   void judge_connections(bool same_authorities);
   void judge_source(HostedDatabase& database, bool same_authorities) const;
@@ -119,6 +133,9 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   static awaitable<void> open_again(std::shared_ptr<Impl> self, CatalogEntry entry);
   static awaitable<void> open_here_again(std::shared_ptr<Impl> self, std::string name);
   static awaitable<void> open_elsewhere_again(std::shared_ptr<Impl> self, CatalogEntry entry);
+  /// What was opened, or not, for a database that is another by now, or none.
+  static awaitable<void> drop_opened(std::shared_ptr<Impl> self, CatalogEntry entry, Result<DatabasePointer> opened);
+  static awaitable<void> close_dropped(std::shared_ptr<Impl> self, CatalogEntry entry, Result<DatabasePointer> opened);
   void note_not_open(const CatalogEntry& entry, const MirrorError& error);
   /// Did it take writes at its end? Absent: the node stops, and it is not closed.
   static awaitable<std::optional<bool>> retire(std::shared_ptr<Impl> self, std::string name);

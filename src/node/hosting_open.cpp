@@ -1,4 +1,4 @@
-// Which databases there are, and opening them: at the start, and again where what keeps one does not answer.
+// Opening databases: at the start, and again where what keeps one does not answer. What was begun is finished first.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -21,152 +21,8 @@ namespace fs = std::filesystem;
 constexpr std::chrono::milliseconds open_every{2000}, open_every_max{60'000};
 /// For clusters that keep a database; what takes longer is opened while the others are served.
 constexpr std::chrono::seconds wait_at_start_max{5};
-/// In the folder of a database: what the catalog says of it.
-constexpr std::string_view beside_data = "catalog_entry.json";
 
 }  // namespace
-
-// --- which there are
-
-/// The entry, and beside the database's data what makes the catalog anew should it be lost.
-Result<CatalogEntry> Hosting::Impl::put(CatalogEntry entry) {
-  auto kept = catalog.put(std::move(entry));
-  if (!kept || kept->change != DatabaseChange::none) return kept;
-  keep_beside(*kept);
-  return kept;
-}
-
-void Hosting::Impl::keep_beside(const CatalogEntry& entry) const {
-  const auto folder = folder_of(entry);
-  std::error_code error;
-  if (!fs::exists(folder, error)) return;
-  const auto text = catalog_entry_text(entry);
-  // It is opened more often than it changes.
-  if (const auto there = read_small_file(folder / beside_data, Catalog::file_bytes_max); there && *there == text)
-    return;
-  const auto written = replace_file(folder / beside_data, text);
-  if (written) return;
-  log(Severity::warning, "the copy of a database's catalog entry is not up to date",
-      {{"database", entry.name}, {"message", written.error().message()}});
-}
-
-/// Where it is kept is the config's to say as long as it takes writes; a command that made it a mirror goes before.
-Result<void> Hosting::Impl::adopt_configured(const DatabaseConfig& wanted) {
-  const auto known = catalog.find(wanted.name);
-  CatalogEntry entry;
-  if (known) entry = *known;
-  entry.name = wanted.name;
-  entry.configured = true;
-  if (entry.kind == DatabaseKind::root) entry.etcd = wanted.etcd;
-  if (known && kept_elsewhere(*known) != kept_elsewhere(entry)) {
-    refused.insert_or_assign(wanted.name,
-                             MirrorError::configuration(fmt::format(
-                                 "it is kept at {}, and the config names another engine: a mirror moves it, no config",
-                                 kept_at(config.data_dir, *known))));
-    return {};
-  }
-  if (!known) entry.made = has_data(entry);
-  if (known && *known == entry) return {};
-  const auto kept = put(std::move(entry));
-  if (kept || !known) return kept ? Result<void>{} : kept.error();
-  log(Severity::warning, "the catalog cannot be written: what the config says of a database is not kept",
-      {{"database", wanted.name}, {"message", kept.error().message()}});
-  return {};
-}
-
-/// Has RocksDB data of ours: `live` is the first thing that a database has of its own.
-bool Hosting::Impl::has_data(const CatalogEntry& entry) const {
-  std::error_code error;
-  return !kept_elsewhere(entry) && fs::exists(folder_of(entry) / "live", error);
-}
-
-namespace {
-
-std::vector<std::string> names_in(const fs::path& folder) {
-  std::error_code error;
-  std::vector<std::string> names;
-  for (fs::directory_iterator one(folder, error), end; !error && one != end; one.increment(error)) {
-    auto name = one->path().filename().string();
-    if (is_database_name(name)) names.push_back(std::move(name));
-  }
-  std::ranges::sort(names);
-  return names;
-}
-
-}  // namespace
-
-/// What stands beside a database's data; absent: nothing that can be read, or not of this database.
-std::optional<CatalogEntry> Hosting::Impl::beside(const fs::path& folder) const {
-  const auto text = read_small_file(folder / beside_data, Catalog::file_bytes_max);
-  if (!text || text->empty()) return std::nullopt;
-  auto read = read_catalog_entry(*text);
-  if (!read || folder_of(*read) != folder) return std::nullopt;
-  return *std::move(read);
-}
-
-/// The catalog was lost, or there never was one: what stands beside the data says what each was. All at once, or a kill
-/// in between would leave a catalog that lacks the others.
-Result<void> Hosting::Impl::adopt_lost() {
-  std::vector<CatalogEntry> found;
-  for (const auto& folder : {config.data_dir / "databases", config.data_dir / "beside"}) {
-    for (const auto& name : names_in(folder)) {
-      auto entry = beside(folder / name);
-      if (!entry) continue;
-      log(Severity::warning, "the catalog was lost: a database is taken as it is said beside its data",
-          {{"database", name}, {"kind", std::string(to_string(entry->kind))}});
-      found.push_back(*std::move(entry));
-    }
-  }
-  return found.empty() ? Result<void>{} : catalog.adopt(std::move(found));
-}
-
-/// Folders that somebody put there, or of a version that kept nothing beside the data: kept as they are. Whom a list
-/// beside them lets in holds.
-void Hosting::Impl::adopt_strays() {
-  for (const auto& name : names_in(config.data_dir / "databases")) {
-    if (catalog.find(name)) continue;
-    log(Severity::warning, "a database that the catalog does not know is kept, and follows nobody",
-        {{"database", name}});
-    CatalogEntry entry;
-    entry.name = name;
-    entry.kind = DatabaseKind::detached;
-    entry.made = true;
-    if (const auto known = beside(config.data_dir / "databases" / name)) entry.allow_mirrors = known->allow_mirrors;
-    if (const auto kept = put(std::move(entry)); !kept)
-      log(Severity::error, "it is not served", {{"database", name}, {"message", kept.error().message()}});
-  }
-}
-
-/// A table of the config that was renamed makes a new database, and the old one stays: that is said.
-void Hosting::Impl::name_unnamed(const std::vector<std::string>& fresh) const {
-  const auto entries = catalog.entries();
-  for (const auto& entry : entries) {
-    const auto named = std::ranges::find(config.databases, entry.name, &DatabaseConfig::name);
-    if (entry.kind != DatabaseKind::root || named != config.databases.end()) continue;
-    // Of an older version's a command may have made it: only a table that is new may be its own, renamed.
-    if (!entry.configured.value_or(!fresh.empty())) continue;
-    log(Severity::warning,
-        entry.configured ? "the config no longer names a database, which is served all the same; a new name is a new, "
-                           "empty database"
-                         : "the config does not name a database of an older version's making, which is served all the "
-                           "same; if its table was renamed, the new name is a new, empty database",
-        {{"database", entry.name}, {"new_and_empty", fresh.empty() ? std::string("none") : joined(fresh, ",")}});
-  }
-}
-
-Result<void> Hosting::Impl::adopt_databases() {
-  if (!catalog.found()) {
-    if (auto adopted = adopt_lost(); !adopted) return adopted;
-  }
-  std::vector<std::string> fresh;
-  for (const auto& wanted : config.databases) {
-    if (!catalog.find(wanted.name)) fresh.push_back(wanted.name);
-    if (auto adopted = adopt_configured(wanted); !adopted) return adopted;
-  }
-  name_unnamed(fresh);
-  adopt_strays();
-  return {};
-}
 
 // --- finishing what was begun
 
@@ -180,8 +36,9 @@ std::optional<MirrorError> Hosting::Impl::forget(const EngineWish& wish) {
 }
 
 Result<DeletedDatabase> Hosting::Impl::finish_delete(CatalogEntry entry) {
-  // What was promoted after the delete was written down takes writes: it is not removed.
-  if (entry.promoted && entry.set_aside.empty() && !kept_elsewhere(entry)) {
+  // What was promoted after the delete was written down takes writes, and what is another's by now was not meant: it is
+  // not removed.
+  if (entry.set_aside.empty() && !kept_elsewhere(entry) && (entry.promoted || !look_into(entry))) {
     entry.set_aside = free_set_aside(entry.name);
     auto kept = put(std::move(entry));
     if (!kept) return kept.error();
@@ -323,22 +180,15 @@ bool Hosting::Impl::is_wanted(const CatalogEntry& opened) const {
   return *wanted == opened;
 }
 
-/// In the database's turn, or before run(): nobody else changes its entry.
-Result<void> Hosting::Impl::note_made(const std::string& name) {
-  auto entry = catalog.find(name);
-  if (!entry) return {};
-  entry->made = true;
-  const auto kept = put(*std::move(entry));
-  return kept ? Result<void>{} : kept.error();
-}
-
 Result<DatabasePointer> Hosting::Impl::open_database(const CatalogEntry& entry) {
   if (const auto found = refused.find(entry.name); found != refused.end()) return found->second;
+  const auto before = look_into(entry);
+  if (!before) return before.error();
   const auto wish = engine_wish(entry);
   auto engine = open_engine(wish);
   if (!engine) return engine.error();
-  if (!kept_elsewhere(entry) && !entry.made) {
-    if (auto noted = note_made(entry.name); !noted) return noted.error();
+  if (!kept_elsewhere(entry)) {
+    if (auto noted = note_opened(entry, *before); !noted) return noted.error();
   }
   if (entry.agreed_to_deletions > 0) agree_to_deletions(entry, *engine);
   auto database = std::make_unique<HostedDatabase>(context_now(), wish.config, entry, *std::move(engine));
@@ -433,9 +283,11 @@ void Hosting::Impl::try_rest(std::map<std::string, Retry>& retries) {
     being_opened.insert(one.name);
     group->spawn(open_again(shared_from_this(), *entry));
   }
-  // Of what was deleted or replaced meanwhile nobody takes the engine: it is closed.
-  std::erase_if(opening_since_start, [&](const auto& one) {
-    return one.second.is_done() && !list.not_open(one.first) && !being_opened.contains(one.first);
+  // Of what was deleted or replaced meanwhile nobody takes the engine.
+  std::erase_if(opening_since_start, [&](auto& one) {
+    if (!one.second.is_done() || list.not_open(one.first) || being_opened.contains(one.first)) return false;
+    group->spawn(drop_opened(shared_from_this(), one.second.entry, one.second.result.get()));
+    return true;
   });
   std::erase_if(retries, [&](const auto& one) { return !list.not_open(one.first); });
 }
@@ -499,9 +351,37 @@ awaitable<void> Hosting::Impl::open_elsewhere_again(std::shared_ptr<Impl> self, 
     self->start_mirror(*opened);
   } else if (still_wanted) {
     self->note_not_open(entry, opened.error());
-  } else if (!self->catalog.find(entry.name) || self->list.find(entry.name)) {
-    self->list.drop_not_open(entry.name);
+  } else {
+    if (!self->catalog.find(entry.name) || self->list.find(entry.name)) self->list.drop_not_open(entry.name);
+    auto dropping = close_dropped(self, entry, std::move(opened));
+    co_await std::move(dropping);
   }
+}
+
+awaitable<void> Hosting::Impl::drop_opened(std::shared_ptr<Impl> self, CatalogEntry entry,
+                                           Result<DatabasePointer> opened) {
+  auto taking = self->turns.take(entry.name);
+  const auto turn = co_await std::move(taking);
+  auto dropping = close_dropped(self, std::move(entry), std::move(opened));
+  co_await std::move(dropping);
+}
+
+/// In the database's turn. One that was deleted while it was being opened has a folder again.
+awaitable<void> Hosting::Impl::close_dropped(std::shared_ptr<Impl> self, CatalogEntry entry,
+                                             Result<DatabasePointer> opened) {
+  if (opened) {
+    const auto closed = (*opened)->closed();
+    *opened = nullptr;
+    const bool is_closed = co_await closed->wait();
+    if (!is_closed) co_return;
+  }
+  if (self->catalog.find(entry.name)) co_return;
+  auto removing = self->blocking(self->context.executors.files,
+                                 [folder = self->folder_of(entry)] { return remove_folder(folder); });
+  const auto removed = co_await std::move(removing);
+  if (removed) co_return;
+  log(Severity::warning, "a folder of a database that was deleted stays",
+      {{"database", entry.name}, {"message", removed.error().message()}});
 }
 
 }  // namespace crosslink::node
