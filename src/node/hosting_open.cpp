@@ -284,11 +284,12 @@ void Hosting::Impl::try_rest(std::map<std::string, Retry>& retries) {
     group->spawn(open_again(shared_from_this(), *entry));
   }
   // Of what was deleted or replaced meanwhile nobody takes the engine.
-  std::erase_if(opening_since_start, [&](auto& one) {
-    if (!one.second.is_done() || list.not_open(one.first) || being_opened.contains(one.first)) return false;
-    group->spawn(drop_opened(shared_from_this(), one.second.entry, one.second.result.get()));
-    return true;
-  });
+  for (auto one = opening_since_start.begin(); one != opening_since_start.end();) {
+    const auto here = one++;
+    if (!here->second.is_done() || list.not_open(here->first) || being_opened.contains(here->first)) continue;
+    group->spawn(drop_opened(shared_from_this(), here->second.entry, here->second.result.get()));
+    opening_since_start.erase(here);
+  }
   std::erase_if(retries, [&](const auto& one) { return !list.not_open(one.first); });
 }
 
