@@ -94,7 +94,7 @@ class WhoseDataItIs(FolderTest):
         self.exchange(node, "a", "b")
         node.start()
         self.assertEqual(self.not_open(node).keys(), {"a", "b"})
-        self.assertEqual([one["mirrors"] for one in source.call("GET", "/v1/databases")["databases"]], [[], []])
+        self.assertEqual(node.call("GET", "/v1/mirrors")["mirrors"], [], "nothing is followed under a wrong name")
         self.exchange(node, "a", "b")
         self.await_open(node)
         for name in "ab":
