@@ -417,9 +417,7 @@ class HostileSource final : public SourceEngine {
   void pin(const std::string& holder, Lsn from) override { database_->pin(holder, from); }
   void unpin(const std::string& holder) override { database_->unpin(holder); }
   std::optional<WindowLeft> window_left(Lsn after) const override { return database_->window_left(after); }
-  void watch_log(std::function<void(const CommittedLog&)> on_log) override {
-    database_->watch_log(std::move(on_log));
-  }
+  void watch_log(std::function<void(const CommittedLog&)> on_log) override { database_->watch_log(std::move(on_log)); }
 
  private:
   class Reader final : public SnapshotReader {
