@@ -70,14 +70,25 @@ void KeptPins::head_moved() {
 
 void KeptPins::release_later(core::PinKeeper::Holders holders) {
   if (holders.empty()) return;
-  boost::asio::post(engine_executor_, [self = shared_from_this(), holders = std::move(holders)] {
+  {
+    const std::scoped_lock lock(mutex_);
+    later_.insert(later_.end(), holders.begin(), holders.end());
+  }
+  boost::asio::post(engine_executor_, [self = shared_from_this()] {
     const std::scoped_lock lock(self->call_mutex_);
-    if (!self->stopped_) self->release(holders);
+    if (!self->stopped_) self->release(self->take_later());
   });
 }
 
+core::PinKeeper::Holders KeptPins::take_later() {
+  const std::scoped_lock lock(mutex_);
+  return std::exchange(later_, {});
+}
+
 void KeptPins::stop() {
-  const std::scoped_lock lock(call_mutex_, mutex_);
+  const std::scoped_lock lock(call_mutex_);
+  release(take_later());
+  const std::scoped_lock keeping(mutex_);
   release(keeper_.on_stop());
   note_deadline();
   stopped_ = true;

@@ -32,10 +32,12 @@ class KeptPins : public std::enable_shared_from_this<KeptPins> {
   void release(const core::PinKeeper::Holders& holders);
   void note_deadline();
   void release_later(core::PinKeeper::Holders holders);
+  core::PinKeeper::Holders take_later();
   SourceEngine* const engine_;
   const boost::asio::any_io_executor engine_executor_;
   std::mutex mutex_;  ///< of the keeper
   core::PinKeeper keeper_;
+  core::PinKeeper::Holders later_;  ///< to be released by a call that is posted
   std::atomic<core::Instant::rep> deadline_;
   std::mutex call_mutex_;  ///< held over calls that are made later
   bool stopped_ = false;

@@ -92,6 +92,24 @@ DatabasePointer ClientSession::at_place(const Place& place) const {
   return index != nullptr ? shared_->databases->at(*index) : shared_->databases->find(std::get<std::string>(place));
 }
 
+/// An error reply; absent: no database that is not open has this place.
+std::optional<std::string> ClientSession::not_open_at(const Place& place) const {
+  const auto* const index = std::get_if<std::uint32_t>(&place);
+  const auto shut = index != nullptr ? shared_->databases->not_open_at(*index)
+                                     : shared_->databases->not_open(std::get<std::string>(place));
+  if (!shut) return std::nullopt;
+  return fmt::format("ERR database '{}' is not open: {}", shut->name, escape(shut->reason.message(), 500));
+}
+
+/// Why nothing is at the client's place, as an error reply.
+std::string ClientSession::no_database() const {
+  if (auto shut = not_open_at(place_)) return *std::move(shut);
+  const auto* const index = std::get_if<std::uint32_t>(&place_);
+  return index != nullptr
+             ? fmt::format("ERR there is no database {} here now: SELECT another by its index or name", *index)
+             : fmt::format("ERR database '{}' is no longer here", std::get<std::string>(place_));
+}
+
 /// Nothing keeps a database open while its client says nothing. One that was replaced is found anew at its place.
 void ClientSession::hold_database() {
   database_ = selected_.lock();
@@ -264,12 +282,7 @@ std::string ClientSession::refusal(const Command* command, const Words& words) c
     if (!may) return "NOAUTH Authentication required.";
   }
   const bool needs_database = connection_command(*command) == nullptr;
-  if (needs_database && !database_) {
-    const auto* const index = std::get_if<std::uint32_t>(&place_);
-    return index != nullptr
-               ? fmt::format("ERR there is no database {} here now: SELECT another by its index or name", *index)
-               : fmt::format("ERR database '{}' is no longer here", std::get<std::string>(place_));
-  }
+  if (needs_database && !database_) return no_database();
   if (needs_database && database_->local() == nullptr)
     return fmt::format("ERR database '{}' is not kept here: read and write it where it is", database_->name());
   if (command->writes() && !database_->takes_writes()) return "READONLY You can't write against a read only replica.";
@@ -512,13 +525,7 @@ void ClientSession::select(const Words& words, RespReply& reply) {
   const bool is_index = index && *index >= 0 && *index <= UINT32_MAX;
   auto place = is_index ? Place(static_cast<std::uint32_t>(*index)) : Place(std::string(words[1]));
   auto chosen = at_place(place);
-  if (!chosen) {
-    const auto shut = is_index ? shared_->databases->not_open_at(static_cast<std::uint32_t>(*index))
-                               : shared_->databases->not_open(words[1]);
-    return reply.error(
-        shut ? fmt::format("ERR database '{}' is not open: {}", shut->name, escape(shut->reason.message(), 500))
-             : std::string("ERR DB index is out of range"));
-  }
+  if (!chosen) return reply.error(not_open_at(place).value_or("ERR DB index is out of range"));
   place_ = std::move(place);
   selected_ = chosen;
   set_max_lag(max_lag_);

@@ -74,6 +74,8 @@ class ClientSession {
   void hold_database();
   using Place = std::variant<std::uint32_t, std::string>;  ///< an index or a name
   DatabasePointer at_place(const Place& place) const;
+  std::optional<std::string> not_open_at(const Place& place) const;
+  std::string no_database() const;
   static awaitable<void> take(std::shared_ptr<ClientSession> self, Words words);
   static awaitable<void> finish_reads(std::shared_ptr<ClientSession> self);
   static awaitable<void> finish_writes(std::shared_ptr<ClientSession> self);

@@ -36,7 +36,7 @@ Beside read_beside(const fs::path& folder) {
 std::string to_text(const Beside& beside, const std::string& name) {
   if (beside.unreadable) return "a catalog_entry.json that cannot be read";
   if (!beside.entry) return "nothing";
-  return beside.entry->name == name ? "its own entry" : fmt::format("the entry of '{}'", beside.entry->name);
+  return beside.entry->name == name ? "its own entry" : fmt::format("the entry of {}", beside.entry->name);
 }
 
 std::vector<std::string> names_in(const fs::path& folder) {

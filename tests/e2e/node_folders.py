@@ -249,7 +249,7 @@ class WhatALostCatalogLeaves(FolderTest):
         self.assertIn("what belongs to 'b' by its catalog_entry.json", self.not_open(node)["a"])
         self.assertEqual(self.named(node, "a"), "b", "the evidence stays")
         line, = self.log_lines(node, self.NEW)
-        self.assertIn("database=a index=3 beside_its_data=\"the entry of 'b'\"", line)
+        self.assertIn("database=a index=3 beside_its_data=\"the entry of b\"", line)
         self.assertEqual(self.values(node, "bc"), "bc")
         (self.data(node, "a") / "belongs_here").touch()
         self.await_open(node)
@@ -276,7 +276,7 @@ class WhatALostCatalogLeaves(FolderTest):
         line, = self.log_lines(node, "is kept as it is")
         with client(node, "copy") as one:
             self.assertTrue(one.set("written", "here"), "its data is a root's")
-        self.assertIn("database=copy index=3 beside_its_data=\"the entry of 'b'\"", line)
+        self.assertIn("database=copy index=3 beside_its_data=\"the entry of b\"", line)
         node.stop()
         node.start()
         self.assertEqual(self.values(node, ("a", "b", "copy")), "abb")

@@ -1,7 +1,9 @@
 // Symptom: a mirror that reconnected while the source still held its old connection could lose the log behind its
 // snapshot: the window passed although it was pinned.
 // Cause: both sessions pinned the log under one name, and the end of the old one, noticed later, took the pin away.
+#include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <memory>
 
 #include "crosslink/database_source.hpp"
@@ -38,6 +40,8 @@ TEST_F(Regress, an_old_sessions_end_dropped_what_its_successor_needed) {
     before.stop();
     need(co_await first.end());
     EXPECT_TRUE(co_await eventually([&] { return source->sessions() == 1; }));
+    // What the old session held is let go on the engine's thread.
+    co_await boost::asio::post(engine_threads, boost::asio::use_awaitable);
     EXPECT_EQ(shown.pins(), 1u) << "the new session's";
     after.stop();
     need(co_await second.end());
