@@ -63,9 +63,9 @@ std::string to_string(const detail::Id128<Tag>& id) {
 /// Why an incarnation began.
 enum class HistoryCause : std::uint8_t {
   created,
-  unclean_stop,     ///< the log may have lost its tail
-  restamp,          ///< from here on another one: the database was opened anew, or an operator said that it was set back
-  bootstrap,        ///< a mirror's data was replaced by a snapshot
+  unclean_stop,  ///< the log may have lost its tail
+  restamp,       ///< from here on another one: the database was opened anew, or an operator said that it was set back
+  bootstrap,     ///< a mirror's data was replaced by a snapshot
   unlogged_change,  ///< data came in past the log
 };
 std::string_view to_string(HistoryCause cause);

@@ -85,8 +85,7 @@ int parse_and_run(const Program& program, int argc, char** argv) {
   app.footer(program.footer);
   const Command root(app, chosen);
   add_global_options(root, globals);
-  app.set_version_flag("--version", fmt::format("{} {}", program.name, version_text),
-                       "Print the version and exit");
+  app.set_version_flag("--version", fmt::format("{} {}", program.name, version_text), "Print the version and exit");
   for (const auto add_verb : program.verbs)
     add_verb(root);
   try {

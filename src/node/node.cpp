@@ -237,11 +237,11 @@ Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoin
   std::unique_ptr<Node> node(new Node(std::move(impl)));
   auto& own = *node->impl_;
   own.routes = std::make_unique<AdminRoutes>(
-      *own.hosting,
-      AdminFacts{config.cluster_id, std::string(version_text), quic::to_text(node->mirrors_address()), node->clients_address(),
-                 node->admin_address(), [clients = own.clients.get()] { return clients->facts(); },
-                 [&own] { return own.certificates.facts(); }, [&own] { return own.reload_facts; },
-                 [refusals = own.refusals] { return refusals->times(); }});
+      *own.hosting, AdminFacts{config.cluster_id, std::string(version_text), quic::to_text(node->mirrors_address()),
+                               node->clients_address(), node->admin_address(),
+                               [clients = own.clients.get()] { return clients->facts(); },
+                               [&own] { return own.certificates.facts(); }, [&own] { return own.reload_facts; },
+                               [refusals = own.refusals] { return refusals->times(); }});
   return node;
 }
 
