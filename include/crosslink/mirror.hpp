@@ -84,6 +84,8 @@ struct MirrorOptions {
 /// What is known of a mirror at one moment. What is not known is absent, never 0.
 struct MirrorFacts {
   std::optional<Position> position;  ///< absent: no data yet
+  /// What keeps the data is being asked where it stands: `position` is of before, and may not be true any more.
+  bool position_in_doubt = false;
   Lsn durable;
   std::optional<Lsn> source_head;  ///< as far as the source is known to be; absent before the first session
   /// Since the source last said how far it is; absent: it did not since the start.

@@ -109,6 +109,8 @@ class MirrorMachine {
   MirrorStatus status(Instant now);
   std::optional<Duration> lag(Instant now) const { return probe_.lag(now); }
   const std::optional<Position>& position() const { return engine_.position(); }
+  /// The engine is to say where it stands, and has not yet.
+  bool position_in_doubt() const { return engine_.unknown(); }
   Lsn durable() const { return engine_.durable(); }
   std::uint64_t bootstraps() const {
     return bootstrap_.switched_in();

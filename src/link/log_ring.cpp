@@ -131,6 +131,8 @@ void LogRing::push(const CommittedLog& log) {
     if (log.last_lsn <= *end) return;  // it was read before it was told
     begin_newest_anew();
   }
+  // It would be all that is kept, for as long as nothing is committed: mirrors read it from the engine's log.
+  if (log.entries.size() > bytes_max_) return begin_newest_anew();
   if (growing_.entries.size() + log.entries.size() > stretch_bytes_max_) make_whole();
   if (growing_.is_empty()) {
     growing_.prev_lsn = log.prev_lsn;

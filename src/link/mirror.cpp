@@ -461,6 +461,7 @@ MirrorFacts Mirror::facts() const {
   const std::scoped_lock lock(impl_->mutex);
   const auto& machine = impl_->machine;
   facts.position = machine.position();
+  facts.position_in_doubt = machine.position_in_doubt();
   facts.durable = machine.durable();
   facts.source_head = machine.source_head();
   if (machine.heard_at()) facts.heard_ago = link::session_now() - *machine.heard_at();

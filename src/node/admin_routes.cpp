@@ -428,6 +428,9 @@ awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::
   if (!facts.position && facts.inconsistent.empty() && !again)
     co_return failed(MirrorError::configuration("it has no data yet: its first bootstrap is not done"), exit_refused);
   if (wish->dry_run) {
+    if (facts.position_in_doubt && !again)
+      co_return failed(
+          MirrorError(ErrorKind::Busy, CausedBy::us, "what keeps the mirror is asked where it stands: ask again"));
     if (auto refused = again ? std::nullopt : too_old(wish->options, status)) co_return *std::move(refused);
     auto report = promotion_report(name, spec, facts, status.lag, linked);
     report["dry_run"] = true;

@@ -174,7 +174,7 @@ class Scenarios(RocksdbTest):
     def test_a_source_restored_and_restamped_halts_a_mirror_that_was_further(self):
         before = self.restored_source(restamp=True)
         facts = self.wait("mirror", lambda facts: facts["status"] == "Halted")
-        self.assertEqual(facts["error"], "SourceBehind")
+        self.assertEqual(facts["error"], "HistoriesParted")
         mirror = self.hosts["mirror"]
         self.assertEqual(mirror.must("get", "fill0000001"), before)
         mirror.must("resync")

@@ -434,6 +434,20 @@ TEST_F(LogRingTest, what_was_handed_over_before_clear_is_not_served) {
     expect_truth(ring, after, everything, false);
 }
 
+TEST_F(LogRingTest, an_entry_larger_than_the_ring_is_read_from_the_log_and_not_kept) {
+  LogRing ring(engine, 64 * 1024);
+  feed(ring);
+  const auto before = head();
+  commit(std::string(100'000, 'l'));
+  const auto large = head();
+  EXPECT_FALSE(ring.read_kept(before, everything, false));
+  commit("small");
+  EXPECT_TRUE(ring.read_kept(large, everything, false));
+  const auto whole = ring.read(before, everything, false);
+  ASSERT_TRUE(whole.ok());
+  EXPECT_EQ(whole->slice.last_lsn, large);
+}
+
 TEST_F(LogRingTest, only_what_takes_no_work_is_given_at_once) {
   LogRing ring(engine, roomy);
   feed(ring);
