@@ -34,11 +34,13 @@ Task<void> show(OfferedDatabase& source, Mirror& mirror, RocksdbDatabase& copy) 
   co_await wait_until([&] { return mirror.status().kind == StatusKind::Following && read_all(copy) == "old"; });
   std::cout << "following: every order is " << read_all(copy) << "\n";
 
-  // The mirror is away for so long that the source no longer has the log it would need.
+  // The source is changed while the mirror is paused, and everything is to be copied anew, as after so long an absence
+  // that the source no longer has the log.
   auto paused = mirror.pause();
   if (!paused) co_return paused.error();
   put_all(source.engine(), "new");
-  source.engine().purge_log();
+  auto again = mirror.resync();
+  if (!again) co_return again.error();
   auto slowed = mirror.set_bandwidth(8 * 1024 * 1024);  // so that there is something to see
   if (!slowed) co_return slowed.error();
   auto resumed = mirror.resume();
