@@ -2,6 +2,7 @@
 // where the writes of the two lives are the same. A restart alone tells nobody.
 #include <atomic>
 
+#include "engine/answer_to.hpp"
 #include "engine/rocksdb_fixture.hpp"
 
 namespace crosslink::test {

@@ -20,7 +20,6 @@
 #include <variant>
 #include <vector>
 
-#include "core/history_judge.hpp"
 #include "crosslink/engine.hpp"
 
 namespace crosslink {
@@ -294,15 +293,6 @@ inline Position apply_slice(MirrorEngine& mirror, SourceEngine& source, std::siz
 inline void follow(TestedDatabase& mirror, TestedDatabase& source, std::size_t bytes_max = 200) {
   while (position_of(mirror.mirror()).applied_lsn < source.source().source_state().head)
     apply_slice(mirror.mirror(), source.source(), bytes_max);
-}
-
-/// What a mirror that stands there is told: "goes on", or the kind of the error.
-inline std::string answer_to(SourceEngine& source, const Position& request) {
-  auto judged = core::judge_request(source.source_state(), request);
-  if (const auto* refused = std::get_if<MirrorError>(&judged)) return std::string(to_string(refused->kind()));
-  const auto from = std::get<core::NeedsProof>(judged).from;
-  const auto refused = core::judge_proof(must(source.prove(request.last_entry, from)), request);
-  return refused ? std::string(to_string(refused->kind())) : "goes on";
 }
 
 /// What an apply, a switch or a promotion must leave as it is when it fails.
