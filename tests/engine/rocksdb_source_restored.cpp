@@ -1,5 +1,6 @@
 // A program's own RocksDB that was restored from a backup and written on: whoever has what it had before is told, also
 // where the two lives happen to agree.
+#include "engine/answer_to.hpp"
 #include "engine/callers_rocksdb.hpp"
 
 namespace crosslink::test {
