@@ -335,8 +335,11 @@ Result<DatabasePointer> Hosting::Impl::finish_or_note(const CatalogEntry& entry,
   Result<DatabasePointer> opened{DatabasePointer()};
   if (entry.change == DatabaseChange::deleting) {
     auto finished = finish_delete(entry);
-    if (finished) deleted = *std::move(finished);
-    if (!finished) opened = finished.error();
+    if (!finished) {
+      opened = finished.error();
+    } else {
+      deleted = *std::move(finished);
+    }
   } else {
     opened = open_and_list(entry);
   }

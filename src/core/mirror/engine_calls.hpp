@@ -80,7 +80,7 @@ class EngineCalls {
   const std::optional<MirrorError>& storage_error() const { return storage_error_; }
 
   /// For Mistake::position_outside_group.
-  void set_position(Position position) { mark_.position = std::move(position); }
+  void set_position(const Position& position) { mark_.position = position; }
 
  private:
   Outbox* out_;
