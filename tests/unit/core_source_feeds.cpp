@@ -214,7 +214,7 @@ class SnapshotFeedTest : public FeedTest {
 TEST_F(SnapshotFeedTest, while_the_engine_has_no_room_the_mirror_is_told_once_and_it_is_tried_again) {
   open();
   const MirrorError busy(ErrorKind::Busy, CausedBy::us, "two are being read");
-  for (std::size_t notices : {1, 0}) {
+  for (const std::size_t notices : {std::size_t{1}, std::size_t{0}}) {
     const auto keep = snapshot.on_opened(busy, control, now);
     ASSERT_TRUE(keep.ok());
     EXPECT_FALSE(*keep);

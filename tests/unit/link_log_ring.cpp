@@ -395,7 +395,7 @@ TEST_F(LogRingTest, handed_over_and_read_it_keeps_no_more_than_it_may) {
   feed(ring);
   std::vector<std::weak_ptr<const Bytes>> pieces;
   auto behind = oldest();
-  for (int i = 0; i < 300; ++i) {
+  for (std::size_t i = 0; i < 300; ++i) {
     const auto after = head();
     commit(std::string(1 + (i * 131) % 1'500, 'b'));  // smaller than what is asked for: else the engine's own is shared
     if (i % 3 == 0) {
