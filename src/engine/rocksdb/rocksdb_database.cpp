@@ -49,6 +49,7 @@ Result<void> RocksdbDatabase::Impl::write(rocksdb::WriteBatch& batch, std::span<
     note_refusal(written);
     return written;
   }
+  batch = rocksdb::WriteBatch();  // as large as the entry, which is encoded next
   dirty = true;
   untold.last_lsn = live->head();
   untold.origin_lsn = of_root > Lsn{} ? of_root : untold.last_lsn;
