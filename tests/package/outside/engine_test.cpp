@@ -94,7 +94,7 @@ class LossySource final : public SourceEngine {
   void pin(const std::string& holder, Lsn from) override { engine_.pin(holder, from); }
   void unpin(const std::string& holder) override { engine_.unpin(holder); }
   std::optional<WindowLeft> window_left(Lsn after) const override { return engine_.window_left(after); }
-  void watch_head(std::function<void(Lsn head)> on_head) override { engine_.watch_head(std::move(on_head)); }
+  void watch_log(std::function<void(const CommittedLog& log)> on_log) override { engine_.watch_log(std::move(on_log)); }
 
  private:
   SourceEngine& engine_;
