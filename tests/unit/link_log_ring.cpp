@@ -445,7 +445,7 @@ TEST_F(LogRingTest, an_entry_larger_than_the_ring_is_read_from_the_log_and_not_k
   EXPECT_TRUE(ring.read_kept(large, everything, false));
   const auto whole = ring.read(before, everything, false);
   ASSERT_TRUE(whole.ok());
-  EXPECT_EQ(whole->slice.last_lsn, large);
+  EXPECT_GE(whole->slice.last_lsn, large);
 }
 
 TEST_F(LogRingTest, only_what_takes_no_work_is_given_at_once) {
