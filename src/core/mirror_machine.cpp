@@ -104,9 +104,11 @@ void MirrorMachine::halt(const MirrorError& error) {
 void MirrorMachine::advance(Instant now) {
   advance_engine(now);
   if (promotion_.active() && !promoted_from_) advance_promotion(now);
-  verify_.advance(engine_.applied(), engine_.busy(), link_.up(), now);
+  if (verify_.running()) {
+    verify_.advance(engine_.applied(), engine_.busy(), link_.up(), now);
+    advance_engine(now);  // what the verify held back, or asks for
+  }
   if (verify_.take_equal()) unverified_ = false;
-  advance_engine(now);  // what the verify held back, or asks for
   const bool settled = !engine_.busy() && !log_.waiting() && !bootstrap_.waiting();
   link_.advance(wants_link(), settled || makes(Mistake::reset_not_awaited), engine_.applied(), now);
   advance_streams(now);

@@ -75,13 +75,6 @@ void Bootstrap::on_promoted() {
 
 // --- the stream ----------------------------------------------------------------------------------------------------
 
-bool Bootstrap::may_ask(Instant now) {
-  if (phase_ != BootstrapPhase::receiving) return false;
-  if (retry_.due(now)) return true;
-  out_->wake(retry_.at());
-  return false;
-}
-
 void Bootstrap::ask(StreamToken token, const std::vector<std::string>& formats) {
   stream_ = Stream{};
   stream_->token = token;

@@ -33,7 +33,7 @@ class Bootstrap {
 
   // --- the stream
   /// A snapshot, or the rest of one, is what comes next, and may be asked for now; wakes when it may later.
-  bool may_ask(Instant now);
+  bool may_ask(Instant now) const { return phase_ == BootstrapPhase::receiving && retry_.due(now, *out_); }
   void ask(StreamToken token, const std::vector<std::string>& formats);
   bool asked() const { return stream_.has_value(); }
   bool is(StreamToken token) const { return stream_ && stream_->token == token; }

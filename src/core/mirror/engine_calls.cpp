@@ -22,12 +22,6 @@ void EngineCalls::on_storage_error(const MirrorError& error, Instant now) {
   if (!makes(Mistake::passing_failure_tried_at_once)) retry_.back_off(now, *out_);
 }
 
-bool EngineCalls::may_call(Instant now) {
-  if (retry_.due(now)) return true;
-  out_->wake(retry_.at());
-  return false;
-}
-
 bool EngineCalls::wants_sync(bool at_once, Instant now) {
   if (!mark_.position || mark_.durable >= mark_.position->applied_lsn) {
     dirty_since_.reset();

@@ -64,11 +64,11 @@ class EngineCalls {
   bool unknown() const { return reread_wanted_; }
   /// It has said so. True: it had been asked.
   bool on_reread() { return std::exchange(reread_wanted_, false); }
-  bool may_call(Instant now);
+  /// None of its calls waits to be tried again; if one does, the driver is asked to wake then.
+  bool may_call(Instant now) const { return retry_.due(now, *out_); }
   /// What is applied is to be made durable now. `at_once`: a source waits for it.
   bool wants_sync(bool at_once, Instant now);
   void retry_at_once() { retry_.clear(); }
-  Retry& retry() { return retry_; }
 
   const std::optional<Position>& position() const { return mark_.position; }
   Lsn applied() const { return mark_.position ? mark_.position->applied_lsn : Lsn{}; }

@@ -54,7 +54,7 @@ void Link::advance(bool wanted, bool settled, Lsn applied, Instant now) {
     return close();
   }
   if (!wanted || !settled) return;
-  if (!retry_.due(now)) return out_->wake(retry_.at());
+  if (!retry_.due(now, *out_)) return;
   retry_.taken();
   state_ = State::dialing;
   out_->push(mirror_action::Dial{std::exchange(dialed_before_, true), applied});

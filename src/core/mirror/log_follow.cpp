@@ -11,12 +11,6 @@ namespace crosslink::core::mirror {
 
 // --- the stream ----------------------------------------------------------------------------------------------------
 
-bool LogFollow::may_ask(Instant now) {
-  if (retry_.due(now)) return true;
-  out_->wake(retry_.at());
-  return false;
-}
-
 void LogFollow::ask(StreamToken token, const Position& position, bool after_switch) {
   stream_ = Stream{};
   stream_->token = token;

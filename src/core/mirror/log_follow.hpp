@@ -25,7 +25,8 @@ class LogFollow {
       : options_(options), fragments_(&fragments), out_(&out), retry_(retry) {}
 
   // --- the stream. The log goes on from `position`.
-  bool may_ask(Instant now);  ///< wakes when it may later
+  /// It may be asked for now; wakes when it may later.
+  bool may_ask(Instant now) const { return retry_.due(now, *out_); }
   void ask(StreamToken token, const Position& position, bool after_switch);
   /// What has come and was not applied is forgotten. True: there was one.
   bool drop(bool link_up);

@@ -4,6 +4,12 @@
 
 namespace crosslink::core::mirror {
 
+bool Retry::due(Instant now, Outbox& out) const {
+  if (!at_ || now >= *at_) return true;
+  out.wake(*at_);
+  return false;
+}
+
 void Retry::back_off(Instant now, Outbox& out) {
   delay_ = delay_ == Duration(0) ? base_ : std::min(2 * delay_, cap_);
   at_ = now + delay_;

@@ -2,27 +2,19 @@
 #pragma once
 
 #include <optional>
-#include <utility>
-#include <vector>
 
+#include "core/action_queue.hpp"
 #include "core/mirror/actions.hpp"
 
 namespace crosslink::core::mirror {
 
-/// Actions in the order in which the driver is to carry them out.
-class Outbox {
+class Outbox : public ActionQueue<MirrorAction, mirror_action::Wake> {
  public:
-  void push(MirrorAction action) { actions_.push_back(std::move(action)); }
   void send(StreamToken stream, const SessionMessage& message) {
     const bool opens_bulk =
         std::holds_alternative<LogRequest>(message) || std::holds_alternative<SnapshotRequest>(message);
     push(mirror_action::Send{stream, encode_message(message), opens_bulk});
   }
-  void wake(Instant at) { push(mirror_action::Wake{at}); }
-  std::vector<MirrorAction> take() { return std::exchange(actions_, {}); }
-
- private:
-  std::vector<MirrorAction> actions_;
 };
 
 /// When to try again what failed: `base` after the first failure, twice as long after each further one, `cap` at most.
@@ -30,9 +22,8 @@ class Retry {
  public:
   Retry(Duration base, Duration cap) : base_(base), cap_(cap) {}
 
-  bool due(Instant now) const { return !at_ || now >= *at_; }
-  /// Precondition: not due.
-  Instant at() const { return *at_; }
+  /// It may be tried now; if not, the driver is asked to wake when it may.
+  bool due(Instant now, Outbox& out) const;
   void back_off(Instant now, Outbox& out);
   /// After a failure that waiting mends seldom: `cap` from the first one on.
   void back_off_long(Instant now, Outbox& out);
