@@ -419,18 +419,12 @@ DatabasePointer ClientSession::written_database() const {
   return database;
 }
 
-/// False: nobody ever will. The database is gone, or its disk lost the write.
-bool ClientSession::may_be_applied() const {
+/// Absent: none has, and none ever will. The database is gone, or its disk lost the write.
+std::optional<std::int64_t> ClientSession::mirrors_that_applied() const {
   const auto database = written_database();
-  if (!database || written_at_.lsn == Lsn{}) return database != nullptr;
+  if (!database) return std::nullopt;
   const auto now = database->state();
-  return core::is_in(now.history, now.head, written_at_);
-}
-
-std::int64_t ClientSession::mirrors_that_applied() const {
-  const auto database = written_database();
-  if (!database) return 0;
-  const auto now = database->state();
+  if (written_at_.lsn > Lsn{} && !core::is_in(now.history, now.head, written_at_)) return std::nullopt;
   const auto mirrors = database->source().mirrors();
   return static_cast<std::int64_t>(node::mirrors_that_applied(mirrors, now.history, now.head, written_at_));
 }
@@ -452,7 +446,7 @@ awaitable<void> ClientSession::wait(std::shared_ptr<ClientSession> self, Words w
     const auto at_most = std::min<std::int64_t>(*timeout, std::chrono::milliseconds(wait_max).count());
     auto waiting = wait_for_mirrors(self, *wanted, std::chrono::milliseconds(at_most));
     co_await std::move(waiting);
-    reply.integer(self->mirrors_that_applied());
+    reply.integer(self->mirrors_that_applied().value_or(0));
   }
   self->out_ += reply.bytes();
 }
@@ -475,7 +469,9 @@ awaitable<void> ClientSession::wait_for_mirrors(std::shared_ptr<ClientSession> s
     co_return Result<void>{};
   };
   link::Signal::Heard heard = 0;
-  while (!self->closing_ && self->may_be_applied() && self->mirrors_that_applied() < wanted && Clock::now() < end) {
+  while (!self->closing_ && Clock::now() < end) {
+    const auto applied = self->mirrors_that_applied();
+    if (!applied || *applied >= wanted) break;
     auto pause = look_at_client_every;
     if (end - Clock::now() < pause) pause = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now());
     auto hearing = hear(self->woken_, heard);

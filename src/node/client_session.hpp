@@ -104,8 +104,7 @@ class ClientSession {
   std::function<std::string()> why_stale() const;
   void note_write(const WriteRun& run);
   DatabasePointer written_database() const;
-  bool may_be_applied() const;
-  std::int64_t mirrors_that_applied() const;
+  std::optional<std::int64_t> mirrors_that_applied() const;
   bool client_left();
   void set_authenticated();
   NodeFacts node_facts() const;

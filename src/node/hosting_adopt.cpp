@@ -110,20 +110,13 @@ Result<void> Hosting::Impl::note_opened(const CatalogEntry& opened, const Folder
 Task<void> Hosting::Impl::note_data(DatabasePointer database) {
   // It is not closed, so its folder is its own, as long as this has it.
   auto work = [self = shared_from_this(), database = std::move(database)]() -> Result<void> {
-    for (;;) {
-      const auto present = self->catalog.find(database->name());
-      if (!present || present->change != DatabaseChange::none || kept_elsewhere(*present)) return {};
-      auto entry = *present;
+    return self->amend(database->name(), [&](CatalogEntry& entry) -> Result<void> {
+      if (entry.change != DatabaseChange::none || kept_elsewhere(entry)) return {};
       auto data = data_id(self->config.data_dir, entry);
       if (!data) return data.error();
-      if (*data == entry.data_id) return {};
       entry.data_id = *std::move(data);
-      const auto amended = self->catalog.amend(*present, entry);
-      if (!amended) return amended.error();
-      if (!*amended) continue;
-      self->keep_beside(entry);
       return {};
-    }
+    });
   };
   return blocking(context.executors.files, std::move(work));
 }
@@ -134,6 +127,21 @@ Result<CatalogEntry> Hosting::Impl::put(CatalogEntry entry) {
   if (!kept || kept->change != DatabaseChange::none) return kept;
   keep_beside(*kept);
   return kept;
+}
+
+Result<void> Hosting::Impl::amend(const std::string& name, const std::function<Result<void>(CatalogEntry&)>& change) {
+  for (;;) {
+    const auto present = catalog.find(name);
+    if (!present) return {};
+    auto entry = *present;
+    if (auto changed = change(entry); !changed) return changed;
+    if (entry == *present) return {};
+    const auto amended = catalog.amend(*present, entry);
+    if (!amended) return amended.error();
+    if (!*amended) continue;
+    if (entry.change == DatabaseChange::none) keep_beside(entry);
+    return {};
+  }
 }
 
 void Hosting::Impl::keep_beside(const CatalogEntry& entry) const {

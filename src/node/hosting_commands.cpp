@@ -440,24 +440,17 @@ Task<Promotion> Hosting::promote(std::string name, PromotionOptions options, Com
   return work(impl_, std::move(name), options, std::move(caller));
 }
 
-/// Whatever else is done to its entry meanwhile. Durable when it returns.
+/// Durable when it returns.
 Task<void> Hosting::Impl::note_promoted(std::string name, bool promoted) {
   auto work = [self = shared_from_this(), name = std::move(name), promoted]() -> Result<void> {
-    for (;;) {
-      const auto present = self->catalog.find(name);
-      if (!present || present->kind != DatabaseKind::mirror || present->promoted == promoted) return {};
-      auto entry = *present;
-      entry.promoted = promoted;
-      const auto amended = self->catalog.amend(*present, entry);
-      if (!amended) {
-        log(Severity::error, "the catalog cannot be written",
-            {{"database", name}, {"message", amended.error().message()}});
-        return amended.error();
-      }
-      if (!*amended) continue;
-      if (entry.change == DatabaseChange::none) self->keep_beside(entry);
+    auto noted = self->amend(name, [promoted](CatalogEntry& entry) -> Result<void> {
+      if (entry.kind == DatabaseKind::mirror) entry.promoted = promoted;
       return {};
+    });
+    if (!noted) {
+      log(Severity::error, "the catalog cannot be written", {{"database", name}, {"message", noted.error().message()}});
     }
+    return noted;
   };
   return blocking(context.executors.files, std::move(work));
 }

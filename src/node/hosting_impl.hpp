@@ -72,6 +72,9 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   /// The same of one that runs: a bootstrap gave it other data.
   Task<void> note_data(DatabasePointer database);
   Result<CatalogEntry> put(CatalogEntry entry);
+  /// As put(), of an entry that others change as well: `change` gets what is now, again and again until nothing came in
+  /// between. Errors: what it says; Storage.
+  Result<void> amend(const std::string& name, const std::function<Result<void>(CatalogEntry&)>& change);
   void keep_beside(const CatalogEntry& entry) const;
 
   // What a command began is finished by these, however often they were begun. They block.

@@ -15,11 +15,14 @@ class RareLog {
  public:
   static constexpr std::chrono::seconds every{10};
   explicit RareLog(std::string_view message) : message_(message) {}
-  void happened(std::vector<LogField> fields) {
-    ++times_;
-    const auto now = std::chrono::steady_clock::now();
-    if (last_ != std::chrono::steady_clock::time_point() && now - last_ < every) return;
-    last_ = now;
+  /// What happens now is logged, and not only counted.
+  bool is_due() const {
+    return last_ == std::chrono::steady_clock::time_point() || std::chrono::steady_clock::now() - last_ >= every;
+  }
+  void happened(std::vector<LogField> fields, std::uint64_t times = 1) {
+    times_ += times;
+    if (!is_due()) return;
+    last_ = std::chrono::steady_clock::now();
     fields.emplace_back("times", std::to_string(times_));
     times_ = 0;
     log(Severity::warning, message_, fields);
