@@ -33,7 +33,29 @@ class RestoredFolder : public RocksdbEngine {
 };
 
 /// So many writes of the second life are those of the first.
-class RestoredFolderAgrees : public RestoredFolder, public testing::WithParamInterface<int> {};
+class RestoredFolderAgrees : public RestoredFolder, public testing::WithParamInterface<int> {
+ protected:
+  /// Something that `copied` follows; then the copy is put back. The head that there was.
+  Lsn pay_and_put_back(std::unique_ptr<RocksdbDatabase>& source, RocksdbDatabase& copied) {
+    put(*source, "order", "paid");
+    heartbeats(*source, GetParam());
+    follow(copied, *source);
+    const auto head = source->source_state().head;
+    source.reset();
+    copy("backup", "root");
+    source = root();
+    return head;
+  }
+  /// What the mirror is told when the second life has come to where the first one was, and behind it.
+  void expect_refused(RocksdbDatabase& source, const RocksdbDatabase& copied, Lsn head, const std::string& answer) {
+    put(source, "order", "refused");
+    while (source.source_state().head < head)
+      heartbeats(source, 1);
+    EXPECT_EQ(answer_to(source, position_of(copied)), answer);
+    heartbeats(source, 5);
+    EXPECT_EQ(answer_to(source, position_of(copied)), answer);
+  }
+};
 INSTANTIATE_TEST_SUITE_P(Beats, RestoredFolderAgrees, testing::Values(1, 60));
 
 TEST_P(RestoredFolderAgrees, a_copy_made_between_two_openings_is_told_apart) {
@@ -43,19 +65,8 @@ TEST_P(RestoredFolderAgrees, a_copy_made_between_two_openings_is_told_apart) {
   copy("root", "backup");
   source = root();
   const auto copied = bootstrapped(*source);
-  put(*source, "order", "paid");
-  heartbeats(*source, GetParam());
-  follow(*copied, *source);
-  const auto head = source->source_state().head;
-  source.reset();
-  copy("backup", "root");
-  source = root();
-  put(*source, "order", "refused");
-  while (source->source_state().head < head)
-    heartbeats(*source, 1);
-  EXPECT_EQ(answer_to(*source, position_of(*copied)), "HistoriesParted");
-  heartbeats(*source, 5);
-  EXPECT_EQ(answer_to(*source, position_of(*copied)), "HistoriesParted");
+  const auto head = pay_and_put_back(source, *copied);
+  expect_refused(*source, *copied, head, "HistoriesParted");
 }
 
 TEST_P(RestoredFolderAgrees, a_copy_made_while_it_was_open_is_told_apart) {
@@ -63,20 +74,9 @@ TEST_P(RestoredFolderAgrees, a_copy_made_while_it_was_open_is_told_apart) {
   put(*source, "order", "open");
   const auto copied = bootstrapped(*source);
   copy("root", "backup");
-  put(*source, "order", "paid");
-  heartbeats(*source, GetParam());
-  follow(*copied, *source);
-  const auto head = source->source_state().head;
-  source.reset();
-  copy("backup", "root");
-  source = root();
+  const auto head = pay_and_put_back(source, *copied);
   EXPECT_EQ(answer_to(*source, position_of(*copied)), "SourceBehind");
-  put(*source, "order", "refused");
-  while (source->source_state().head < head)
-    heartbeats(*source, 1);
-  EXPECT_EQ(answer_to(*source, position_of(*copied)), "SourceBehind");
-  heartbeats(*source, 5);
-  EXPECT_EQ(answer_to(*source, position_of(*copied)), "SourceBehind");
+  expect_refused(*source, *copied, head, "SourceBehind");
 }
 
 TEST_P(RestoredFolderAgrees, a_copy_of_a_database_that_was_opened_and_not_written_to_is_told_apart) {
@@ -90,12 +90,7 @@ TEST_P(RestoredFolderAgrees, a_copy_of_a_database_that_was_opened_and_not_writte
   source.reset();
   copy("root", "backup");
   source = root();
-  put(*source, "order", "paid");
-  heartbeats(*source, GetParam());
-  follow(*copied, *source);
-  source.reset();
-  copy("backup", "root");
-  source = root();
+  pay_and_put_back(source, *copied);
   EXPECT_EQ(answer_to(*source, position_of(*copied)), "HistoriesParted");
   put(*source, "order", "refused");
   heartbeats(*source, GetParam());

@@ -23,6 +23,16 @@ class LittleSpace : public RocksdbEngine {
     const std::array operations{Operation::put(key, "1")};
     return database.commit(operations);
   }
+  /// After a kill and another boot, with "a" in it: it is open for reading only.
+  std::unique_ptr<RocksdbDatabase> killed_and_opened_without_space() const {
+    auto chosen = on_disk("root");
+    chosen.boot_id = "first boot";
+    put(*must(RocksdbDatabase::open_root(chosen)), "a", "1");
+    std::ofstream(chosen.folder / "running") << "first boot";  // as a kill would leave it
+    chosen.boot_id = "second boot";
+    disk->set_full(true);
+    return must(RocksdbDatabase::open_root(chosen));
+  }
   std::shared_ptr<FaultyDisk> disk = FaultyDisk::below(folder.path());
 };
 
@@ -54,15 +64,7 @@ TEST_F(LittleSpace, a_start_without_space_serves_reads_names_the_bytes_and_takes
 }
 
 TEST_F(LittleSpace, a_start_without_space_after_another_boot_begins_its_incarnation_before_it_takes_writes) {
-  auto chosen = on_disk("root");
-  chosen.boot_id = "first boot";
-  auto database = must(RocksdbDatabase::open_root(chosen));
-  put(*database, "a", "1");
-  database.reset();
-  std::ofstream(chosen.folder / "running") << "first boot";  // as a kill would leave it
-  chosen.boot_id = "second boot";
-  disk->set_full(true);
-  database = must(RocksdbDatabase::open_root(chosen));
+  const auto database = killed_and_opened_without_space();
   EXPECT_EQ(database->source_state().history.records().size(), 1u);
   std::atomic<int> told = 0;
   database->watch_history([&] { ++told; });
@@ -77,15 +79,7 @@ TEST_F(LittleSpace, a_start_without_space_after_another_boot_begins_its_incarnat
 }
 
 TEST_F(LittleSpace, a_restamp_after_a_start_without_space_leaves_what_the_start_owed_in_the_history) {
-  auto chosen = on_disk("root");
-  chosen.boot_id = "first boot";
-  auto database = must(RocksdbDatabase::open_root(chosen));
-  put(*database, "a", "1");
-  database.reset();
-  std::ofstream(chosen.folder / "running") << "first boot";  // as a kill would leave it
-  chosen.boot_id = "second boot";
-  disk->set_full(true);
-  database = must(RocksdbDatabase::open_root(chosen));
+  const auto database = killed_and_opened_without_space();
   disk->set_full(false);
   must(database->restamp());
   const auto state = database->source_state();
