@@ -14,7 +14,7 @@ import urllib.parse
 from pathlib import Path
 
 from cli_support import openssl, unused_port
-from node_support import eventually
+from node_support import ask, eventually
 
 DEADLINE_S = 180  # a kube-apiserver is slow to start on a machine that is busy
 TOKEN = "the-token-of-an-administrator"
@@ -119,15 +119,7 @@ class KubeApiserver:
 
     def request(self, method, path, body=None, content="application/json"):
         """(status, object or text)."""
-        connection = self.connection()
-        try:
-            connection.request(method, path, None if body is None else json.dumps(body), {**self.headers, "Content-Type": content})
-            response = connection.getresponse()
-            text = response.read().decode()
-        finally:
-            connection.close()
-        is_json = response.headers.get("Content-Type", "").startswith("application/json")
-        return response.status, json.loads(text) if is_json else text
+        return ask(self.connection(), method, path, body, {**self.headers, "Content-Type": content})
 
     def call(self, method, path, body=None, content="application/json"):
         """As request(), but a refusal fails the test."""

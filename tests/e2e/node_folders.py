@@ -20,6 +20,16 @@ class FolderTest(NodeTest):
         self.write_names(node)
         return node
 
+    def followed(self):
+        """A node with "a" and "b", and one that follows both."""
+        source = self.node("prod-us", databases=("a", "b"), mirrors_port=unused_port())
+        node = self.node("eu-1", cluster="eu-1", databases=())
+        self.write_names(source, "ab")
+        for name in "ab":
+            node.create_mirror(name, source)
+            node.await_following(name, source)
+        return source, node
+
     def write_names(self, node, names="abc"):
         for name in names:
             with client(node, name) as one:
@@ -84,12 +94,7 @@ class WhoseDataItIs(FolderTest):
         self.assertEqual(self.values(node), "abc")
 
     def test_exchanged_folders_of_mirrors_were_followed_each_under_the_others_name(self):
-        source = self.node("prod-us", databases=("a", "b"), mirrors_port=unused_port())
-        node = self.node("eu-1", cluster="eu-1", databases=())
-        self.write_names(source, "ab")
-        for name in "ab":
-            node.create_mirror(name, source)
-            node.await_following(name, source)
+        source, node = self.followed()
         node.stop()
         self.exchange(node, "a", "b")
         node.start()
@@ -103,12 +108,8 @@ class WhoseDataItIs(FolderTest):
         self.assertEqual(self.values(node, "ab"), "ab")
 
     def test_mirrors_without_entries_are_told_by_their_data_also_after_another_bootstrap(self):
-        source = self.node("prod-us", databases=("a", "b"), mirrors_port=unused_port())
-        node = self.node("eu-1", cluster="eu-1", databases=())
-        self.write_names(source, "ab")
+        source, node = self.followed()
         for name in "ab":
-            node.create_mirror(name, source)
-            node.await_following(name, source)
             before = node.mirror(name)["bootstraps"]
             node.verb("resync", name, "--yes")
             node.await_mirror(name, lambda one, before=before: one["bootstraps"] > before, "another bootstrap")
@@ -194,11 +195,7 @@ class WhoseDataItIs(FolderTest):
     def test_a_catalog_of_before_that_names_no_data_takes_what_is_there(self):
         node = self.three()
         node.stop()
-        file = node.folder / "data" / "catalog.json"
-        catalog = json.loads(file.read_text(encoding="utf-8"))
-        for entry in catalog["databases"]:
-            del entry["data_id"]
-        file.write_text(json.dumps(catalog), encoding="utf-8")
+        node.age_catalog("data_id")
         for name in "abc":
             (self.data(node, name) / ENTRY).unlink()
         node.start()

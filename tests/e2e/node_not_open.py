@@ -2,7 +2,6 @@
 what survives the loss of the catalog. Method: folders and files of a stopped node go or are damaged, as by a volume that is not
 mounted, a disk or an operator; then the node starts."""
 
-import json
 import os
 import shutil
 import unittest
@@ -161,12 +160,7 @@ class NotOpen(NodeTest):
     def test_a_table_renamed_in_the_restart_of_an_upgrade_stood_empty_beside_the_old_database_without_a_word(self):
         node = self.three()
         node.stop()
-        file = node.folder / "data" / "catalog.json"
-        catalog = json.loads(file.read_text(encoding="utf-8"))
-        for entry in catalog["databases"]:
-            for field in ("made", "configured", "promoted", "agreed_to_deletions", "moving_from", "open_without_list"):
-                entry.pop(field, None)  # as an older version wrote it
-        file.write_text(json.dumps(catalog), encoding="utf-8")
+        node.age_catalog("made", "configured", "promoted", "agreed_to_deletions", "moving_from", "open_without_list")
         config = node.config.read_text(encoding="utf-8")
         node.config.write_text(config.replace('name = "b"', 'name = "renamed"'), encoding="utf-8")
         node.start()

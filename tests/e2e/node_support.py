@@ -36,6 +36,18 @@ def client(node, database=None, **options):
     return one
 
 
+def ask(connection, method, path, body, headers):
+    """One request, JSON where there is a body: (status, what came back, from JSON where it is). Closes the connection."""
+    try:
+        connection.request(method, path, body=None if body is None else json.dumps(body), headers=headers)
+        response = connection.getresponse()
+        text = response.read().decode()
+    finally:
+        connection.close()
+    is_json = response.headers.get("Content-Type", "").startswith("application/json")
+    return response.status, json.loads(text) if is_json else text
+
+
 class Node:
     """One `crosslink serve`, with a config of its own. What is restarted while others know its address says `mirrors_port`."""
 
@@ -113,6 +125,15 @@ class Node:
             raise AssertionError(f"{words}: {done.returncode} {done.stdout} {done.stderr}\n{self.log_text()}")
         return done.stdout + done.stderr
 
+    def age_catalog(self, *fields):
+        """Of a node that is stopped: its catalog as a version wrote it that had none of these fields."""
+        file = self.folder / "data" / "catalog.json"
+        catalog = json.loads(file.read_text(encoding="utf-8"))
+        for entry in catalog["databases"]:
+            for field in fields:
+                del entry[field]
+        file.write_text(json.dumps(catalog), encoding="utf-8")
+
     def token(self):
         return (self.folder / "data" / "admin.token").read_text(encoding="utf-8").strip()
 
@@ -122,14 +143,7 @@ class Node:
         sent = {"Authorization": f"Bearer {self.token()}", "Content-Type": "application/json"}
         sent.update(headers or {})
         sent = {key: value for key, value in sent.items() if value is not None}
-        try:
-            connection.request(method, path, body=None if body is None else json.dumps(body), headers=sent)
-            response = connection.getresponse()
-            text = response.read().decode()
-        finally:
-            connection.close()
-        is_json = response.headers.get("Content-Type", "").startswith("application/json")
-        return response.status, json.loads(text) if is_json else text
+        return ask(connection, method, path, body, sent)
 
     def call(self, method, path, body=None):
         """As request(), but anything but 200 fails the test."""
