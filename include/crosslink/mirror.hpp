@@ -88,7 +88,8 @@ struct MirrorFacts {
   bool position_in_doubt = false;
   Lsn durable;
   std::optional<Lsn> source_head;  ///< as far as the source is known to be; absent before the first session
-  /// Since the source last said how far it is; absent: it did not since the start.
+  /// How old at most is what the source last said of its head and of sync mode, counted from when it was asked: an
+  /// answer may have waited in a buffer. Absent: it did not say since the start.
   std::optional<std::chrono::microseconds> heard_ago;
   /// How old the source's own data was at most when it last said so: 0 at a root that users write to. Absent: it did
   /// not know, as one that does not hear what it follows or reads, or it did not say so yet.

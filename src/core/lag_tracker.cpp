@@ -26,6 +26,7 @@ Result<void> LagTracker::on_reply(const ProbeReply& reply, std::optional<Lsn> ap
     return MirrorError::protocol_violation("a ProbeReply answers a probe that was not sent, or out of order");
   }
   sent_.erase(sent_.begin(), found + 1);
+  answered_t0_ = makes(Mistake::lag_from_arrival_times) ? now : t0;
   if (!applied) return {};
   auto upstream = upstream_lag_of(reply);
   if (makes(Mistake::chain_lag_without_upstream)) upstream = Duration(0);

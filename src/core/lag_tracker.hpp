@@ -36,6 +36,9 @@ class LagTracker {
   void on_session_end();
   /// Absent: unknown.
   std::optional<Duration> lag(Instant now) const;
+  /// When the newest probe left that was answered: what its reply said was true then or later. A reply may lie in a
+  /// buffer for long, while the process was stopped or the line full: when it came says nothing of its age.
+  const std::optional<Instant>& answered_probe_at() const { return answered_t0_; }
 
  private:
   struct Pending {
@@ -47,7 +50,7 @@ class LagTracker {
   std::deque<Instant> sent_;     ///< not answered yet
   std::deque<Pending> pending_;  ///< answered, head not reached yet; t0 and head rise
   std::optional<Instant> caught_up_at_;
-  std::optional<Instant> last_t0_;
+  std::optional<Instant> last_t0_, answered_t0_;
 };
 
 }  // namespace crosslink::core

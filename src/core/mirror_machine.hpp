@@ -120,8 +120,8 @@ class MirrorMachine {
   const std::optional<Lsn>& source_head() const { return source_.head(); }
   /// Of the source, in this session or the last; absent: it names no such mirror, or did not say.
   const std::optional<SyncPromise>& sync_promise() const { return source_.sync_promise(); }
-  /// When a control frame came last; absent: none did since the start.
-  const std::optional<Instant>& heard_at() const { return probe_.heard_at(); }
+  /// What the source last said of its head and of sync mode was true then or later; absent: no reply yet.
+  const std::optional<Instant>& answered_probe_at() const { return probe_.answered_probe_at(); }
   /// How old the source's own data was when it last said so.
   const std::optional<UpstreamAge>& upstream() const { return source_.upstream(); }
   /// Of log and snapshots, as they count for the throttle, since the machine was made.

@@ -225,7 +225,7 @@ void Mirror::Impl::carry_out(core::MirrorAction& wish) {
 void Mirror::Impl::wake_at(core::Instant at) {
   if (timer_at && *timer_at <= at) return;
   timer_at = at;
-  timer->expires_at(std::chrono::steady_clock::time_point(at));
+  timer->expires_after(at - link::session_now());
   timer->async_wait([weak = weak_from_this(), at](boost::system::error_code error) {
     const auto self = weak.lock();
     if (error || !self || self->timer_at != at) return;
@@ -464,7 +464,7 @@ MirrorFacts Mirror::facts() const {
   facts.position_in_doubt = machine.position_in_doubt();
   facts.durable = machine.durable();
   facts.source_head = machine.source_head();
-  if (machine.heard_at()) facts.heard_ago = link::session_now() - *machine.heard_at();
+  if (machine.answered_probe_at()) facts.heard_ago = link::session_now() - *machine.answered_probe_at();
   if (machine.upstream()) facts.source_behind = machine.upstream()->age;
   facts.sync = machine.sync();
   facts.sync_promise = machine.sync_promise();

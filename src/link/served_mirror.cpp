@@ -214,7 +214,7 @@ void ServedMirror::send(action::Send& frame) {
 void ServedMirror::wake_at(core::Instant at) {
   if (timer_at_ && *timer_at_ <= at) return;
   timer_at_ = at;
-  timer_.expires_at(std::chrono::steady_clock::time_point(at));
+  timer_.expires_after(at - session_now());
   timer_.async_wait([weak = weak_from_this(), at](boost::system::error_code error) {
     const auto self = weak.lock();
     if (error || !self || self->timer_at_ != at) return;

@@ -1,6 +1,7 @@
 #include "link/session_stream.hpp"
 
 #include <fmt/format.h>
+#include <time.h>
 
 #include <chrono>
 #include <utility>
@@ -10,7 +11,11 @@
 namespace crosslink::link {
 
 core::Instant session_now() {
-  return std::chrono::duration_cast<core::Instant>(std::chrono::steady_clock::now().time_since_epoch());
+  timespec now{};
+  // Fails for an unknown clock alone.
+  static_cast<void>(::clock_gettime(CLOCK_BOOTTIME, &now));
+  return std::chrono::duration_cast<core::Instant>(std::chrono::seconds(now.tv_sec) +
+                                                   std::chrono::nanoseconds(now.tv_nsec));
 }
 
 std::optional<MirrorError> SessionStream::check_session_header(FrameHeader header) {

@@ -1,11 +1,12 @@
 """Nodes that mirror one another: what operators do to mirrors, and what must hold while they do."""
 
+import subprocess
 import threading
 import unittest
 
 import redis
 
-from cli_support import run
+from cli_support import PROGRAM, run
 from node_support import MirroredTest, client, eventually
 
 
@@ -27,6 +28,22 @@ class NodeMirrors(MirroredTest):
         self.assert_equal()
         with client(self.mirror, "packages") as one, self.assertRaises(redis.ReadOnlyError):
             one.set("key", "value")
+
+    def test_time_that_a_machine_slept_is_counted_and_timers_fire_all_the_same(self):
+        """A machine that slept for 11 days: CLOCK_BOOTTIME, by which ages are counted, is ahead of CLOCK_MONOTONIC, by
+        which timers fire."""
+        slept = ["unshare", "--time", "--boottime", "1000000", "--fork", "--kill-child"]
+        if subprocess.run([*slept, "true"], check=False).returncode != 0:
+            self.skipTest("this kernel has no time namespaces")
+        self.fill(self.source)
+        self.follow()
+        for node in (self.source, self.mirror):
+            node.kill()
+            node.start([*slept, PROGRAM, "serve", "--config", str(node.config)])
+        self.mirror.await_following("packages", self.source)
+        self.fill(self.source, 500, 600)
+        self.assert_equal()
+        self.assertLess(self.mirror.mirror("packages")["lag_ms"], 30_000)
 
     def test_a_restarted_node_goes_on_without_another_bootstrap(self):
         self.fill(self.source)

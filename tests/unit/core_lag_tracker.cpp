@@ -58,6 +58,21 @@ TEST(LagTracker, grows_with_time_and_is_set_back_by_the_next_head_only) {
   EXPECT_EQ(lag.lag(at(9'700)), Duration(100));
 }
 
+TEST(LagTracker, what_a_late_reply_said_is_as_old_as_its_probe) {
+  LagTracker lag;
+  EXPECT_FALSE(lag.answered_probe_at().has_value());
+  const auto first = lag.probe(at(1'000));
+  const auto second = lag.probe(at(2'000));
+  EXPECT_FALSE(lag.answered_probe_at().has_value()) << "not answered";
+  // The process was stopped: replies of the time before are read minutes later.
+  ASSERT_TRUE(lag.on_reply(reply(first, 7), Lsn{7}, at(90'000'000)).ok());
+  EXPECT_EQ(lag.answered_probe_at(), at(1'000));
+  ASSERT_TRUE(lag.on_reply(reply(second, 7), std::nullopt, at(90'000'001)).ok());
+  EXPECT_EQ(lag.answered_probe_at(), at(2'000)) << "also while LSNs cannot be compared";
+  lag.on_session_end();
+  EXPECT_EQ(lag.answered_probe_at(), at(2'000)) << "what it said then is still what is known";
+}
+
 TEST(LagTracker, is_never_below_zero) {
   LagTracker lag;
   measure(lag, 1'000, 1, 1);

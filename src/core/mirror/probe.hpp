@@ -28,7 +28,10 @@ class LagProbe {
   void on_round_trip(Duration round_trip) { round_trip_ = round_trip; }
 
   std::optional<Duration> lag(Instant now) const { return lag_.lag(now); }
+  /// When the last control frame came: a sign of life. What it said may be older.
   const std::optional<Instant>& heard_at() const { return heard_at_; }
+  /// At or after this moment was true what the source last said of its head and of sync mode.
+  const std::optional<Instant>& answered_probe_at() const { return lag_.answered_probe_at(); }
   const std::optional<Duration>& round_trip() const { return round_trip_; }
 
  private:
