@@ -14,11 +14,11 @@
 #include <thread>
 #include <vector>
 
+#include "async/engine_call.hpp"
 #include "bench/etcd_server.hpp"
 #include "bench/nodes.hpp"
 #include "bench/options.hpp"
 #include "cli/report.hpp"
-#include "link/engine_call.hpp"
 
 namespace crosslink::bench {
 namespace {
@@ -338,7 +338,7 @@ boost::asio::awaitable<int> run(const cli::Globals& globals, const BenchOptions&
   co_await boost::asio::this_coro::throw_if_cancelled(false);
   boost::asio::thread_pool worker(1);
   auto work = [&bench] { return bench.measure(); };
-  auto calling = link::call_engine(worker.get_executor(), std::move(work));
+  auto calling = async::call_engine(worker.get_executor(), std::move(work));
   const auto figures = co_await std::move(calling);
   bench.stop();
   co_return figures ? report(globals, options, *figures) : cli::report_error(globals, figures.error());

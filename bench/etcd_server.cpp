@@ -22,7 +22,7 @@ namespace {
 constexpr std::size_t load_clients = 4, load_operations = 100, load_bytes_max = 1'000'000;
 constexpr std::chrono::seconds ready_within{30};
 
-/// A port that nobody has now.
+/// A port that is free now.
 std::uint16_t free_port() {
   const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};

@@ -8,10 +8,10 @@
 #include <optional>
 #include <vector>
 
+#include "async/task_group.hpp"
 #include "bench/options.hpp"
 #include "cli/report.hpp"
 #include "crosslink/link.hpp"
-#include "link/task_group.hpp"
 
 namespace crosslink::bench {
 namespace {
@@ -67,7 +67,7 @@ awaitable<Part> run_part(const Work& work, std::uint64_t at_once) {
   Part part;
   std::uint64_t left = work.options.count;
   auto executor = co_await boost::asio::this_coro::executor;
-  link::TaskGroup group(executor);
+  async::TaskGroup group(executor);
   const auto begin = Clock::now();
   for (std::uint64_t i = 0; i < at_once; ++i)
     group.spawn(shake_hands(work, left, part));

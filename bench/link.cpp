@@ -6,12 +6,12 @@
 #include <cstdio>
 #include <optional>
 
+#include "async/task_group.hpp"
 #include "bench/options.hpp"
 #include "bench/protocol.hpp"
 #include "cli/human.hpp"
 #include "cli/report.hpp"
 #include "crosslink/link.hpp"
-#include "link/task_group.hpp"
 
 namespace crosslink::bench {
 namespace {
@@ -143,7 +143,7 @@ Task<Figures> move_bytes(const cli::Globals& globals, const BenchOptions& option
   {
     Progress progress(options.bytes, !globals.json());
     auto executor = co_await boost::asio::this_coro::executor;
-    link::TaskGroup streams(executor);
+    async::TaskGroup streams(executor);
     const auto begin = Clock::now();
     for (std::uint64_t i = 0; i < options.streams; ++i) {
       const auto share = options.bytes / options.streams + (i < options.bytes % options.streams ? 1 : 0);

@@ -21,7 +21,7 @@ struct Figures {
 
 MirrorSide::Many start_many(MirrorSide& side, std::uint64_t count) {
   MemoryOptions options;
-  options.log_window_bytes = options.log_budget_bytes = 4096;  // nobody follows these mirrors
+  options.log_window_bytes = options.log_budget_bytes = 4096;  // no mirror follows these
   MirrorSide::Many many;
   for (std::uint64_t i = 0; i < count; ++i)
     many.push_back(side.start(MemoryDatabase::empty(options), i));

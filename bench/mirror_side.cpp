@@ -7,9 +7,9 @@
 #include <chrono>
 #include <utility>
 
+#include "async/with_timeout.hpp"
 #include "bench/protocol.hpp"
 #include "cli/report.hpp"
-#include "link/with_timeout.hpp"
 
 namespace crosslink::bench {
 namespace {
@@ -83,7 +83,7 @@ Task<void> MirrorSide::until(const Many& many, std::function<bool(Mirror&)> cond
         co_return MirrorError(ErrorKind::ProtocolViolation, CausedBy::us, "a mirror halted: " + status.reason);
       if (Clock::now() > end)
         co_return MirrorError::timeout("the mirrors did not come as far within 600 s: " + status.reason);
-      const bool slept = co_await link::sleep_for(std::chrono::milliseconds(1));
+      const bool slept = co_await async::sleep_for(std::chrono::milliseconds(1));
       if (!slept) co_return MirrorError::cancelled("the benchmark");
     }
   }

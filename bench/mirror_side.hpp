@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "async/task_group.hpp"
 #include "bench/mirror_protocol.hpp"
 #include "bench/options.hpp"
 #include "crosslink/mirror.hpp"
-#include "link/task_group.hpp"
 
 namespace crosslink::bench {
 
@@ -87,7 +87,7 @@ class MirrorSide {
   const quic::Endpoint endpoint_;
   const quic::ClientConfig config_;
   boost::asio::thread_pool engine_threads_{1};
-  link::TaskGroup group_;
+  async::TaskGroup group_;
   CrossClusterLink control_;
 };
 

@@ -17,6 +17,7 @@
 #include <thread>
 #include <type_traits>
 
+#include "async/engine_call.hpp"
 #include "bench/mirror_protocol.hpp"
 #include "bench/options.hpp"
 #include "bench/protocol.hpp"
@@ -24,7 +25,6 @@
 #include "crosslink/database_source.hpp"
 #include "crosslink/memory_engine.hpp"
 #include "crosslink/rocksdb_engine.hpp"
-#include "link/engine_call.hpp"
 
 namespace crosslink::bench {
 
@@ -168,7 +168,7 @@ awaitable<void> answer_order(IncomingStream incoming, Writer& writer, boost::asi
     co_return;
   }
   auto work = [&writer, order] { return writer.write(order); };
-  auto calling = link::call_engine(std::move(writing), std::move(work));
+  auto calling = async::call_engine(std::move(writing), std::move(work));
   const auto answer = co_await std::move(calling);
   if (!answer) co_return;  // the mirror sees its stream reset
   std::vector<std::byte> bytes;

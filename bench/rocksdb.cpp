@@ -74,7 +74,7 @@ std::uint64_t fill_entries(const BenchOptions& options) {
   return std::max<std::uint64_t>(1, options.bootstrap_bytes / filled_operation_bytes / group_operations);
 }
 
-/// `cp` of the source's tables and lists, and `sync`, as somebody would do by hand.
+/// `cp` of the source's tables and lists, and `sync`, as an operator would do by hand.
 Result<double> RocksdbBench::copy_files() const {
   std::string live;
   std::getline(std::ifstream(folder_ / "source" / "live"), live);
@@ -114,7 +114,7 @@ Task<MirrorSide::Many> RocksdbBench::bootstrap(Figures& figures) {
   MirrorSide::Many many;
   RocksdbOptions chosen;
   chosen.compression = RocksdbCompression::none;
-  chosen.log_window.bytes = chosen.log_window.budget_bytes = 1;  // nobody follows these mirrors
+  chosen.log_window.bytes = chosen.log_window.budget_bytes = 1;  // no mirror follows these
   for (std::uint64_t run = 0; run < options_.runs; ++run) {
     double copied = 0;
     if (options_.connect.empty()) {
@@ -205,8 +205,8 @@ Task<void> RocksdbBench::measure_writer(MirrorSide::Many& many, Figures& figures
     double drained = 0;
     // Paused, a mirror has its link and takes nothing.
     (void)many.front()->mirror->pause();
-    const MirrorSide::Many nobody;
-    auto writing = write_groups(nobody, alone, cpu_alone, drained);
+    const MirrorSide::Many no_mirrors;
+    auto writing = write_groups(no_mirrors, alone, cpu_alone, drained);
     auto ended = co_await std::move(writing);
     if (!ended) co_return ended.error();
     (void)many.front()->mirror->resume();

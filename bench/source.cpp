@@ -5,12 +5,12 @@
 #include <boost/asio/this_coro.hpp>
 #include <csignal>
 
+#include "async/task_group.hpp"
 #include "bench/options.hpp"
 #include "bench/protocol.hpp"
 #include "cli/report.hpp"
 #include "crosslink/source.hpp"
 #include "crosslink/throttle.hpp"
-#include "link/task_group.hpp"
 
 namespace crosslink::bench {
 namespace {
@@ -69,7 +69,7 @@ awaitable<void> serve_stream(IncomingStream incoming, quic::Connection connectio
   const auto total = take_number(std::span(incoming.request.payload).first<bench_number_bytes>());
   SendThrottle throttle;
   auto executor = co_await boost::asio::this_coro::executor;
-  link::TaskGroup acks(executor);
+  async::TaskGroup acks(executor);
   acks.spawn(follow_acks(incoming.stream.recv, throttle, total));
   // A mirror that leaves in the middle ends this with an error that its session reports.
   (void)co_await send_data(incoming.stream.send, throttle, total, std::move(connection));
@@ -79,7 +79,7 @@ awaitable<void> serve_stream(IncomingStream incoming, quic::Connection connectio
 
 Task<void> serve_mirror(AcceptedMirror& mirror) {
   auto executor = co_await boost::asio::this_coro::executor;
-  link::TaskGroup streams(executor);
+  async::TaskGroup streams(executor);
   Result<void> end;
   for (;;) {
     auto incoming = co_await mirror.accept_stream();

@@ -54,8 +54,8 @@ endif()
 # including what it uses.
 set(CROSSLINK_UNITY 0 CACHE STRING "how many sources of a library are compiled as one; 0 for each by itself")
 
-# crosslink_library(core SOURCES a.cpp b.cpp LINKS fmt::fmt PRIVATE_LINKS x)
-# makes the static library crosslink_core with alias crosslink::core.
+# crosslink_library(wire SOURCES a.cpp b.cpp LINKS fmt::fmt PRIVATE_LINKS x)
+# makes the static library crosslink_wire with alias crosslink::wire.
 function(crosslink_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINKS;PRIVATE_LINKS" ${ARGN})
   add_library(crosslink_${name} STATIC ${ARG_SOURCES})

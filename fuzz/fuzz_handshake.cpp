@@ -6,10 +6,10 @@
 #include <span>
 #include <string_view>
 
-#include "core/utf8.hpp"
 #include "crosslink/frame.hpp"
 #include "crosslink/handshake.hpp"
 #include "require.hpp"
+#include "wire/utf8.hpp"
 
 namespace crosslink::fuzz {
 namespace {

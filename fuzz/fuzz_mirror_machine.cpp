@@ -4,8 +4,8 @@
 #include <deque>
 #include <optional>
 
-#include "core/mirror_machine.hpp"
 #include "script.hpp"
+#include "session/mirror/mirror_machine.hpp"
 
 namespace crosslink::fuzz {
 namespace {
@@ -147,28 +147,28 @@ class MirrorRun {
 
   void answer() {
     if (!call_) return;
-    const auto wish = *std::exchange(call_, std::nullopt);
+    const auto request = *std::exchange(call_, std::nullopt);
     core::EngineAnswer given;
     Result<void> done;
     if (script_.below(8) == 0) {
       done = MirrorError(ErrorKind::Storage, CausedBy::us, "by the script");
-    } else if (const auto* apply = std::get_if<action::Apply>(&wish)) {
+    } else if (const auto* apply = std::get_if<action::Apply>(&request)) {
       done = engine_->apply(apply->group);
-    } else if (const auto* back = std::get_if<action::StepBack>(&wish)) {
+    } else if (const auto* back = std::get_if<action::StepBack>(&request)) {
       done = engine_->step_back(back->from);
-    } else if (const auto* begin = std::get_if<action::BeginSnapshot>(&wish)) {
+    } else if (const auto* begin = std::get_if<action::BeginSnapshot>(&request)) {
       done = engine_->begin_snapshot(begin->facts);
-    } else if (const auto* store = std::get_if<action::StoreChunk>(&wish)) {
+    } else if (const auto* store = std::get_if<action::StoreChunk>(&request)) {
       done = engine_->store_chunk(store->chunk, store->bytes);
-    } else if (std::holds_alternative<action::CheckSnapshot>(wish)) {
+    } else if (std::holds_alternative<action::CheckSnapshot>(request)) {
       const auto check = engine_->check_snapshot();
       if (check) given.check = *check;
       if (!check) done = check.error();
-    } else if (std::holds_alternative<action::SwitchSnapshot>(wish)) {
+    } else if (std::holds_alternative<action::SwitchSnapshot>(request)) {
       done = engine_->switch_snapshot();
-    } else if (std::holds_alternative<action::DropSnapshot>(wish)) {
+    } else if (std::holds_alternative<action::DropSnapshot>(request)) {
       done = engine_->drop_snapshot();
-    } else if (std::holds_alternative<action::Promote>(wish)) {
+    } else if (std::holds_alternative<action::Promote>(request)) {
       const auto promoted = engine_->promote("fuzz", "db");
       if (promoted) given.promoted_from = *promoted;
       if (!promoted) done = promoted.error();

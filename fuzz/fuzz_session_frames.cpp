@@ -1,7 +1,7 @@
 // Every frame of a session: what can be read is written again as the same message.
 //
 // Input: [u8 kind][payload]
-#include "core/session_frames.hpp"
+#include "wire/session_frames.hpp"
 
 #include <cstdint>
 #include <span>

@@ -4,9 +4,9 @@
 #include <deque>
 #include <map>
 
-#include "core/source_session.hpp"
-#include "core/verify_compare.hpp"
 #include "script.hpp"
+#include "session/source/source_session.hpp"
+#include "session/verify_compare.hpp"
 
 namespace crosslink::fuzz {
 namespace {

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "core/session_frames.hpp"
 #include "crosslink/memory_engine.hpp"
 #include "require.hpp"
+#include "wire/session_frames.hpp"
 
 namespace crosslink::fuzz {
 
@@ -37,7 +37,7 @@ class Script {
   std::span<const std::byte> rest_;
 };
 
-/// Every kind of a session, some of a voter and some that nobody knows.
+/// Every kind of a session, some of a voter and some that are undefined.
 inline constexpr std::uint8_t kinds[] = {0x01, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x10, 0x11, 0x12, 0x13,
                                          0x15, 0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x31, 0x40, 0x41,
                                          0x42, 0x43, 0x44, 0x50, 0x7f, 0x80, 0x95, 0xbf, 0xc0, 0xff};

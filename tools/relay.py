@@ -41,7 +41,7 @@ def main():
             try:
                 datagram, sender = one.recvfrom(65536)
             except OSError:
-                continue  # nobody is there: QUIC finds that out by itself
+                continue  # nothing listens there: QUIC finds that out by itself
             if not carries:
                 continue
             if one is not near:

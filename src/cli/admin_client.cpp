@@ -12,8 +12,8 @@
 #include <utility>
 
 #include "crosslink/types.hpp"
-#include "node/byte_stream.hpp"
-#include "node/http.hpp"
+#include "node/admin/byte_stream.hpp"
+#include "node/admin/http.hpp"
 
 namespace crosslink::cli {
 namespace {

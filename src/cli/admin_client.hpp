@@ -34,7 +34,7 @@ struct AdminAnswer {
   std::optional<int> exit_code;
 };
 
-/// Connects, asks, closes. Blocks for admin_connect_timeout and the request's own at most. Errors: Transport (nobody
+/// Connects, asks, closes. Blocks for admin_connect_timeout and the request's own at most. Errors: Transport (nothing
 /// listens there, the connection was lost), Timeout, TlsRefused, ProtocolViolation (what answers is no node),
 /// Configuration (--ca).
 Result<AdminAnswer> ask(const AdminTarget& target, const AdminRequest& request);

@@ -70,7 +70,7 @@ std::string checks_text(const object& dry_run) {
 std::string deleted_text(const object& deleted) {
   const auto name = text(deleted, "name");
   const auto data = text(deleted, "data");
-  if (data == "kept") return name + "  deleted; its data stays as a database that can be read and follows nobody";
+  if (data == "kept") return name + "  deleted; its data stays as a database that can be read and follows no source";
   if (data == "set_aside") return name + "  deleted; its data was moved to " + text(deleted, "set_aside", 4096);
   if (data != "left") return name + "  deleted, with its data";
   const auto* left = object_field(deleted, "left");
@@ -260,8 +260,8 @@ std::string database_table(const boost::json::array& databases) {
   }
   for (const auto& one : databases) {
     const auto* database = one.if_object();
-    const auto remark = database == nullptr ? std::string() : text(*database, "remark", 4096);
-    if (!remark.empty()) page += fmt::format("\n{}: {}", text(*database, "name"), remark);
+    const auto detail = database == nullptr ? std::string() : text(*database, "remark", 4096);
+    if (!detail.empty()) page += fmt::format("\n{}: {}", text(*database, "name"), detail);
   }
   return page;
 }

@@ -18,7 +18,7 @@
 #include "cli/report.hpp"
 #include "cli/status_text.hpp"
 #include "cli/verbs.hpp"
-#include "node/etcd_place.hpp"
+#include "node/hosting/etcd_place.hpp"
 
 namespace crosslink::cli {
 namespace {

@@ -37,7 +37,7 @@ std::optional<MirrorError> refusal_of(const object& mirror) {
   return MirrorError(rule->kind, CausedBy::peer, text(*error, "message", 4096));
 }
 
-/// Nobody there, or no token yet: a node that starts. Anything else does not mend itself.
+/// Nothing listens there, or there is no token yet: a node that starts. Anything else does not mend itself.
 bool may_come(const MirrorError& error) {
   return error.kind() == ErrorKind::Transport || error.kind() == ErrorKind::Timeout ||
          (error.kind() == ErrorKind::Storage && error.caused_by() == CausedBy::us);

@@ -110,7 +110,7 @@ int list_databases(const Globals& globals, const DatabaseOptions& options) {
       [](const auto& body) { return database_table(array_field(body, "databases")) + not_open_text(body); });
 }
 
-/// "a,b"; empty is nobody, "*" any that the CA signed. Errors: Configuration.
+/// "a,b"; empty is none, "*" any that the CA signed. Errors: Configuration.
 Result<boost::json::array> parse_names(const std::string& given, std::string_view option) {
   boost::json::array allowed;
   if (given.empty()) return allowed;
@@ -217,10 +217,9 @@ void add_db_verb(const Command& program) {
   const auto creating = verb.add("create", "Make an empty database that takes writes");
   add_name(creating, options->name, "The database");
   creating
-      .option(
-          "--allow-mirrors", options->allow_mirrors,
-          "Certificate names that may mirror it, comma separated; '*' is any that the CA signed; without it nobody, "
-          "unless the config says who")
+      .option("--allow-mirrors", options->allow_mirrors,
+              "Certificate names that may mirror it, comma separated; '*' is any that the CA signed; without it none, "
+              "unless the config says who")
       .type("NAMES");
   const auto anew =
       creating.flag("--anew", options->anew, "It is there, and not open because its data is lost: begin empty");
@@ -241,7 +240,7 @@ void add_db_verb(const Command& program) {
   add_name(allowing, options->name, "The database");
   allowing
       .option("NAMES", options->allow_mirrors,
-              "Certificate names, comma separated; '' is nobody, '*' any that the CA signed")
+              "Certificate names, comma separated; '' is none, '*' any that the CA signed")
       .required();
   add_admin_options(allowing, options->admin);
   allowing.footer("Example:\n  crosslink db allow-mirrors orders eu-standby,us-west --config node.toml");

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "async/task_group.hpp"
+#include "async/with_timeout.hpp"
 #include "link/accepted_streams.hpp"
 #include "link/refuse.hpp"
-#include "link/task_group.hpp"
-#include "link/with_timeout.hpp"
 
 namespace crosslink {
 namespace {
@@ -51,7 +51,7 @@ Task<Frame> read_request(Streams::Pending& pending) {
   for (;;) {
     auto frame = co_await pending.reader.read(pending.stream.recv);
     if (!frame || !is_skippable(frame->kind)) co_return frame;
-    if (link::is_cancelled(co_await boost::asio::this_coro::cancellation_state)) {
+    if (async::is_cancelled(co_await boost::asio::this_coro::cancellation_state)) {
       co_return MirrorError::cancelled("reading a request");
     }
   }
@@ -61,7 +61,7 @@ awaitable<void> take_request(Streams& streams, PendingIterator pending) {
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(pending->deadline - std::chrono::steady_clock::now());
   auto late = MirrorError::timeout(fmt::format("no request came within {} ms", streams.request_deadline.count()));
   auto reading = read_request(*pending);
-  auto request = co_await link::with_timeout(std::move(reading), std::max(left, std::chrono::milliseconds{0}), late);
+  auto request = co_await async::with_timeout(std::move(reading), std::max(left, std::chrono::milliseconds{0}), late);
   if (!request && request.error().kind() == ErrorKind::Cancelled) co_return;
   auto stream = std::move(pending->stream);
   streams.pending.erase(pending);
@@ -80,7 +80,7 @@ awaitable<void> take_request(Streams& streams, PendingIterator pending) {
 /// One round: waits until any stream, or its request, has come. False when cancelled.
 awaitable<bool> wait_for_one(Streams& streams, const quic::Connection& connection) {
   auto executor = co_await boost::asio::this_coro::executor;
-  link::TaskGroup group(executor);
+  async::TaskGroup group(executor);
   for (auto pending = streams.pending.begin(); pending != streams.pending.end();) {
     const auto current = pending++;
     group.spawn(take_request(streams, current));
@@ -141,13 +141,13 @@ Task<IncomingStream> next_stream(std::shared_ptr<Streams> streams, quic::Connect
 }
 
 Task<void> refuse_request(IncomingStream incoming) {
-  const auto detail = fmt::format("nobody here serves requests of kind {:#04x}", incoming.request.kind);
+  const auto detail = fmt::format("requests of kind {:#04x} are not served here", incoming.request.kind);
   co_return co_await answer_failure(incoming.stream.send, to_string(ErrorKind::ProtocolViolation), detail);
 }
 
 }  // namespace
 
-Task<IncomingStream> AcceptedMirror::accept_stream() { return link::on_own_strand(next_stream(streams, connection)); }
+Task<IncomingStream> AcceptedMirror::accept_stream() { return async::on_own_strand(next_stream(streams, connection)); }
 
 Task<void> AcceptedMirror::refuse_kind(IncomingStream incoming) { return refuse_request(std::move(incoming)); }
 

@@ -5,11 +5,11 @@
 #include <utility>
 #include <vector>
 
-#include "core/reconnect_machine.hpp"
+#include "async/stop_event.hpp"
 #include "crosslink/link.hpp"
 #include "link/dial.hpp"
 #include "link/link_options.hpp"
-#include "link/stop_event.hpp"
+#include "session/reconnect_machine.hpp"
 
 namespace crosslink {
 namespace {
@@ -61,7 +61,7 @@ struct CrossClusterLink::Impl {
   const quic::ClientConfig config;
   const link::LinkOptions options;
   SendThrottle throttle;
-  link::StopEvent stop;
+  async::StopEvent stop;
 
   std::mutex mutex;
   core::ReconnectMachine machine;
@@ -70,7 +70,7 @@ struct CrossClusterLink::Impl {
   std::optional<MirrorHelloAck> last_ack;
 };
 
-/// Finds out what nobody told us: a connection may end at any time.
+/// Finds out what was not reported: a connection may end at any time.
 void CrossClusterLink::Impl::notice_lost_connection() {
   if (!connection || !connection->end_reason()) return;
   connection.reset();
@@ -97,7 +97,7 @@ awaitable<std::optional<core::Action>> CrossClusterLink::Impl::sleep(std::chrono
     const std::scoped_lock lock(mutex);
     next_attempt = std::chrono::steady_clock::now() + delay;
   }
-  const bool slept = co_await link::sleep_for(delay);
+  const bool slept = co_await async::sleep_for(delay);
   const std::scoped_lock lock(mutex);
   next_attempt.reset();
   if (!slept) co_return std::nullopt;
@@ -134,12 +134,12 @@ Task<MirrorHelloAck> CrossClusterLink::Impl::carry_out(std::shared_ptr<Impl> sel
   });
   Result<MirrorHelloAck> outcome = cancelled_error();
   for (;;) {
-    // What has come about is reported, even to somebody who has just given up: a connection must not stay unseen.
+    // What has come about is reported, even to a caller that has just given up: a connection must not stay unseen.
     if (std::holds_alternative<core::Return>(action)) {
       finished = true;
       co_return outcome;
     }
-    if (link::is_cancelled(co_await boost::asio::this_coro::cancellation_state)) co_return cancelled_error();
+    if (async::is_cancelled(co_await boost::asio::this_coro::cancellation_state)) co_return cancelled_error();
     if (const auto* sleeping = std::get_if<core::Sleep>(&action)) {
       auto next = co_await self->sleep(sleeping->delay);
       if (!next) co_return cancelled_error();
@@ -160,8 +160,8 @@ Task<MirrorHelloAck> CrossClusterLink::Impl::carry_out(std::shared_ptr<Impl> sel
 
 Task<MirrorHelloAck> CrossClusterLink::Impl::run(std::shared_ptr<Impl> self, Start start, Lsn last_applied_lsn) {
   auto carrying = carry_out(self, start, last_applied_lsn);
-  auto closed = link::when_set(self->stop, cancelled_error());
-  auto ended = co_await link::interruptible(std::move(carrying), std::move(closed));
+  auto closed = async::when_set(self->stop, cancelled_error());
+  auto ended = co_await async::interruptible(std::move(carrying), std::move(closed));
   // close() may have come just after the handshake, when nothing waited any more: its connection is closed by then.
   if (self->stop.is_set()) co_return cancelled_error();
   co_return ended;
@@ -203,11 +203,11 @@ const ClusterId& CrossClusterLink::source_cluster_id() const { return impl_->clu
 const DatabaseId& CrossClusterLink::source_database_id() const { return impl_->database_id; }
 
 Task<MirrorHelloAck> CrossClusterLink::connect(Lsn last_applied_lsn) {
-  return link::on_own_strand(Impl::run(impl_, Impl::Start::connect, last_applied_lsn));
+  return async::on_own_strand(Impl::run(impl_, Impl::Start::connect, last_applied_lsn));
 }
 
 Task<MirrorHelloAck> CrossClusterLink::schedule_reconnect(Lsn last_applied_lsn) {
-  return link::on_own_strand(Impl::run(impl_, Impl::Start::reconnect, last_applied_lsn));
+  return async::on_own_strand(Impl::run(impl_, Impl::Start::reconnect, last_applied_lsn));
 }
 
 Task<quic::BidiStream> CrossClusterLink::open_bidi_stream() { return Impl::open_stream(impl_); }

@@ -5,8 +5,8 @@
 #include <optional>
 #include <utility>
 
+#include "async/with_timeout.hpp"
 #include "link/frame_reader.hpp"
-#include "link/with_timeout.hpp"
 
 namespace crosslink::link {
 namespace {
@@ -47,7 +47,7 @@ Task<MirrorHelloAck> exchange(quic::Connection connection, quic::SendBuffer hell
   if (!written && written.error().transport_cause() != TransportCause::stream_stopped_by_peer)
     co_return written.error();
   stream->send.finish();
-  if (is_cancelled(co_await boost::asio::this_coro::cancellation_state))
+  if (async::is_cancelled(co_await boost::asio::this_coro::cancellation_state))
     co_return MirrorError::cancelled("the handshake");
   FrameReader reader(handshake_payload_bytes_max, &check_ack_header);
   const auto frame = co_await reader.read(stream->recv);
@@ -87,7 +87,8 @@ Task<quic::Connection> reach(quic::Endpoint endpoint, const quic::ClientConfig& 
   if (!addresses) co_return addresses.error();
   Result<quic::Connection> connection = MirrorError::cancelled("dialling");
   for (std::size_t i = 0; i < addresses->size(); ++i) {
-    if (is_cancelled(co_await boost::asio::this_coro::cancellation_state)) co_return MirrorError::cancelled("dialling");
+    if (async::is_cancelled(co_await boost::asio::this_coro::cancellation_state))
+      co_return MirrorError::cancelled("dialling");
     const auto& address = (*addresses)[(target.turn + i) % addresses->size()];
     connection = co_await endpoint.connect(address, target.hello.source_cluster.str(), config);
     if (connection || connection.error().kind() != ErrorKind::Transport) break;
@@ -109,7 +110,7 @@ Task<MirrorHelloAck> attempt(quic::Endpoint endpoint, const quic::ClientConfig& 
   if (!connection) co_return connection.error();
   auto& reached = state.reached;
   reached = *std::move(connection);
-  if (is_cancelled(co_await boost::asio::this_coro::cancellation_state))
+  if (async::is_cancelled(co_await boost::asio::this_coro::cancellation_state))
     co_return MirrorError::cancelled("the handshake");
   const auto ack = co_await exchange(*reached, state.hello);
   if (ack) state.answer = *ack;
@@ -170,7 +171,7 @@ Task<Established> dial(quic::Endpoint endpoint, const quic::ClientConfig& config
   auto late = MirrorError::timeout(
       fmt::format("{} did not complete the handshake within {} ms", target.address, target.deadline.count()));
   auto operation = attempt(std::move(endpoint), config, target, state);
-  auto ack = co_await with_timeout(std::move(operation), target.deadline, std::move(late));
+  auto ack = co_await async::with_timeout(std::move(operation), target.deadline, std::move(late));
   if (!ack) {
     if (state.reached) state.reached->close(close_code(ack.error(), nullptr));
     const auto& error = ack.error();

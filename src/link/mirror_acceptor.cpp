@@ -1,12 +1,12 @@
 #include <list>
 #include <utility>
 
+#include "async/stop_event.hpp"
+#include "async/task_group.hpp"
 #include "crosslink/source.hpp"
 #include "link/name_places.hpp"
 #include "link/refuse.hpp"
 #include "link/source_handshake.hpp"
-#include "link/stop_event.hpp"
-#include "link/task_group.hpp"
 
 namespace crosslink {
 
@@ -40,11 +40,11 @@ struct MirrorAcceptor::Impl {
               const Result<AcceptedMirror>& mirror, std::chrono::steady_clock::time_point began) const;
 
   static Task<void> run(std::shared_ptr<Impl> self, boost::asio::any_io_executor executor);
-  void begin_handshake(std::shared_ptr<Impl> self, quic::Connection connection, link::TaskGroup& handshakes_running,
-                       link::TaskGroup& sessions);
-  static Task<void> accept_all(std::shared_ptr<Impl> self, link::TaskGroup& handshakes, link::TaskGroup& sessions);
+  void begin_handshake(std::shared_ptr<Impl> self, quic::Connection connection, async::TaskGroup& handshakes_running,
+                       async::TaskGroup& sessions);
+  static Task<void> accept_all(std::shared_ptr<Impl> self, async::TaskGroup& handshakes, async::TaskGroup& sessions);
   static awaitable<void> shake_hands(std::shared_ptr<Impl> self, quic::Connection connection,
-                                     link::NamePlaces::Place handshake, link::TaskGroup& sessions);
+                                     link::NamePlaces::Place handshake, async::TaskGroup& sessions);
   static awaitable<void> hold_session(std::shared_ptr<Impl> self, AcceptedMirror mirror, link::NamePlaces::Place place);
 
   quic::Listener listener;
@@ -53,7 +53,7 @@ struct MirrorAcceptor::Impl {
   const AcceptorLimits limits;
   const Session session;
   const Callbacks callbacks;
-  link::StopEvent stop;
+  async::StopEvent stop;
   std::list<quic::Connection> serving;  // only touched on run()'s executor
   const std::shared_ptr<link::NamePlaces> mirrors =
       std::make_shared<link::NamePlaces>(limits.mirrors_per_name_max, limits.mirrors_max);
@@ -85,7 +85,7 @@ void MirrorAcceptor::Impl::report(const quic::Connection& connection, const std:
 }
 
 awaitable<void> MirrorAcceptor::Impl::shake_hands(std::shared_ptr<Impl> self, quic::Connection connection,
-                                                  link::NamePlaces::Place handshake, link::TaskGroup& sessions) {
+                                                  link::NamePlaces::Place handshake, async::TaskGroup& sessions) {
   const auto began = std::chrono::steady_clock::now();
   link::NamePlaces::Place place;
   auto limited = self->policy;
@@ -119,7 +119,7 @@ awaitable<void> MirrorAcceptor::Impl::hold_session(std::shared_ptr<Impl> self, A
 
 /// One name cannot take every place: what it has beyond its share is refused by the close code alone.
 void MirrorAcceptor::Impl::begin_handshake(std::shared_ptr<Impl> self, quic::Connection connection,
-                                           link::TaskGroup& handshakes_running, link::TaskGroup& sessions) {
+                                           async::TaskGroup& handshakes_running, async::TaskGroup& sessions) {
   std::optional<link::NamePlaces::Full> full;
   auto place = handshakes->take(name_of(connection.peer_names()), full);
   if (full) {
@@ -132,26 +132,26 @@ void MirrorAcceptor::Impl::begin_handshake(std::shared_ptr<Impl> self, quic::Con
   handshakes_running.spawn(shake_hands(std::move(self), std::move(connection), std::move(place), sessions));
 }
 
-Task<void> MirrorAcceptor::Impl::accept_all(std::shared_ptr<Impl> self, link::TaskGroup& handshakes,
-                                            link::TaskGroup& sessions) {
+Task<void> MirrorAcceptor::Impl::accept_all(std::shared_ptr<Impl> self, async::TaskGroup& handshakes,
+                                            async::TaskGroup& sessions) {
   for (;;) {
     const bool has_room = co_await handshakes.wait_below(self->limits.handshakes_max);
     if (!has_room) co_return MirrorError::cancelled("accepting mirrors");
     auto connection = co_await self->listener.accept();
     if (!connection) co_return connection.error();
     self->begin_handshake(self, *std::move(connection), handshakes, sessions);
-    if (link::is_cancelled(co_await boost::asio::this_coro::cancellation_state)) {
+    if (async::is_cancelled(co_await boost::asio::this_coro::cancellation_state)) {
       co_return MirrorError::cancelled("accepting mirrors");
     }
   }
 }
 
 Task<void> MirrorAcceptor::Impl::run(std::shared_ptr<Impl> self, boost::asio::any_io_executor executor) {
-  link::TaskGroup handshakes(executor);
-  link::TaskGroup sessions(executor);
+  async::TaskGroup handshakes(executor);
+  async::TaskGroup sessions(executor);
   auto accepting = accept_all(self, handshakes, sessions);
-  auto stopped = link::when_set(self->stop, MirrorError::cancelled("accepting mirrors"));
-  const auto ended = co_await link::interruptible(std::move(accepting), std::move(stopped));
+  auto stopped = async::when_set(self->stop, MirrorError::cancelled("accepting mirrors"));
+  const auto ended = co_await async::interruptible(std::move(accepting), std::move(stopped));
   const bool asked_to_stop = self->stop.is_set();
   // From here on a handshake that succeeds starts no session.
   self->stop.set();
@@ -176,7 +176,7 @@ MirrorAcceptor::~MirrorAcceptor() { stop(); }
 Task<void> MirrorAcceptor::run() {
   auto run_here = [](std::shared_ptr<Impl> self) -> Task<void> {
     auto executor = co_await boost::asio::this_coro::executor;
-    co_return co_await link::on_own_strand(Impl::run(std::move(self), std::move(executor)));
+    co_return co_await async::on_own_strand(Impl::run(std::move(self), std::move(executor)));
   };
   return run_here(impl_);
 }

@@ -4,8 +4,8 @@
 
 #include <utility>
 
+#include "async/with_timeout.hpp"
 #include "crosslink/backoff.hpp"
-#include "link/with_timeout.hpp"
 
 namespace crosslink::link {
 
@@ -26,7 +26,7 @@ Task<void> deliver(quic::SendStream& stream, std::vector<std::byte> ack) {
   auto written = co_await stream.write(std::move(answer));
   if (!written) co_return written;
   stream.finish();
-  if (is_cancelled(co_await boost::asio::this_coro::cancellation_state))
+  if (async::is_cancelled(co_await boost::asio::this_coro::cancellation_state))
     co_return MirrorError::cancelled("refusing a mirror");
   co_return co_await stream.wait_acknowledged();
 }
@@ -38,7 +38,7 @@ awaitable<void> send_refusal(quic::SendStream& stream, const MirrorError& error,
   if (!ack) co_return;
   auto late = MirrorError::timeout("a refusal's ack was not acknowledged in time");
   auto delivering = deliver(stream, *std::move(ack));
-  const auto delivered = co_await with_timeout(std::move(delivering), refusal_linger, std::move(late));
+  const auto delivered = co_await async::with_timeout(std::move(delivering), refusal_linger, std::move(late));
   // A mirror that left or never acknowledged is closed all the same; the error that matters is the refusal's own.
   static_cast<void>(delivered);
 }

@@ -1,8 +1,8 @@
 #include <mutex>
 
-#include "core/throttle_account.hpp"
+#include "async/waiter.hpp"
 #include "crosslink/throttle.hpp"
-#include "quic/waiter.hpp"
+#include "session/throttle_account.hpp"
 
 namespace crosslink {
 
@@ -10,7 +10,7 @@ struct SendThrottle::State {
   explicit State(std::uint64_t cap_bytes) : account(cap_bytes) {}
   mutable std::mutex mutex;
   core::ThrottleAccount account;
-  quic::detail::WaitList waiters;
+  async::WaitList waiters;
 
   void wake_if_resumable() {
     if (!waiters.empty() && account.can_resume()) waiters.notify_all();

@@ -6,10 +6,10 @@
 #include <limits>
 #include <utility>
 
+#include "async/with_timeout.hpp"
 #include "link/accepted_streams.hpp"
 #include "link/frame_reader.hpp"
 #include "link/refuse.hpp"
-#include "link/with_timeout.hpp"
 
 namespace crosslink {
 namespace link {
@@ -36,7 +36,7 @@ Task<MirrorHello> read_hello(quic::Connection connection, std::optional<quic::Bi
   auto accepted = co_await connection.accept_bidi_stream();
   if (!accepted) co_return accepted.error();
   stream = *std::move(accepted);
-  if (is_cancelled(co_await boost::asio::this_coro::cancellation_state))
+  if (async::is_cancelled(co_await boost::asio::this_coro::cancellation_state))
     co_return MirrorError::cancelled("reading a hello");
   FrameReader reader(handshake_payload_bytes_max, &check_hello_header);
   const auto frame = co_await reader.read(stream->recv);
@@ -74,7 +74,7 @@ Task<AcceptedMirror> accept(quic::Connection connection, quic::BidiStream stream
   connection.set_streams_allowed(policy.streams_after_acceptance);
   auto writing = stream.send.write(quic::SendBuffer(*std::move(bytes)));
   auto late = MirrorError::timeout("the mirror did not take the ack in time");
-  const auto written = co_await with_timeout(std::move(writing), policy.hello_deadline, std::move(late));
+  const auto written = co_await async::with_timeout(std::move(writing), policy.hello_deadline, std::move(late));
   if (!written) co_return written.error();
   stream.send.finish();
   auto names = connection.peer_names();
@@ -94,7 +94,8 @@ Task<AcceptedMirror> serve_hello(quic::Connection connection, const SourcePolicy
   // Time spent waiting for us counts; a hello that has come meanwhile is read all the same.
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(connection.established_at() + policy.hello_deadline -
                                                                  std::chrono::steady_clock::now());
-  auto hello = co_await with_timeout(std::move(reading), std::max(left, std::chrono::milliseconds{0}), std::move(late));
+  auto hello =
+      co_await async::with_timeout(std::move(reading), std::max(left, std::chrono::milliseconds{0}), std::move(late));
   std::optional<MirrorError> refused_with;
   if (hello) {
     seen = *hello;
@@ -125,7 +126,7 @@ Task<AcceptedMirror> serve_unseen(quic::Connection connection, const SourcePolic
 }  // namespace link
 
 Task<AcceptedMirror> handle_mirror_connection(quic::Connection connection, const SourcePolicy& policy) {
-  return link::on_own_strand(link::serve_unseen(std::move(connection), policy));
+  return async::on_own_strand(link::serve_unseen(std::move(connection), policy));
 }
 
 }  // namespace crosslink

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "crosslink/types.hpp"
-#include "node/durable_file.hpp"
+#include "node/hosting/durable_file.hpp"
 #include "node/log.hpp"
 #include "node/text.hpp"
 #include "tls/credentials.hpp"
@@ -126,7 +126,7 @@ bool CertificateWatch::look(const std::vector<CertificateSet>& sets) {
 bool CertificateWatch::look_at(Known& known, bool fresh) {
   // Before they are read: what changes meanwhile is another one then.
   auto stamp = stamp_of(known.set);
-  // Whoever was to use it is asked again, without another word.
+  // Its user is asked again, without another log line.
   if (!fresh && stamp == known.stamp && known.refused) return true;
   if (!fresh && stamp == known.stamp && known.trouble.empty()) return false;
   known.refused = false;

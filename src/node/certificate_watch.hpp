@@ -12,7 +12,7 @@
 
 #include "crosslink/quic/config.hpp"
 #include "crosslink/result.hpp"
-#include "node/etcd_place.hpp"
+#include "node/hosting/etcd_place.hpp"
 
 namespace crosslink::node {
 
@@ -66,7 +66,7 @@ class CertificateWatch {
     std::string stamp;
     std::vector<CertificateFacts> files;
     std::string trouble;
-    bool refused = false;  ///< by whoever was to use it, who is asked again
+    bool refused = false;  ///< by its user, which is asked again
     std::chrono::system_clock::time_point warned;
   };
   static bool look_at(Known& known, bool fresh);

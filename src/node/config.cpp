@@ -11,7 +11,7 @@
 #include <span>
 #include <sstream>
 
-#include "node/durable_file.hpp"
+#include "node/hosting/durable_file.hpp"
 #include "node/quantity.hpp"
 #include "node/text.hpp"
 #include "tls/peer_names.hpp"
@@ -25,7 +25,7 @@ MirrorError wrong(std::string_view key, std::string_view what) {
   return MirrorError::configuration(fmt::format("config: {}: {}", key, what));
 }
 
-/// One table of the file: takes keys out, notes the first error, and at the end knows what nobody asked for.
+/// One table of the file: takes keys out, notes the first error, and at the end knows what was not asked for.
 class Table {
  public:
   Table(const toml::table* table, std::string path) : table_(table), path_(std::move(path)) {}
@@ -121,7 +121,7 @@ class Table {
   void fail(std::string_view key, std::string_view what) {
     if (!error_) error_ = wrong(name_of(key), what);
   }
-  /// Errors: the first; a key that nobody took.
+  /// Errors: the first; a key that was not taken.
   Result<void> finish() {
     if (error_) return *error_;
     if (table_ == nullptr) return {};
@@ -428,7 +428,7 @@ cache_bytes = "64MiB"
 name = "packages"
 # What keeps it: "rocksdb", below data_dir, or "etcd" (at the end).
 # engine = "rocksdb"
-# Certificate names of the clusters that may mirror it; ["*"] is any that our CA signed. Without this line nobody may, unless
+# Certificate names of the clusters that may mirror it; ["*"] is any that our CA signed. Without this line none may, unless
 # `crosslink db allow-mirrors` says who.
 allow_mirrors = ["eu-standby"]
 # When a write is on disk: "always" before it is answered, "1s" within a second, "never" when the system likes.

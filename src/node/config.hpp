@@ -10,13 +10,13 @@
 #include <string_view>
 #include <vector>
 
-#include "core/sync_rule.hpp"
 #include "crosslink/quic/config.hpp"
 #include "crosslink/quic/endpoint.hpp"
 #include "crosslink/result.hpp"
 #include "crosslink/rocksdb_engine.hpp"
 #include "crosslink/types.hpp"
-#include "node/etcd_place.hpp"
+#include "node/hosting/etcd_place.hpp"
+#include "session/sync_rule.hpp"
 
 namespace crosslink::node {
 

@@ -11,10 +11,10 @@
 #include <filesystem>
 #include <string_view>
 
-#include "node/admin_port.hpp"
-#include "node/catalog.hpp"
+#include "node/admin/admin_port.hpp"
 #include "node/certificate_watch.hpp"
-#include "node/durable_file.hpp"
+#include "node/hosting/catalog.hpp"
+#include "node/hosting/durable_file.hpp"
 
 namespace crosslink::node {
 namespace {

@@ -56,7 +56,7 @@ ThreadPool::ThreadPool(const std::string& name, std::size_t threads, Turns turns
     threads_.emplace_back([this, name, i, turns] {
       const auto shown = name.substr(0, thread_name_max) + "/" + std::to_string(i);
       ::pthread_setname_np(::pthread_self(), shown.c_str());
-      // Of this thread alone, on Linux. Nobody may be refused to be nicer.
+      // Of this thread alone, on Linux. Any thread may make itself nicer.
       if (turns == Turns::left_over) {
         const auto own = ::getpriority(PRIO_PROCESS, 0);
         static_cast<void>(::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), own + scan_niceness));

@@ -6,21 +6,21 @@
 #include <chrono>
 #include <utility>
 
+#include "async/engine_call.hpp"
+#include "async/stop_event.hpp"
+#include "async/task_group.hpp"
+#include "async/with_timeout.hpp"
 #include "crosslink/source.hpp"
 #include "crosslink/version.hpp"
-#include "link/engine_call.hpp"
-#include "link/stop_event.hpp"
-#include "link/task_group.hpp"
-#include "link/with_timeout.hpp"
-#include "node/admin_port.hpp"
+#include "node/admin/admin_port.hpp"
 #include "node/certificate_watch.hpp"
-#include "node/client_port.hpp"
+#include "node/clients/client_port.hpp"
 #include "node/descriptors.hpp"
-#include "node/durable_file.hpp"
 #include "node/engine_threads.hpp"
 #include "node/handshake_refusals.hpp"
-#include "node/hosted_database.hpp"
-#include "node/hosting.hpp"
+#include "node/hosting/durable_file.hpp"
+#include "node/hosting/hosted_database.hpp"
+#include "node/hosting/hosting.hpp"
 #include "node/log.hpp"
 #include "node/text.hpp"
 
@@ -94,8 +94,8 @@ SourcePolicy Node::Impl::policy() {
   chosen.authorize = [this](std::span<const std::string> names, const DatabaseId& id) {
     return hosting->allows(names, id.str());
   };
-  chosen.database_exists = [](const DatabaseId&) { return true; };  // or nobody would be authorized for it
-  // Whoever may see it is told why not now: it would look for the fault at its own side.
+  chosen.database_exists = [](const DatabaseId&) { return true; };  // else authorize() had refused it
+  // A mirror that may see it is told why not now: its operator would look for the fault at their own side.
   chosen.admit = [this](const MirrorHello& hello, std::span<const std::string>) -> std::optional<MirrorError> {
     const auto& name = hello.source_database_id.str();
     const auto found = hosting->databases().not_open(name);
@@ -104,7 +104,7 @@ SourcePolicy Node::Impl::policy() {
                        fmt::format("database {} is not open at the source, which tries again and again: {}",
                                    escape(name), found->reason.message()));
   };
-  // For whoever asks how much there is before he mirrors it; a mirror that has a position is told by the log request.
+  // For a peer that asks how much there is before it mirrors; a mirror that has a position is told by the log request.
   chosen.decide_snapshot = [this](const MirrorHello& hello) -> SnapshotDecision {
     const auto database = hosting->databases().find(hello.source_database_id.str());
     if (!database || hello.last_applied_lsn != Lsn{}) return {};
@@ -175,7 +175,7 @@ Result<void> Node::Impl::use_certificates(quic::TlsFiles files) {
 awaitable<void> Node::Impl::look_at_certificates(Impl& impl) {
   for (;;) {
     auto look = [&impl, sets = impl.certificate_sets()] { return impl.certificates.look(sets); };
-    auto looking = link::call_engine(impl.threads->executors().elsewhere, std::move(look));
+    auto looking = async::call_engine(impl.threads->executors().elsewhere, std::move(look));
     const bool changed = co_await std::move(looking);
     if (changed) {
       const auto used = impl.use_certificates(impl.tls);
@@ -183,7 +183,7 @@ awaitable<void> Node::Impl::look_at_certificates(Impl& impl) {
     }
     impl.hosting->judge_connections();
     impl.refusals->say();
-    const bool slept = co_await link::sleep_for(look_every);
+    const bool slept = co_await async::sleep_for(look_every);
     if (!slept) co_return;
   }
 }
@@ -248,7 +248,7 @@ Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoin
 Task<void> Node::run() {
   auto work = [](Impl& impl) -> Task<void> {
     auto executor = co_await boost::asio::this_coro::executor;
-    link::TaskGroup group(executor);
+    async::TaskGroup group(executor);
     auto run_part = [](Task<void> part, std::string_view name) -> awaitable<void> {
       const auto part_ended = co_await std::move(part);
       if (!part_ended)
@@ -257,7 +257,7 @@ Task<void> Node::run() {
     group.spawn(run_part(impl.admin->run(*impl.routes), "admin port"));
     group.spawn(run_part(impl.clients->run(), "client port"));
     group.spawn(run_part(impl.hosting->run(), "hosting"));
-    link::TaskGroup looking(executor);
+    async::TaskGroup looking(executor);
     looking.spawn(Impl::look_at_certificates(impl));
     auto ended = co_await impl.acceptor->run();
     looking.cancel();

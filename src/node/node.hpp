@@ -6,7 +6,7 @@
 #include "crosslink/awaitable.hpp"
 #include "crosslink/quic/endpoint.hpp"
 #include "node/config.hpp"
-#include "node/step_listener.hpp"
+#include "node/hosting/step_listener.hpp"
 
 namespace crosslink::node {
 

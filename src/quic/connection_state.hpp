@@ -10,12 +10,12 @@
 #include <string>
 #include <vector>
 
+#include "async/waiter.hpp"
 #include "crosslink/quic/config.hpp"
 #include "crosslink/quic/connection.hpp"
 #include "quic/library.hpp"
 #include "quic/pacer.hpp"
 #include "quic/transport_error.hpp"
-#include "quic/waiter.hpp"
 
 namespace crosslink::quic::detail {
 
@@ -86,7 +86,7 @@ class ConnectionState : public std::enable_shared_from_this<ConnectionState> {
   HandlePointer handle_;
   std::shared_ptr<ConnectionState> self_;  ///< while the transport may call back
   std::function<void(bool)> on_ready_;
-  std::function<void(const Address&, const MirrorError&)> on_refused_;  ///< null: nobody is told
+  std::function<void(const Address&, const MirrorError&)> on_refused_;  ///< null: no report
 
   bool client_ = false;
   std::string server_name_;
@@ -99,16 +99,16 @@ class ConnectionState : public std::enable_shared_from_this<ConnectionState> {
   std::string alpn_;
   std::chrono::steady_clock::time_point established_at_;
   bool connected_ = false;
-  WaitList connect_waiters_;
+  async::WaitList connect_waiters_;
 
   std::deque<std::shared_ptr<StreamState>> bidi_streams_, uni_streams_;
-  WaitList stream_waiters_;
+  async::WaitList stream_waiters_;
 
   std::optional<MirrorError> end_reason_;
   std::optional<std::uint64_t> close_code_;
   bool shut_down_ = false;
   std::shared_ptr<void> closing_;  ///< from close() until the transport is done with it
-  WaitList end_waiters_;
+  async::WaitList end_waiters_;
   ConnectionFacts last_facts_;
 };
 

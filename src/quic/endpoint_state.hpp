@@ -6,11 +6,11 @@
 #include <mutex>
 #include <string>
 
+#include "async/waiter.hpp"
 #include "crosslink/quic/config.hpp"
 #include "crosslink/quic/connection.hpp"
 #include "crosslink/result.hpp"
 #include "quic/library.hpp"
-#include "quic/waiter.hpp"
 
 namespace crosslink::quic::detail {
 
@@ -52,7 +52,7 @@ struct Inbox {
   std::uint32_t connections = 0;  ///< in their handshake, waiting or accepted
   bool closed = false;
   std::deque<std::shared_ptr<ConnectionState>> ready;
-  WaitList waiters;
+  async::WaitList waiters;
 
   bool enter();
   void put(const std::shared_ptr<ConnectionState>& connection);

@@ -14,7 +14,7 @@
 #include <thread>
 #include <utility>
 
-#include "quic/waiter.hpp"
+#include "async/waiter.hpp"
 
 namespace crosslink::quic {
 namespace detail {
@@ -23,7 +23,7 @@ namespace {
 struct Lookup {
   std::mutex mutex;
   std::optional<Result<std::vector<Address>>> answer;
-  WaitList waiters;
+  async::WaitList waiters;
 };
 
 std::atomic<int> lookups_running = 0;

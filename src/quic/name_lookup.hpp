@@ -1,4 +1,4 @@
-// Names to addresses. getaddrinfo cannot be interrupted, so it runs on a thread of its own that nobody has to wait for.
+// Names to addresses. getaddrinfo cannot be interrupted, so it has a thread of its own, for which no caller waits.
 #pragma once
 
 #include <functional>
@@ -9,7 +9,7 @@
 
 namespace crosslink::quic::detail {
 
-/// Blocks. Called on a thread of its own, perhaps still after whoever asked has gone.
+/// Blocks. Called on a thread of its own, perhaps still after the caller has gone.
 using BlockingLookup = std::function<Result<std::vector<Address>>(const std::string& host, std::uint16_t port)>;
 
 /// More answers than this are not looked at.

@@ -43,7 +43,7 @@ class Pacer {
   static constexpr double payload_share = 0.94;
   static constexpr double piece_seconds = 0.002;
   static constexpr double in_flight_seconds = 0.4;
-  static constexpr double in_flight_bytes_max = 64.0 * 1024 * 1024;  // whatever rate somebody names
+  static constexpr double in_flight_bytes_max = 64.0 * 1024 * 1024;  // whatever rate is configured
   static constexpr std::size_t piece_bytes_min = 16 * 1024;
   double bytes_per_s_;
   std::mutex mutex_;

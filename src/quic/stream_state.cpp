@@ -315,7 +315,7 @@ void StreamState::stop(std::uint64_t code) {
   recv_waiters_.notify_all();
   const auto handle = handle_;
   const bool whole = ends_after_view_ && view_bytes_ == 0;
-  // A pending receive is not completed: that would give the peer credit for what nobody reads.
+  // A pending receive is not completed: that would give the peer credit for what is never read.
   view_bytes_ = consumed_bytes_ = piece_count_ = 0;
   const auto view_handle = std::exchange(view_handle_, nullptr);  // let go of outside the lock
   lock.unlock();
@@ -398,7 +398,7 @@ QUIC_STATUS StreamState::on_receive(QUIC_STREAM_EVENT& event) {
     recv_waiters_.notify_all();
     return QUIC_STATUS_SUCCESS;
   }
-  if (stopped_) return QUIC_STATUS_SUCCESS;  // nobody will read it
+  if (stopped_) return QUIC_STATUS_SUCCESS;  // it will not be read
   // One receive is pending at a time and the transport's ring has at most two pieces.
   if (view_bytes_ != 0 || receive.BufferCount > pieces_.size()) std::abort();
   for (std::uint32_t i = 0; i < receive.BufferCount; ++i) {

@@ -8,9 +8,9 @@
 #include <optional>
 #include <vector>
 
+#include "async/waiter.hpp"
 #include "crosslink/quic/stream.hpp"
 #include "quic/library.hpp"
-#include "quic/waiter.hpp"
 
 namespace crosslink::quic::detail {
 
@@ -87,7 +87,7 @@ class StreamState : public std::enable_shared_from_this<StreamState> {
 
   enum class Start : std::uint8_t { waiting, started, failed };
   Start start_ = Start::waiting;
-  WaitList start_waiters_;
+  async::WaitList start_waiters_;
 
   std::uint64_t in_flight_bytes_ = 0;
   std::uint64_t ideal_bytes_ = 128 * 1024;  // msquic's initial value
@@ -96,7 +96,7 @@ class StreamState : public std::enable_shared_from_this<StreamState> {
   bool acknowledged_ = false;
   bool reset_ = false;
   std::optional<std::uint64_t> stopped_by_peer_;
-  WaitList send_waiters_;
+  async::WaitList send_waiters_;
 
   std::array<std::span<const std::byte>, ReadView::pieces_max> pieces_;
   std::size_t piece_count_ = 0;
@@ -108,7 +108,7 @@ class StreamState : public std::enable_shared_from_this<StreamState> {
   bool reading_ = false;
   bool stopped_ = false;
   std::optional<std::uint64_t> reset_by_peer_;
-  WaitList recv_waiters_;
+  async::WaitList recv_waiters_;
 
   bool shut_down_ = false;
 };

@@ -89,7 +89,7 @@ MirrorError transport_shutdown_error(QUIC_STATUS status, QUIC_UINT62 error_code,
   switch (status) {
     case QUIC_STATUS_UNREACHABLE:
       return MirrorError::transport(TransportCause::unreachable,
-                                    fmt::format("{} is unreachable: nobody listens there for QUIC (UDP)", remote));
+                                    fmt::format("{} is unreachable: nothing listens there for QUIC (UDP)", remote));
     case QUIC_STATUS_CONNECTION_REFUSED:
       return MirrorError::transport(TransportCause::refused, fmt::format("{} takes no more connections now", remote));
     case QUIC_STATUS_CONNECTION_IDLE:

@@ -83,7 +83,7 @@ Result<std::vector<std::string>> dns_names_of(const X509* certificate) {
     if (name->type != GEN_DNS) continue;
     const std::string_view text(reinterpret_cast<const char*>(ASN1_STRING_get0_data(name->d.dNSName)),
                                 static_cast<std::size_t>(ASN1_STRING_length(name->d.dNSName)));
-    // "good.example\0.evil" has fooled C programs: whoever makes such a certificate gets nothing.
+    // "good.example\0.evil" has fooled C programs: such a certificate is refused.
     if (text.contains('\0')) return refuse("the certificate has a DNS name with a NUL character in it");
     if (!is_dns_name(text)) continue;
     if (result.size() == peer_names_max) return refuse("the certificate has more than 64 DNS names");

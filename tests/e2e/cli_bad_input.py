@@ -6,14 +6,14 @@ import unittest
 
 from cli_support import CommandLineTest, openssl, run
 
-NOBODY = "127.0.0.1:9"
+CLOSED_PORT = "127.0.0.1:9"
 
 
 class BadFiles(CommandLineTest):
     """Each is tried with both verbs that take files."""
 
     def expect(self, files, *parts):
-        self.assert_sentence(run(*self.ping_arguments(NOBODY, files=files)), 2, *parts)
+        self.assert_sentence(run(*self.ping_arguments(CLOSED_PORT, files=files)), 2, *parts)
         self.assert_sentence(run(*self.listen_arguments(files=files)), 2, *parts)
 
     def with_file(self, option, path):
@@ -62,11 +62,11 @@ class BadFiles(CommandLineTest):
             self.expect(self.self_signed(name, *more), self.path / f"{name}.pem", "has no DNS name")
 
     def test_left_out(self):
-        result = run("ping", "--addr", NOBODY, "--cluster-id", "prod-us", "--database", "a", *self.files("eu-1")[:4])
+        result = run("ping", "--addr", CLOSED_PORT, "--cluster-id", "prod-us", "--database", "a", *self.files("eu-1")[:4])
         self.assert_sentence(result, 2, "--key")
 
     def test_json_says_the_same(self):
-        result = run(*self.ping_arguments(NOBODY, "-o", "json", files=self.with_file("--ca", self.path / "nowhere")))
+        result = run(*self.ping_arguments(CLOSED_PORT, "-o", "json", files=self.with_file("--ca", self.path / "nowhere")))
         self.assertEqual((result.returncode, result.stderr), (2, ""))
         said = self.one_object(result)
         self.assertEqual((said["error"], said["caused_by"], said["accepted"]), ("Configuration", "us", None))
@@ -106,18 +106,18 @@ class BadNumbers(CommandLineTest):
     def test_say_what_would_do(self):
         for text in (str(2**64), "1e9", "-1"):
             with self.subTest(text=text):
-                self.assert_sentence(run(*self.ping_arguments(NOBODY, "--last-applied-lsn", text)), 2, f"'{text}'",
+                self.assert_sentence(run(*self.ping_arguments(CLOSED_PORT, "--last-applied-lsn", text)), 2, f"'{text}'",
                                      f"from 0 to {2**64 - 1}")
 
     def test_of_revisions_to_keep_are_decimal(self):
-        create = ["mirror", "create", "a", "--from", "prod-us/a", "--addr", NOBODY, "--into", "etcd", "--endpoints",
+        create = ["mirror", "create", "a", "--from", "prod-us/a", "--addr", CLOSED_PORT, "--into", "etcd", "--endpoints",
                   "http://127.0.0.1:9", "--target-revisions-kept"]
         for text in ("0x10", "few", "-1", "1000000001", ""):
             with self.subTest(text=text):
                 self.assert_sentence(run(*create, text), 2, f"'{text}'", "off", "from 0 to 1000000000")
 
     def test_what_belongs_to_an_etcd_is_not_dropped_where_rocksdb_keeps_the_mirror(self):
-        create = ["mirror", "create", "a", "--from", "prod-us/a", "--addr", NOBODY]
+        create = ["mirror", "create", "a", "--from", "prod-us/a", "--addr", CLOSED_PORT]
         for into in ((), ("--into", "rocksdb")):
             for more in (("--prefix", "/a/"), ("--dry-run",)):
                 with self.subTest(into=into, more=more):
@@ -127,19 +127,19 @@ class BadNumbers(CommandLineTest):
     def test_a_timeout_that_is_no_number(self):
         for text in ("nan", "inf", "-1", "0", "1e7", "ten", "1s"):
             with self.subTest(text=text):
-                self.assert_sentence(run(*self.ping_arguments(NOBODY, "--timeout", text)), 2, f"'{text}'",
+                self.assert_sentence(run(*self.ping_arguments(CLOSED_PORT, "--timeout", text)), 2, f"'{text}'",
                                      "from 0.001 to 1000000")
 
 
 class BadNames(CommandLineTest):
     def test_a_database_too_long_for_a_hello(self):
-        result = run(*self.ping_arguments(NOBODY, "--retry", database="d" * 5000))
+        result = run(*self.ping_arguments(CLOSED_PORT, "--retry", database="d" * 5000))
         self.assert_sentence(result, 2, "too long")
 
     def test_a_cluster_id_that_is_no_dns_name(self):
         for name in ("a b", "*.a", "a/b", "", "a."):
             with self.subTest(name=name):
-                self.assert_sentence(run(*self.ping_arguments(NOBODY, cluster=name)), 2, f"'{name}' is not a DNS name")
+                self.assert_sentence(run(*self.ping_arguments(CLOSED_PORT, cluster=name)), 2, f"'{name}' is not a DNS name")
                 result = run(*self.listen_arguments(name=name, files=self.files("prod-us")))
                 self.assert_sentence(result, 2, f"'{name}' is not a DNS name")
 
@@ -149,8 +149,8 @@ class BadNames(CommandLineTest):
 
     def test_never_a_trace_of_the_stack(self):
         strange = "\x1b]0;x\x07" + "%s%n" * 50
-        for arguments in (self.ping_arguments(strange), self.ping_arguments(NOBODY, cluster=strange),
-                          self.ping_arguments(NOBODY, files=["--ca", strange, "--cert", strange, "--key", strange]),
+        for arguments in (self.ping_arguments(strange), self.ping_arguments(CLOSED_PORT, cluster=strange),
+                          self.ping_arguments(CLOSED_PORT, files=["--ca", strange, "--cert", strange, "--key", strange]),
                           ["certs", "init", "--dir", os.devnull]):
             result = run(*arguments)
             self.assertEqual(result.returncode, 2, result.stderr)

@@ -127,7 +127,7 @@ class Bench(CommandLineTest):
                 self.assertEqual(self.ended_by(number), [])
 
     def test_a_source_does_not_outlive_a_bench_that_is_killed(self):
-        self.ended_by(signal.SIGKILL)  # nobody can remove files after that
+        self.ended_by(signal.SIGKILL)  # no process can remove files after that
 
     def test_a_temporary_folder_that_does_not_exist(self):
         result = bench("link", env={**os.environ, "TMPDIR": "/nowhere/at/all"})

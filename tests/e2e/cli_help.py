@@ -58,7 +58,7 @@ class GlobalOptions(CommandLineTest):
             self.assertEqual((result.returncode, result.stderr), (2, ""))
             self.assertEqual(self.one_object(result)["error"], "Configuration")
 
-    def test_refuse_values_nobody_defined(self):
+    def test_refuse_undefined_values(self):
         self.assert_sentence(run("certs", "init", "--dir", self.path / "x", "-o", "xml"), 2, "--output", "xml")
         self.assert_sentence(run("--log-level", "loud", "certs", "init", "--dir", self.path / "x"), 2, "--log-level")
         self.assertFalse((self.path / "x").exists())

@@ -150,8 +150,8 @@ class Refused(CommandLineTest):
         self.made(run("certs", "init", "--dir", other))
         self.made(run("certs", "issue", "--dir", other, "--name", "eu-1"))
         source = self.source()
-        foreign = ["--ca", self.certificates / "ca.pem", "--cert", other / "eu-1.pem", "--key", other / "eu-1.key"]
-        self.expect(self.ping_arguments(source.address, files=foreign), 6, "TlsRefused", "peer", accepted=None)
+        of_other_ca = ["--ca", self.certificates / "ca.pem", "--cert", other / "eu-1.pem", "--key", other / "eu-1.key"]
+        self.expect(self.ping_arguments(source.address, files=of_other_ca), 6, "TlsRefused", "peer", accepted=None)
 
     def test_a_source_of_an_unknown_ca(self):
         other = self.path / "another"
@@ -160,7 +160,7 @@ class Refused(CommandLineTest):
         trusting = ["--ca", other / "ca.pem", *self.files("eu-1")[2:]]
         self.expect(self.ping_arguments(source.address, files=trusting), 6, "TlsRefused", "us", accepted=None)
 
-    def test_nobody_at_the_address(self):
+    def test_nothing_listens_at_the_address(self):
         self.expect(self.ping_arguments(f"127.0.0.1:{unused_port()}"), 4, "Transport", "transport", accepted=None)
 
     def test_people_are_told_what_to_do_next(self):

@@ -48,8 +48,8 @@ RESERVATIONS = []  # open until this process ends
 
 def unused_port():
     """For TCP and UDP, and no other test is given it while this process lives: the reservation is an abstract Unix socket,
-    by the same names as reserved_port.hpp's. Below the range from which the kernel picks ports, so that nobody gets it by
-    chance."""
+    by the same names as reserved_port.hpp's. Below the range from which the kernel picks ports, so that it is not
+    taken by chance."""
     while True:
         port = random.randint(10_000, 32_000)
         reservation = socket.socket(socket.AF_UNIX)

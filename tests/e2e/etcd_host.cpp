@@ -172,7 +172,7 @@ std::string Host::facts() {
                           state.behind ? std::to_string(state.behind->count() / 1000) : "unknown");
   if (etcd_) {
     const auto counted = etcd_->counters();
-    text += fmt::format("split={} foreign={} transactions={} version={} ", counted.split_revisions,
+    text += fmt::format("split={} external={} transactions={} version={} ", counted.split_revisions,
                         counted.external_writes, counted.transactions, counted.server_version);
   }
   if (!mirror_) return text + "status=Serving applied=0 bootstraps=0 reason=" + source_engine_->detail();

@@ -47,12 +47,12 @@ class EtcdScenarios(EtcdTest):
         source.put("/registry/a", "1")
         source.put("/registry/events/1", "not this one")
         source.put("/other", "nor this")
-        target.put("/other", "of somebody else")
+        target.put("/other", "of another client")
         self.start_source(source, exclude="/registry/events/")
         self.start_mirror(target, prefix="/eu/copy/")
         self.wait_following(source.put("/registry/b", "2"))
         self.assertEqual(target.pairs("/eu/copy/"), {"/eu/copy/a": "1", "/eu/copy/b": "2"})
-        self.assertEqual(target.get("/other"), "of somebody else")
+        self.assertEqual(target.get("/other"), "of another client")
         self.assertIsNone(target.get("/registry/a"))
         self.assert_verified()
 
@@ -205,7 +205,7 @@ class EtcdScenarios(EtcdTest):
         self.assertEqual(self.hosts["mirror"].ask("facts")["transactions"], facts["transactions"])
 
     def test_the_same_node_comes_back_at_once(self):
-        owner_s = 10 * DEADLINE_S  # nobody here waits for its end
+        owner_s = 10 * DEADLINE_S  # no test waits for its end
         source, target = self.pair(owner_s=owner_s)
         self.wait_following(source.put("/registry/a", "1"))
         self.hosts["mirror"].kill()
@@ -257,15 +257,15 @@ class EtcdScenarios(EtcdTest):
         first = target.now()
         self.grow(source, target)
         for round_ in range(1, 3):  # the second one is looked at after everything else was done once
-            target.put("/registry/foreign", str(round_))
-            self.wait("mirror", lambda facts, round_=round_: facts["foreign"] == round_)
+            target.put("/registry/external", str(round_))
+            self.wait("mirror", lambda facts, round_=round_: facts["external"] == round_)
         self.assertFalse(self.compacted(target, first))
 
-    def test_a_foreign_write_is_shown_and_mended_by_a_resync(self):
+    def test_an_external_write_is_shown_and_mended_by_a_resync(self):
         source, target = self.pair()
         self.wait_following(source.put("/registry/a", "1"))
         target.put("/registry/a", "forged")
-        facts = self.wait("mirror", lambda facts: facts["foreign"] == 1)
+        facts = self.wait("mirror", lambda facts: facts["external"] == 1)
         self.assertIn("/registry/a", facts["reason"])
         self.assertEqual(self.hosts["mirror"].must("verify")["outcome"], "different")
         self.hosts["mirror"].must("resync")
@@ -273,24 +273,24 @@ class EtcdScenarios(EtcdTest):
         self.assert_equal_now(source, target)
         self.wait("mirror", lambda facts: "not crosslink's" not in facts["reason"])
 
-    def test_a_foreign_write_while_it_was_down_is_shown(self):
+    def test_an_external_write_while_it_was_down_is_shown(self):
         source, target = self.pair()
         self.wait_following(source.put("/registry/a", "1"))
         self.hosts["mirror"].kill()
-        target.put("/other", "is nobody's business")
+        target.put("/other", "is not of the mirror")
         target.put("/registry/a", "forged")
         self.start_mirror(target)
-        facts = self.wait("mirror", lambda facts: facts["foreign"] == 1)
+        facts = self.wait("mirror", lambda facts: facts["external"] == 1)
         self.assertIn("/registry/a", facts["reason"])
         self.assertEqual(self.hosts["mirror"].must("verify")["outcome"], "different")
 
-    def test_writes_to_other_keys_of_the_target_are_not_foreign(self):
+    def test_writes_to_other_keys_of_the_target_are_not_external_writes(self):
         source, target = self.pair()
         self.wait_following(source.put("/registry/a", "1"))
         for i in range(50):
             target.put(f"/other{i}", "1")
         target.put("/registry/zz", "now it is one")
-        self.wait("mirror", lambda facts: facts["foreign"] == 1)
+        self.wait("mirror", lambda facts: facts["external"] == 1)
 
     def test_an_idle_prefix_among_others_that_are_busy_is_following(self):
         source, target = self.cluster(), self.cluster()
@@ -439,8 +439,8 @@ class EtcdScenarios(EtcdTest):
         self.start_mirror(target, user="writer", password_file=password, kept=100)
         self.grow(source, target)
         self.assert_verified()
-        target.put("/registry/foreign", "1")
-        self.wait("mirror", lambda facts: facts["foreign"] == 1)
+        target.put("/registry/external", "1")
+        self.wait("mirror", lambda facts: facts["external"] == 1)
         self.hosts["mirror"].must("resync")
         self.wait("mirror", lambda facts: facts["bootstraps"] == 2)
         self.assert_equal_now(source, target)
@@ -463,7 +463,7 @@ class EtcdScenarios(EtcdTest):
                 etcd.call("/v3/auth/user/changepw", {"name": "crosslink", "password": "word"})
             self.wait_following(source.put("/registry/a", str(round_)))
         target.put("/registry/a", "forged")
-        self.wait("mirror", lambda facts: facts["foreign"] == 1)
+        self.wait("mirror", lambda facts: facts["external"] == 1)
         source.put("/registry/a", "mended")
         self.assert_equal_now(source, target)
         self.assertEqual(self.hosts["mirror"].ask("facts")["bootstraps"], 1)

@@ -51,7 +51,7 @@ class Etcd:
         if certificates:
             self.flags += ["--cert-file", f"{certificates}/localhost.pem", "--key-file", f"{certificates}/localhost.key",
                            "--trusted-ca-file", f"{certificates}/ca.pem", "--client-cert-auth"]
-        self.user_token = None  # of whoever log_in() named
+        self.user_token = None  # of the user that log_in() named
         folder.mkdir(parents=True)
         self.ports = [(unused_port(), unused_port()) for _ in range(members)]
         self.processes = [None] * members
@@ -266,10 +266,10 @@ class SharedEtcd(Etcd):
         for lease in self.leases():
             self.call("/v3/lease/revoke", {"ID": lease})
         everything = {"key": text64("\0"), "range_end": text64("\0")}
-        self.put("last", "")  # so that there is a revision that nobody has compacted to
+        self.put("last", "")  # so that there is a revision that is not compacted to yet
         newest = self.revision(self.call("/v3/kv/deleterange", everything))
         if "kvs" in self.call("/v3/kv/range", {**everything, "limit": 1}) or self.leases():
-            raise AssertionError("somebody writes to a shared etcd that nobody should have")
+            raise AssertionError("another client writes to a shared etcd that no test should hold")
         # A source reads the history that it finds: none is to pay for the values of another case.
         self.compact(newest, physical=False)
 

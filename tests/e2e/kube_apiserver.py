@@ -85,7 +85,7 @@ class ControlPlaneTest(EtcdNodeTest):
         api.call("POST", MAPS, {"metadata": {"name": "large"}, "data": {"value": "x" * 1_000_000}})
         for i in range(20):
             api.call("POST", f"{SHOP}/secrets", {"metadata": {"name": f"secret-{i}"}, "stringData": {"value": str(i)}})
-            api.call("POST", LEASES, {"metadata": {"name": f"lease-{i}"}, "spec": {"holderIdentity": "somebody"}})
+            api.call("POST", LEASES, {"metadata": {"name": f"lease-{i}"}, "spec": {"holderIdentity": "a-client"}})
         api.call("POST", DEFINITIONS, WIDGET_DEFINITION)
         eventually(lambda: api.request("GET", WIDGETS), lambda answer: answer[0] == 200, "the definition to be served")
         for i in range(30):

@@ -21,10 +21,10 @@ class Certificates(MirroredTest):
     def setUpClass(cls):
         super().setUpClass()
         cls.made(run("certs", "issue", "--dir", cls.certificates, "--name", "us-2"))
-        cls.strangers = cls.path / "strangers"
-        cls.made(run("certs", "init", "--dir", cls.strangers))
+        cls.other_ca = cls.path / "other-ca"
+        cls.made(run("certs", "init", "--dir", cls.other_ca))
         for name in ("prod-us", "us-2"):
-            cls.made(run("certs", "issue", "--dir", cls.strangers, "--name", name))
+            cls.made(run("certs", "issue", "--dir", cls.other_ca, "--name", name))
 
     def setUp(self):
         """The mirror at eu-1 follows; it is us-2 that things happen to."""
@@ -48,12 +48,12 @@ class Certificates(MirroredTest):
     def assert_refused(self, node, kind, *words, source=None):
         """By every command that asks, with the exit codes that they have for it; and the mirror that may, goes on."""
         source = source or self.source
-        wish = ("mirror", "create", "packages", "--from", f"{source.cluster}/packages", "--addr", source.mirrors)
-        dry = json.loads(node.verb(*wish, "--dry-run", "-o", "json", code=6))
+        request = ("mirror", "create", "packages", "--from", f"{source.cluster}/packages", "--addr", source.mirrors)
+        dry = json.loads(node.verb(*request, "--dry-run", "-o", "json", code=6))
         failed = "database" if kind == "NotAuthorized" else "identity"
         self.assertEqual([one["check"] for one in dry["checks"] if not one["ok"]], [failed], dry)
         self.assertEqual(node.call("GET", "/v1/mirrors"), {"mirrors": []})
-        said = node.verb(*wish, "--wait", "--timeout", "60", code=6)
+        said = node.verb(*request, "--wait", "--timeout", "60", code=6)
         self.assertIn("the mirror was made, it is not Following", said)
         seen = json.loads(node.verb("status", "packages", "-o", "json", code=4))["mirrors"][0]
         self.assertEqual((seen["status"], seen["last_error"]["error"]), ("Disconnected", kind), seen)
@@ -75,8 +75,8 @@ class Certificates(MirroredTest):
         node.verb("resume", "packages")
         self.assert_equal(node, source)
 
-    def test_a_mirror_with_a_strangers_certificate_is_refused_by_the_source(self):
-        files = self.files_of(self.certificates, self.strangers, "us-2")
+    def test_a_mirror_with_another_cas_certificate_is_refused_by_the_source(self):
+        files = self.files_of(self.certificates, self.other_ca, "us-2")
         node = self.other(files)
         self.assert_refused(node, "TlsRefused")
         self.assertNotIn("mirror=us-2", self.source.log_text(), "it never said who it is")
@@ -87,8 +87,8 @@ class Certificates(MirroredTest):
             shutil.copy(self.certificates / file, files)
         self.assert_mended(node)
 
-    def test_a_source_with_a_strangers_certificate_is_refused_by_the_mirror(self):
-        impostor = self.node("impostor", certificates=self.files_of(self.certificates, self.strangers, "prod-us"))
+    def test_a_source_with_another_cas_certificate_is_refused_by_the_mirror(self):
+        impostor = self.node("impostor", certificates=self.files_of(self.certificates, self.other_ca, "prod-us"))
         self.fill(impostor, 0, 10)
         node = self.other(self.certificates)
         self.assert_refused(node, "TlsRefused", source=impostor)
@@ -155,7 +155,7 @@ class Certificates(MirroredTest):
         files = self.files_of(self.certificates, self.certificates, "prod-us")
         linked = files / "linked"
         linked.mkdir()
-        for folder, of in (("1", self.certificates), ("2", self.strangers)):
+        for folder, of in (("1", self.certificates), ("2", self.other_ca)):
             (linked / folder).mkdir()
             for file in ("ca.pem", "ca.key", "prod-us.pem", "prod-us.key"):
                 shutil.copy(of / file, linked / folder)
@@ -165,14 +165,14 @@ class Certificates(MirroredTest):
             (linked / file).symlink_to(f"..data/{file}")
         source = self.node("renewing", certificates=linked)
         self.fill(source, 0, 10)
-        strange = self.node("us-2", cluster="us-2", databases=(), certificates=self.strangers)
-        wish = {"name": "packages", "from": "prod-us/packages", "addr": source.mirrors}
-        self.assertFalse(strange.call("POST", "/v1/mirrors", {**wish, "dry_run": True})["ok"])
+        strange = self.node("us-2", cluster="us-2", databases=(), certificates=self.other_ca)
+        request = {"name": "packages", "from": "prod-us/packages", "addr": source.mirrors}
+        self.assertFalse(strange.call("POST", "/v1/mirrors", {**request, "dry_run": True})["ok"])
         before = self.ends_of(source)
         (linked / "..fresh").symlink_to("2")
         (linked / "..fresh").rename(linked / "..data")
         source.await_log("a changed file is used from now on role=node_ca")
-        eventually(lambda: strange.call("POST", "/v1/mirrors", {**wish, "dry_run": True}), lambda dry: dry["ok"], "the new ones")
+        eventually(lambda: strange.call("POST", "/v1/mirrors", {**request, "dry_run": True}), lambda dry: dry["ok"], "the new ones")
         self.assertNotEqual(self.ends_of(source), before)
         self.assertEqual(source.log_text().count("reloaded"), 0)
 
@@ -279,7 +279,7 @@ class Certificates(MirroredTest):
         node = self.other(self.certificates)
         node.create_mirror("packages", source)
         node.await_following("packages", source)
-        shutil.copy(self.strangers / "ca.pem", files)
+        shutil.copy(self.other_ca / "ca.pem", files)
         source.signal(signal.SIGHUP)
         node.await_mirror("packages", lambda one: one["status"] == "Disconnected"
                           and (one["last_error"] or {}).get("error") == "TlsRefused", "the cut, and why")
@@ -307,9 +307,9 @@ class Certificates(MirroredTest):
         issue_until(files, "prod-us", VALID_S)
         source.signal(signal.SIGHUP)
         source.await_log("reloaded")
-        wish = {"name": "packages", "from": "prod-us/packages", "addr": source.mirrors}
-        self.assertTrue(node.call("POST", "/v1/mirrors", {**wish, "dry_run": True})["ok"])
-        eventually(lambda: node.call("POST", "/v1/mirrors", {**wish, "dry_run": True}), lambda dry: not dry["ok"], "the end")
+        request = {"name": "packages", "from": "prod-us/packages", "addr": source.mirrors}
+        self.assertTrue(node.call("POST", "/v1/mirrors", {**request, "dry_run": True})["ok"])
+        eventually(lambda: node.call("POST", "/v1/mirrors", {**request, "dry_run": True}), lambda dry: not dry["ok"], "the end")
         self.assert_refused(node, "TlsRefused", source=source)
 
     def test_a_renewal_that_has_expired_already_is_named_and_not_used(self):

@@ -1,4 +1,4 @@
-"""The client port as clients of Redis see it: redis-py, redis-cli, redis-benchmark, and whoever means no good."""
+"""The client port as clients of Redis see it: redis-py, redis-cli, redis-benchmark, and hostile ones."""
 
 import random
 import socket
@@ -189,7 +189,7 @@ class Clients(NodeTest):
         stop.set()
         for writer in writers:
             writer.join(DEADLINE_S)
-        self.assertEqual(node.contents("orders"), {}, "nobody chose it")
+        self.assertEqual(node.contents("orders"), {}, "no client chose it")
         node.call("DELETE", "/v1/mirrors/packages")
         with client(node) as one:
             with self.assertRaisesRegex(redis.ResponseError, "there is no database 0 here"):
@@ -227,9 +227,9 @@ class Clients(NodeTest):
 
     def test_a_number_is_no_name(self):
         node = self.node()
-        for wish in (("POST", "/v1/databases", {"name": "7"}),
+        for request in (("POST", "/v1/databases", {"name": "7"}),
                      ("POST", "/v1/mirrors", {"name": "7", "from": "eu-1/packages", "addr": node.mirrors})):
-            status, answer = node.request(*wish)
+            status, answer = node.request(*request)
             self.assertEqual(status, 400, answer)
             self.assertIn("number", answer["message"])
 
@@ -241,10 +241,10 @@ class Clients(NodeTest):
         for protocol in (2, 3):
             with client(node, password="open sesame", protocol=protocol) as good:
                 self.assertTrue(good.set("k", 1))
-        with client(node) as stranger, self.assertRaises(redis.AuthenticationError):
-            stranger.get("k")
-        with client(node, password="guess") as stranger, self.assertRaises(redis.AuthenticationError):
-            stranger.ping()
+        with client(node) as unauthenticated, self.assertRaises(redis.AuthenticationError):
+            unauthenticated.get("k")
+        with client(node, password="guess") as unauthenticated, self.assertRaises(redis.AuthenticationError):
+            unauthenticated.ping()
         answer = raw(node, b"AUTH guess\r\n" * 50 + b"GET k\r\n")
         self.assertEqual(answer.count(b"-WRONGPASS"), 10)
         self.assertIn(b"invalid bulk length", raw(node, b"*2\r\n$4\r\nAUTH\r\n$1000000\r\n"))

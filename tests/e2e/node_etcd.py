@@ -81,8 +81,8 @@ class NodeEtcd(EtcdNodeTest):
         client = redis.Redis(port=prod.port)
         for i in range(100):
             client.set(f"k{i}", i)
-        wish = {"into": "etcd", "etcd": {"endpoints": target.endpoints.split(","), "prefix": "/from-rocksdb/"}}
-        standby.create_mirror("packages", prod, **wish)
+        request = {"into": "etcd", "etcd": {"endpoints": target.endpoints.split(","), "prefix": "/from-rocksdb/"}}
+        standby.create_mirror("packages", prod, **request)
         standby.await_following("packages", prod)
         client.delete("k7")
         client.close()
@@ -228,7 +228,7 @@ class NodeEtcd(EtcdNodeTest):
         self.await_applied(standby, last)
         self.assert_verified(standby)
 
-    def test_a_cluster_that_is_away_at_the_start_keeps_nobody_else_from_being_served(self):
+    def test_a_cluster_that_is_away_at_the_start_keeps_no_other_from_being_served(self):
         source = self.own_cluster("from")
         last = source.put(f"{PREFIX}a", "1")
         prod = self.etcd_node(source)
@@ -285,13 +285,13 @@ class NodeEtcd(EtcdNodeTest):
         eventually(lambda: prod.head("registry"), lambda head: head >= lost, "the last write at the old source")
         last = target.put(f"{PREFIX}new", "2")
         eventually(lambda: standby.head("registry"), lambda head: head >= last, "the new write")
-        wish = {"name": "registry", "from": "eu-1/registry", "addr": standby.mirrors, "replace": True, "into": "etcd",
+        request = {"name": "registry", "from": "eu-1/registry", "addr": standby.mirrors, "replace": True, "into": "etcd",
                 "etcd": {"endpoints": source.endpoints.split(",")}}
-        status, answer = prod.request("POST", "/v1/mirrors", wish)
+        status, answer = prod.request("POST", "/v1/mirrors", request)
         self.assertEqual(answer["exit_code"], 6, answer)
         self.assertIn(source.endpoints, answer["message"])
         self.assertEqual(answer["replaced"]["keys"], [f"{PREFIX}lost"])
-        prod.call("POST", "/v1/mirrors", {**wish, "yes": True})
+        prod.call("POST", "/v1/mirrors", {**request, "yes": True})
         self.await_applied(prod, last)
         self.assert_verified(prod)
         self.assertEqual(source.pairs(PREFIX), target.pairs(PREFIX))
@@ -439,7 +439,7 @@ class NodeEtcd(EtcdNodeTest):
         target.thaw(0)
         keeping.join(DEADLINE_S)
         standby.await_log("a command was dropped: its caller left before it began")
-        self.assertIsNotNone(target.get_bytes("/crosslink/registry"), "nobody who still wanted it asked for a delete")
+        self.assertIsNotNone(target.get_bytes("/crosslink/registry"), "no caller that stayed asked for a delete")
 
     def test_promoting_half_a_bootstrap_is_refused_unless_that_is_accepted(self):
         source, target = self.cluster(), self.own_cluster("to")

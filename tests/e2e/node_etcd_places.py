@@ -22,18 +22,18 @@ class NodeEtcdPlaces(EtcdNodeTest):
         self.assertTrue(checks["target"]["ok"])
         self.assertIn("/copy/", checks["target"]["detail"])
         self.assertIsNone(target.get_bytes("/crosslink/registry"))
-        nobody = f"http://127.0.0.1:{unused_port()}"
-        words[words.index(target.endpoints)] = nobody
+        closed = f"http://127.0.0.1:{unused_port()}"
+        words[words.index(target.endpoints)] = closed
         dry = run(*words, "--dry-run", "-o", "json")
         self.assertNotEqual(dry.returncode, 0)
         self.assertFalse({one["check"]: one["ok"] for one in json.loads(dry.stdout)["checks"]}["target"])
-        words[words.index(nobody)] = target.endpoints
+        words[words.index(closed)] = target.endpoints
         made = run(*words, "--wait", "--timeout", "60")
         self.assertEqual(made.returncode, 0, made)
         self.await_applied(standby, last)
         self.assertEqual(target.pairs("/copy/"), {"/copy/a": "1"})
         self.assertIn("/copy/", run("status", "registry", *self.admin(standby)).stdout)
-        refused = run(*words[:words.index("--prefix")], "--user", "somebody")
+        refused = run(*words[:words.index("--prefix")], "--user", "alice")
         self.assertEqual(refused.returncode, 2, refused)
 
     def test_over_the_sources_own_keys_or_another_mirrors_none_is_made(self):
@@ -65,21 +65,21 @@ class NodeEtcdPlaces(EtcdNodeTest):
         theirs = {f"/app-prod/{i:03}": "theirs" for i in range(100)}
         for begin in range(0, 100, 50):
             target.txn(list(theirs.items())[begin:begin + 50])
-        wish = "--prefix", "/app"
-        dry = self.create(standby, prod, target, *wish, "--dry-run", "-o", "json")
+        request = "--prefix", "/app"
+        dry = self.create(standby, prod, target, *request, "--dry-run", "-o", "json")
         self.assertEqual(dry.returncode, 6, dry)
         checks = {one["check"]: one for one in json.loads(dry.stdout)["checks"]}
         self.assertFalse(checks["keys"]["ok"], dry)
         there = json.loads(dry.stdout)["target"]
         self.assertEqual((there["prefix"], there["keys"], there["neighbours"]), ("/app", 100, ["/app-prod/"]))
         self.assertEqual(there["shown"][0], "/app-prod/000")
-        refused = self.create(standby, prod, target, *wish)
+        refused = self.create(standby, prod, target, *request)
         self.assertEqual(refused.returncode, 6, refused)
         for said in ("100 keys", '"/app-prod/000"', 'so "/app-prod/" are below it as well', "--yes"):
             self.assertIn(said, refused.stderr)
         self.assertEqual(target.pairs("/app"), theirs)
         self.assertEqual(standby.call("GET", "/v1/mirrors")["mirrors"], [])
-        made = self.create(standby, prod, target, *wish, "--yes", "--wait")
+        made = self.create(standby, prod, target, *request, "--yes", "--wait")
         self.assertEqual(made.returncode, 0, made)
         self.await_applied(standby, last)
         self.assertEqual(target.pairs("/app"), {"/appa": "1"})

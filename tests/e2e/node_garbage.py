@@ -1,4 +1,4 @@
-"""Whoever comes to a port of a node with something else than it speaks: the node lives, its memory is bounded, and it goes on
+"""Clients that speak something else than the port they come to: the node lives, its memory is bounded, and it goes on
 serving clients, commands and a mirror. Everything is sent while clients write and the mirror follows."""
 
 import errno
@@ -93,7 +93,7 @@ class Garbage(MirroredTest):
         self.assertLess(grown, GROWTH_BYTES_MAX)
         self.assertIn("packages", self.source.verb("db", "list"))
         with client(self.source) as one:
-            self.assertIsNone(one.get("k"), "nobody could write")
+            self.assertIsNone(one.get("k"), "no client could write")
             self.assertTrue(one.set("served", "1"))
         self.load.end()
         self.assert_equal()
@@ -103,7 +103,7 @@ class Garbage(MirroredTest):
         self.assert_equal()
         self.source.stop()
 
-    def test_random_bytes_on_every_port_disturb_nobody(self):
+    def test_random_bytes_on_every_port_disturb_no_client(self):
         begin_of_quic = bytes.fromhex("c300000001")
         self.datagrams(self.chance.choice((b"", begin_of_quic)) + self.noise(1400) for _ in range(20_000))
         for _ in range(100):
@@ -158,7 +158,7 @@ class Garbage(MirroredTest):
         self.assertLess(time.monotonic() - begin, 25)
         self.assert_serves_on()
 
-    def test_slow_clients_keep_nobody_out_of_the_client_port(self):
+    def test_slow_clients_keep_no_other_out_of_the_client_port(self):
         slow = [socket.create_connection(place(self.source.clients), timeout=DEADLINE_S) for _ in range(300)]
         for connection in slow:
             self.addCleanup(connection.close)
@@ -169,7 +169,7 @@ class Garbage(MirroredTest):
                 self.assertTrue(one.ping())
         self.assert_serves_on()
 
-    def test_quic_handshakes_that_nobody_goes_on_with_keep_no_mirror_out(self):
+    def test_quic_handshakes_that_are_not_finished_keep_no_mirror_out(self):
         def first_packets():
             for _ in range(3000):
                 dialled = QuicConnection(configuration=QuicConfiguration(is_client=True, alpn_protocols=["crosslink/1"],

@@ -56,7 +56,7 @@ class KilledNodes(MirroredTest):
         return seen
 
     def kill_in_bootstrap(self, chance, order):
-        """A snapshot that was on its way goes on where it was, whoever was killed."""
+        """A snapshot that was on its way goes on where it was, whichever process was killed."""
         self.create_limited(BYTES_PER_S)
         for victims, stored in zip(order, sorted(chance.uniform(0, STORED_MAX) for _ in order)):
             self.mirror.await_mirror("packages", lambda one: is_bootstrapped(one) or (one["bytes_done"] or 0) > stored,

@@ -18,7 +18,7 @@ class NodeKills(NodeTest):
         self.source = self.node("prod-us")
         with client(self.source) as one:
             one.mset({f"key-{number}": f"value-{number}" for number in range(300)})
-        self.wish = {"name": "packages", "from": "prod-us/packages", "addr": self.source.mirrors}
+        self.request = {"name": "packages", "from": "prod-us/packages", "addr": self.source.mirrors}
 
     def killed_at(self, node, step, method, path, body=None):
         """Starts the node anew as a host that is killed at the step of this command, and as itself after that."""
@@ -45,14 +45,14 @@ class NodeKills(NodeTest):
         return node.folder / "data" / "databases" / "packages"
 
     def create(self, node):
-        node.call("POST", "/v1/mirrors", self.wish)
+        node.call("POST", "/v1/mirrors", self.request)
         self.follows(node)
 
     def test_a_create_goes_on_after_a_kill_at_every_step(self):
         for step in ("create.recorded", "create.opened"):
             with self.subTest(step):
                 node = self.mirror_node()
-                self.killed_at(node, step, "POST", "/v1/mirrors", self.wish)
+                self.killed_at(node, step, "POST", "/v1/mirrors", self.request)
                 self.follows(node)
                 node.call("DELETE", "/v1/mirrors/packages")
                 node.stop()
@@ -62,7 +62,7 @@ class NodeKills(NodeTest):
         steps = ("create.recorded", "replace.closed", "replace.moved", "replace.forgotten", "replace.done", "create.opened")
         for number, step in enumerate(steps):
             with self.subTest(step):
-                self.killed_at(node, step, "POST", "/v1/mirrors", {**self.wish, "replace": True, "yes": True})
+                self.killed_at(node, step, "POST", "/v1/mirrors", {**self.request, "replace": True, "yes": True})
                 self.follows(node)
                 self.assertEqual(len(list((node.folder / "data" / "set-aside").iterdir())), number + 1)
 
@@ -73,7 +73,7 @@ class NodeKills(NodeTest):
         node.stop()
         node.start([HOST, str(node.config), "replace.moved"])
         with self.assertRaises(COMMAND_ENDS):
-            node.call("POST", "/v1/mirrors", {**self.wish, "replace": True, "yes": True})
+            node.call("POST", "/v1/mirrors", {**self.request, "replace": True, "yes": True})
         self.assertEqual(node.process.wait(60), -9)
         node.close()
         obstacle.mkdir()
@@ -140,7 +140,7 @@ class EtcdNodeKills(NodeKills):
     def setUp(self):
         super().setUp()
         self.target = SharedEtcd.take(self)
-        self.wish |= {"yes": True, "into": "etcd", "etcd": {"endpoints": self.target.endpoints.split(","), "prefix": self.PREFIX}}
+        self.request |= {"yes": True, "into": "etcd", "etcd": {"endpoints": self.target.endpoints.split(","), "prefix": self.PREFIX}}
 
     def assert_same(self, node):
         there = {key.removeprefix(self.PREFIX): value for key, value in self.target.pairs(self.PREFIX).items()}

@@ -108,7 +108,7 @@ class LargeAnswers(MirroredTest):
         print(f"{what}: {grown // MIB} MiB more", flush=True)
         self.assertLess(grown, self.GROWTH_BYTES_MAX)
 
-    def test_that_nobody_reads_hold_a_bounded_amount_of_memory_and_keep_nobody_from_being_served(self):
+    def test_that_are_not_read_hold_a_bounded_amount_of_memory_and_keep_no_other_from_being_served(self):
         for _ in range(20):
             self.ask(self.source)
         self.source.await_log("clients sent away")
@@ -127,7 +127,7 @@ class LargeAnswers(MirroredTest):
             self.assertEqual({len(value) for value in pipeline.execute()}, {self.VALUE_BYTES})
         self.assert_bounded("20 clients that read everything and stay")
 
-    def test_that_nobody_reads_keep_no_database_from_being_deleted_and_no_node_from_ending(self):
+    def test_that_are_not_read_keep_no_database_from_being_deleted_and_no_node_from_ending(self):
         self.ask(self.mirror, command(b"SELECT", b"packages"))
         self.mirror.verb("mirror", "delete", "packages", "--yes")
         self.follow()

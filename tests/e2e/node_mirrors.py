@@ -90,12 +90,12 @@ class NodeMirrors(MirroredTest):
         self.follow()
         self.mirror.call("POST", "/v1/mirrors/packages/promote", {})
         self.source.redis_cli("set", "only-at-the-old-source", "1")
-        wish = {"name": "packages", "from": "eu-1/packages", "addr": self.mirror.mirrors, "replace": True}
-        status, refused = self.source.request("POST", "/v1/mirrors", wish)
+        request = {"name": "packages", "from": "eu-1/packages", "addr": self.mirror.mirrors, "replace": True}
+        status, refused = self.source.request("POST", "/v1/mirrors", request)
         self.assertEqual((status, refused["exit_code"]), (400, 6), refused)
         self.assertEqual(refused["replaced"]["keys"], ["only-at-the-old-source"], refused)
         self.assertEqual(self.source.redis_cli("get", "only-at-the-old-source"), "1")
-        made = self.source.call("POST", "/v1/mirrors", {**wish, "yes": True})
+        made = self.source.call("POST", "/v1/mirrors", {**request, "yes": True})
         self.source.await_following("packages", self.mirror)
         self.assertEqual(self.source.contents("packages"), self.mirror.contents("packages"))
         aside, = (self.source.folder / "data" / "set-aside").iterdir()
@@ -188,22 +188,22 @@ class NodeMirrors(MirroredTest):
         self.assertEqual(seen["chain"], ["eu-1/packages", "prod-us/packages"])
         self.assert_equal(third, self.mirror)
         self.assertEqual(third.contents("packages"), self.source.contents("packages"))
-        wish = {"name": "packages", "from": "us-2/packages", "addr": third.mirrors, "replace": True, "dry_run": True}
-        dry = self.source.call("POST", "/v1/mirrors", wish)
+        request = {"name": "packages", "from": "us-2/packages", "addr": third.mirrors, "replace": True, "dry_run": True}
+        dry = self.source.call("POST", "/v1/mirrors", request)
         self.assertEqual([one["check"] for one in dry["checks"] if not one["ok"]], ["loop"], dry)
         # Nor is it made, whatever the caller agrees to: it would have put the only database that takes writes aside.
-        status, refused = self.source.request("POST", "/v1/mirrors", {**wish, "dry_run": False, "yes": True})
+        status, refused = self.source.request("POST", "/v1/mirrors", {**request, "dry_run": False, "yes": True})
         self.assertEqual((status, refused["exit_code"]), (409, 6), refused)
         self.assertIn("promote it there first", refused["message"])
         self.assertEqual(self.source.redis_cli("set", "still", "writable"), "OK")
 
     def test_a_dry_run_says_what_is_wrong_and_changes_nothing(self):
         checks = {}
-        wish = {"name": "packages", "from": "prod-us/packages", "addr": self.source.mirrors, "dry_run": True}
-        checks["good"] = self.mirror.call("POST", "/v1/mirrors", wish)
-        checks["database"] = self.mirror.call("POST", "/v1/mirrors", {**wish, "from": "prod-us/other"})
-        checks["identity"] = self.mirror.call("POST", "/v1/mirrors", {**wish, "from": "prod-eu/packages"})
-        checks["reachable"] = self.mirror.call("POST", "/v1/mirrors", {**wish, "addr": "127.0.0.1:1"})
+        request = {"name": "packages", "from": "prod-us/packages", "addr": self.source.mirrors, "dry_run": True}
+        checks["good"] = self.mirror.call("POST", "/v1/mirrors", request)
+        checks["database"] = self.mirror.call("POST", "/v1/mirrors", {**request, "from": "prod-us/other"})
+        checks["identity"] = self.mirror.call("POST", "/v1/mirrors", {**request, "from": "prod-eu/packages"})
+        checks["reachable"] = self.mirror.call("POST", "/v1/mirrors", {**request, "addr": "127.0.0.1:1"})
         self.assertTrue(checks["good"]["ok"], checks["good"])
         for name in ("database", "identity", "reachable"):
             bad = [one["check"] for one in checks[name]["checks"] if not one["ok"]]
@@ -218,7 +218,7 @@ class NodeMirrors(MirroredTest):
         self.assertIn("crosslink mirror delete packages", said)
         self.mirror.verb("mirror", "delete", "packages", "--yes")
         said = self.mirror.verb(*create, "prod-us/packages", "--addr", self.source.admin)
-        self.assertIn("nobody listens there for QUIC", said)
+        self.assertIn("nothing listens there for QUIC", said)
         self.mirror.verb("mirror", "delete", "packages", "--yes")
         said = self.mirror.verb(*create, "prod-us/packages", "--addr", self.source.mirrors)
         self.assertNotIn("not dialed", said)
@@ -229,18 +229,18 @@ class NodeMirrors(MirroredTest):
         self.assertNotIn("by the source", self.source.log_text())
 
     def test_a_source_that_refuses_is_not_said_to_know_that_it_was_not_promoted_from_here(self):
-        wish = {"name": "packages", "from": "eu-1/none", "addr": self.mirror.mirrors, "replace": True}
-        status, refused = self.source.request("POST", "/v1/mirrors", wish)
+        request = {"name": "packages", "from": "eu-1/none", "addr": self.mirror.mirrors, "replace": True}
+        status, refused = self.source.request("POST", "/v1/mirrors", request)
         self.assertNotEqual(status, 200)
         self.assertIn("is not known: ", refused["replaced"]["detail"])
         self.assertIn("there is no database none", refused["replaced"]["detail"])
 
     def test_a_dry_run_says_how_much_space_the_data_takes(self):
         self.fill(self.source)  # 500 values of about 110 bytes
-        wish = {"name": "packages", "from": "prod-us/packages", "addr": self.source.mirrors, "dry_run": True}
+        request = {"name": "packages", "from": "prod-us/packages", "addr": self.source.mirrors, "dry_run": True}
 
         def space():
-            checks = self.mirror.call("POST", "/v1/mirrors", wish)["checks"]
+            checks = self.mirror.call("POST", "/v1/mirrors", request)["checks"]
             return next(one for one in checks if one["check"] == "space")
 
         def bytes_said(check):
@@ -249,7 +249,7 @@ class NodeMirrors(MirroredTest):
 
         self.assertTrue(eventually(space, bytes_said, "the size of the data")["ok"])
 
-    def test_an_admin_request_without_token_or_with_a_foreign_host_is_refused(self):
+    def test_an_admin_request_without_token_or_with_another_host_is_refused(self):
         cases = [({"Authorization": None}, 401), ({"Authorization": "Bearer " + "0" * 64}, 401),
                  ({"Host": "evil.example"}, 421), ({"Content-Type": "text/plain"}, 415)]
         for headers, expected in cases:

@@ -1,4 +1,4 @@
-"""Whoever is slow, large or gone holds up nobody else: clients that scan, clusters that hang, writes that grow."""
+"""What is slow, large or gone holds up no other client: clients that scan, clusters that hang, writes that grow."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ def connect(node):
 
 
 class Scanners(NodeTest):
-    def test_clients_that_asked_for_all_keys_and_left_hold_up_nobody(self):
+    def test_clients_that_asked_for_all_keys_and_left_hold_up_no_other(self):
         node = self.node()
         fill(node)
         with client(node) as other:
@@ -181,7 +181,7 @@ class Budgets(NodeTest):
         self.assertLess(time.monotonic() - begin, 2)
 
 
-class Strangers(NodeTest):
+class UnauthenticatedClients(NodeTest):
     def guarded(self, **options):
         self.secret = self.path / f"{self.id().rsplit('.', 1)[-1]}.secret"
         self.say("open sesame")

@@ -116,11 +116,11 @@ class NotOpen(NodeTest):
         current, = self.data(node, "packages").glob("**/CURRENT")
         current.write_bytes(b"")
         node.start()
-        wish = {"name": "packages", "from": "prod-us/packages", "addr": source.mirrors, "replace": True}
-        status, refused = node.request("POST", "/v1/mirrors", wish)
+        request = {"name": "packages", "from": "prod-us/packages", "addr": source.mirrors, "replace": True}
+        status, refused = node.request("POST", "/v1/mirrors", request)
         self.assertEqual((status, refused["exit_code"]), (400, 6), refused)
         self.assertTrue(self.data(node, "packages").exists())
-        node.call("POST", "/v1/mirrors", {**wish, "yes": True})
+        node.call("POST", "/v1/mirrors", {**request, "yes": True})
         node.await_following("packages", source)
 
     def test_a_failed_create_removed_a_folder_that_it_had_not_made(self):
@@ -134,8 +134,8 @@ class NotOpen(NodeTest):
 
     def test_a_mirror_without_data_yet_is_opened_again(self):
         node = self.node("eu-1", cluster="eu-1", databases=())
-        wish = {"name": "packages", "from": "prod-us/packages", "addr": "127.0.0.1:1"}
-        node.call("POST", "/v1/mirrors", wish)
+        request = {"name": "packages", "from": "prod-us/packages", "addr": "127.0.0.1:1"}
+        node.call("POST", "/v1/mirrors", request)
         node.stop()
         node.start()
         self.assertEqual(self.not_open(node), {})
@@ -227,7 +227,7 @@ class WhoMayMirror(NodeTest):
         there, absent = (self.refused(mirror, source, name) for name in ("orders", "nothing"))
         self.assertEqual(there["error"], "NotAuthorized")
         self.assertEqual(there["message"].replace("orders", "X"), absent["message"].replace("nothing", "X"),
-                         "whether a database exists is told to nobody who may not see it")
+                         "whether a database exists is told only to names that may see it")
         self.assertIn("orders  may be mirrored by eu-1", source.verb("db", "allow-mirrors", "orders", "eu-1"))
         self.assertIn('crosslink_database_allow_mirrors{database="orders",mirror="eu-1"} 1', source.call("GET", "/metrics"))
         with client(source, "orders") as one:

@@ -63,12 +63,12 @@ class Promote(MirroredTest):
         writer = threading.Thread(target=write)
         writer.start()
         eventually(lambda: len(answered), lambda count: count > 20, "writes at the old source")
-        wish = {"name": "packages", "from": "eu-1/packages", "addr": self.mirror.mirrors, "replace": True}
-        status, refused = self.source.request("POST", "/v1/mirrors", wish)
+        request = {"name": "packages", "from": "eu-1/packages", "addr": self.mirror.mirrors, "replace": True}
+        status, refused = self.source.request("POST", "/v1/mirrors", request)
         self.assertEqual((status, refused["exit_code"]), (400, 6))
         before = len(answered)
         eventually(lambda: len(answered), lambda count: count > before, "writes to go on: nothing was replaced")
-        replaced = self.source.call("POST", "/v1/mirrors", {**wish, "yes": True})["replaced"]
+        replaced = self.source.call("POST", "/v1/mirrors", {**request, "yes": True})["replaced"]
         eventually(lambda: refusals, bool, "the old source to refuse")
         stop.set()
         writer.join()
@@ -81,8 +81,8 @@ class Promote(MirroredTest):
         self.mirror.verb("promote", "packages", "--yes")
         with client(self.source, "packages", single_connection_client=True) as one:
             one.execute_command("WATCH", "key-1")
-            wish = {"name": "packages", "from": "eu-1/packages", "addr": self.mirror.mirrors, "replace": True, "yes": True}
-            self.source.call("POST", "/v1/mirrors", wish)
+            request = {"name": "packages", "from": "eu-1/packages", "addr": self.mirror.mirrors, "replace": True, "yes": True}
+            self.source.call("POST", "/v1/mirrors", request)
             self.source.await_following("packages", self.mirror)
             one.execute_command("MULTI")
             one.execute_command("GET", "key-1")

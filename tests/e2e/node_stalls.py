@@ -1,5 +1,5 @@
 """Either node is stopped with SIGSTOP, for longer than a mirror may hear nothing, and goes on by SIGCONT: the side that runs
-says what is the matter, and nobody has to help afterwards."""
+says what is the matter, and no operator has to help afterwards."""
 
 import signal
 import unittest
@@ -62,7 +62,7 @@ class Stalls(MirroredTest):
     def test_a_mirror_that_stops_leaves_its_source_and_comes_back_by_itself(self):
         self.mirror.signal(signal.SIGSTOP)
         self.fill(self.source, 400, 700)
-        eventually(self.served, lambda mirrors: mirrors == [], "the source to notice that nobody is there")
+        eventually(self.served, lambda mirrors: mirrors == [], "the source to notice that the mirror is gone")
         self.source.await_log("mirror left mirror=eu-1 database=packages")
         with client(self.source) as one:
             self.assertTrue(one.set("key-during", "1"))

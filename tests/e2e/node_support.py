@@ -57,7 +57,7 @@ class Node:
         self.cluster = cluster
         self.folder.mkdir(parents=True, exist_ok=True)
         self.config = self.folder / "node.toml"
-        # Whoever tests who may mirror what says so; for the others any name of the tests' CA may.
+        # A test of who may mirror what says so; for the others any name of the tests' CA may.
         if "allow_mirrors" not in per_database:
             per_database += '\nallow_mirrors = ["*"]'
         if "[database_defaults]" not in extra:
@@ -153,8 +153,8 @@ class Node:
         return answer
 
     def create_mirror(self, name, source, database=None, **more):
-        wish = {"name": name, "from": f"{source.cluster}/{database or name}", "addr": source.mirrors, **more}
-        return self.call("POST", "/v1/mirrors", wish)
+        request = {"name": name, "from": f"{source.cluster}/{database or name}", "addr": source.mirrors, **more}
+        return self.call("POST", "/v1/mirrors", request)
 
     def mirror(self, name):
         return self.call("GET", f"/v1/mirrors/{name}")

@@ -110,7 +110,7 @@ class SyncMode(WithMirror):
             begun = time.monotonic()
             for i in range(20):
                 self.assertTrue(one.set("k", i))
-            self.assertLess(time.monotonic() - begun, 20 * 10, "nobody waits while it is suspended")
+            self.assertLess(time.monotonic() - begun, 20 * 10, "no write waits while it is suspended")
             self.assertEqual((self.sync()["sync_async"], self.sync()["sync_suspended"]), (21, 1))
             self.mirror.start()
             eventually(self.sync, lambda facts: facts["sync_suspended"] == 0, "sync mode to be back")
@@ -332,7 +332,7 @@ class MaxLag(WithMirror):
                 self.source.process.send_signal(18)  # SIGCONT
                 eventually(lambda: read("GET", "k"), lambda said: said == b"1", "the data to be young again")
 
-    def test_of_a_database_that_follows_nobody_any_more_the_age_is_unknown_and_a_root_is_never_old(self):
+    def test_of_a_database_that_follows_no_source_any_more_the_age_is_unknown_and_a_root_is_never_old(self):
         self.nodes()
         with client(self.source) as there:
             there.set("k", 1)

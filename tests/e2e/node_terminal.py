@@ -23,7 +23,7 @@ def on_a_terminal(*words):
         while chunk := os.read(ours, 65536):
             seen += chunk
     except OSError:
-        pass  # nobody holds the other end any more: the program has ended
+        pass  # no process holds the other end any more: the program has ended
     finally:
         os.close(ours)
     return process.wait(DEADLINE_S), seen.decode()

@@ -1,5 +1,5 @@
-"""A source that does not hear what it follows or reads itself: nobody below it calls it heard, and each log, status and
-refusal says where the trouble is."""
+"""A source that does not hear what it follows or reads itself: no mirror below it calls it heard, and each log, status
+and refusal says where the trouble is."""
 
 import unittest
 

@@ -55,7 +55,7 @@ class KilledProcesses(RocksdbTest):
         return mirror
 
     def kill_in_bootstrap(self, chance, order):
-        """A snapshot that was on its way goes on where it was, whoever was killed."""
+        """A snapshot that was on its way goes on where it was, whichever process was killed."""
         for victims, stored in zip(order, sorted(chance.uniform(0, STORED_MAX) for _ in order)):
             self.wait("mirror", lambda facts: is_bootstrapped(facts) or facts["stored"] > stored)
             before = self.kill(victims)

@@ -3,8 +3,8 @@
 #include <string>
 #include <variant>
 
-#include "core/history_judge.hpp"
 #include "crosslink/testing/engine_steps.hpp"
+#include "session/history_judge.hpp"
 
 namespace crosslink::test {
 

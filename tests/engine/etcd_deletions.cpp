@@ -123,7 +123,7 @@ TEST_F(EtcdDeletionsTest, a_key_that_the_source_deleted_is_no_neighbour_where_it
   EXPECT_EQ(contents(), many_keys(9));
 }
 
-TEST_F(EtcdDeletionsTest, an_empty_snapshot_into_an_empty_place_needs_nobodys_word) {
+TEST_F(EtcdDeletionsTest, an_empty_snapshot_into_an_empty_place_needs_no_command) {
   open();
   bootstrap(Contents{}, Lsn{10});
   bootstrap(Contents{}, Lsn{20}, 2);

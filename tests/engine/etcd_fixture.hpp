@@ -1,5 +1,5 @@
 // A mirror in a real etcd server, fed by hand: the test writes its snapshot and its entries, and looks into the target
-// as somebody else.
+// as another client.
 #pragma once
 
 #include <fmt/format.h>
@@ -114,7 +114,7 @@ class EtcdMirrorIn : public testing::Test {
     return mirror->apply({{bytes}, position});
   }
 
-  // --- what somebody else does at the target
+  // --- what another client does at the target
 
   std::int64_t put(const std::string& key, const std::string& value) const {
     etcd::TxnBuilder builder;

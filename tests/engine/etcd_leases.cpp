@@ -192,7 +192,7 @@ class EtcdPromotedLeases : public EtcdLeases {
   std::vector<std::string> names_;
 };
 
-TEST_F(EtcdPromotedLeases, a_key_is_not_bound_to_a_lease_of_somebody_else_that_has_its_old_number) {
+TEST_F(EtcdPromotedLeases, a_key_is_not_bound_to_a_lease_of_another_client_that_has_its_old_number) {
   const auto theirs = grant(1, 600);
   follow(1, 500);
   must(mirror->promote("prod-us", "registry"));

@@ -187,7 +187,7 @@ TEST_F(EtcdSourceOutage, a_compaction_of_what_was_read_costs_no_bootstrap) {
 
 TEST_F(EtcdSourceOutage, an_endpoint_of_another_cluster_is_not_followed) {
   const SharedEtcd other;
-  const auto stranger = client_of(other.endpoints());
+  const auto other_client = client_of(other.endpoints());
   auto both = options();
   both.cluster.endpoints.push_back(other.endpoints().front());
   source = must(EtcdDatabase::open_root(both));
@@ -195,7 +195,7 @@ TEST_F(EtcdSourceOutage, an_endpoint_of_another_cluster_is_not_followed) {
   must(source->wait_for(head, patience));
   servers.kill(0);
   for (int i = 0; i < 20; ++i)
-    test::put(*stranger, "/registry/of somebody else", "1");
+    test::put(*other_client, "/registry/of another client", "1");
   EXPECT_TRUE(becomes_true([&] { return source->detail().find("another cluster answers") != std::string::npos; }))
       << source->detail();
   EXPECT_EQ(source->source_state().head, head);
@@ -253,7 +253,7 @@ TEST_F(EtcdMirrorOutage, one_whose_target_was_restored_is_no_continuation_for_th
   servers.kill(0);
   servers.restore();
   start();
-  // Whoever writes finds it, and what it would have gone on from is read anew.
+  // The next write finds it, and what it would have gone on from is read anew.
   ASSERT_TRUE(becomes_true([&] {
     static_cast<void>(apply(change));
     return mirror->source_state().times_gone_back == 1;

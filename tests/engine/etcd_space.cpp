@@ -60,7 +60,7 @@ TEST_F(EtcdLargeValues, a_value_near_the_target_s_limit_is_applied_and_counts_as
   EXPECT_EQ(contents().at("/registry/a"), value);
   EXPECT_EQ(position_of(*mirror).applied_lsn, Lsn{11});
   must(apply({{Operation::put("/registry/a", "2")}}));
-  put("/registry/b", "of somebody else");
+  put("/registry/b", "of another client");
   must(apply({{Operation::put("/registry/a", "3")}}));
   eventually([&] { return mirror->counters().external_writes > 0; });
   EXPECT_EQ(mirror->counters().external_writes, 1U);

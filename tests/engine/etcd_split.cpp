@@ -1,4 +1,4 @@
-// Entries too large for one transaction of the target: in parts, whole in the end, whoever ends them.
+// Entries too large for one transaction of the target: in parts, whole in the end, whichever node ends them.
 #include <filesystem>
 
 #include "engine/etcd_fixture.hpp"

@@ -274,7 +274,7 @@ std::uint64_t held_alone(const std::filesystem::path& below) {
   return bytes;
 }
 
-TEST_F(RocksdbEngine, snapshots_that_nobody_reads_go_when_they_hold_more_than_their_budget) {
+TEST_F(RocksdbEngine, snapshots_that_no_mirror_reads_go_when_they_hold_more_than_their_budget) {
   auto chosen = options("changing");
   chosen.write_buffer_bytes = 256 * 1024;
   chosen.snapshot_budget_bytes = 500'000;
@@ -374,7 +374,7 @@ TEST_F(RocksdbEngine, an_unclean_end_and_another_boot_begin_an_incarnation_of_th
       << "nothing that was confirmed can be lost";
 }
 
-TEST_F(RocksdbEngine, restamping_is_for_databases_that_follow_nobody) {
+TEST_F(RocksdbEngine, restamping_is_for_databases_that_follow_no_source) {
   auto source = root();
   const auto before = source->source_state();
   must(source->restamp());

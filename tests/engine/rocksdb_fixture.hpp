@@ -14,7 +14,7 @@
 
 #include "crosslink/rocksdb_engine.hpp"
 #include "crosslink/testing/engine_steps.hpp"
-#include "engine/rocksdb/shelf.hpp"
+#include "engine/rocksdb/snapshot_store.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace crosslink::test {

@@ -4,9 +4,9 @@
 #include <atomic>
 #include <fstream>
 
-#include "core/history_judge.hpp"
 #include "engine/rocksdb/log_window.hpp"
 #include "engine/rocksdb_fixture.hpp"
+#include "session/history_judge.hpp"
 #include "support/faulty_disk.hpp"
 
 namespace crosslink::test {
@@ -127,9 +127,9 @@ TEST_F(RocksdbLog, commits_that_come_while_the_disk_syncs_are_synced_together) {
   EXPECT_LT(syncs, threads_count * each / 2);
 }
 
-/// A mirror passes on what it applied before it is on disk, also with `always`: nobody counts that as durable, and a
+/// A mirror passes on what it applied before it is on disk, also with `always`: no source counts that as durable, and a
 /// mirror of it that has what a power cut took is told to wait, and then to bootstrap; it is never believed to follow.
-TEST_F(RocksdbLog, what_a_middle_mirror_passes_on_before_it_is_on_disk_counts_for_nobody_and_its_loss_is_told) {
+TEST_F(RocksdbLog, what_a_middle_mirror_passes_on_before_it_is_on_disk_does_not_count_and_its_loss_is_told) {
   const auto source = root();
   fill(*source, 20, 100);
   int lost = 0;

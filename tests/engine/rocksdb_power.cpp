@@ -10,7 +10,7 @@
 
 #include "crosslink/rocksdb_engine.hpp"
 #include "crosslink/testing/engine_steps.hpp"
-#include "engine/rocksdb/shelf.hpp"
+#include "engine/rocksdb/snapshot_store.hpp"
 #include "support/faulty_disk.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -322,7 +322,7 @@ TEST(PowerCutOfAMirror, leaves_contents_and_position_of_one_moment_and_nothing_d
   EXPECT_GT(cuts, changes / stride(7) / 2);
 }
 
-// --- the one step of a switch, when nobody knows whether it was made
+// --- the one step of a switch, when it is unknown whether it was made
 // -------------------------------------------------------------------------------------------------
 
 /// A mirror that holds an earlier moment of its source, with a newer snapshot received and checked, and whose folder
@@ -457,7 +457,7 @@ TEST_F(FailedSync, leaves_the_outcome_unknown_and_shows_mirrors_nothing_until_it
   const auto before = database->source_state();
   disk->fail_next_sync_of_log(false);
   EXPECT_EQ(refusal(put("second")), "OutcomeUnknown");
-  EXPECT_EQ(must(database->get("second")), "v") << "a reader sees it: so nobody may be told that it is not stored";
+  EXPECT_EQ(must(database->get("second")), "v") << "a reader sees it: so no client may be told that it is not stored";
   EXPECT_TRUE(comes([&] { return database->source_state().head > before.head; })) << "it is opened anew by itself";
   EXPECT_EQ(must(database->get("second")), "v");
   EXPECT_EQ(must(database->read_log(before.head, 1'000'000)).count, 1u);

@@ -1,5 +1,5 @@
-// A hosted database whose folder was restored from a copy and written on: whoever has what it had before is told, also
-// where the writes of the two lives are the same. A restart alone tells nobody.
+// A hosted database whose folder was restored from a copy and written on: a mirror of what it had before is told, also
+// where the writes of the two lives are the same. A restart alone tells no mirror.
 #include <atomic>
 
 #include "engine/answer_to.hpp"

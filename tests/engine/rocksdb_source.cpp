@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "engine/callers_rocksdb.hpp"
-#include "engine/rocksdb/shelf.hpp"
+#include "engine/rocksdb/snapshot_store.hpp"
 
 namespace crosslink::test {
 namespace {
@@ -258,7 +258,7 @@ TEST_F(CallersRocksdb, a_restart_goes_on_and_changes_behind_our_back_are_noticed
   follow(*mirror);
   EXPECT_EQ(all(*mirror), contents());
   close();
-  open_database();  // written to while nobody mirrors
+  open_database();  // written to while nothing mirrors
   put("c", "1");
   close();
   open();

@@ -10,7 +10,7 @@
 #include <functional>
 
 #include "engine/callers_rocksdb.hpp"
-#include "engine/rocksdb/shelf.hpp"
+#include "engine/rocksdb/snapshot_store.hpp"
 
 namespace crosslink::test {
 namespace {
@@ -73,7 +73,7 @@ class PastTheLog : public CallersRocksdb {
   Incarnation source_incarnation;
 };
 
-// --- while nobody mirrors
+// --- while nothing mirrors
 
 TEST_F(PastTheLog, a_file_ingested_while_no_source_is_open_is_noticed) {
   open();
@@ -327,7 +327,7 @@ TEST_F(PastTheLog, blob_files_switched_on_later_leave_no_mirror_unreadable) {
   EXPECT_EQ(all(*bootstrapped(as_pairs)), contents());
 }
 
-TEST_F(PastTheLog, a_file_of_a_checkpoint_that_nobody_knows_is_an_error) {
+TEST_F(PastTheLog, an_unknown_file_of_a_checkpoint_is_an_error) {
   open();
   put("a", "1");
   const auto id = must(source->open_snapshot(std::vector{as_files()}, std::nullopt))->facts().id;

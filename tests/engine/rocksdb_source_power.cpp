@@ -6,10 +6,10 @@
 
 #include <cstdlib>
 
-#include "core/history_judge.hpp"
 #include "crosslink/rocksdb_engine.hpp"
 #include "crosslink/rocksdb_source.hpp"
 #include "crosslink/testing/engine_steps.hpp"
+#include "session/history_judge.hpp"
 #include "support/faulty_disk.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -147,7 +147,7 @@ bool work(Owner& owner, RocksdbDatabase& mirror) {
   return owner.open_database() && owner.offer("before the cut") && owner.put_all(180, 200);
 }
 
-/// After the cut: it is offered again, and whoever follows has in the end what the owner has, or was told.
+/// After the cut: it is offered again, and its mirror has in the end what the owner has, or was told.
 void check(Owner& owner, RocksdbDatabase& mirror) {
   ASSERT_TRUE(owner.open_database()) << owner.why();
   ASSERT_TRUE(owner.offer("after the cut")) << owner.why();
@@ -202,7 +202,7 @@ TEST(PowerCutOfACallersRocksdb, is_noticed_by_every_mirror_that_it_concerns) {
   EXPECT_GT(cuts, changes / stride(23) / 2);
 }
 
-TEST(FullDiskOfACallersRocksdb, a_snapshot_that_cannot_be_made_is_an_error_and_blocks_nobody) {
+TEST(FullDiskOfACallersRocksdb, a_snapshot_that_cannot_be_made_is_an_error_and_blocks_no_call) {
   const TemporaryFolder folder;
   // Only the owner's own folder is full: what makes the snapshot fail is RocksDB's flush, which tells its listeners.
   const auto disk = FaultyDisk::below(folder.path() / "own");

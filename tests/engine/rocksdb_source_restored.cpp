@@ -1,4 +1,4 @@
-// A program's own RocksDB that was restored from a backup and written on: whoever has what it had before is told, also
+// A program's own RocksDB that was restored from a backup and written on: a mirror of what it had before is told, also
 // where the two lives happen to agree.
 #include "engine/answer_to.hpp"
 #include "engine/callers_rocksdb.hpp"
@@ -127,7 +127,7 @@ TEST_F(RestoredRocksdb, another_boot_in_between_does_not_hide_it) {
   EXPECT_EQ(answer_to(*mirror), "SourceBehind");
 }
 
-TEST_F(RestoredRocksdb, a_kill_alone_tells_nobody) {
+TEST_F(RestoredRocksdb, a_kill_alone_tells_no_mirror) {
   const auto mirror = first_life(20);
   const auto history = source->source_state().history;
   kill();

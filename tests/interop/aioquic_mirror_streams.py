@@ -175,7 +175,7 @@ class CreditAndWindows(StreamsTest):
             dialled.send(HELLO_STREAM, hello() + b"x" * 16 * STREAM_WINDOW_BYTES)
             self.assertEqual(await dialled.until_ack(), ack_fields())
             stream = dialled.stream(HELLO_STREAM)
-            await dialled.until(lambda: stream.stopped_code is not None, "to be told that nobody reads this stream")
+            await dialled.until(lambda: stream.stopped_code is not None, "to be told that this stream is not read")
             # At most the window, and what had been read before the source stopped reading: the hello.
             self.assertLessEqual(dialled.bytes_sent(HELLO_STREAM), STREAM_WINDOW_BYTES + len(hello()))
             dialled.send(SECOND_STREAM, frame(0x50, b""), end=True)

@@ -44,15 +44,15 @@ class Refused(CertificateTest):
         self.assertEqual(await self.refused(None), AlertDescription.certificate_required)
 
     async def test_a_certificate_of_an_unknown_ca(self):
-        await self.refused(self.stranger.issue("eu-1", ["eu-1"]))
+        await self.refused(self.other_authority.issue("eu-1", ["eu-1"]))
 
     async def test_a_certificate_of_a_ca_that_only_has_the_right_name(self):
-        impostor = Authority(self.stranger.folder / "again" / self.authority.folder.name)
+        impostor = Authority(self.other_authority.folder / "again" / self.authority.folder.name)
         self.assertEqual(impostor.name, self.authority.name)
         await self.refused(impostor.issue("eu-1", ["eu-1"]))
 
     async def test_a_self_signed_certificate(self):
-        other = Authority(self.stranger.folder / "self")
+        other = Authority(self.other_authority.folder / "self")
         await self.refused(other.own_credentials())
 
     async def test_a_wildcard_dns_name_only(self):

@@ -68,10 +68,10 @@ class Refused(CertificateTest):
         await self.refused_by_alert(self.authority.issue("both", ["prod-eu"], common_name="prod-us"))
 
     async def test_a_certificate_of_an_unknown_ca(self):
-        await self.refused_by_alert(self.stranger.issue("prod-us", ["prod-us"]))
+        await self.refused_by_alert(self.other_authority.issue("prod-us", ["prod-us"]))
 
     async def test_a_certificate_of_a_ca_that_only_has_the_right_name(self):
-        impostor = Authority(self.stranger.folder / "again" / self.authority.folder.name)
+        impostor = Authority(self.other_authority.folder / "again" / self.authority.folder.name)
         await self.refused_by_alert(impostor.issue("prod-us", ["prod-us"]))
 
     async def test_an_expired_certificate(self):

@@ -434,14 +434,14 @@ class Listening:
 
 
 class InteropTest(unittest.IsolatedAsyncioTestCase):
-    """A folder with a CA, the certificates of the source prod-us and the mirror eu-1, and a CA nobody knows."""
+    """A folder with a CA, the certificates of the source prod-us and the mirror eu-1, and an unknown CA."""
 
     @classmethod
     def setUpClass(cls):
         folder = tempfile.TemporaryDirectory(prefix="crosslink-interop-")
         cls.addClassCleanup(folder.cleanup)
         cls.authority = Authority(Path(folder.name) / "known")
-        cls.stranger = Authority(Path(folder.name) / "unknown")
+        cls.other_authority = Authority(Path(folder.name) / "unknown")
         cls.prod_us = cls.authority.issue("prod-us", ["prod-us"])
         cls.eu_1 = cls.authority.issue("eu-1", ["eu-1"])
 

@@ -91,7 +91,7 @@ class Connections(InteropTest):
         async def nothing(mirror_seen):
             await mirror_seen.until_ended()
 
-        async with source(nothing, self.stranger.issue("prod-us", ["prod-us"])) as scripted:
+        async with source(nothing, self.other_authority.issue("prod-us", ["prod-us"])) as scripted:
             async with mirror(scripted.port, self.eu_1, ca=self.prod_us.ca) as dialled:
                 self.assert_tls_alert(await dialled.until_ended())
 

@@ -1,5 +1,5 @@
 // Symptom: after a chunk at a wrong offset the engine was asked to begin a snapshot that had been dropped.
-// Cause: the offer was forgotten while it was still to be begun; nothing took the wish to begin it away.
+// Cause: the offer was forgotten while it was still to be begun; nothing withdrew the request to begin it.
 #include "mirror_driver.hpp"
 
 namespace crosslink::test {

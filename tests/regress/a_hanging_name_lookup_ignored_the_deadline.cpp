@@ -1,6 +1,6 @@
 #include <latch>
 
-#include "link/with_timeout.hpp"
+#include "async/with_timeout.hpp"
 #include "quic/name_lookup.hpp"
 #include "regress.hpp"
 
@@ -23,7 +23,7 @@ TEST_F(Regress, a_hanging_name_lookup_ignored_the_deadline) {
         };
         auto looking = quic::detail::resolve_with(quic::HostPort{"source.example", 7400}, lookup);
         auto late = MirrorError::timeout("too late");
-        const auto address = co_await link::with_timeout(std::move(looking), 50ms, std::move(late));
+        const auto address = co_await async::with_timeout(std::move(looking), 50ms, std::move(late));
         EXPECT_EQ(kind_of(address), ErrorKind::Timeout);
       }(resolver),
       5s);

@@ -29,7 +29,7 @@ TEST(RegressMirror, a_mirror_halted_by_a_snapshot_leaves_it_alone_until_it_is_re
   auto halted = mirror.take();
   EXPECT_EQ(count<action::CheckSnapshot>(halted) + count<action::SwitchSnapshot>(halted), 0u);
   ASSERT_TRUE(mirror.machine->resume(mirror.now()).ok());
-  EXPECT_EQ(count<action::CheckSnapshot>(mirror.take()), 1u) << "it is tried again when somebody says so";
+  EXPECT_EQ(count<action::CheckSnapshot>(mirror.take()), 1u) << "it is tried again when an operator says so";
 }
 
 TEST(RegressMirror, a_resync_during_a_switch_that_fails_bootstraps_anew) {

@@ -18,7 +18,7 @@ std::size_t syncs_after_an_apply(bool named) {
 }
 
 TEST(RegressMirror, a_mirror_named_by_its_source_was_durable_a_second_late) {
-  EXPECT_EQ(syncs_after_an_apply(false), 0u) << "nobody waits for it";
+  EXPECT_EQ(syncs_after_an_apply(false), 0u) << "no write waits for it";
   EXPECT_EQ(syncs_after_an_apply(true), 1u);
 }
 

@@ -6,15 +6,15 @@
 #include <boost/asio/io_context.hpp>
 #include <cstddef>
 
-#include "link/task_group.hpp"
-#include "link/with_timeout.hpp"
+#include "async/task_group.hpp"
+#include "async/with_timeout.hpp"
 
 namespace crosslink {
 namespace {
 
 awaitable<void> sleep_again_and_again() {
   for (;;) {
-    const bool slept = co_await link::sleep_for(std::chrono::milliseconds(0));
+    const bool slept = co_await async::sleep_for(std::chrono::milliseconds(0));
     if (!slept) co_return;
   }
 }
@@ -23,7 +23,7 @@ awaitable<void> sleep_again_and_again() {
 bool ends_when_cancelled_after(std::size_t handlers) {
   constexpr std::size_t enough = 1000;
   boost::asio::io_context context(1);
-  link::TaskGroup group(context.get_executor());
+  async::TaskGroup group(context.get_executor());
   group.spawn(sleep_again_and_again());
   for (std::size_t i = 0; i < handlers; ++i)
     context.run_one();

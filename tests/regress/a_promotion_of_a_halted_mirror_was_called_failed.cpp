@@ -1,6 +1,6 @@
 // Symptom: `promote` of a Halted mirror, which is what a halt asks its operator for, answered that the promotion
-// failed, and promoted it all the same. Cause: the reason of the halt stayed, and whoever waited for the promotion took
-// it for the promotion's.
+// failed, and promoted it all the same. Cause: the reason of the halt stayed, and the command that waited for the
+// promotion took it for the promotion's.
 #include <boost/asio/thread_pool.hpp>
 
 #include "crosslink/database_source.hpp"

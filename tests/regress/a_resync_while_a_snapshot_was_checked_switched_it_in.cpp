@@ -1,5 +1,5 @@
 // Symptom: an operator asked for a resync while a snapshot was being checked, and the snapshot that was to be dropped
-// was switched in, or one that was gone. Cause: the answer of the check wished for the switch, whatever had been
+// was switched in, or one that was gone. Cause: the answer of the check asked for the switch, whatever had been
 // decided meanwhile.
 #include "mirror_driver.hpp"
 

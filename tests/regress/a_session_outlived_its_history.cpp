@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <functional>
 
-#include "core/source_session.hpp"
+#include "session/source/source_session.hpp"
 
 namespace crosslink::test {
 namespace {

@@ -3,7 +3,7 @@
 // Cause: the source began a session although it had no history to tell.
 #include <gtest/gtest.h>
 
-#include "core/source_session.hpp"
+#include "session/source/source_session.hpp"
 
 namespace crosslink::test {
 namespace {

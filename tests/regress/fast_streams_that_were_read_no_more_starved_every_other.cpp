@@ -3,7 +3,7 @@
 namespace crosslink::test {
 namespace {
 
-/// Bytes on and on, until nobody takes them any more.
+/// Bytes on and on, until the peer takes them no more.
 Task<void> flood(quic::SendStream& stream, std::uint64_t& written) {
   const auto block = std::make_shared<const std::vector<std::byte>>(pattern(64 * 1024));
   for (;;) {
@@ -32,7 +32,7 @@ awaitable<void> settled(const std::uint64_t& written) {
   }
 }
 
-// Goal: streams that nobody reads take their own windows and no more, so that there is room for others for ever.
+// Goal: streams that are not read take their own windows and no more, so that there is room for others for ever.
 // Method: four streams first flow as fast as they can, which is what makes the transport want larger windows for them;
 // then their reader stops, and a fifth stream must come through.
 awaitable<void> four_unread_streams_and_a_fifth(Regress& test, bool from_source, quic::ClientConfig config) {

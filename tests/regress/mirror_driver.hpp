@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "core/mirror_machine.hpp"
+#include "session/mirror/mirror_machine.hpp"
 
 namespace crosslink::test {
 

@@ -32,7 +32,7 @@ const Node* Database::node() {
   const auto held = contents();
   const auto marker = held.find(marker_key);
   const auto* found = oracle_->by_marker(marker == held.end() ? std::string{} : marker->second.text());
-  if (found == nullptr) throw Violation(name_ + " holds a marker that nobody wrote");
+  if (found == nullptr) throw Violation(name_ + " holds a marker that was never written");
   if (found->contents != held)
     throw Violation(name_ + " does not hold what stands for the commit it holds: " + found->marker);
   node_ = found;

@@ -13,7 +13,7 @@ namespace {
 
 using namespace core::mirror_action;
 
-/// Reads only, and fails for whoever asked.
+/// Reads only, and fails for the caller.
 bool is_look(const core::MirrorAction& call) { return std::holds_alternative<OpenView>(call); }
 
 bool is_last_step(const core::MirrorAction& call) {

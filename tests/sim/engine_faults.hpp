@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "core/mirror_machine.hpp"
+#include "session/mirror/mirror_machine.hpp"
 #include "sim/world.hpp"
 
 namespace crosslink::sim {
@@ -27,7 +27,7 @@ class EngineFaults {
   void check(const MirrorStatus& status) const;
 
   void on_start();
-  /// The operator decided that it be asked again; `resync`: and that what came of the snapshot concerns nobody.
+  /// The operator decided that it be asked again; `resync`: and that what came of the snapshot counts no more.
   void on_operator(bool resync);
   /// The operator wants no more waiting for the disk.
   void on_resume();
@@ -36,7 +36,7 @@ class EngineFaults {
   World* world_;
   std::string name_;
   std::optional<std::size_t> refuses_;  ///< an index of core::MirrorAction
-  std::optional<std::string> refused_;  ///< for good, and nobody has decided since
+  std::optional<std::string> refused_;  ///< for good, and the operator has not decided since
   std::optional<core::Instant> failed_at_;
   bool dropped_ = false;  ///< what the call under way is about
 };

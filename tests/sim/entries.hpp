@@ -14,7 +14,7 @@ struct Entries {
   std::uint64_t count = 0;
 };
 Entries judge_entries(const Oracle& oracle, const ApplyGroup& group, const Node* at, const std::string& who);
-/// In the log of whoever applied them each entry has a number of its own, after `head`.
+/// In the log of the node that applied them each entry has a number of its own, after `head`.
 void note_entries(Oracle& oracle, const ApplyGroup& group, const Oracle::Log& log, Lsn head);
 
 }  // namespace crosslink::sim

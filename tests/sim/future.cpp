@@ -4,8 +4,8 @@
 #include <string>
 #include <utility>
 
-#include "core/message_tree.hpp"
-#include "core/session_frames.hpp"
+#include "wire/message_tree.hpp"
+#include "wire/session_frames.hpp"
 
 namespace crosslink::sim {
 

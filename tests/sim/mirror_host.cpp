@@ -81,7 +81,7 @@ void MirrorHost::crash(bool power, Time idle_timeout) {
   reconnect_.reset();
   if (own_ != nullptr) own_->crash(idle_timeout);
   if (power) lose_unsynced();
-  // Whether a new snapshot was asked for is known to nobody now, unless a part of it is here.
+  // Whether a new snapshot was asked for is forgotten now, unless a part of it is here.
   if (!database_->engine().mirror_state().partial) resync_asked_ = window_exceeded_ = false;
 }
 
@@ -115,7 +115,7 @@ void MirrorHost::cut(Time notice_max) {
 }
 
 void MirrorHost::damage_snapshot() {
-  // Between the check and the switch nobody looks again; what lies in between is a moment.
+  // Between the check and the switch the data is not checked again; what lies in between is a moment.
   const auto partial = database_->engine().mirror_state().partial;
   damage_next_ = !partial || partial->bytes() == 0;
   if (checked_ || damage_next_) return;
@@ -223,8 +223,8 @@ void MirrorHost::carry_out() {
 }
 
 void MirrorHost::carry_out(core::MirrorAction& action) {
-  if (const auto* wish = std::get_if<Dial>(&action)) {
-    dial(*wish);
+  if (const auto* request = std::get_if<Dial>(&action)) {
+    dial(*request);
   } else if (std::holds_alternative<CloseLink>(action)) {
     if (connection_) connection_->close(Connection::mirror);
     const auto link = std::weak_ptr<int>(link_life_);
@@ -391,7 +391,7 @@ void MirrorHost::on_window_exceeded() {
 void MirrorHost::before_switch() {
   const auto position = database_->engine().mirror_state().position;
   if (position && !resync_asked_ && !window_exceeded_ && !config_.resync_when_source_behind)
-    throw Violation(config_.name + " replaces its data though nobody asked it to");
+    throw Violation(config_.name + " replaces its data though no command asked for it");
   // Everything changes for those who follow this one: a session that began too late to be ended must find out itself.
   if (own_ == nullptr) return;
   if (world_->chance(0.5)) {
@@ -459,7 +459,7 @@ void MirrorHost::check_memory() {
     throw Violation(fmt::format("{} keeps frames of {} bytes, over its cap", config_.name, *live_bytes_));
 }
 
-/// Done or given up in time: nobody waits for ever, and nothing comes of it later.
+/// Done or given up in time: no command waits for ever, and nothing comes of it later.
 void MirrorHost::check_promotion(const MirrorStatus& status) {
   constexpr Time call_max{10'000'000};
   if (!promotion_asked_) return;
@@ -547,13 +547,13 @@ void MirrorHost::resync() {
   if (done) engine_faults_.on_operator(true);
   after_operator("resync", done);
 }
-void MirrorHost::promote(const core::PromotionWish& wish) {
-  const auto begun = machine_->promote(clock(), wish);
+void MirrorHost::promote(const core::PromotionRequest& request) {
+  const auto begun = machine_->promote(clock(), request);
   if (begun && !promoted_) {
     engine_faults_.on_operator(false);
     promotion_asked_ = true;
     promoted_by_.reset();
-    if (wish.within) promoted_by_ = world_->now() + *wish.within;
+    if (request.within) promoted_by_ = world_->now() + *request.within;
   }
   after_operator("promote", begun);
 }

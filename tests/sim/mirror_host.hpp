@@ -7,8 +7,8 @@
 #include <string>
 #include <utility>
 
-#include "core/mirror_machine.hpp"
-#include "core/reconnect_machine.hpp"
+#include "session/mirror/mirror_machine.hpp"
+#include "session/reconnect_machine.hpp"
 #include "sim/engine_faults.hpp"
 #include "sim/source_host.hpp"
 
@@ -69,7 +69,7 @@ class MirrorHost {
   void pause();
   void resume();
   void resync();
-  void promote(const core::PromotionWish& wish);
+  void promote(const core::PromotionRequest& request);
   /// Ends what is under way, as before a delete or an end of the process; it ends by itself then.
   void stop();
   void limit(std::uint64_t bytes_per_s);

@@ -37,7 +37,7 @@ awaitable<void> Operator::carry_out(std::string of, Command command, std::shared
   const auto begun = world_->now();
   auto pause = pause_for(command.takes);
   for (;;) {
-    link::Signal::Heard heard = 0;
+    async::Signal::Heard heard = 0;
     auto waiting = pause->over.wait(heard);
     co_await std::move(waiting);
     if (!command.ended || command.ended()) break;

@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "node/command_turns.hpp"
+#include "node/hosting/command_turns.hpp"
 #include "sim/world.hpp"
 
 namespace crosslink::sim {
@@ -33,7 +33,7 @@ class Operator {
     bool left = false;
   };
   struct Pause {
-    link::Signal over;
+    async::Signal over;
   };
   awaitable<void> carry_out(std::string of, Command command, std::shared_ptr<Caller> caller);
   std::shared_ptr<Pause> pause_for(Time time);

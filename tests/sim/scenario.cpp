@@ -351,16 +351,16 @@ void Scenario::promote() {
   // The named mirror of a synced source seldom: nothing is promised any more after that.
   const bool named = fleet_.synced && &mirror == fleet_.near.get();
   if (mirror.is_down() || !world_.chance(named ? 0.2 : 0.5)) return;
-  core::PromotionWish wish;
-  if (world_.chance(0.7)) wish.within = world_.between(Time(1'000), 3 * second);
-  if (world_.chance(0.2)) wish.age_max = world_.between(Time(1'000), 2 * second);
+  core::PromotionRequest request;
+  if (world_.chance(0.7)) request.within = world_.between(Time(1'000), 3 * second);
+  if (world_.chance(0.2)) request.age_max = world_.between(Time(1'000), 2 * second);
   // What it must wait for.
-  if (wish.within && world_.chance(0.7)) {
+  if (request.within && world_.chance(0.7)) {
     test::MemoryFaults(mirror.database().engine()).fail_next(static_cast<std::uint32_t>(1 + world_.below(6)));
     world_.after(world_.between(Time(0), 4 * second),
                  [&mirror] { test::MemoryFaults(mirror.database().engine()).fail_next(0); });
   }
-  command(mirror, "promote", [&mirror, wish] { mirror.promote(wish); });
+  command(mirror, "promote", [&mirror, request] { mirror.promote(request); });
   if (!world_.chance(0.3)) return;
   world_.after(world_.between(Time(0), 2 * second), [this, &mirror] {
     if (running()) command(mirror, "resume", [&mirror] { mirror.resume(); });
@@ -466,7 +466,7 @@ void Scenario::run() {
       describe_disagreement();
       throw Violation("peace came and they did not come together again");
     }
-    // A mirror that is ahead of its own source waits until that has come as far again: somebody must write.
+    // A mirror that is ahead of its own source waits until that has come as far again: a client must write.
     if (world_.now() + peace_max / 2 < until) fleet_.root->commit(0);
     world_.run_until(world_.now() + second, after_each);
   }

@@ -18,7 +18,7 @@ struct Outcome {
   std::deque<std::string> history;  ///< the last lines
 };
 
-/// `variant`: a deliberate mistake of src/core to run with, empty for none. `tell`: print the run's history.
+/// `variant`: a deliberate mistake of src/session to run with, empty for none. `tell`: print the run's history.
 Outcome run(std::uint64_t seed, const std::string& variant, bool tell);
 
 }  // namespace crosslink::sim

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 
-#include "core/compression.hpp"
-#include "core/verify_compare.hpp"
-#include "node/applied_waiters.hpp"
+#include "node/hosting/applied_waiters.hpp"
+#include "session/verify_compare.hpp"
 #include "sim/events.hpp"
+#include "wire/compression.hpp"
 
 namespace crosslink::sim {
 
@@ -107,7 +107,7 @@ void SourceHost::count_sent(Served& served, Token token, const std::vector<std::
   if (!decoded) throw Violation("a source sends what it cannot read itself: " + decoded.error().message());
   if (const auto* failure = std::get_if<core::SessionFailure>(&decoded->message)) {
     if (failure->kind == to_string(ErrorKind::LogWindowExceeded)) on_window_exceeded.at(served.mirror)();
-    for (const auto said : {event::window, event::behind, event::parted, event::origin}) {
+    for (const auto said : {event::window, event::behind, event::diverged, event::origin}) {
       if (failure->kind == said) world_->happened(said);
     }
   }

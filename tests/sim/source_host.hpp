@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "core/pin_keeper.hpp"
-#include "core/source_session.hpp"
+#include "session/pin_keeper.hpp"
+#include "session/source/source_session.hpp"
 #include "sim/connection.hpp"
 #include "sim/database.hpp"
 #include "sim/sync_writers.hpp"

@@ -161,7 +161,7 @@ void SyncWriters::see_who_counts(const node::SyncFacts& facts) {
     if (!named.counted) continue;
     const auto [known, fresh] = counted_.emplace(named.name, *named.counted);
     if (!fresh && known->second != *named.counted) {
-      throw Violation(fmt::format("{} counts another mirror under the name {} than before, and nobody told it to",
+      throw Violation(fmt::format("{} counts another mirror under the name {} than before, and no command told it to",
                                   database_, named.name));
     }
   }

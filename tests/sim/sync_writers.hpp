@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "node/sync_gate.hpp"
+#include "node/hosting/sync_gate.hpp"
 #include "sim/oracle.hpp"
 
 namespace crosslink::sim {
@@ -30,7 +30,7 @@ class SyncWriters {
   /// A client wrote; his answer waits for the source's own disk first.
   void on_commit(const core::SyncPoint& commit, const Node* node);
   void on_durable(const core::SyncPoint& durable);
-  /// What was not durable here is gone, or another history's: its writers are told that nobody knows.
+  /// What was not durable here is gone, or another history's: its writers are told that this is unknown.
   void forget_unsynced() { unsynced_.clear(); }
   void on_mirror_at(const std::string& peer, const MirrorIdentity& mirror, const core::SyncPoint& durable,
                     const core::SyncPoint& head);
@@ -50,7 +50,7 @@ class SyncWriters {
   const Node* last_confirmed() const { return last_confirmed_; }
   /// Did a writer's answer count on this mirror?
   bool promised_by(const MirrorIdentity& mirror) const;
-  /// Whether somebody waits for a mirror.
+  /// Whether a writer waits for a mirror.
   bool anybody_waits() const { return gate_ && gate_->waiting() > 0; }
   /// What was confirmed is durable at the mirror that counts under each name, from then on.
   void check(const std::function<const Node*(const MirrorIdentity&)>& durable_of);

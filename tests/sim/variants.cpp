@@ -60,7 +60,7 @@ constexpr std::array all{
     Variant{Mistake::final_failure_tried_again, "final_failure_tried_again",
             "a call that the engine refused for good is made again at once", "which refused for good"},
     Variant{Mistake::final_failure_swallowed, "final_failure_swallowed",
-            "a call that the engine refused for good halts nothing and is told to nobody", "though its engine refused"},
+            "a call that the engine refused for good halts nothing and is not reported", "though its engine refused"},
     Variant{Mistake::passing_failure_tried_at_once, "passing_failure_tried_at_once",
             "a call that the disk had no room for is made again without a wait", "again without a wait"},
 };

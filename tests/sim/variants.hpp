@@ -1,10 +1,10 @@
-// The deliberate mistakes of src/core/mistakes.hpp that the simulator must catch.
+// The deliberate mistakes of src/session/mistakes.hpp that the simulator must catch.
 #pragma once
 
 #include <span>
 #include <string_view>
 
-#include "core/mistakes.hpp"
+#include "session/mistakes.hpp"
 
 namespace crosslink::sim {
 

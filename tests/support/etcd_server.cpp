@@ -229,7 +229,8 @@ void empty(const EtcdServers& servers) {
   range.set_range_end(etcd::no_end);
   value_of(client->txn(deletion));
   const auto after = value_of(client->range(all));
-  if (after.kvs_size() != 0) throw std::runtime_error("somebody writes to a shared etcd that nobody should have");
+  if (after.kvs_size() != 0)
+    throw std::runtime_error("another client writes to a shared etcd that no test should hold");
   // A root that opens looks back as far as there is a history.
   if (after.header().revision() > 1) value_of(client->compact(after.header().revision()));
 }

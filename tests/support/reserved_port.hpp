@@ -16,8 +16,8 @@
 
 namespace crosslink::test {
 
-/// A port of 127.0.0.1 that nobody had when it was made, for TCP and UDP, and that no other test is given while this
-/// object lives. Below the range from which the kernel picks ports, so that nobody gets it by chance. The reservation
+/// A port of 127.0.0.1 that was free when it was made, for TCP and UDP, and that no other test is given while this
+/// object lives. Below the range from which the kernel picks ports, so that it is not taken by chance. The reservation
 /// is an abstract Unix socket, gone with the process; cli_support.py reserves by the same names.
 class ReservedPort {
  public:

@@ -245,7 +245,7 @@ TEST_F(AdminAddress, the_environment_names_a_node_only_when_nothing_else_does) {
   ::unsetenv("CROSSLINK_ADMIN");
 }
 
-TEST_F(AdminAddress, a_foreign_host_without_a_ca_is_not_asked) {
+TEST_F(AdminAddress, a_remote_host_without_a_ca_is_not_asked) {
   AdminOptions options;
   options.admin = "10.0.0.1:7401";
   options.token_file = write("token", std::string(64, 'a'));

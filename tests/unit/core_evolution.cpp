@@ -3,9 +3,9 @@
 
 #include <deque>
 
-#include "core/message_tree.hpp"
-#include "core/mirror_machine.hpp"
-#include "core/source_session.hpp"
+#include "session/mirror/mirror_machine.hpp"
+#include "session/source/source_session.hpp"
+#include "wire/message_tree.hpp"
 
 namespace crosslink::test {
 namespace {

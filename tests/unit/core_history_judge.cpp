@@ -1,5 +1,5 @@
 // docs/protocol.md, "Which log goes on": a test or more for each row.
-#include "core/history_judge.hpp"
+#include "session/history_judge.hpp"
 
 #include <gtest/gtest.h>
 
@@ -149,7 +149,7 @@ TEST(HistoryJudge, row_2a_is_judged_by_the_first_record_alone) {
   expect_refused(source, request(7, 30, 30), ErrorKind::HistoriesParted);
 }
 
-TEST(HistoryJudge, row_2b_an_incarnation_nobody_knows_has_parted) {
+TEST(HistoryJudge, row_2b_an_unknown_incarnation_has_diverged) {
   for (const auto cause : {HistoryCause::created, HistoryCause::unclean_stop, HistoryCause::restamp})
     expect_refused_at(beginning_with(cause), request(7, 30, 40), ErrorKind::HistoriesParted, Lsn{30});
 }
@@ -223,13 +223,13 @@ TEST(HistoryJudge, a_source_without_an_entry_serves_a_mirror_without_one) {
   expect_refused_at(source, request(1, 1, 1), ErrorKind::SourceBehind, Lsn{0});
 }
 
-TEST(HistoryJudge, row_5_another_entry_at_the_last_lsn_has_parted) {
-  const auto parted = judge_proof(PositionProof::diverged, request(1, 30, 40));
-  ASSERT_TRUE(parted.has_value());
-  EXPECT_EQ(parted->kind(), ErrorKind::HistoriesParted);
-  EXPECT_EQ(parted->caused_by(), CausedBy::peer);
-  ASSERT_TRUE(std::holds_alternative<AtLsn>(parted->data()));
-  EXPECT_EQ(std::get<AtLsn>(parted->data()).lsn, Lsn{30});
+TEST(HistoryJudge, row_5_another_entry_at_the_last_lsn_has_diverged) {
+  const auto diverged = judge_proof(PositionProof::diverged, request(1, 30, 40));
+  ASSERT_TRUE(diverged.has_value());
+  EXPECT_EQ(diverged->kind(), ErrorKind::HistoriesParted);
+  EXPECT_EQ(diverged->caused_by(), CausedBy::peer);
+  ASSERT_TRUE(std::holds_alternative<AtLsn>(diverged->data()));
+  EXPECT_EQ(std::get<AtLsn>(diverged->data()).lsn, Lsn{30});
 }
 
 TEST(HistoryJudge, row_5_the_same_entry_goes_on) {

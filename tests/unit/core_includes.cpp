@@ -1,8 +1,11 @@
 // The map's arrows that no linker sees: headers slip past what each target links.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <map>
 #include <regex>
 #include <set>
 #include <string>
@@ -59,16 +62,19 @@ const std::regex not_for_core(
 const std::regex includes_msquic(R"(^\s*#\s*include\s*[<"][^>"]*msquic)");
 
 TEST(Core, names_no_sockets_clocks_or_threads) {
-  const auto lines = lines_below("src/core");
-  ASSERT_GT(lines.size(), 300U);
-  EXPECT_EQ(found_in(lines, not_for_core), std::vector<std::string>{});
+  for (const auto* folder : {"src/wire", "src/session"}) {
+    const auto lines = lines_below(folder);
+    ASSERT_GT(lines.size(), 300U);
+    EXPECT_EQ(found_in(lines, not_for_core), std::vector<std::string>{});
+  }
 }
 
-/// The public headers that src/core reaches, directly or through one another.
+/// The public headers that src/wire and src/session reach, directly or through one another.
 std::set<std::string> public_headers_of_core() {
   static const std::regex include(R"-(^\s*#\s*include\s*"(crosslink/[^"]+)")-");
   std::set<std::string> headers;
-  std::vector<Line> to_read = lines_below("src/core");
+  std::vector<Line> to_read = lines_below("src/wire");
+  std::ranges::move(lines_below("src/session"), std::back_inserter(to_read));
   while (!to_read.empty()) {
     const auto line = to_read.back();
     to_read.pop_back();
@@ -88,9 +94,33 @@ TEST(Core, reaches_no_sockets_clocks_or_threads_through_public_headers) {
   }
 }
 
-TEST(Core, includes_no_other_folder_of_src) {
-  static const std::regex other(R"-(^\s*#\s*include\s*"(quic|link|tls|cli|node|engine)/)-");
-  EXPECT_EQ(found_in(lines_below("src/core"), other), std::vector<std::string>{});
+/// Of which other folders of src a folder may include headers: docs/architecture.md, "The map".
+const std::map<std::string, std::set<std::string>> arrows = {
+    {"wire", {}},
+    {"session", {"wire"}},
+    {"async", {}},
+    {"tls", {"wire"}},
+    {"quic", {"async", "tls", "wire"}},
+    {"link", {"async", "quic", "session", "wire"}},
+    {"replication", {"async", "link", "session", "wire"}},
+    {"engine", {"tls", "wire"}},
+    {"node", {"async", "engine", "link", "replication", "session", "tls", "wire"}},
+    {"cli", {"node", "tls"}},
+};
+
+TEST(Map, lets_each_folder_include_only_what_the_map_says) {
+  static const std::regex include(R"-(^\s*#\s*include\s*"([a-z]+)/)-");
+  std::size_t checked = 0;
+  for (const auto& [folder, may] : arrows) {
+    for (const auto& line : lines_below("src/" + folder)) {
+      std::smatch match;
+      if (!std::regex_search(line.text, match, include)) continue;
+      const auto other = match[1].str();
+      ++checked;
+      EXPECT_TRUE(other == "crosslink" || other == folder || may.contains(other)) << line.where << ": " << line.text;
+    }
+  }
+  EXPECT_GT(checked, 500U);
 }
 
 TEST(Core, has_deliberate_mistakes_that_nothing_in_the_product_can_switch_on) {
@@ -99,7 +129,7 @@ TEST(Core, has_deliberate_mistakes_that_nothing_in_the_product_can_switch_on) {
   std::size_t of_its_own = 0;
   for (const fs::path folder : {"include", "src"}) {
     for (const auto& where : found_in(lines_below(folder), switches_on)) {
-      if (where.starts_with("src/core/mistakes.")) {
+      if (where.starts_with("src/session/mistakes.")) {
         ++of_its_own;
       } else {
         elsewhere.push_back(where);
@@ -124,6 +154,24 @@ TEST(Map, lets_only_src_quic_include_msquic) {
   }
   EXPECT_EQ(found, std::vector<std::string>{});
   EXPECT_GT(in_quic, 0U);
+}
+
+TEST(Map, is_there_as_the_documents_say) {
+  static const std::regex path(R"((^|[^\w/.-])((src|tests|tools|include|cmake|bench|fuzz|examples|findings)/[\w/.-]*\w))");
+  std::size_t checked = 0;
+  std::vector<fs::path> documents = {root / "README.md"};
+  for (const auto& entry : fs::directory_iterator(root / "docs")) {
+    if (entry.path().extension() == ".md") documents.push_back(entry.path());
+  }
+  for (const auto& document : documents) {
+    for (const auto& line : lines_of(document)) {
+      for (auto found = std::sregex_iterator(line.text.begin(), line.text.end(), path); found != std::sregex_iterator();
+           ++found, ++checked) {
+        EXPECT_TRUE(fs::exists(root / (*found)[2].str())) << line.where << ": " << (*found)[2].str();
+      }
+    }
+  }
+  EXPECT_GT(checked, 50U);
 }
 
 TEST(Map, finds_what_it_looks_for) {

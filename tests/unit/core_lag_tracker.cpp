@@ -1,5 +1,5 @@
 // docs/protocol.md, "0x09 Probe": lag without comparing clocks.
-#include "core/lag_tracker.hpp"
+#include "session/lag_tracker.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // docs/protocol.md, "Order" and "Fragments": never a jump, never a skip, never the same again.
-#include "core/log_order.hpp"
+#include "session/log_order.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "core/mirror/bootstrap.hpp"
+#include "session/mirror/bootstrap.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // The one function that changes a bootstrap, pair by pair.
-#include "core/mirror/bootstrap_phase.hpp"
+#include "session/mirror/bootstrap_phase.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,10 +1,10 @@
-#include "core/mirror/engine_calls.hpp"
+#include "session/mirror/engine_calls.hpp"
 
 #include <gtest/gtest.h>
 
-#include "core/mirror/flow_control.hpp"
-#include "core/mirror/promotion.hpp"
 #include "regress/mirror_driver.hpp"
+#include "session/mirror/flow_control.hpp"
+#include "session/mirror/promotion.hpp"
 
 namespace crosslink::test {
 namespace {

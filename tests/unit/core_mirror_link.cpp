@@ -1,10 +1,10 @@
-#include "core/mirror/link.hpp"
+#include "session/mirror/link.hpp"
 
 #include <gtest/gtest.h>
 
-#include "core/mirror/probe.hpp"
-#include "core/mirror/source_facts.hpp"
 #include "regress/mirror_driver.hpp"
+#include "session/mirror/probe.hpp"
+#include "session/mirror/source_facts.hpp"
 
 namespace crosslink::test {
 namespace {

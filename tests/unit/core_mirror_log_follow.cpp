@@ -1,4 +1,4 @@
-#include "core/mirror/log_follow.hpp"
+#include "session/mirror/log_follow.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // docs/protocol.md, "Statuses": the rows in their order, the hysteresis and the thresholds.
-#include "core/mirror_status.hpp"
+#include "session/mirror_status.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "core/mirror/verify_run.hpp"
+#include "session/mirror/verify_run.hpp"
 
 #include <gtest/gtest.h>
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <tuple>
 
-#include "core/session_frames.hpp"
 #include "core_wire.hpp"
+#include "wire/session_frames.hpp"
 
 namespace crosslink::test {
 namespace {
@@ -334,7 +334,7 @@ MirrorError sent(ErrorKind kind, ErrorData data) {
   return to_error(std::get<SessionFailure>(decoded.value().message));
 }
 
-TEST(SessionFailures, bring_the_lsn_of_a_parted_history_and_the_window_of_a_log) {
+TEST(SessionFailures, bring_the_lsn_of_a_diverged_history_and_the_window_of_a_log) {
   for (const auto kind : {ErrorKind::SourceBehind, ErrorKind::HistoriesParted}) {
     const auto error = sent(kind, AtLsn{{17}});
     ASSERT_TRUE(std::holds_alternative<AtLsn>(error.data()));

@@ -1,5 +1,5 @@
 // A promotion that does not come about at once: what ends it, and that the data's age is judged when it takes writes.
-#include "core/mirror_machine.hpp"
+#include "session/mirror/mirror_machine.hpp"
 
 #include <gtest/gtest.h>
 
@@ -30,8 +30,8 @@ class Promotion : public ::testing::Test {
     static_cast<void>(mirror.take());
   }
   /// The link is down; the engine is asked to promote.
-  void begin(const core::PromotionWish& wish) {
-    ASSERT_TRUE(mirror.machine->promote(mirror.now(), wish).ok());
+  void begin(const core::PromotionRequest& request) {
+    ASSERT_TRUE(mirror.machine->promote(mirror.now(), request).ok());
     mirror.disconnect();
     ASSERT_EQ(count<action::Promote>(mirror.take()), 1u);
   }

@@ -8,7 +8,7 @@
 #include <set>
 #include <sstream>
 
-#include "core/session_frames.hpp"
+#include "wire/session_frames.hpp"
 
 namespace crosslink::test {
 namespace {
@@ -150,7 +150,7 @@ TEST(ProtocolExamples, are_what_is_written) {
     ASSERT_TRUE(blocks.contains(name)) << "no example of " << name << ": " << hex(frame_of(example));
     EXPECT_EQ(hex(blocks.at(name)), hex(frame_of(example))) << name;
   }
-  EXPECT_EQ(blocks.size(), examples().size()) << "an example in the document that nobody checks";
+  EXPECT_EQ(blocks.size(), examples().size()) << "an example in the document that no test checks";
 }
 
 TEST(ProtocolExamples, are_read_as_what_they_say) {

@@ -1,6 +1,6 @@
 // The reconnect logic with a virtual clock: the test is the driver, so a Sleep takes no time and is written down
 // instead.
-#include "core/reconnect_machine.hpp"
+#include "session/reconnect_machine.hpp"
 
 #include <gtest/gtest.h>
 

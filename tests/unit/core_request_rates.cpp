@@ -1,4 +1,4 @@
-#include "core/request_rates.hpp"
+#include "session/request_rates.hpp"
 
 #include <gtest/gtest.h>
 

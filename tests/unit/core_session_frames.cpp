@@ -1,4 +1,4 @@
-#include "core/session_frames.hpp"
+#include "wire/session_frames.hpp"
 
 #include <gtest/gtest.h>
 
@@ -464,7 +464,7 @@ TEST(BulkFrames, are_a_map_and_then_the_data) {
     const auto header = decode_frame_header(std::span(frame).first<frame_header_bytes>());
     const auto map_size = frame.size() - frame_header_bytes;
     EXPECT_EQ(header.payload_bytes, map_size + size);
-    frame.resize(frame.size() + size, std::byte{0xc1});  // no MessagePack: nobody looks into it
+    frame.resize(frame.size() + size, std::byte{0xc1});  // no MessagePack: it is not looked into
     const auto decoded = decode_message(header.kind, std::span(frame).subspan(frame_header_bytes));
     ASSERT_TRUE(decoded) << decoded.error().message();
     EXPECT_TRUE(decoded->message == batch);

@@ -1,5 +1,5 @@
 // docs/protocol.md, the SnapshotRequest section: what a mirror asks for, stores, and takes for whole.
-#include "core/snapshot_assembler.hpp"
+#include "session/snapshot_assembler.hpp"
 
 #include <gtest/gtest.h>
 

@@ -3,10 +3,10 @@
 
 #include <algorithm>
 
-#include "core/source/log_feed.hpp"
-#include "core/source/snapshot_feed.hpp"
-#include "core/source/verify_feed.hpp"
-#include "core/source/window_notice.hpp"
+#include "session/source/log_feed.hpp"
+#include "session/source/snapshot_feed.hpp"
+#include "session/source/verify_feed.hpp"
+#include "session/source/window_notice.hpp"
 
 namespace crosslink::test {
 namespace {

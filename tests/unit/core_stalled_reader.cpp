@@ -1,7 +1,7 @@
 // A snapshot or a verify that its mirror does not go on with gives its place to others.
 #include <gtest/gtest.h>
 
-#include "core/source_session.hpp"
+#include "session/source/source_session.hpp"
 
 namespace crosslink::test {
 namespace {

@@ -1,5 +1,5 @@
 // docs/protocol.md, "Sync mode": when a commit is confirmed, and what its writer is told otherwise.
-#include "core/sync_rule.hpp"
+#include "session/sync_rule.hpp"
 
 #include <gtest/gtest.h>
 
@@ -184,7 +184,7 @@ TEST(SyncRule, one_call_answers_confirmed_and_timed_out_commits_in_the_order_of_
 }
 
 TEST(SyncRule, what_a_mirror_said_of_another_history_confirms_nothing) {
-  // As after a failed sync: the source is back at LSN 4, and nobody told the rule.
+  // As after a failed sync: the source is back at LSN 4, and the rule was not told.
   for (const bool told : {true, false}) {
     auto rule = rule_of({"eu-1", "eu-2"});
     rule.on_mirror_durable("eu-1", at(9, 1));

@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "core/utf8.hpp"
 #include "crosslink/types.hpp"
+#include "wire/utf8.hpp"
 
 namespace crosslink::test {
 namespace {

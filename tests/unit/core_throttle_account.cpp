@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
-#include "core/throttle_account.hpp"
 #include "crosslink/throttle.hpp"
+#include "session/throttle_account.hpp"
 
 namespace crosslink::test {
 namespace {

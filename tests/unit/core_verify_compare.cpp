@@ -1,5 +1,5 @@
 // docs/protocol.md, "Verify": differences are found by digests of ranges, named up to 100, counted beyond.
-#include "core/verify_compare.hpp"
+#include "session/verify_compare.hpp"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>

@@ -1,8 +1,8 @@
 // Notice: a mirror that is behind is told when the log it needs will be dropped. docs/protocol.md, "0x0c Notice".
 #include <gtest/gtest.h>
 
-#include "core/mirror_machine.hpp"
-#include "core/source_session.hpp"
+#include "session/mirror/mirror_machine.hpp"
+#include "session/source/source_session.hpp"
 
 namespace crosslink::test {
 namespace {

@@ -1,4 +1,4 @@
-// A source and a link to it on loopback, for tests of src/link.
+// A source and a link to it on loopback, for tests of src/link and src/replication.
 #pragma once
 
 #include "crosslink/link.hpp"
@@ -48,7 +48,7 @@ class LinkTest : public QuicTest {
   }
   quic::Listener listen(std::uint16_t port = 0) { return need(endpoint.listen(loopback(port), source_config())); }
 
-  /// Knows the database `orders`; databases whose names begin with "secret" are for nobody.
+  /// Knows the database `orders`; databases whose names begin with "secret" are for no mirror.
   SourcePolicy policy() const {
     SourcePolicy policy;
     policy.cluster_id = cluster;

@@ -5,7 +5,7 @@ namespace {
 
 using quic::SendBuffer;
 
-/// What a mirror written by somebody else sees of a handshake.
+/// What another implementation of a mirror sees of a handshake.
 struct Answer {
   std::optional<MirrorHelloAck> ack;
   std::optional<std::uint64_t> close_code;

@@ -1,5 +1,5 @@
 // The ring of encoded log says what the engine's read_log says, once for all mirrors.
-#include "link/log_ring.hpp"
+#include "replication/log_ring.hpp"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/compression.hpp"
 #include "crosslink/memory_engine.hpp"
+#include "wire/compression.hpp"
 
-namespace crosslink::link::test {
+namespace crosslink::replication::test {
 namespace {
 
 using Bytes = std::vector<std::byte>;
@@ -467,4 +467,4 @@ TEST_F(LogRingTest, only_what_takes_no_work_is_given_at_once) {
 }
 
 }  // namespace
-}  // namespace crosslink::link::test
+}  // namespace crosslink::replication::test

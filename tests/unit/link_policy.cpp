@@ -54,7 +54,8 @@ TEST_F(JudgeHello, refuses_version_then_cluster_then_authorization_then_database
   EXPECT_TRUE(asked.empty()) << "who asks for another cluster learns nothing about databases";
   hello.source_cluster = ClusterId("PROD-us");
   EXPECT_EQ(refused_kind(), ErrorKind::NotAuthorized);
-  EXPECT_EQ(asked, std::vector<std::string>{"authorize"}) << "a stranger must not learn which databases exist";
+  EXPECT_EQ(asked, std::vector<std::string>{"authorize"})
+      << "an unauthorized name must not learn which databases exist";
   names = {"eu-1"};
   EXPECT_EQ(refused_kind(), ErrorKind::UnknownDatabase);
   hello.source_database_id = DatabaseId("orders");

@@ -13,7 +13,7 @@ using quic::SendBuffer;
 
 class Reconnect : public LinkTest {
  public:
-  /// A port nobody listens at now.
+  /// A port that nothing listens at now.
   std::uint16_t free_port() { return reserved_.emplace_back().number(); }
 
   std::unique_ptr<RunningSource> source_at(std::uint16_t port, SourcePolicy policy) {
@@ -139,7 +139,7 @@ TEST_F(Reconnect, the_last_ack_is_what_the_source_sent_in_the_last_attempt) {
     need(co_await source->stop());
     EXPECT_TRUE(co_await eventually([&] { return link->state() == LinkState::disconnected; }));
     EXPECT_EQ(kind_of(co_await link->connect(Lsn{0})), ErrorKind::Transport);
-    EXPECT_FALSE(link->last_ack().has_value()) << "nobody answered this time";
+    EXPECT_FALSE(link->last_ack().has_value()) << "no source answered this time";
   }(*this));
 }
 
@@ -408,7 +408,7 @@ TEST_F(Reconnect, a_cancelled_handshake_leaves_nothing_open_and_the_link_usable)
   }(*this));
 }
 
-// Goal: a caller that waits for stream credit holds up nobody. Method: the source allows one stream after acceptance
+// Goal: a caller that waits for stream credit holds up no other. Method: the source allows one stream after acceptance
 // and never ends it, so that a second open waits; then a reconnect, or a close, must go ahead at once.
 TEST_F(Reconnect, a_wait_for_stream_credit_delays_neither_reconnect_nor_close) {
   run(context, [](Reconnect& test) -> awaitable<void> {

@@ -1,4 +1,4 @@
-#include "link/with_timeout.hpp"
+#include "async/with_timeout.hpp"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <future>
 #include <thread>
 
-#include "link/stop_event.hpp"
+#include "async/stop_event.hpp"
 #include "support/coroutines.hpp"
 
 namespace crosslink::test {
@@ -23,7 +23,7 @@ class WithTimeout : public ::testing::Test {
 
   /// Ends after `duration` with `result`, or when cancelled with `when_cancelled`.
   Task<int> operation(std::chrono::milliseconds duration, Result<int> result, Result<int> when_cancelled) {
-    const bool slept = co_await link::sleep_for(duration);
+    const bool slept = co_await async::sleep_for(duration);
     ended = true;
     co_return slept ? result : when_cancelled;
   }
@@ -33,7 +33,7 @@ class WithTimeout : public ::testing::Test {
 
 TEST_F(WithTimeout, a_success_in_time_is_returned) {
   run(context, [](WithTimeout& test) -> awaitable<void> {
-    const auto result = co_await link::with_timeout(test.operation(0ms, 7, cancelled()), 20s, late());
+    const auto result = co_await async::with_timeout(test.operation(0ms, 7, cancelled()), 20s, late());
     EXPECT_TRUE(result.ok());
     EXPECT_EQ(*result, 7);
   }(*this));
@@ -43,7 +43,7 @@ TEST_F(WithTimeout, an_error_in_time_is_returned_as_it_is) {
   run(context, [](WithTimeout& test) -> awaitable<void> {
     const auto began = std::chrono::steady_clock::now();
     const auto result =
-        co_await link::with_timeout(test.operation(0ms, MirrorError::codec("own"), cancelled()), 20s, late());
+        co_await async::with_timeout(test.operation(0ms, MirrorError::codec("own"), cancelled()), 20s, late());
     EXPECT_EQ(result.error().kind(), ErrorKind::HandshakeCodec);
     EXPECT_LT(std::chrono::steady_clock::now() - began, 10s) << "the timer was waited for";
   }(*this));
@@ -51,7 +51,7 @@ TEST_F(WithTimeout, an_error_in_time_is_returned_as_it_is) {
 
 TEST_F(WithTimeout, a_late_operation_is_cancelled_and_its_end_awaited) {
   run(context, [](WithTimeout& test) -> awaitable<void> {
-    const auto result = co_await link::with_timeout(test.operation(60s, 7, cancelled()), 5ms, late());
+    const auto result = co_await async::with_timeout(test.operation(60s, 7, cancelled()), 5ms, late());
     EXPECT_EQ(result.error().kind(), ErrorKind::Timeout);
     EXPECT_EQ(result.error().message(), "late");
     EXPECT_TRUE(test.ended);
@@ -60,7 +60,7 @@ TEST_F(WithTimeout, a_late_operation_is_cancelled_and_its_end_awaited) {
 
 TEST_F(WithTimeout, an_error_of_its_own_is_not_hidden_by_the_timeout) {
   run(context, [](WithTimeout& test) -> awaitable<void> {
-    const auto result = co_await link::with_timeout(test.operation(60s, 7, MirrorError::codec("own")), 5ms, late());
+    const auto result = co_await async::with_timeout(test.operation(60s, 7, MirrorError::codec("own")), 5ms, late());
     EXPECT_EQ(result.error().kind(), ErrorKind::HandshakeCodec);
   }(*this));
 }
@@ -68,7 +68,7 @@ TEST_F(WithTimeout, an_error_of_its_own_is_not_hidden_by_the_timeout) {
 TEST_F(WithTimeout, a_cancellation_from_outside_comes_back_as_cancelled) {
   run(context, [](WithTimeout& test) -> awaitable<void> {
     auto waiting = Background<Result<int>>(test.context.get_executor(),
-                                           link::with_timeout(test.operation(60s, 7, cancelled()), 60s, late()));
+                                           async::with_timeout(test.operation(60s, 7, cancelled()), 60s, late()));
     co_await boost::asio::post(boost::asio::use_awaitable);
     waiting.cancel();
     const auto result = co_await waiting.end();
@@ -79,8 +79,8 @@ TEST_F(WithTimeout, a_cancellation_from_outside_comes_back_as_cancelled) {
 
 TEST_F(WithTimeout, a_strand_of_its_own_passes_a_cancellation_on) {
   run(context, [](WithTimeout& test) -> awaitable<void> {
-    auto timed = link::with_timeout(test.operation(60s, 7, cancelled()), 60s, late());
-    auto waiting = Background<Result<int>>(test.context.get_executor(), link::on_own_strand(std::move(timed)));
+    auto timed = async::with_timeout(test.operation(60s, 7, cancelled()), 60s, late());
+    auto waiting = Background<Result<int>>(test.context.get_executor(), async::on_own_strand(std::move(timed)));
     co_await boost::asio::post(boost::asio::use_awaitable);
     waiting.cancel();
     const auto result = co_await waiting.end();
@@ -97,7 +97,7 @@ TEST_F(WithTimeout, an_exception_comes_out) {
     };
     auto thrown = false;
     try {
-      const auto result = co_await link::on_own_strand(link::with_timeout(throwing(), 60s, late()));
+      const auto result = co_await async::on_own_strand(async::with_timeout(throwing(), 60s, late()));
       ADD_FAILURE() << "returned " << result.ok();
     } catch (const std::bad_alloc&) {
       thrown = true;
@@ -107,12 +107,12 @@ TEST_F(WithTimeout, an_exception_comes_out) {
 }
 
 TEST_F(WithTimeout, a_stop_from_another_thread_interrupts) {
-  link::StopEvent stop;
+  async::StopEvent stop;
   std::thread stopper;
-  run(context, [](WithTimeout& test, link::StopEvent& event, std::thread& thread) -> awaitable<void> {
+  run(context, [](WithTimeout& test, async::StopEvent& event, std::thread& thread) -> awaitable<void> {
     thread = std::thread([&event] { event.set(); });
     const auto result =
-        co_await link::interruptible(test.operation(60s, 7, cancelled()), link::when_set(event, late()));
+        co_await async::interruptible(test.operation(60s, 7, cancelled()), async::when_set(event, late()));
     EXPECT_EQ(result.error().kind(), ErrorKind::Timeout);
   }(*this, stop, stopper));
   stopper.join();
@@ -124,13 +124,13 @@ TEST(WithTimeoutConcurrent, on_a_pool_of_threads_every_operation_ends_one_way_or
   boost::asio::thread_pool pool(4);
   auto one = [](int round) -> Task<int> {
     auto sleeping = [](int value) -> Task<int> {
-      const bool slept = co_await link::sleep_for(std::chrono::milliseconds(value % 3));
+      const bool slept = co_await async::sleep_for(std::chrono::milliseconds(value % 3));
       if (!slept) co_return MirrorError::cancelled("sleeping");
       co_return value;
     };
     auto timed =
-        link::with_timeout(sleeping(round), std::chrono::milliseconds((round + 1) % 3), MirrorError::timeout("late"));
-    co_return co_await link::on_own_strand(std::move(timed));
+        async::with_timeout(sleeping(round), std::chrono::milliseconds((round + 1) % 3), MirrorError::timeout("late"));
+    co_return co_await async::on_own_strand(std::move(timed));
   };
   std::vector<std::future<void>> rounds;
   std::atomic<int> done{0};

@@ -3,9 +3,9 @@
 
 #include <boost/json.hpp>
 
-#include "node/body_fields.hpp"
-#include "node/etcd_place.hpp"
-#include "node/mirror_plan.hpp"
+#include "node/admin/body_fields.hpp"
+#include "node/admin/mirror_plan.hpp"
+#include "node/hosting/etcd_place.hpp"
 
 namespace crosslink::node {
 namespace {
@@ -47,8 +47,8 @@ std::string why_no_mirror(json::object more) {
   json::object body{{"name", "orders"}, {"from", "prod-us/orders"}, {"addr", "127.0.0.1:7400"}};
   for (auto& [field, value] : more)
     body[field] = std::move(value);
-  const auto wish = read_mirror_wish(body);
-  return wish ? "" : wish.error().message();
+  const auto request = read_mirror_request(body);
+  return request ? "" : request.error().message();
 }
 
 TEST(AdminBody, a_mirror_is_of_a_name_that_a_database_can_have) {

@@ -69,7 +69,7 @@ TEST_F(CertificateWatching, what_could_not_be_used_after_all_is_looked_at_again)
   watch_.refused(MirrorError::configuration("not taken"));
   EXPECT_EQ(watch_.facts()[0].trouble, "not taken");
   EXPECT_TRUE(watch_.look(sets()));
-  EXPECT_EQ(watch_.facts()[0].trouble, "not taken") << "until somebody says that it is taken";
+  EXPECT_EQ(watch_.facts()[0].trouble, "not taken") << "until the owner says that it is taken";
   watch_.taken();
   EXPECT_EQ(watch_.facts()[0].trouble, "");
   EXPECT_FALSE(watch_.look(sets()));

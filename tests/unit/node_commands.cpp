@@ -4,8 +4,8 @@
 #include <deque>
 #include <map>
 
-#include "node/command_table.hpp"
-#include "node/glob.hpp"
+#include "node/clients/command_table.hpp"
+#include "node/clients/glob.hpp"
 #include "node/log.hpp"
 
 namespace crosslink::node {

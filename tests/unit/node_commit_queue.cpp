@@ -1,5 +1,5 @@
 // The thread that commits: what shares a commit, what is refused alone, what is held meanwhile, who watches.
-#include "node/commit_queue.hpp"
+#include "node/clients/commit_queue.hpp"
 
 #include <gtest/gtest.h>
 
@@ -8,10 +8,10 @@
 #include <future>
 #include <thread>
 
-#include "core/sync_rule.hpp"
 #include "crosslink/rocksdb_engine.hpp"
-#include "node/held_bytes.hpp"
-#include "node/password_door.hpp"
+#include "node/clients/held_bytes.hpp"
+#include "node/clients/password_door.hpp"
+#include "session/sync_rule.hpp"
 #include "support/faulty_disk.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -85,7 +85,7 @@ TEST(WaitingForMirrors, what_the_disk_lost_is_applied_by_nobody_though_its_lsn_c
   while (last.lsn <= lost.lsn)
     last = set();
   const auto now = database->source_state();
-  // Whoever follows the source now has all that it has.
+  // A mirror of the source now has all that it has.
   const core::SyncPoint mirror{now.history.newest().incarnation, now.head};
   EXPECT_GT(mirror.lsn, lost.lsn) << "its LSN alone says nothing";
   EXPECT_TRUE(core::has_commit(now.history, now.head, mirror, last));

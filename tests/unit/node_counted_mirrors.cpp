@@ -1,5 +1,5 @@
 // Which mirrors count in sync mode, on disk.
-#include "node/counted_mirrors.hpp"
+#include "node/hosting/counted_mirrors.hpp"
 
 #include <gtest/gtest.h>
 

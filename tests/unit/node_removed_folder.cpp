@@ -1,11 +1,11 @@
-// A folder that is removed while somebody else removes it as well.
+// A folder that is removed while another thread removes it as well.
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <string>
 #include <thread>
 
-#include "node/durable_file.hpp"
+#include "node/hosting/durable_file.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace crosslink::node {

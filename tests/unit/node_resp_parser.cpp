@@ -1,11 +1,11 @@
-#include "node/resp_parser.hpp"
+#include "node/clients/resp_parser.hpp"
 
 #include <gtest/gtest.h>
 
 #include <cstring>
 #include <random>
 
-#include "node/resp_reply.hpp"
+#include "node/clients/resp_reply.hpp"
 
 namespace crosslink::node {
 namespace {

@@ -1,6 +1,6 @@
 // Sync mode in a node: which answers wait for mirrors, and what they become. What is confirmed when:
 // core_sync_rule.cpp.
-#include "node/sync_gate.hpp"
+#include "node/hosting/sync_gate.hpp"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <future>
 
 #include "crosslink/rocksdb_engine.hpp"
-#include "node/commit_queue.hpp"
+#include "node/clients/commit_queue.hpp"
 #include "support/faulty_disk.hpp"
 
 namespace crosslink::node {
@@ -126,7 +126,7 @@ TEST_F(Gate, async_answers_ok_counts_and_is_suspended_until_the_mirror_is_back) 
   EXPECT_EQ(first.got(), "+OK\r\n+OK\r\n");
   EXPECT_TRUE(one->facts().suspended);
   write(*one, 3, second);
-  EXPECT_EQ(second.got(), "+OK\r\n") << "nobody waits while it is suspended";
+  EXPECT_EQ(second.got(), "+OK\r\n") << "no write waits while it is suspended";
   EXPECT_EQ(one->facts().async, 3u);
   EXPECT_EQ(one->facts().unconfirmed, 0u);
   mirror_at(*one, "eu-1", 2, 3);
@@ -216,8 +216,8 @@ TEST_F(Gate, which_mirror_counts_is_kept_over_a_restart_and_counts_only_once_it_
 TEST_F(Gate, one_that_came_and_said_nothing_yet_is_called_not_counted_and_can_be_chosen) {
   const auto one = gate(OnSyncLoss::error);
   mirror_at(*one, "eu-1", 9, 9, copy("eu/orders", 7));
-  const std::vector<std::string> names{"another-name", "eu-1"}, stranger{"us-1"};
-  one->on_mirror_came(stranger, copy("us/orders", 8));
+  const std::vector<std::string> names{"another-name", "eu-1"}, unauthenticated{"us-1"};
+  one->on_mirror_came(unauthenticated, copy("us/orders", 8));
   EXPECT_FALSE(one->count(MirrorId{{std::byte{8}}}).ok()) << "no name of it is in sync_mirrors";
   one->on_mirror_came(names, copy("eu/orders", 7));
   EXPECT_EQ(one->facts().mirrors.front().not_counted, std::nullopt) << "it counts";

@@ -117,7 +117,7 @@ TEST_F(QuicConnections, a_port_without_a_listener_is_unreachable) {
 
 TEST_F(QuicConnections, an_address_to_which_there_is_no_way_is_unreachable_at_once) {
   run(context, [](QuicConnections& test) -> awaitable<void> {
-    // No socket may send to it: it needs a right that nobody asked for.
+    // No socket may send to it: it needs a right that was not asked for.
     const quic::Address everybody(boost::asio::ip::address_v4::broadcast(), 7400);
     const auto began = std::chrono::steady_clock::now();
     const auto error = co_await test.refused_dial(everybody, "prod-us", test.client_config());
@@ -159,10 +159,10 @@ TEST_F(QuicConnections, names_match_without_regard_to_case) {
 TEST_F(QuicConnections, a_mirror_refuses_a_source_of_another_ca_and_the_source_a_mirror_of_another_ca) {
   run(context, [](QuicConnections& test) -> awaitable<void> {
     const Certificates others({"prod-us", "eu-1"});
-    auto foreign = test.server_config();
-    foreign.tls = others.files("prod-us");
-    auto foreign_listener = need(test.endpoint.listen(loopback(), foreign));
-    const auto by_us = co_await test.refused_dial(foreign_listener.local_address(), "prod-us", test.client_config());
+    auto of_other_ca = test.server_config();
+    of_other_ca.tls = others.files("prod-us");
+    auto other_ca_listener = need(test.endpoint.listen(loopback(), of_other_ca));
+    const auto by_us = co_await test.refused_dial(other_ca_listener.local_address(), "prod-us", test.client_config());
     EXPECT_EQ(by_us.kind(), ErrorKind::TlsRefused);
     EXPECT_EQ(by_us.caused_by(), CausedBy::us) << by_us.message();
 

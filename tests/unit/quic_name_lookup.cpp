@@ -10,7 +10,7 @@ namespace {
 using quic::detail::lookups_max;
 using quic::detail::resolve_with;
 
-/// A resolver that answers no sooner than it is told to. It outlives the test: its threads are nobody's.
+/// A resolver that answers no sooner than it is told to. It outlives the test: its threads are not joined.
 struct HangingResolver {
   std::shared_ptr<std::latch> released = std::make_shared<std::latch>(1);
   std::shared_ptr<std::latch> ended;

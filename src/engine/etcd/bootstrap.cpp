@@ -430,7 +430,7 @@ Result<void> EtcdDatabase::Impl::write_received(const SnapshotFacts& facts) {
   next.history =
       crosslink::History::beginning({engine::random_id<Incarnation>(),
                                      Lsn{static_cast<std::uint64_t>(found->revision) + 1}, HistoryCause::bootstrap});
-  forget_foreign(difference.mended(found->revision));
+  forget_external_writes(difference.mended(found->revision));
   if (auto done = commit({}, std::move(next), {erase_operation(bootstrap_key(options.name))}); !done) return done;
   if (auto loaded = load_leases(); !loaded) return loaded;
   for (const auto& file : {split_file(), agreement_file()}) {

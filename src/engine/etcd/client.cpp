@@ -50,7 +50,7 @@ grpc::Status ask_status(const std::shared_ptr<grpc::Channel>& channel, grpc::Cli
   return grpc::Status::OK;
 }
 
-/// A member that is parted from the others refuses at once, and ends its streams, instead of letting us wait.
+/// A member that is cut off from the others refuses at once, and ends its streams, instead of letting us wait.
 void ask_for_leader(grpc::ClientContext& context) { context.AddMetadata("hasleader", "true"); }
 
 }  // namespace
@@ -214,7 +214,7 @@ std::string Client::hint(const std::string& detail) const {
     return cluster_.cert_file.empty() ? "; does it ask for a certificate of ours?"
                                       : "; does it take the certificate that we show?";
   }
-  if (!tls && cut) return "; somebody listens there: does it want TLS, https://?";
+  if (!tls && cut) return "; a server listens there: does it want TLS, https://?";
   return "";
 }
 
@@ -330,7 +330,7 @@ Result<void> Client::compact(std::int64_t revision) {
       call<wire::CompactionResponse>("compacting", Repeat::elsewhere, {}, [&](auto& channel, auto& context, auto& r) {
         return etcdserverpb::KV::NewStub(channel)->Compact(&context, request, &r);
       });
-  // Somebody else went further already: that is as good.
+  // Another client compacted further already: that is as good.
   if (!done && done.error().kind() != ErrorKind::LogWindowExceeded) return done.error();
   return {};
 }

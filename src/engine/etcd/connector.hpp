@@ -21,7 +21,7 @@ class Connector {
   ~Connector();
   Connector(const Connector&) = delete;
   Connector& operator=(const Connector&) = delete;
-  /// Tries `channel` until it is connected, or nobody has wanted it for a while.
+  /// Tries `channel` until it is connected, or no call has wanted it for a while.
   void want(const std::shared_ptr<grpc::Channel>& channel);
 
  private:

@@ -1,5 +1,5 @@
 // What the parts of EtcdDatabase share: etcd_open.cpp, etcd_source.cpp, etcd_mirror.cpp, owner.cpp, bootstrap.cpp,
-// promotion.cpp, conflicts.cpp, foreign.cpp, place.cpp.
+// promotion.cpp, conflicts.cpp, external_writes.cpp, place.cpp.
 #pragma once
 
 #include <condition_variable>
@@ -52,7 +52,7 @@ struct EtcdDatabase::Impl {
   struct Found {
     std::optional<etcd::Record> record;
     std::int64_t record_revision = 0;
-    std::string owner_node;  ///< empty: nobody
+    std::string owner_node;  ///< empty: no node
     std::uint64_t owner_epoch = 0;
     std::int64_t owner_revision = 0, revision = 0;
   };
@@ -159,12 +159,12 @@ struct EtcdDatabase::Impl {
   Result<void> look_for_loop(const ApplyGroup& group);
   Result<void> write_loop_marker();
 
-  // foreign.cpp
+  // external_writes.cpp
   void every_round(void (Impl::*work)());
   void note_owner();
   void look_after_target();
-  void find_foreign();
-  void forget_foreign(std::int64_t mended);
+  void find_external_writes();
+  void forget_external_writes(std::int64_t mended);
   bool note_written(std::int64_t revision, std::size_t bytes);
   std::uint64_t history_allowed() const;
   Lsn compaction_due();
@@ -180,7 +180,7 @@ struct EtcdDatabase::Impl {
   const std::shared_ptr<const etcd::Space> space;
   const std::shared_ptr<etcd::Shortage> log_shortage, snapshot_shortage;
   etcd::LogStore store;
-  etcd::SnapshotShelf shelf;
+  etcd::SnapshotStore snapshot_store;
   etcd::PartialStore partial;
 
   std::mutex write_mutex;   ///< one call that writes at a time
@@ -220,13 +220,13 @@ struct EtcdDatabase::Impl {
     Lsn from, to;
   };
   std::optional<Gap> unexplained;
-  Result<void> scan_foreign(Gap& gap);
+  Result<void> scan_external_writes(Gap& gap);
   std::shared_ptr<etcd::WatchStream> scanning;
   std::set<std::int64_t> written_alone;  ///< the last revisions that are ours though the record is not in them
-  Lsn foreign_forgotten;                 ///< what others wrote up to it was overwritten since
-  std::uint64_t foreign_noted = 0;
+  Lsn external_writes_forgotten;         ///< what others wrote up to it was overwritten since
+  std::uint64_t external_writes_noted = 0;
   Counters counted;
-  std::string foreign_note, open_note;
+  std::string external_writes_note, open_note;
   Lsn compacted_to, found_compacted;
   /// What this process wrote to the target, as a history takes it up: marks at some revisions, the oldest first.
   struct Written {

@@ -20,7 +20,7 @@ constexpr std::size_t announced_max = 1'000'000;
 constexpr std::size_t number_bytes_max = 20;  ///< in decimal digits
 
 MirrorError promoted_error() {
-  return {ErrorKind::MirrorPromoted, CausedBy::us, "this database was promoted: it follows nobody"};
+  return {ErrorKind::MirrorPromoted, CausedBy::us, "this database was promoted: it follows no source"};
 }
 
 bool fits(Weight weight, const Weight& more = {}) {
@@ -48,9 +48,9 @@ MirrorState EtcdDatabase::mirror_state() const {
 }
 
 Result<void> EtcdDatabase::Impl::check_follows() const {
-  if (root) return MirrorError::configuration("a root follows nobody");
+  if (root) return MirrorError::configuration("a root follows no source");
   if (record.role != DatabaseRole::mirror) return promoted_error();
-  // Of a process that ended, or another one: sync() takes it back, unless whoever began it owns the mirror.
+  // Of a process that ended, or another one: sync() takes it back, unless the process that began it owns the mirror.
   if (record.promoting) return MirrorError(ErrorKind::Busy, CausedBy::us, "its promotion has begun and is not done");
   return {};
 }
@@ -250,7 +250,7 @@ Result<void> EtcdDatabase::Impl::flush(std::vector<Change> changes, const Positi
 /// What was written in part must come next.
 Result<void> EtcdDatabase::Impl::check_split(const ApplyGroup& group) const {
   if (!record.split) return {};
-  const auto parted = [this] {
+  const auto diverged = [this] {
     return MirrorError(ErrorKind::HistoriesParted, CausedBy::peer,
                        fmt::format("the source does not have the entry at LSN {}, which this mirror has in part",
                                    record.split->lsn.value));
@@ -261,10 +261,10 @@ Result<void> EtcdDatabase::Impl::check_split(const ApplyGroup& group) const {
       if (!entry) return entry.error();
       if (entry->lsn() <= record.position->applied_lsn) continue;
       const bool same = entry->lsn() == record.split->lsn && entry->hash() == record.split->hash;
-      return same ? Result<void>{} : parted();
+      return same ? Result<void>{} : diverged();
     }
   }
-  return group.position.applied_lsn < record.split->lsn ? Result<void>{} : parted();
+  return group.position.applied_lsn < record.split->lsn ? Result<void>{} : diverged();
 }
 
 Result<void> EtcdDatabase::Impl::write_split(const EntryView& entry, std::vector<Change> changes,

@@ -32,8 +32,8 @@ EtcdDatabase::Impl::Impl(EtcdOptions chosen)
       snapshot_shortage(std::make_shared<Shortage>(options.on_warning)),
       store(options.folder / "log", {options.log_memory_bytes, options.log_window_bytes, options.log_budget_bytes},
             space, log_shortage),
-      shelf(options.folder / "snapshots",
-            {options.snapshots_max, options.snapshot_budget_bytes, options.snapshot_kept, space, snapshot_shortage}),
+      snapshot_store(options.folder / "snapshots", {options.snapshots_max, options.snapshot_budget_bytes,
+                                                    options.snapshot_kept, space, snapshot_shortage}),
       partial(options.folder / "partial", space) {}
 
 EtcdDatabase::Impl::~Impl() {
@@ -100,7 +100,7 @@ LogOrigin EtcdDatabase::Impl::log_origin(bool mirror) const {
 
 /// What was offered before is no longer true.
 void EtcdDatabase::Impl::history_changed() {
-  shelf.clear();
+  snapshot_store.clear();
   const std::scoped_lock telling(history_mutex);
   if (on_history) on_history();
 }

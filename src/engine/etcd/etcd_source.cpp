@@ -166,7 +166,7 @@ Result<std::shared_ptr<SnapshotReader>> EtcdDatabase::open_snapshot(std::span<co
   const auto now = impl_->state();
   if (now.history.empty())
     return MirrorError(ErrorKind::Busy, CausedBy::us, "this database has no data yet; retry later");
-  SnapshotShelf::Source source;
+  SnapshotStore::Source source;
   const bool mirror = now.role == DatabaseRole::mirror;
   // Of a mirror, of one that has come in the meantime, or of a time before this process it is looked for.
   auto last = mirror ? std::nullopt : impl_->store.last_entry();
@@ -185,8 +185,8 @@ Result<std::shared_ptr<SnapshotReader>> EtcdDatabase::open_snapshot(std::span<co
   source.facts.origin_lsn = now.origin_lsn;
   source.facts.origin = now.origin;
   source.facts.incarnation = now.history.incarnation_at(now.head);
-  impl_->shelf.prune(source.facts.incarnation);
-  return impl_->shelf.open(source, formats, wanted);
+  impl_->snapshot_store.prune(source.facts.incarnation);
+  return impl_->snapshot_store.open(source, formats, wanted);
 }
 
 void EtcdDatabase::pin(const std::string& holder, Lsn from) { impl_->store.pin(holder, from); }
@@ -198,7 +198,7 @@ std::optional<WindowLeft> EtcdDatabase::window_left(Lsn after) const {
   if (now.role != DatabaseRole::mirror) {
     if (const auto left = impl_->store.window_left(after)) return left;
   }
-  return WindowLeft{0, {}};  // etcd's own history: whoever compacts it does so at any moment
+  return WindowLeft{0, {}};  // etcd's own history: any client may compact it at any moment
 }
 
 void EtcdDatabase::watch_log(std::function<void(const CommittedLog& log)> on_log) {

@@ -14,8 +14,8 @@
 
 namespace crosslink::etcd {
 
-/// Asks for each lease three times within its TTL, for `kept_for` after the last extend(): whoever forgets to end it
-/// keeps no lease alive for ever. Thread safe.
+/// Asks for each lease three times within its TTL, for `kept_for` after the last extend(): a caller that forgets to end
+/// it keeps no lease alive for ever. Thread safe.
 class LeaseKeeper {
  public:
   static constexpr std::chrono::seconds kept_for{60};

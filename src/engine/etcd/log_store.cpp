@@ -119,7 +119,7 @@ void LogStore::drop_front() {
   const bool last_of_file = file > 0 && (spilled_ == 0 || kept_.front().file != file);
   if (!last_of_file) return;
   if (file == file_number_) file_ = File();
-  static_cast<void>(remove_tree(file_name(file)));  // a file too many harms nobody; the folder is emptied at the start
+  static_cast<void>(remove_tree(file_name(file)));  // a file too many does no harm; the folder is emptied at the start
 }
 
 void LogStore::spill() {

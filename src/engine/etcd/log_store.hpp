@@ -1,5 +1,5 @@
-// The newest log of a database, kept beside etcd's own history: in memory, and beyond that in files that nobody opens
-// after this process. Thread safe.
+// The newest log of a database, kept beside etcd's own history: in memory, and beyond that in files that are not
+// opened after this process. Thread safe.
 #pragma once
 
 #include <deque>

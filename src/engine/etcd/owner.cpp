@@ -236,7 +236,7 @@ Result<void> EtcdDatabase::Impl::acquire(const Found& found) {
   {
     const std::scoped_lock holding(mutex);
     ownership = {true, false, lease->id(), asked_at + std::chrono::seconds(lease->ttl_s()), asked_at, {}};
-    // What came behind the record was written while nobody looked.
+    // What came behind the record was written while no owner watched.
     accounted_revision = next.position && !next.bootstrapping ? std::max(accounted_revision, found.record_revision) : 0;
   }
   own_epoch = next.epoch;
@@ -342,7 +342,7 @@ void EtcdDatabase::Impl::keep_ownership() {
     ownership.kept_at = now;
     ownership.until = now + std::chrono::seconds(asked->front());
   } else if (asked) {
-    ownership.owned = false;  // it has ended: the next call takes over again, if nobody else did
+    ownership.owned = false;  // it has ended: the next call takes over again, if no other node did
     lease_count.reset();
   }
 }

@@ -7,8 +7,8 @@
 #include <cstring>
 #include <utility>
 
-#include "core/session_frames.hpp"
 #include "crosslink/frame.hpp"
+#include "wire/session_frames.hpp"
 
 namespace crosslink::etcd {
 namespace {

@@ -160,7 +160,7 @@ Result<void> EtcdDatabase::Impl::check_deletions(const Pairs& pairs) {
   if (!all && ends_in_separator(keys.prefix)) return {};
   const auto agreed = agreed_up_to();
   if (!agreed) return agreed.error();
-  // A count is enough where nobody has agreed to anything.
+  // A count is enough where no operator has agreed to anything.
   const auto found = all && *agreed == 0 ? survey_at(keys.prefix) : came_after(*agreed, all ? nullptr : &pairs);
   if (!found) return found.error();
   if (found->keys == 0) return {};
@@ -178,7 +178,7 @@ Result<void> EtcdDatabase::Impl::check_deletions(const Pairs& pairs) {
     return refuse(
         CausedBy::us,
         fmt::format("there are {}: they begin with \"{}\", as this mirror's keys do, and go on as another word; "
-                    "the source has none like them, so they would be deleted; are they somebody else's? {}",
+                    "the source has none like them, so they would be deleted; are they another program's? {}",
                     there, escape(keys.prefix, 200), how));
   }
   if (explained) {

@@ -42,7 +42,7 @@ wire::RequestOperation bind(const std::string& key, std::int64_t lease) {
   return operation;
 }
 
-/// The number under which a promotion grants a lease of the source anew: of 63 bits that nobody else could draw.
+/// The number under which a promotion grants a lease of the source anew: of 63 bits that no other client could draw.
 std::int64_t own_lease(const SnapshotId& seed, std::uint64_t lease) {
   PairDigest digest;
   digest.add(text_of(seed.bytes), std::to_string(lease));

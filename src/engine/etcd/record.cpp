@@ -4,11 +4,11 @@
 
 #include <utility>
 
-#include "core/message_tree.hpp"
-#include "core/session_frames.hpp"
 #include "crosslink/frame.hpp"
 #include "engine/etcd/files.hpp"
 #include "engine/etcd/keys.hpp"
+#include "wire/message_tree.hpp"
+#include "wire/session_frames.hpp"
 
 namespace crosslink::etcd {
 

@@ -17,7 +17,7 @@ constexpr std::uint64_t chunk_of_pairs_bytes = std::uint64_t{1} << 20;
 }  // namespace
 
 /// One snapshot: a thread reads pages and appends pairs; readers wait for what they want.
-class SnapshotShelf::Writing {
+class SnapshotStore::Writing {
  public:
   Writing(const Source& source, Path path, Options options, std::shared_ptr<std::atomic<std::uint64_t>> disk_bytes)
       : origin_(source.origin),
@@ -176,9 +176,9 @@ class Reader final : public SnapshotReader {
 
 }  // namespace
 
-SnapshotShelf::~SnapshotShelf() = default;
+SnapshotStore::~SnapshotStore() = default;
 
-std::shared_ptr<SnapshotReader> SnapshotShelf::read(Kept& kept) {
+std::shared_ptr<SnapshotReader> SnapshotStore::read(Kept& kept) {
   kept.used = std::chrono::steady_clock::now();
   if (auto reader = kept.reader.lock()) return reader;
   const auto reader = std::make_shared<Reader<Writing>>(kept.writing);
@@ -186,7 +186,7 @@ std::shared_ptr<SnapshotReader> SnapshotShelf::read(Kept& kept) {
   return reader;
 }
 
-Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::open(const Source& source, std::span<const std::string> formats,
+Result<std::shared_ptr<SnapshotReader>> SnapshotStore::open(const Source& source, std::span<const std::string> formats,
                                                             const std::optional<SnapshotId>& wanted) {
   if (std::ranges::find(formats, kv_format) == formats.end())
     return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::peer, "etcd's databases write kv snapshots only");
@@ -219,12 +219,12 @@ Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::open(const Source& source
   return read(kept_.back());
 }
 
-void SnapshotShelf::clear() {
+void SnapshotStore::clear() {
   const std::scoped_lock lock(mutex_);
   kept_.clear();
 }
 
-void SnapshotShelf::prune(const Incarnation& incarnation) {
+void SnapshotStore::prune(const Incarnation& incarnation) {
   const std::scoped_lock lock(mutex_);
   const auto now = std::chrono::steady_clock::now();
   std::erase_if(kept_, [&](Kept& kept) {

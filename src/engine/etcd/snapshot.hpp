@@ -15,7 +15,7 @@
 
 namespace crosslink::etcd {
 
-class SnapshotShelf {
+class SnapshotStore {
  public:
   struct Options {
     std::size_t snapshots_max;
@@ -25,8 +25,8 @@ class SnapshotShelf {
     std::shared_ptr<Shortage> shortage;  ///< lasts from a snapshot that found no room to the next that was written
   };
   /// Everything in `folder` is removed: what another process wrote is of no use without its log.
-  SnapshotShelf(Path folder, Options options) : folder_(std::move(folder)), options_(options) {}
-  ~SnapshotShelf();
+  SnapshotStore(Path folder, Options options) : folder_(std::move(folder)), options_(options) {}
+  ~SnapshotStore();
 
   struct Source {
     LogOrigin origin;
@@ -35,7 +35,7 @@ class SnapshotShelf {
   /// Errors: Busy; UnsupportedOperation; Storage, also when the disk has no room for any.
   Result<std::shared_ptr<SnapshotReader>> open(const Source& source, std::span<const std::string> formats,
                                                const std::optional<SnapshotId>& wanted);
-  /// Those of another incarnation, or that nobody took up again in time.
+  /// Those of another incarnation, or that no mirror took up again in time.
   void prune(const Incarnation& incarnation);
   /// None is offered any more; those that are read go on.
   void clear();

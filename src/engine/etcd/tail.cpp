@@ -13,7 +13,7 @@ namespace {
 /// Entries this far back are read at the start: the last one proves where mirrors stand. Each may be of megabytes.
 constexpr std::uint64_t revisions_looked_back = 1000;
 constexpr std::chrono::milliseconds poll_often(40), poll_seldom(1000), retry_min(50), retry_max(2000);
-/// A state that was asked for so long ago is of interest to nobody.
+/// A state that was last asked for so long ago is not kept current any more.
 constexpr std::chrono::seconds interest(5);
 /// A watch that did not bring what the cluster has for so long, though it can be asked, is stuck.
 constexpr std::chrono::seconds stuck_after(3);
@@ -52,7 +52,7 @@ Result<void> Tail::start() {
   if (!oldest) return oldest.error();
   compacted_ = oldest->value;
   auto from = std::max(*oldest, Lsn{head.value - std::min(head.value, revisions_looked_back)});
-  // Whoever may not read everything sees the keys of the database only.
+  // A user that may not read everything sees the keys of the database only.
   auto probe = origin_.watch(*newest + 1);
   if (!probe && probe.error().kind() == ErrorKind::NotAuthorized && origin_.scope == LogOrigin::Scope::everything) {
     origin_.scope = LogOrigin::Scope::own_events_only;
@@ -208,7 +208,7 @@ void Tail::head_moved(Lsn head) {
   changed_.notify_all();
 }
 
-/// What came since was compacted before it was read: whoever follows bootstraps anew.
+/// What came since was compacted before it was read: every mirror bootstraps anew.
 void Tail::lost_window() {
   const auto newest = newest_revision();
   if (!newest) return;
@@ -229,7 +229,7 @@ void Tail::skip(const MirrorError& too_large) {
       too_large.message());
 }
 
-/// What was read counts no longer, and whoever follows must be judged anew. False: could not be found out yet.
+/// What was read counts no longer, and every mirror must be judged anew. False: could not be found out yet.
 bool Tail::gone_back() {
   const auto newest = newest_revision();
   if (!newest) return false;

@@ -84,7 +84,7 @@ class Tail {
   };
   mutable std::deque<Asked> asked_;  ///< newest revisions that the head has not come to
   mutable std::optional<Clock::time_point> complete_at_;
-  mutable std::atomic<Clock::rep> wanted_at_ = 0;  ///< somebody asked for the state
+  mutable std::atomic<Clock::rep> wanted_at_ = 0;  ///< when the state was last asked for
   std::atomic<std::uint64_t> compacted_ = 0;
   std::mutex tell_mutex_;
   std::function<void(Lsn)> on_head_;

@@ -27,7 +27,7 @@ bool EtcdDatabase::Impl::is_gone_back(const Found& found) const {
   if (!found.record || found.record_revision < record_revision) return true;
   if (found.record->write_id == record.write_id) return false;
   if (found.record_revision == record_revision) return true;
-  // As many revisions, or more, that are of another time: under our own epoch nobody else writes, and we do not go
+  // As many revisions, or more, that are of another time: under our own epoch no other node writes, and we do not go
   // back.
   const bool ours = own_epoch > 0 && found.record->owner == options.node && found.record->epoch <= own_epoch;
   return ours && !uncertain && applied_in(*found.record) < applied_in(record);

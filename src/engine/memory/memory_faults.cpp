@@ -13,7 +13,7 @@ void MemoryFaults::crash() {
   if (!impl.options.manual_sync) return;
   impl.live = impl.synced;
   impl.pins.clear();
-  impl.shelf.clear();
+  impl.snapshot_store.clear();
   if (!impl.partial || impl.partial->chunks.empty()) return;
   // No chunk was synced: those at the end may be gone.
   auto& chunks = impl.partial->chunks;

@@ -17,7 +17,8 @@ inline MirrorError storage_error() {
 }  // namespace memory
 
 struct MemoryDatabase::Impl {
-  explicit Impl(const MemoryOptions& chosen) : options(chosen), random(chosen.seed), shelf(chosen.snapshots_max) {}
+  explicit Impl(const MemoryOptions& chosen)
+      : options(chosen), random(chosen.seed), snapshot_store(chosen.snapshots_max) {}
 
   // All with the mutex held.
   template <class Id>
@@ -39,7 +40,7 @@ struct MemoryDatabase::Impl {
   std::optional<PartialSnapshot> partial;
   std::vector<std::byte> partial_bytes;
   std::map<std::string, Lsn> pins;
-  memory::SnapshotShelf shelf;
+  memory::SnapshotStore snapshot_store;
   std::function<void(const CommittedLog&)> on_log;
   std::uint32_t failures = 0;
 };

@@ -7,7 +7,7 @@ namespace crosslink {
 namespace {
 
 MirrorError promoted_error() {
-  return {ErrorKind::MirrorPromoted, CausedBy::us, "this database was promoted: it follows nobody"};
+  return {ErrorKind::MirrorPromoted, CausedBy::us, "this database was promoted: it follows no source"};
 }
 
 }  // namespace
@@ -128,7 +128,7 @@ Result<void> MemoryDatabase::switch_snapshot() {
   impl_->partial.reset();
   impl_->partial_bytes = {};
   impl_->pins.clear();
-  impl_->shelf.clear();
+  impl_->snapshot_store.clear();
   impl_->made_durable();
   impl_->tell(std::move(lock));
   return {};

@@ -69,7 +69,7 @@ Result<Pairs> decode_pairs(std::span<const std::byte> bytes) {
   return pairs;
 }
 
-std::shared_ptr<SnapshotReader> SnapshotShelf::read(Kept& kept) {
+std::shared_ptr<SnapshotReader> SnapshotStore::read(Kept& kept) {
   auto reader = kept.reader.lock();
   if (!reader) {
     reader = std::make_shared<BytesReader>(kept.facts, kept.bytes);
@@ -78,7 +78,7 @@ std::shared_ptr<SnapshotReader> SnapshotShelf::read(Kept& kept) {
   return reader;
 }
 
-Result<std::shared_ptr<SnapshotReader>> SnapshotShelf::open(const Image& image, const std::optional<SnapshotId>& wanted,
+Result<std::shared_ptr<SnapshotReader>> SnapshotStore::open(const Image& image, const std::optional<SnapshotId>& wanted,
                                                             SnapshotId fresh_id) {
   for (auto& kept : kept_) {
     const bool asked_for = wanted && kept.facts.id == *wanted;

@@ -15,9 +15,9 @@ SharedBytes encode_pairs(const Pairs& pairs);
 Result<Pairs> decode_pairs(std::span<const std::byte> bytes);
 
 /// The snapshots that exist: those that are read, and the newest that are not, for mirrors that come back.
-class SnapshotShelf {
+class SnapshotStore {
  public:
-  explicit SnapshotShelf(std::size_t open_max) : open_max_(open_max) {}
+  explicit SnapshotStore(std::size_t open_max) : open_max_(open_max) {}
   /// Errors: Busy.
   Result<std::shared_ptr<SnapshotReader>> open(const Image& image, const std::optional<SnapshotId>& wanted,
                                                SnapshotId fresh_id);

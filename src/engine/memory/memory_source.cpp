@@ -177,7 +177,7 @@ Result<std::shared_ptr<SnapshotReader>> MemoryDatabase::open_snapshot(std::span<
     return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::peer, "this database writes kv snapshots only");
   if (impl_->live.history.empty())
     return MirrorError(ErrorKind::Busy, CausedBy::us, "this database has no data yet; retry later");
-  return impl_->shelf.open(impl_->live, wanted, impl_->new_id<SnapshotId>());
+  return impl_->snapshot_store.open(impl_->live, wanted, impl_->new_id<SnapshotId>());
 }
 
 void MemoryDatabase::pin(const std::string& holder, Lsn from) {
@@ -238,7 +238,7 @@ void MemoryDatabase::restore(const Backup& backup) {
   const std::scoped_lock lock(impl_->mutex);
   impl_->live = *static_cast<const Image*>(backup.get());
   impl_->pins.clear();
-  impl_->shelf.clear();
+  impl_->snapshot_store.clear();
   impl_->made_durable();
 }
 
@@ -248,7 +248,7 @@ void MemoryDatabase::recreate() {
   impl_->live.origin = impl_->new_id<Incarnation>();
   impl_->live.history = History::beginning({impl_->live.origin, Lsn{1}, HistoryCause::created});
   impl_->pins.clear();
-  impl_->shelf.clear();
+  impl_->snapshot_store.clear();
   impl_->made_durable();
 }
 

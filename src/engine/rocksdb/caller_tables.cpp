@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/rocksdb/shelf.hpp"
+#include "engine/rocksdb/snapshot_store.hpp"
 
 namespace crosslink::rocks {
 namespace {
@@ -154,7 +154,7 @@ Result<std::optional<TableWatch::Noted>> TableWatch::read() const {
 Result<bool> TableWatch::is_explained(rocksdb::DB& database, const ChangeListener& heard, const Before& before) const {
   const auto saved = read();
   if (!saved) return saved.error();
-  if (!*saved) return false;  // of a time when nobody noted it, or damaged
+  if (!*saved) return false;  // from before it was noted, or damaged
   const auto& noted = **saved;
   std::string session;
   if (const auto named = database.GetRootDB()->GetDbSessionId(session); !named.ok())
@@ -166,13 +166,13 @@ Result<bool> TableWatch::is_explained(rocksdb::DB& database, const ChangeListene
     if (noted.tables.contains(number)) continue;
     const bool of_watcher = before.watched_to_its_end && table.session == noted.session;
     compacted_before_its_end |= of_watcher && table.level > 0;
-    // What recovery makes of the log. Whatever else was made while nobody listened may have been made of anything.
+    // What recovery makes of the log. Another that was made without a listener may be of anything.
     const bool of_log = table.level == 0 && table.smallest > noted.flushed;
     const bool watched = table.session == session || of_watcher;
     if (table.was_ingested || !(watched || of_log)) return false;
     some_new = true;
   }
-  // Entries that were in the log alone are in a table now, or somebody took them out.
+  // Entries that were in the log alone are in a table now, or another program removed them.
   const bool made_tables = some_new || heard.has_compacted(database.GetName());
   const auto known = std::max(noted.head, before.given_away);
   if (noted.flushed < std::min(known, flushed_in(database)) && !made_tables) return false;

@@ -8,7 +8,7 @@
 namespace crosslink::rocks {
 namespace {
 
-/// Of a database for which nobody listens, and so nobody forgets any. Beyond it something counts as having come in.
+/// Of a database that no caller listens for, of which none is forgotten. Beyond it data counts as having come in.
 constexpr std::size_t tables_max = 256 * 1024;
 
 }  // namespace

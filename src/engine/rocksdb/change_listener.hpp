@@ -20,7 +20,7 @@ namespace crosslink::rocks {
 class ChangeListener final : public rocksdb::EventListener {
  public:
   /// `on_change` is called when data came in past the log, on RocksDB's thread; it must not wait for RocksDB. True:
-  /// that happened before, since the database was opened. Errors: Configuration when somebody listens for it already.
+  /// that happened before, since the database was opened. Errors: Configuration when a caller listens for it already.
   Result<bool> listen(const std::string& database, std::function<void()> on_change);
   /// From now on it is remembered again.
   void ignore(const std::string& database);
@@ -30,7 +30,7 @@ class ChangeListener final : public rocksdb::EventListener {
   bool has_compacted(const std::string& database) const;
   /// Tables that flushes and compactions made since this was asked last.
   std::set<std::uint64_t> take_made(const std::string& database);
-  /// These are gone: nobody asks for them again.
+  /// These are gone, and are not asked for again.
   void forget(const std::string& database, const std::set<std::uint64_t>& tables);
 
   void OnExternalFileIngested(rocksdb::DB* database, const rocksdb::ExternalFileIngestionInfo&) override;

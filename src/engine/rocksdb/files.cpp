@@ -175,7 +175,7 @@ Result<void> Files::make_folder(const Path& path) const {
   const auto parent = path.has_parent_path() ? path.parent_path() : Path(".");
   if (auto made = make_folder(parent); !made) return made;
   if (auto made = done("making", path, env_->CreateDirIfMissing(path.string())); !made) return made;
-  // An Env has no modes; where there is no such folder on the machine there is nobody to keep out.
+  // An Env has no modes; where there is no such folder on the machine there is no user to keep out.
   static_cast<void>(::chmod(path.c_str(), 0700));
   return sync_folder(parent);
 }

@@ -12,7 +12,7 @@
 #include <limits>
 #include <utility>
 
-#include "core/session_frames.hpp"
+#include "wire/session_frames.hpp"
 
 namespace crosslink::rocks {
 namespace {

@@ -20,7 +20,7 @@
 namespace crosslink::rocks {
 
 /// While it is there RocksDB does not count what this thread does: it counts each comparison of two keys in a variable
-/// of the thread's, which costs a quarter of a write, and nobody reads the counts.
+/// of the thread's, which costs a quarter of a write, and the counts are not read.
 class Uncounted {
  public:
   Uncounted() : before_(rocksdb::GetPerfLevel()) { rocksdb::SetPerfLevel(rocksdb::PerfLevel::kDisable); }

@@ -78,7 +78,7 @@ Result<std::optional<Lsn>> LogChain::compare(LogReader& log, std::size_t first, 
   if (first == links_.size() || links_[first].last > head) return std::optional<Lsn>{};
   auto link = links_.begin() + static_cast<std::ptrdiff_t>(first);
   std::vector<std::byte> entries;
-  std::optional<Lsn> parted_after;
+  std::optional<Lsn> diverged_after;
   Lsn same = link->after;  // no link says that it is another one up to here
   auto reached = link->after;
   const auto end = std::min(head, links_.back().last);
@@ -87,13 +87,13 @@ Result<std::optional<Lsn>> LogChain::compare(LogReader& log, std::size_t first, 
     if (reached >= link->after && record.last <= link->last) {
       entries.insert(entries.end(), record.entry.begin(), record.entry.end());
     } else if (record.last > link->last) {
-      parted_after = same;
+      diverged_after = same;
       return false;
     }
     reached = record.last;
     if (reached < link->last) return true;
     if (hash_of(entries) != link->hash) {
-      parted_after = same;
+      diverged_after = same;
       return false;
     }
     some_same = true;
@@ -103,7 +103,7 @@ Result<std::optional<Lsn>> LogChain::compare(LogReader& log, std::size_t first, 
   });
   // What cannot be mirrored ends every session that comes to it; up to there it was compared.
   if (!read && read.error().kind() != ErrorKind::UnsupportedOperation) return read.error();
-  return parted_after;
+  return diverged_after;
 }
 
 Result<LogChain::Check> LogChain::take_up(LogReader& log, const std::vector<WalFile>& files, Lsn oldest, Lsn head) {
@@ -115,12 +115,12 @@ Result<LogChain::Check> LogChain::take_up(LogReader& log, const std::vector<WalF
   const auto first = std::ranges::partition_point(links_, [&](const Link& link) { return link.after < from; });
   const auto index = static_cast<std::size_t>(first - links_.begin());
   bool some_same = false;
-  auto parted = compare(log, index, oldest, head, some_same);
-  if (parted && *parted && !some_same && index > 0) parted = compare(log, 0, oldest, head, some_same);
-  if (!parted) return parted.error();
-  check.parted_after = *parted;
-  if (check.parted_after && !some_same) check.parted_after = oldest;  // nothing says where it parted
-  const auto end = std::min(head, check.parted_after.value_or(head));
+  auto diverged = compare(log, index, oldest, head, some_same);
+  if (diverged && *diverged && !some_same && index > 0) diverged = compare(log, 0, oldest, head, some_same);
+  if (!diverged) return diverged.error();
+  check.diverged_after = *diverged;
+  if (check.diverged_after && !some_same) check.diverged_after = oldest;  // nothing says where it diverged
+  const auto end = std::min(head, check.diverged_after.value_or(head));
   std::erase_if(links_, [end](const Link& link) { return link.last > end; });
   is_whole_ = is_synced_ = false;
   return check;

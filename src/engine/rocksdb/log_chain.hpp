@@ -21,7 +21,7 @@ class LogChain {
 
   struct Check {
     /// The log is another one after this LSN, than it was; absent: it is the same as far as can be told.
-    std::optional<Lsn> parted_after;
+    std::optional<Lsn> diverged_after;
     bool is_shorter = false;  ///< it ends before what was given to mirrors
   };
   /// Takes up what an earlier process noted, compares the log with it, and forgets what it no longer has. Reads about

@@ -34,7 +34,7 @@ struct WindowClocks {
   std::function<std::chrono::system_clock::time_point()> wall = [] { return std::chrono::system_clock::now(); };
 };
 
-/// A file's age counts from when it was seen to grow, by a clock that nobody sets; of one that was there before this
+/// A file's age counts from when it was seen to grow, by a clock that is never set; of one that was there before this
 /// process, from what the files' times said at its start. Its owner's mutex is held in every call but trim().
 class LogWindow {
  public:
@@ -75,7 +75,7 @@ class LogWindow {
       {
         const std::scoped_lock lock(mutex);
         if (!may_go(files[i], end, behind) || !still()) return;
-        raise_oldest(end);  // before it is gone: nobody shall begin to read it
+        raise_oldest(end);  // before it is gone, so that no reader begins with it
       }
       of.log().forget_up_to(end);
       if (!of.db().DeleteFile(files[i].path).ok()) return;  // again next time

@@ -135,7 +135,7 @@ Result<void> PartialStore::write_stream(std::uint64_t offset, std::span<const st
     }
     const auto part = bytes.first(static_cast<std::size_t>(place.bytes));
     if (auto written = open_->append(part); !written) {
-      open_.reset();  // nobody knows how much of it went in
+      open_.reset();  // how much of it went in is unknown
       return written;
     }
     // Begun now, so that little is left to wait for at the switch.

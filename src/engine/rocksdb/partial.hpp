@@ -7,7 +7,7 @@
 
 #include "crosslink/engine.hpp"
 #include "engine/rocksdb/files.hpp"
-#include "engine/rocksdb/shelf.hpp"
+#include "engine/rocksdb/snapshot_store.hpp"
 
 namespace crosslink::rocks {
 

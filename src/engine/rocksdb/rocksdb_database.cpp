@@ -54,7 +54,7 @@ Result<void> RocksdbDatabase::Impl::write(rocksdb::WriteBatch& batch, std::span<
   untold.last_lsn = live->head();
   untold.origin_lsn = of_root > Lsn{} ? of_root : untold.last_lsn;
   if (operations.empty()) return {};
-  // As read_batch() makes it of the log: whoever reads there must find the same.
+  // As read_batch() makes it of the log: a reader of the log must find the same.
   const auto at = untold.entries.size();
   encode_entry(untold.entries, untold.last_lsn, commit_time_us, operations);
   ++untold.count;
@@ -86,7 +86,7 @@ Result<void> RocksdbDatabase::Impl::write_record(const rocks::DatabaseRecord& ne
   if (next.position) live->put_position(batch, *next.position);
   const auto of_root = next.role == DatabaseRole::mirror && next.position ? next.position->origin_lsn : Lsn{};
   if (auto written = write(batch, {}, 0, of_root); !written) return written;
-  // Nobody acts on a role or a history that may be gone after a power cut.
+  // No caller may act on a role or a history that may be gone after a power cut.
   if (auto synced = live->sync_log(); !synced) {
     record_in_doubt = true;
     return synced;
@@ -307,7 +307,7 @@ Result<std::shared_ptr<SnapshotReader>> RocksdbDatabase::open_snapshot(std::span
   }
   auto describe = [&live](Live& checkpoint) { return Impl::describe(*live, checkpoint); };
   const auto own_format = rocks::checkpoint_format(impl_->options.compression);
-  return impl_->shelf.open({*live, own_format, head, oldest, history, describe}, formats, wanted);
+  return impl_->snapshot_store.open({*live, own_format, head, oldest, history, describe}, formats, wanted);
 }
 
 Result<void> RocksdbDatabase::restamp() {

@@ -11,7 +11,7 @@
 #include "engine/rocksdb/live.hpp"
 #include "engine/rocksdb/log_window.hpp"
 #include "engine/rocksdb/partial.hpp"
-#include "engine/rocksdb/shelf.hpp"
+#include "engine/rocksdb/snapshot_store.hpp"
 
 namespace crosslink {
 
@@ -39,8 +39,8 @@ bool take_record(const LogRecord& record, std::size_t bytes_max, LogSlice& slice
 
 }  // namespace rocks
 
-// Two locks, taken in this order: `write_mutex` by whoever writes (there is one committing thread at a time), `mutex`
-// for what readers see.
+// Two locks, taken in this order: `write_mutex` by the thread that writes (there is one committing thread at a time),
+// `mutex` for what readers see.
 struct RocksdbDatabase::Impl {
   enum class Wanted : std::uint8_t { root, mirror, whatever };
 
@@ -80,7 +80,7 @@ struct RocksdbDatabase::Impl {
   /// As RocksDB logs them: a range without an end ends behind the last key there is, for it has no other way to say it.
   void close_ranges(std::span<const Operation> operations, rocks::LoggedOperations& logged) const;
   void add_operations(rocksdb::WriteBatch& batch, std::span<const Operation> operations) const;
-  /// What was written becomes what mirrors see, and is handed to whoever serves them. Commits come here with `always`
+  /// What was written becomes what mirrors see, and is handed to what serves them. Commits come here with `always`
   /// once they are on disk. What a mirror applied comes at once: its session says what is durable, and only that counts
   /// for anybody; a mirror of it that is ahead after a power cut is told to wait (Busy), and bootstraps anew.
   void publish();
@@ -130,7 +130,7 @@ struct RocksdbDatabase::Impl {
   const RocksdbOptions options;
   const rocks::Files disk;
   rocks::FolderLock folder_lock;
-  rocks::SnapshotShelf shelf;
+  rocks::SnapshotStore snapshot_store;
   rocks::PartialStore partial;
 
   std::atomic<std::uint64_t> data_bytes = 0;  ///< as of the last look
@@ -154,7 +154,7 @@ struct RocksdbDatabase::Impl {
   std::shared_ptr<rocks::Live> live;
   rocks::DatabaseRecord record;
   Lsn head, origin_lsn, durable;
-  // Of record and head, for whoever asks with each command.
+  // Of record and head, for callers that ask with each command.
   std::atomic<DatabaseRole> shown_role = DatabaseRole::root;
   std::atomic<std::uint64_t> shown_head = 0;
   EntryId last_entry;

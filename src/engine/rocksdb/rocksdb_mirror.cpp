@@ -21,7 +21,7 @@ constexpr std::size_t folded_from = 16;
 constexpr std::uint64_t ingested_file_bytes = 256ull * 1024 * 1024;
 
 MirrorError promoted_error() {
-  return {ErrorKind::MirrorPromoted, CausedBy::us, "this database was promoted: it follows nobody"};
+  return {ErrorKind::MirrorPromoted, CausedBy::us, "this database was promoted: it follows no source"};
 }
 MirrorError unreadable(std::string why) { return {ErrorKind::UnsupportedOperation, CausedBy::peer, std::move(why)}; }
 
@@ -306,7 +306,7 @@ Result<std::shared_ptr<Live>> RocksdbDatabase::Impl::build_received(const rocks:
 Result<void> RocksdbDatabase::switch_snapshot() {
   auto switched = impl_->switch_received();
   // They are of another history, and not opened any more.
-  if (switched) impl_->shelf.clear();
+  if (switched) impl_->snapshot_store.clear();
   return switched;
 }
 

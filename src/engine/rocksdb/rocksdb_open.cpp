@@ -26,8 +26,8 @@ constexpr auto readers_waited_for = std::chrono::seconds(2);
 RocksdbDatabase::Impl::Impl(RocksdbOptions chosen)
     : options(std::move(chosen)),
       disk(options.env),
-      shelf(options.folder / "snapshots", {rocks::LiveKind::hosted, options.snapshots_max, options.snapshot_kept,
-                                           options.snapshot_budget_bytes, options}),
+      snapshot_store(options.folder / "snapshots", {rocks::LiveKind::hosted, options.snapshots_max,
+                                                    options.snapshot_kept, options.snapshot_budget_bytes, options}),
       partial(disk, options.folder / "partial"),
       window(options.log_window) {}
 
@@ -99,7 +99,7 @@ Result<void> RocksdbDatabase::Impl::start(Wanted wanted) {
       return finished;
     }
   }
-  if (auto adopted = shelf.adopt(record.history, head); !adopted) return adopted;
+  if (auto adopted = snapshot_store.adopt(record.history, head); !adopted) return adopted;
   data_bytes = live->data_bytes();
   maintenance = std::jthread([this](const std::stop_token& stop) { maintain(stop); });
   return {};
@@ -156,7 +156,7 @@ Result<void> RocksdbDatabase::Impl::take_over(std::shared_ptr<Live> opened) {
     return true;
   });
   if (!read) return read.error();
-  // Somebody removed it. The data is whole: only mirrors need the log.
+  // The file was removed from outside. The data is whole: only mirrors need the log.
   log_lost = !*read;
   auto files = rocks::list_wal_files(*opened);
   const std::scoped_lock lock(mutex);
@@ -178,7 +178,7 @@ Result<void> RocksdbDatabase::Impl::finish_start() {
   auto finished = log_lost ? begin_log_anew() : Result<void>{};
   if (finished) finished = note_running();
   // Where the newest one has no entries yet there is time until the first: a node that starts again and again and serves
-  // nobody does not use up the history, which is of so many incarnations.
+  // no client does not use up the history, which is of so many incarnations.
   const bool is_used = !record.history.empty() && written_last_entry.lsn >= record.history.newest().first_lsn;
   if (finished && own_owed && is_used) finished = begin_incarnation(HistoryCause::restamp);
   start_owed = !finished.ok();
@@ -238,7 +238,7 @@ Result<void> RocksdbDatabase::Impl::recover_now() {
   auto begun = finish_recovery();
   tell_of_history();  // also when that failed, and is tried again: LSNs come again from now on
   if (!begun) return begun;
-  // Whoever was about to write made it of data that is no longer there.
+  // The caller made its write of data that is no longer there.
   return MirrorError(
       ErrorKind::Busy, CausedBy::us,
       fmt::format("the disk lost what it had not confirmed: the database is back at LSN {}", head.value));
@@ -253,10 +253,10 @@ Result<void> RocksdbDatabase::Impl::open_anew(std::shared_ptr<Live>& opened) {
   };
   // What is in memory becomes tables when it is opened, one for each family.
   if (auto room = Live::check_room(live->folder(), options); !room) return refuse(room.error().message());
-  // Nobody reads meanwhile. Should it not open, reading goes on from what is there.
+  // No reads meanwhile. Should it not open, reading goes on from what is there.
   std::unique_lock lock(mutex);
   for (const auto until = std::chrono::steady_clock::now() + readers_waited_for; live.use_count() > 1;) {
-    if (std::chrono::steady_clock::now() > until) return refuse("somebody still reads what was open then");
+    if (std::chrono::steady_clock::now() > until) return refuse("a reader still holds what was open then");
     lock.unlock();
     std::this_thread::sleep_for(std::chrono::milliseconds(1));  // a reading of the log, or a view
     lock.lock();
@@ -273,7 +273,7 @@ Result<void> RocksdbDatabase::Impl::open_anew(std::shared_ptr<Live>& opened) {
   return {};
 }
 
-/// Precondition: write_mutex is held, so nobody writes them meanwhile.
+/// Precondition: write_mutex is held, so no thread writes them meanwhile.
 Lsn RocksdbDatabase::Impl::newest_written() const { return untold.is_empty() ? head : untold.last_lsn; }
 
 void RocksdbDatabase::Impl::tell_of_history() {
@@ -328,7 +328,7 @@ void RocksdbDatabase::Impl::maintain(const std::stop_token& stop) {
       const std::scoped_lock lock(mutex);
       return std::pair(record.history, window.oldest());
     }();
-    shelf.prune(history, oldest);
+    snapshot_store.prune(history, oldest);
   }
 }
 

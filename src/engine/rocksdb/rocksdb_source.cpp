@@ -43,7 +43,7 @@ void RocksdbSource::Impl::look(const std::stop_token& stop) {
       return std::tuple(record.history, window.oldest(), window.take_jump());
     }();
     if (jump && options.on_warning) options.on_warning(rocks::to_warning(*jump));
-    shelf.prune(history, oldest);
+    snapshot_store.prune(history, oldest);
   }
 }
 
@@ -134,7 +134,7 @@ Result<PositionProof> RocksdbSource::prove(const EntryId& last_entry, Lsn at) {
   return first.value_or(EntryId{}) == last_entry && !more ? PositionProof::same : PositionProof::diverged;
 }
 
-/// With the shelf locked.
+/// With the snapshot store locked.
 Result<void> RocksdbSource::Impl::describe(Live& checkpoint, SnapshotFacts& facts) {
   facts.snapshot_lsn = facts.origin_lsn = checkpoint.head();
   Lsn base;
@@ -193,9 +193,9 @@ Result<std::shared_ptr<SnapshotReader>> RocksdbSource::open_snapshot(std::span<c
     unlogged = facts.last_entry == EntryId{} && facts.snapshot_lsn >= record.history.newest().first_lsn;
     return facts;
   };
-  const rocks::SnapshotShelf::Source from{
+  const rocks::SnapshotStore::Source from{
       *impl_->live, rocks::files_format(database, *tables), impl_->live->head(), oldest, record.history, describe};
-  auto opened = impl_->shelf.open(from, formats, wanted);
+  auto opened = impl_->snapshot_store.open(from, formats, wanted);
   if (!opened || !unlogged) return opened;
   // The newest write is not in the log: mirrors that follow cannot have it.
   if (auto replaced = impl_->replace_history(HistoryCause::unlogged_change); !replaced) return replaced.error();

@@ -14,7 +14,7 @@
 #include "engine/rocksdb/live.hpp"
 #include "engine/rocksdb/log_chain.hpp"
 #include "engine/rocksdb/log_window.hpp"
-#include "engine/rocksdb/shelf.hpp"
+#include "engine/rocksdb/snapshot_store.hpp"
 
 namespace crosslink {
 
@@ -40,7 +40,7 @@ struct RocksdbSource::Impl {
   rocks::FolderLock folder_lock;
   const std::shared_ptr<rocks::Live> live;
   std::shared_ptr<rocks::ChangeListener> listener;
-  rocks::SnapshotShelf shelf;
+  rocks::SnapshotStore snapshot_store;
   rocks::TableWatch tables;
   rocks::LogChain chain;
 

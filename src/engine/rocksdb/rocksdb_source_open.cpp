@@ -104,8 +104,9 @@ RocksdbSource::Impl::Impl(rocksdb::DB& database, RocksdbSourceOptions chosen)
     : options(std::move(chosen)),
       disk(database.GetEnv()),
       live(Live::borrow(database)),
-      shelf(options.folder / "snapshots", {rocks::LiveKind::callers, options.snapshots_max, options.snapshot_kept,
-                                           options.snapshot_budget_bytes, to_open_checkpoints(database)}),
+      snapshot_store(options.folder / "snapshots",
+                     {rocks::LiveKind::callers, options.snapshots_max, options.snapshot_kept,
+                      options.snapshot_budget_bytes, to_open_checkpoints(database)}),
       tables(disk, options.folder / tables_name),
       chain(disk, options.folder / chain_name),
       window(options.log_window) {}
@@ -132,7 +133,7 @@ Result<void> RocksdbSource::Impl::start() {
   folder_lock = *std::move(locked);
   window.begin(rocks::list_wal_files(*live), live->head());
   if (auto taken = take_up_history(); !taken) return taken;
-  if (auto adopted = shelf.adopt(record.history, live->head()); !adopted) return adopted;
+  if (auto adopted = snapshot_store.adopt(record.history, live->head()); !adopted) return adopted;
   // From here on: a failure to save shows when the history is asked for.
   const auto& name = live->db().GetName();
   const auto missed = listener->listen(name, [this] { replace_history_meanwhile(); });
@@ -178,15 +179,15 @@ Result<void> RocksdbSource::Impl::take_up_history() {
   const bool reaches_back = head.value + 1 >= record.history.newest().first_lsn.value;
   const auto explained = tables.is_explained(live->db(), *listener, {killed || rebooted, chain.last()});
   if (!explained) return explained.error();
-  if (compared->parted_after || compared->is_shorter) {
-    // A backup has other tables than were noted. Of those that came in past the log since, nobody can follow on.
+  if (compared->diverged_after || compared->is_shorter) {
+    // A backup has other tables than were noted. From those that came in past the log since, no mirror can go on.
     const auto known = tables.knows_ingested(live->db());
     if (!known) return known.error();
     if (!*known) return replace_history(HistoryCause::unlogged_change);
   }
-  if (compared->parted_after) {
+  if (compared->diverged_after) {
     // Restored, and written on: those that went further are told apart from its followers.
-    if (auto begun = begin_after(*compared->parted_after, HistoryCause::restamp); !begun) return begun;
+    if (auto begun = begin_after(*compared->diverged_after, HistoryCause::restamp); !begun) return begun;
   } else if (compared->is_shorter || (*explained && (rebooted || !reaches_back))) {
     // Histories are synced and the data often not.
     if (auto begun = begin_after(head, HistoryCause::unclean_stop); !begun) return begun;

@@ -1,0 +1,585 @@
+#include "node/clients/client_session.hpp"
+
+#include <fmt/format.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/write.hpp>
+#include <utility>
+
+#include "async/engine_call.hpp"
+#include "async/with_timeout.hpp"
+#include "node/clients/commit_queue.hpp"
+#include "node/clients/connection_replies.hpp"
+#include "node/hosting/applied_waiters.hpp"
+#include "node/hosting/hosted_database.hpp"
+#include "node/log.hpp"
+#include "node/tuple_of.hpp"
+
+namespace crosslink::node {
+namespace {
+
+constexpr std::size_t run_commands_max = 1024, out_bytes_soft_max = 1024 * 1024;
+constexpr std::size_t transaction_commands_max = 100'000, transaction_bytes_max = 128ull * 1024 * 1024;
+constexpr std::size_t watched_keys_max = 10'000;
+constexpr std::string_view hold_too_much = "-ERR the connections of this node hold too much: try again later\r\n";
+/// What a word of a transaction, a watched key, takes beside its bytes.
+constexpr std::size_t kept_word_bytes = 64, kept_command_bytes = 96, watched_key_bytes = 256;
+/// While a command waits its client is not read from; this often it is checked whether the client is still there.
+constexpr auto look_at_client_every = std::chrono::milliseconds(1000);
+constexpr auto wait_max = std::chrono::hours(24 * 365);
+constexpr std::int64_t max_lag_ms_max = 24ll * 60 * 60 * 1000;
+/// Of a client that has not said its password.
+constexpr RespLimits unauthenticated_limits{16 * 1024, 16 * 1024, 16, 16 * 1024};
+
+/// What has a meaning of its own in MULTI, or is answered in its place by EXEC.
+bool may_stand_in_transaction(ConnectionCommand command) {
+  switch (command) {
+    case ConnectionCommand::discard:
+    case ConnectionCommand::echo:
+    case ConnectionCommand::exec:
+    case ConnectionCommand::multi:
+    case ConnectionCommand::ping:
+    case ConnectionCommand::quit:
+    case ConnectionCommand::unwatch:
+    case ConnectionCommand::watch: return true;
+    case ConnectionCommand::auth:
+    case ConnectionCommand::client:
+    case ConnectionCommand::command:
+    case ConnectionCommand::config:
+    case ConnectionCommand::hello:
+    case ConnectionCommand::max_lag:
+    case ConnectionCommand::select:
+    case ConnectionCommand::wait: return false;
+  }
+  return false;
+}
+
+bool is_read(const Command& command) {
+  return std::holds_alternative<ReadCommand>(command.run) || std::holds_alternative<DatabaseCommand>(command.run);
+}
+
+const ConnectionCommand* connection_command(const Command& command) {
+  return std::get_if<ConnectionCommand>(&command.run);
+}
+
+}  // namespace
+
+ClientSession::ClientSession(std::shared_ptr<ClientShared> shared, boost::asio::ip::tcp::socket socket,
+                             std::uint64_t id)
+    : shared_(std::move(shared)),
+      held_(&shared_->buffers),
+      socket_(std::move(socket)),
+      id_(id),
+      parser_(shared_->password ? unauthenticated_limits : RespLimits()),
+      reads_{{}, fresh_reply(), [this] { return node_facts(); }, {}, 0, {}, 0},
+      writes_(fresh_reply()) {
+  ++shared_->connections;
+  if (shared_->password) {
+    shared_->unauthenticated.emplace(id_, std::chrono::steady_clock::now() + ClientShared::password_deadline);
+  } else {
+    authenticated_ = true;
+  }
+  selected_ = at_place(place_);
+}
+
+/// An index is a place that does not move, and a name is that of whatever has it now: what stands at another index, or
+/// under another name, is not what this client means.
+DatabasePointer ClientSession::at_place(const Place& place) const {
+  const auto* const index = std::get_if<std::uint32_t>(&place);
+  return index != nullptr ? shared_->databases->at(*index) : shared_->databases->find(std::get<std::string>(place));
+}
+
+/// An error reply; absent: no database that is not open has this place.
+std::optional<std::string> ClientSession::not_open_at(const Place& place) const {
+  const auto* const index = std::get_if<std::uint32_t>(&place);
+  const auto shut = index != nullptr ? shared_->databases->not_open_at(*index)
+                                     : shared_->databases->not_open(std::get<std::string>(place));
+  if (!shut) return std::nullopt;
+  return fmt::format("ERR database '{}' is not open: {}", shut->name, escape(shut->reason.message(), 500));
+}
+
+/// Why nothing is at the client's place, as an error reply.
+std::string ClientSession::no_database() const {
+  if (auto shut = not_open_at(place_)) return *std::move(shut);
+  const auto* const index = std::get_if<std::uint32_t>(&place_);
+  return index != nullptr
+             ? fmt::format("ERR there is no database {} here now: SELECT another by its index or name", *index)
+             : fmt::format("ERR database '{}' is no longer here", std::get<std::string>(place_));
+}
+
+/// Nothing keeps a database open while its client says nothing. One that was replaced is found anew at its place.
+void ClientSession::hold_database() {
+  database_ = selected_.lock();
+  if (database_ && !database_->retired()) return;
+  database_ = at_place(place_);
+  if (transaction_) transaction_->broken = true;  // what was queued was meant for the old one
+  if (!database_) return;
+  selected_ = database_;
+  set_max_lag(max_lag_);
+  if (!watch_) return;
+  // What was watched is not the same any more: EXEC does nothing. The old one belongs to a table that goes.
+  watch_ = std::make_shared<Watch>();
+  watch_->touch();
+}
+
+ClientSession::~ClientSession() {
+  end_transaction();
+  set_max_lag(std::nullopt);
+  --shared_->connections;
+  shared_->unauthenticated.erase(id_);
+}
+
+void ClientSession::close() {
+  closing_ = true;
+  woken_.notify();
+  boost::system::error_code ignored;  // it is closed already
+  static_cast<void>(socket_.close(ignored));
+}
+
+// --- reading and answering
+
+awaitable<void> ClientSession::run(std::shared_ptr<ClientSession> self) {
+  while (!self->closing_) {
+    const auto wanted = self->parser_.wanted_bytes();
+    const auto room = boost::asio::buffer(self->parser_.prepare(wanted), wanted);
+    if (!self->count_buffers()) {
+      self->out_ += hold_too_much;
+      const bool sent = co_await send(self);
+      static_cast<void>(sent);  // the client is let go either way
+      break;
+    }
+    const auto [error, bytes] = co_await self->socket_.async_read_some(room, tuple_of);
+    if (error) break;
+    self->parser_.commit(bytes);
+    const bool goes_on = co_await serve_buffered(self);
+    if (!goes_on) break;
+  }
+  self->close();
+}
+
+/// Everything whole that came. False: the connection ends.
+awaitable<bool> ClientSession::serve_buffered(std::shared_ptr<ClientSession> self) {
+  self->hold_database();
+  const bool goes_on = co_await serve_whole_commands(self);
+  self->database_.reset();
+  co_return goes_on;
+}
+
+awaitable<bool> ClientSession::serve_whole_commands(std::shared_ptr<ClientSession> self) {
+  for (;;) {
+    auto words = self->parser_.next();
+    bool more = words && words->has_value();
+    if (more) self->word_bytes_ += sizeof(PlacedCommand) + (*words)->capacity() * sizeof(std::string_view);
+    const bool too_much = !self->count_buffers();
+    if (too_much) more = false;
+    if (more) {
+      auto whole = std::move(**words);
+      co_await take(self, std::move(whole));
+      if (!self->closing_ && self->waiting() < run_commands_max && self->out_.size() < out_bytes_soft_max) continue;
+    }
+    co_await finish_runs(self);
+    self->word_bytes_ = 0;
+    if (too_much) {
+      self->out_ += hold_too_much;
+      self->closing_ = true;
+    }
+    if (!words) {
+      self->out_ += fmt::format("-ERR {}\r\n", words.error().message());
+      self->closing_ = true;
+    }
+    // A client that reads nothing keeps no database from being taken away.
+    self->database_.reset();
+    const bool sent = co_await send(self);
+    if (!sent || self->closing_) co_return false;
+    if (!more) co_return true;
+    self->hold_database();
+  }
+}
+
+awaitable<bool> ClientSession::send(std::shared_ptr<ClientSession> self) {
+  if (self->out_.empty()) co_return true;
+  if (!self->count_buffers() && self->out_.size() > HeldBytes::uncounted_max) co_return false;
+  const auto [error, bytes] =
+      co_await boost::asio::async_write(self->socket_, boost::asio::buffer(self->out_), tuple_of);
+  self->out_.clear();
+  if (self->out_.capacity() > HeldBytes::uncounted_max) self->out_.shrink_to_fit();
+  co_return !error;
+}
+
+/// What is held beyond a small amount counts for all connections together. False: it is too much.
+bool ClientSession::count_buffers() {
+  const auto held =
+      parser_.held_bytes() + word_bytes_ + out_.capacity() + (transaction_ ? transaction_->bytes : 0) + watched_bytes_;
+  if (held_.set(held)) return true;
+  if (std::exchange(holds_too_much_, true)) return false;
+  ++shared_->refused.buffers_bytes;
+  shared_->too_much_log.happened({{"held_bytes", std::to_string(shared_->buffers.held())}});
+  return false;
+}
+
+/// One command: answered at once, or put to the run of its kind. Runs of the other kind end before it.
+awaitable<void> ClientSession::take(std::shared_ptr<ClientSession> self, Words words) {
+  const auto* command = find_command(words.front());
+  const auto refused = self->refusal(command, words);
+  const auto* own = command == nullptr ? nullptr : connection_command(*command);
+  const bool ends_transaction =
+      own != nullptr &&
+      (*own == ConnectionCommand::exec || *own == ConnectionCommand::discard || *own == ConnectionCommand::multi ||
+       *own == ConnectionCommand::watch || *own == ConnectionCommand::quit);
+  if (!refused.empty() || (self->transaction_ && !ends_transaction)) {
+    co_await finish_runs(self);
+    auto reply = self->fresh_reply();
+    if (!refused.empty()) {
+      if (self->transaction_) self->transaction_->broken = true;
+      reply.error(refused);
+    } else {
+      self->keep(*command, words);
+      reply.simple("QUEUED");
+    }
+    self->out_ += reply.bytes();
+  } else if (is_read(*command)) {
+    co_await finish_writes(self);
+    self->reads_.commands.push_back({command, std::move(words)});
+  } else if (command->writes()) {
+    co_await finish_reads(self);
+    self->writes_.commands.push_back({command, std::move(words)});
+  } else {
+    co_await finish_runs(self);
+    if (*own == ConnectionCommand::exec) {
+      co_await exec(self);
+    } else if (*own == ConnectionCommand::wait) {
+      co_await wait(self, std::move(words));
+    } else {
+      auto reply = self->fresh_reply();
+      const bool tries_password =
+          *own == ConnectionCommand::auth || (*own == ConnectionCommand::hello && words.size() > 2);
+      const bool may = co_await may_go_on(self, tries_password);
+      if (may) {
+        self->answer(*own, words, reply);
+      } else {
+        reply.error("ERR too many wrong passwords came from this address: try again later");
+      }
+      self->out_ += reply.bytes();
+    }
+  }
+}
+
+std::string ClientSession::refusal(const Command* command, const Words& words) const {
+  if (command == nullptr) {
+    const auto name = escape(words.front(), 64);
+    const auto why = why_left_out(words.front());
+    return why.empty() ? fmt::format("ERR unknown command '{}'", name)
+                       : fmt::format("ERR '{}' is not supported: {}", name, why);
+  }
+  if (auto wrong = check_words(*command, words); !wrong.empty()) return wrong;
+  if (!authenticated_) {
+    const auto* own = connection_command(*command);
+    const bool may = own != nullptr && (*own == ConnectionCommand::auth || *own == ConnectionCommand::hello ||
+                                        *own == ConnectionCommand::quit);
+    if (!may) return "NOAUTH Authentication required.";
+  }
+  const bool needs_database = connection_command(*command) == nullptr;
+  if (needs_database && !database_) return no_database();
+  if (needs_database && database_->local() == nullptr)
+    return fmt::format("ERR database '{}' is not kept here: read and write it where it is", database_->name());
+  if (command->writes() && !database_->takes_writes()) return "READONLY You can't write against a read only replica.";
+  const auto* own = connection_command(*command);
+  if (transaction_ &&
+      (own == nullptr ? std::holds_alternative<DatabaseCommand>(command->run) : !may_stand_in_transaction(*own)))
+    return fmt::format("ERR {} cannot stand in MULTI", command->name);
+  return {};
+}
+
+awaitable<void> ClientSession::finish_reads(std::shared_ptr<ClientSession> self) {
+  if (self->reads_.commands.empty()) co_return;
+  self->reads_.reply = self->fresh_reply();
+  self->reads_.why_stale = self->why_stale();
+  while (!self->reads_.is_done()) {
+    const auto& executors = self->shared_->executors;
+    auto work = [self] {
+      run_slice(*self->database_, self->reads_);
+      return true;
+    };
+    auto calling =
+        async::call_engine(self->reads_.next_reads_many_keys() ? executors.scans : executors.reads, std::move(work));
+    co_await std::move(calling);
+    // What takes longer than a slice ends with its client.
+    if (!self->reads_.is_done() && (self->closing_ || self->client_left())) {
+      self->closing_ = true;
+      break;
+    }
+  }
+  if (self->closing_) {
+    self->reads_.reply = self->fresh_reply();
+  } else {
+    self->reads_.reply.move_to(self->out_);
+  }
+  self->reads_.clear();
+}
+
+awaitable<void> ClientSession::finish_writes(std::shared_ptr<ClientSession> self) {
+  if (self->writes_.commands.empty()) co_return;
+  self->writes_.reply = self->fresh_reply();
+  self->writes_.transaction = false;
+  self->writes_.watch = nullptr;
+  co_await commit(self->database_->commits(), self->writes_);
+  self->note_write(self->writes_);
+  self->writes_.reply.move_to(self->out_);
+  self->writes_.commands.clear();
+}
+
+awaitable<void> ClientSession::finish_runs(std::shared_ptr<ClientSession> self) {
+  co_await finish_reads(self);
+  co_await finish_writes(self);
+}
+
+// --- transactions
+
+void ClientSession::keep(const Command& command, const Words& words) {
+  auto& transaction = *transaction_;
+  auto bytes = kept_command_bytes;
+  for (const auto word : words)
+    bytes += word.size() + kept_word_bytes;
+  if (transaction.commands.size() >= transaction_commands_max || transaction.bytes + bytes > transaction_bytes_max) {
+    transaction.broken = true;  // EXEC says so
+    return;
+  }
+  transaction.bytes += bytes;
+  transaction.commands.push_back({&command, {words.begin(), words.end()}});
+}
+
+void ClientSession::end_transaction() {
+  transaction_.reset();
+  if (watch_) {
+    if (const auto database = database_ ? database_ : selected_.lock()) database->watches().unwatch(watch_);
+  }
+  watch_.reset();
+  watched_keys_ = watched_bytes_ = 0;
+}
+
+awaitable<void> ClientSession::exec(std::shared_ptr<ClientSession> self) {
+  auto reply = self->fresh_reply();
+  if (!self->transaction_) {
+    reply.error("ERR EXEC without MULTI");
+  } else if (self->transaction_->broken) {
+    reply.error("EXECABORT Transaction discarded because of previous errors.");
+  } else {
+    if (!self->database_ || self->database_->local() == nullptr) {
+      reply.error("ERR the database of this transaction is no longer here");
+      self->end_transaction();
+      self->out_ += reply.bytes();
+      co_return;
+    }
+    WriteRun run(self->fresh_reply());
+    run.transaction = true;
+    run.watch = self->watch_;
+    run.why_stale = self->why_stale();
+    for (const auto& [command, words] : self->transaction_->commands)
+      run.commands.push_back({command, Words(words.begin(), words.end())});
+    co_await commit(self->database_->commits(), run);
+    self->note_write(run);
+    reply = std::move(run.reply);
+  }
+  self->end_transaction();
+  reply.move_to(self->out_);
+}
+
+void ClientSession::watch(const Words& words, RespReply& reply) {
+  if (transaction_) return reply.error("ERR WATCH inside MULTI is not allowed");
+  if (!database_ || database_->local() == nullptr) return reply.error("ERR this database is not kept here");
+  if (!watch_) watch_ = std::make_shared<Watch>();
+  for (std::size_t i = 1; i < words.size(); ++i) {
+    if (watched_keys_ == watched_keys_max)
+      return reply.error(fmt::format("ERR more than {} keys are watched", watched_keys_max));
+    if (!database_->watches().watch(watch_, words[i])) continue;
+    ++watched_keys_;
+    watched_bytes_ += words[i].size() + watched_key_bytes;
+    if (!count_buffers()) {
+      closing_ = true;
+      return reply.error(fmt::format("ERR {}", answers_hold_too_much));
+    }
+  }
+  reply.ok();
+}
+
+// --- mirrors
+
+void ClientSession::note_write(const WriteRun& run) {
+  if (run.lsn == Lsn{}) return;
+  written_ = database_;
+  written_at_ = {run.incarnation, run.lsn};
+}
+
+DatabasePointer ClientSession::written_database() const {
+  auto database = written_at_.lsn > Lsn{} ? written_.lock() : selected_.lock();
+  if (database && database->retired()) return nullptr;
+  return database;
+}
+
+/// Absent: none has, and none ever will. The database is gone, or its disk lost the write.
+std::optional<std::int64_t> ClientSession::mirrors_that_applied() const {
+  const auto database = written_database();
+  if (!database) return std::nullopt;
+  const auto now = database->state();
+  if (written_at_.lsn > Lsn{} && !core::is_in(now.history, now.head, written_at_)) return std::nullopt;
+  const auto mirrors = database->source().mirrors();
+  return static_cast<std::int64_t>(node::mirrors_that_applied(mirrors, now.history, now.head, written_at_));
+}
+
+bool ClientSession::client_left() {
+  pollfd watched{socket_.native_handle(), POLLRDHUP, 0};
+  return ::poll(&watched, 1, 0) != 0;
+}
+
+awaitable<void> ClientSession::wait(std::shared_ptr<ClientSession> self, Words words) {
+  const auto wanted = parse_integer(words[1]);
+  const auto timeout = parse_integer(words[2]);
+  auto reply = self->fresh_reply();
+  if (!wanted || !timeout) {
+    reply.error("ERR value is not an integer or out of range");
+  } else if (*timeout < 0) {
+    reply.error("ERR timeout is negative");
+  } else {
+    const auto at_most = std::min<std::int64_t>(*timeout, std::chrono::milliseconds(wait_max).count());
+    auto waiting = wait_for_mirrors(self, *wanted, std::chrono::milliseconds(at_most));
+    co_await std::move(waiting);
+    reply.integer(self->mirrors_that_applied().value_or(0));
+  }
+  self->out_ += reply.bytes();
+}
+
+/// Holds no database meanwhile: one that is taken away need not wait for clients that wait for its mirrors.
+awaitable<void> ClientSession::wait_for_mirrors(std::shared_ptr<ClientSession> self, std::int64_t wanted,
+                                                std::chrono::milliseconds timeout) {
+  using Clock = std::chrono::steady_clock;
+  auto database = self->written_database();
+  if (!database) co_return;
+  const auto registered = AppliedWaiters::add(database->applied_waiters(), self->written_at_.lsn, self->woken_);
+  database.reset();
+  self->database_.reset();
+  const bool sent = co_await send(self);  // what was answered before need not wait
+  if (!sent) self->closing_ = true;
+  const auto end = timeout.count() == 0 ? Clock::time_point::max() : Clock::now() + timeout;
+  auto hear = [](async::Signal& signal, async::Signal::Heard& heard) -> Task<void> {
+    const bool woken = co_await signal.wait(heard);
+    if (!woken) co_return MirrorError::cancelled("waiting for mirrors");
+    co_return Result<void>{};
+  };
+  async::Signal::Heard heard = 0;
+  while (!self->closing_ && Clock::now() < end) {
+    const auto applied = self->mirrors_that_applied();
+    if (!applied || *applied >= wanted) break;
+    auto pause = look_at_client_every;
+    if (end - Clock::now() < pause) pause = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now());
+    auto hearing = hear(self->woken_, heard);
+    auto late = MirrorError::timeout("no word of a mirror");
+    const auto woken = co_await async::with_timeout(std::move(hearing), pause, std::move(late));
+    const bool cancelled = !woken && woken.error().kind() == ErrorKind::Cancelled;
+    if (cancelled || self->closing_ || self->client_left()) self->closing_ = true;
+  }
+  self->hold_database();
+}
+
+void ClientSession::max_lag(const Words& words, RespReply& reply) {
+  if (equal_words(words[1], "OFF")) {
+    set_max_lag(std::nullopt);
+    return reply.ok();
+  }
+  const auto wanted = parse_integer(words[1]);
+  if (!wanted || *wanted < 0 || *wanted > max_lag_ms_max) {
+    return reply.error(fmt::format("ERR the lag must be 1 to {} milliseconds, or 0 or OFF for none", max_lag_ms_max));
+  }
+  set_max_lag(*wanted == 0 ? std::nullopt : std::optional(std::chrono::milliseconds(*wanted)));
+  reply.ok();
+}
+
+/// Tells the mirror that is chosen now, and the one that was told before that it is over.
+void ClientSession::set_max_lag(std::optional<std::chrono::milliseconds> max_lag) {
+  if (const auto before = limited_.lock(); before && max_lag_) before->mirror()->remove_max_lag(*max_lag_);
+  limited_.reset();
+  max_lag_ = max_lag;
+  const auto chosen = selected_.lock();
+  if (!max_lag_ || !chosen || chosen->mirror() == nullptr) return;
+  chosen->mirror()->add_max_lag(*max_lag_);
+  limited_ = chosen;
+}
+
+std::function<std::string()> ClientSession::why_stale() const {
+  if (!max_lag_) return {};
+  return [database = database_.get(), most = *max_lag_] { return database->why_stale(most); };
+}
+
+// --- the connection itself
+
+void ClientSession::select(const Words& words, RespReply& reply) {
+  if (transaction_ || watch_) return reply.error("ERR SELECT is not allowed while keys are watched");
+  // A number is an index, also where a database of an older version's making has it for a name.
+  const auto index = parse_integer(words[1]);
+  const bool is_index = index && *index >= 0 && *index <= UINT32_MAX;
+  auto place = is_index ? Place(static_cast<std::uint32_t>(*index)) : Place(std::string(words[1]));
+  auto chosen = at_place(place);
+  if (!chosen) return reply.error(not_open_at(place).value_or("ERR DB index is out of range"));
+  place_ = std::move(place);
+  selected_ = chosen;
+  set_max_lag(max_lag_);
+  database_ = std::move(chosen);
+  reply.ok();
+}
+
+void ClientSession::client(const Words& words, RespReply& reply) {
+  const auto is = [&words](std::string_view name, std::size_t count) {
+    return equal_words(words[1], name) && words.size() == count;
+  };
+  if (is("ID", 2)) {
+    reply.integer(static_cast<std::int64_t>(id_));
+  } else if (is("GETNAME", 2)) {
+    name_.empty() ? reply.null() : reply.bulk(name_);
+  } else if (is("SETNAME", 3)) {
+    if (!is_client_name(words[2])) return reply.error(client_name_error);
+    name_ = words[2];
+    reply.ok();
+  } else if (is("SETINFO", 4)) {
+    reply.ok();  // the client's library: not kept
+  } else {
+    reply.error(
+        fmt::format("ERR unknown subcommand or wrong number of arguments for 'CLIENT {}'", escape(words[1], 64)));
+  }
+}
+
+void ClientSession::answer(ConnectionCommand command, const Words& words, RespReply& reply) {
+  switch (command) {
+    case ConnectionCommand::auth: return auth(words, reply);
+    case ConnectionCommand::client: return client(words, reply);
+    case ConnectionCommand::command: return reply_command(reply, words);
+    case ConnectionCommand::config:
+      return reply_config(reply, words, {shared_->connections_max, shared_->databases->all().size()});
+    case ConnectionCommand::echo: return reply.bulk(words[1]);
+    case ConnectionCommand::hello: return hello(words, reply);
+    case ConnectionCommand::max_lag: return max_lag(words, reply);
+    case ConnectionCommand::ping: return reply_ping(reply, words);
+    case ConnectionCommand::quit: closing_ = true; return reply.ok();
+    case ConnectionCommand::select: return select(words, reply);
+    case ConnectionCommand::multi:
+      if (transaction_) return reply.error("ERR MULTI calls can not be nested");
+      transaction_.emplace();
+      return reply.ok();
+    case ConnectionCommand::discard:
+      if (!transaction_) return reply.error("ERR DISCARD without MULTI");
+      end_transaction();
+      return reply.ok();
+    case ConnectionCommand::watch: return watch(words, reply);
+    case ConnectionCommand::unwatch: end_transaction(); return reply.ok();
+    case ConnectionCommand::exec:
+    case ConnectionCommand::wait: return;  // need to wait: see exec() and wait()
+  }
+}
+
+NodeFacts ClientSession::node_facts() const {
+  const auto uptime = std::chrono::steady_clock::now() - shared_->started;
+  return {shared_->connections, std::chrono::duration_cast<std::chrono::seconds>(uptime), shared_->databases->all()};
+}
+
+}  // namespace crosslink::node

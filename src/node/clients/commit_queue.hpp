@@ -1,0 +1,118 @@
+// The thread that runs the commands which write to one database: one after another, each seeing what those before it
+// wrote, many of them in one commit.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "crosslink/awaitable.hpp"
+#include "crosslink/types.hpp"
+#include "node/clients/pending_writes.hpp"
+#include "node/clients/write_run.hpp"
+
+namespace crosslink {
+class RocksdbDatabase;
+}
+
+namespace crosslink::node {
+
+class SyncGate;
+
+/// Keys that a connection wants to know of when they are written. Thread safe.
+class Watch {
+ public:
+  bool touched() const { return touched_; }
+  void touch() { touched_ = true; }
+
+ private:
+  friend class WatchTable;
+  friend class CommitQueue;
+  std::atomic<bool> touched_ = false;
+  std::vector<const std::string*> keys_;  // in the table, whose mutex guards it
+};
+
+class WatchTable {
+ public:
+  /// False: it watches the key already.
+  bool watch(const std::shared_ptr<Watch>& watch, std::string_view key);
+  void unwatch(const std::shared_ptr<Watch>& watch);
+  void touch(std::span<const Operation> operations);
+  /// Any key may be another now.
+  void touch_all();
+  /// Is a key of it among what is to be committed?
+  bool is_written(const Watch& watch, const PendingWrites& pending) const;
+
+ private:
+  void touch_everything();
+  mutable std::mutex mutex_;
+  std::atomic<std::size_t> watched_ = 0;
+  /// Where each key is watched, so that a connection's end costs no more than what it watches.
+  std::unordered_map<std::string, std::unordered_set<std::shared_ptr<Watch>>> by_key_;
+};
+
+class CommitQueue {
+ public:
+  /// Waits at once to be carried out, or to be confirmed by mirrors; more are refused, and nothing of them is stored.
+  static constexpr std::size_t runs_max = 100'000;
+
+  /// `gate` may be null: nothing waits for mirrors.
+  CommitQueue(RocksdbDatabase& database, WatchTable& watches, SyncGate* gate);
+  /// Runs what was queued, then ends.
+  ~CommitQueue();
+  CommitQueue(const CommitQueue&) = delete;
+  CommitQueue& operator=(const CommitQueue&) = delete;
+
+  /// `done` is called once `run` has its replies, on the committing thread or one of the gate's; `run` and what its
+  /// words stand in must stay until then.
+  void push(WriteRun& run, std::function<void()> done);
+
+  /// Runs are refused from now on, and what was taken on before is carried out when it returns: nothing is committed
+  /// after that. Blocks for a commit at most.
+  /// As often as it is fenced it is to be lifted.
+  void fence();
+  void lift_fence();
+
+ private:
+  void work();
+  struct Member {
+    AnsweredRun answered;
+    std::size_t first_answer;  ///< those before it were committed already
+  };
+  bool take_queued(std::deque<AnsweredRun>& waiting);
+  bool execute(std::vector<Member>& group);
+  void execute_transaction(WriteRun& run);
+  void commit_pending(std::vector<Member>& group);
+  void commit_all(std::vector<Member>& group);
+  void answer(std::vector<Member>& group);
+
+  RocksdbDatabase* const database_;
+  WatchTable* const watches_;
+  SyncGate* const gate_;
+  class Committed;
+  const std::unique_ptr<Committed> committed_;
+  PendingWrites pending_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<AnsweredRun> queue_;
+  bool stopping_ = false;
+  int fences_ = 0;
+  bool at_work_ = false;  ///< on what was taken out of queue_
+  std::condition_variable rested_;
+  std::jthread thread_;
+};
+
+/// Has the committing thread carry out the run, and waits for it, whatever is cancelled meanwhile.
+awaitable<void> commit(CommitQueue& queue, WriteRun& run);
+
+}  // namespace crosslink::node

@@ -1,0 +1,388 @@
+// Opening databases: at the start, and again where what keeps one does not answer. What was begun is finished first.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <chrono>
+#include <vector>
+
+#include "async/engine_call.hpp"
+#include "engine/random_id.hpp"
+#include "node/hosting/durable_file.hpp"
+#include "node/hosting/hosting_impl.hpp"
+#include "node/log.hpp"
+#include "node/text.hpp"
+
+namespace crosslink::node {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::chrono::milliseconds open_every{2000}, open_every_max{60'000};
+/// For clusters that keep a database; what takes longer is opened while the others are served.
+constexpr std::chrono::seconds wait_at_start_max{5};
+
+}  // namespace
+
+// --- finishing what was begun
+
+/// A cluster that does not answer must not keep a mirror from being deleted.
+std::optional<MirrorError> Hosting::Impl::forget(const EngineRequest& request) {
+  const auto forgotten = forget_position(request);
+  if (forgotten) return std::nullopt;
+  log(Severity::warning, "the position of a mirror stays where it is kept: another of that name would go on from it",
+      {{"database", request.entry.name}, {"message", forgotten.error().message()}});
+  return forgotten.error();
+}
+
+Result<DeletedDatabase> Hosting::Impl::finish_delete(CatalogEntry entry) {
+  // What was promoted after the delete was written down takes writes, and what is another's by now was not meant: it is
+  // not removed.
+  if (entry.set_aside.empty() && !kept_elsewhere(entry) && (entry.promoted || !look_into(entry))) {
+    entry.set_aside = free_set_aside(entry.name);
+    auto kept = put(std::move(entry));
+    if (!kept) return kept.error();
+    entry = *std::move(kept);
+  }
+  DeletedDatabase deleted;
+  deleted.record_left = forget(engine_request(entry));
+  const auto folder = folder_of(entry);
+  if (entry.set_aside.empty()) {
+    if (auto removed = remove_folder(folder); !removed) return removed.error();
+  } else {
+    deleted.set_aside = set_aside(entry.set_aside);
+    if (auto moved = move_aside(folder, entry.set_aside); !moved) return moved.error();
+  }
+  step("delete.folder_removed");
+  if (auto removed = catalog.remove(entry.name); !removed) return removed.error();
+  step("delete.done");
+  return deleted;
+}
+
+/// Again and again: what was moved before a kill is not moved a second time, whatever stands in its place by now.
+Result<void> Hosting::Impl::move_aside(const fs::path& folder, const std::string& name) const {
+  std::error_code error;
+  if (fs::exists(set_aside(name), error) || !fs::exists(folder, error)) return {};
+  return move_folder(folder, set_aside(name));
+}
+
+Result<CatalogEntry> Hosting::Impl::finish_replace(CatalogEntry entry) {
+  for (const auto& old : engine_folders(config.data_dir, entry.name)) {
+    const bool is_it = entry.moving_from.empty() || config.data_dir / entry.moving_from == old;
+    if (!is_it) continue;
+    if (auto moved = move_aside(old, entry.set_aside); !moved) return moved.error();
+  }
+  step("replace.moved");
+  static_cast<void>(forget(engine_request(entry)));  // logged
+  step("replace.forgotten");
+  entry.change = DatabaseChange::none;
+  entry.set_aside.clear();
+  entry.moving_from.clear();
+  auto kept = put(std::move(entry));
+  if (kept) step("replace.done");
+  return kept;
+}
+
+Result<std::optional<CatalogEntry>> Hosting::Impl::finish_change(CatalogEntry entry) {
+  switch (entry.change) {
+    case DatabaseChange::none: return std::optional(std::move(entry));
+    case DatabaseChange::deleting: {
+      if (auto finished = finish_delete(std::move(entry)); !finished) return finished.error();
+      return std::optional<CatalogEntry>();
+    }
+    case DatabaseChange::replacing: {
+      auto finished = finish_replace(std::move(entry));
+      if (!finished) return finished.error();
+      return std::optional(*std::move(finished));
+    }
+  }
+  return std::optional(std::move(entry));
+}
+
+// --- opening
+
+Result<void> Hosting::Impl::open_all() {
+  if (auto adopted = adopt_databases(); !adopted) return adopted;
+  const auto entries = catalog.entries();
+  std::vector<CatalogEntry> elsewhere;
+  for (const auto& entry : entries) {
+    if (entry.change != DatabaseChange::none) {
+      log(Severity::info, "finishing what was begun before the last end", {{"database", entry.name}});
+      // It is to be forgotten in a cluster, which may not answer: the others do not wait for that.
+      if (kept_elsewhere(entry)) {
+        note_not_open(entry, MirrorError(ErrorKind::Busy, CausedBy::us, "what was begun with it is being finished"));
+        continue;
+      }
+    }
+    auto settled = finish_change(entry);
+    if (settled && !*settled) continue;
+    if (settled && kept_elsewhere(**settled)) {
+      elsewhere.push_back(**std::move(settled));
+      continue;
+    }
+    // One database that does not open keeps no other from being served.
+    auto opened = settled ? open_and_list(**std::move(settled)) : Result<DatabasePointer>(settled.error());
+    if (!opened) note_not_open(entry, opened.error());
+  }
+  open_elsewhere(elsewhere);
+  return {};
+}
+
+/// All at once, since each may take as long as its cluster lets it: the node is not held up by those that do.
+void Hosting::Impl::open_elsewhere(const std::vector<CatalogEntry>& entries) {
+  const auto deadline = std::chrono::steady_clock::now() + wait_at_start_max;
+  std::vector<std::future<Result<DatabasePointer>>> opening;
+  for (const auto& entry : entries) {
+    auto promise = std::make_shared<std::promise<Result<DatabasePointer>>>();
+    opening.push_back(promise->get_future());
+    boost::asio::post(context.executors.elsewhere,
+                      [self = shared_from_this(), entry, promise] { promise->set_value(self->open_database(entry)); });
+  }
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const auto& entry = entries[i];
+    if (opening[i].wait_until(deadline) != std::future_status::ready) {
+      opening_since_start.emplace(entry.name, Opening{entry, std::move(opening[i])});
+      note_not_open(entry, MirrorError(ErrorKind::Busy, CausedBy::us,
+                                       "it is being opened; the cluster that keeps it takes its time"));
+      continue;
+    }
+    auto opened = opening[i].get();
+    if (opened) {
+      keep_beside(entry);
+      list_database(*opened, entry);
+    } else {
+      note_not_open(entry, opened.error());
+    }
+  }
+}
+
+/// From here on the engine knows. Without it the bootstrap halts, and says what it takes. What a command made of the
+/// entry meanwhile stays.
+void Hosting::Impl::agree_to_deletions(const CatalogEntry& entry, const DatabaseEngine& engine) {
+  auto noted = engine.agree_to_deletions ? engine.agree_to_deletions(entry.agreed_to_deletions) : Result<void>{};
+  if (noted) {
+    auto done = entry;
+    done.agreed_to_deletions = 0;
+    if (const auto kept = catalog.amend(entry, std::move(done)); !kept) noted = kept.error();
+  }
+  if (!noted)
+    log(Severity::warning, "--yes was not noted", {{"mirror", entry.name}, {"message", noted.error().message()}});
+}
+
+/// Is it still the database that was to be opened?
+bool Hosting::Impl::is_wanted(const CatalogEntry& opened) const {
+  auto wanted = catalog.find(opened.name);
+  if (!wanted || list.find(opened.name)) return false;
+  // What opening it changes.
+  wanted->agreed_to_deletions = opened.agreed_to_deletions;
+  wanted->made = opened.made;
+  wanted->promoted = opened.promoted;
+  return *wanted == opened;
+}
+
+Result<DatabasePointer> Hosting::Impl::open_database(const CatalogEntry& entry) {
+  if (const auto found = refused.find(entry.name); found != refused.end()) return found->second;
+  const auto before = look_into(entry);
+  if (!before) return before.error();
+  const auto request = engine_request(entry);
+  auto engine = open_engine(request);
+  if (!engine) return engine.error();
+  if (!kept_elsewhere(entry)) {
+    if (auto noted = note_opened(entry, *before); !noted) return noted.error();
+  }
+  if (entry.agreed_to_deletions > 0) agree_to_deletions(entry, *engine);
+  auto database = std::make_unique<HostedDatabase>(context_now(), request.config, entry, *std::move(engine));
+  // The last to let go may be a network thread; closing blocks.
+  auto close = [executor = executor_of(entry)](HostedDatabase* closed) {
+    boost::asio::post(executor, [closed] {
+      const auto event = closed->closed();
+      *closed->took_writes() = closed->takes_writes();
+      delete closed;  // NOLINT(cppcoreguidelines-owning-memory)
+      event->set();
+    });
+  };
+  return DatabasePointer(database.release(), std::move(close));
+}
+
+Result<DatabasePointer> Hosting::Impl::open_and_list(CatalogEntry entry) {
+  // A mirror of an older version's making, or one that was found without a catalog.
+  if (entry.kind == DatabaseKind::mirror && entry.mirror_id == MirrorId{}) {
+    entry.mirror_id = engine::random_id<MirrorId>();
+    auto kept = put(std::move(entry));
+    if (!kept) return kept.error();
+    entry = *std::move(kept);
+  }
+  auto opened = open_database(entry);
+  if (!opened) return opened;
+  if (auto now = catalog.find(entry.name)) keep_beside(*now);
+  list_database(*opened, entry);
+  return opened;
+}
+
+void Hosting::Impl::list_database(const DatabasePointer& database, const CatalogEntry& entry) {
+  const auto state = database->state();
+  std::vector<LogField> fields{{"database", entry.name},
+                               {"role", std::string(to_string(state.role))},
+                               {"head_lsn", fmt::format("{}", state.head.value)},
+                               {"kept_at", database->engine().kept_at}};
+  if (entry.mirror) fields.emplace_back("source", entry.mirror->source_name());
+  log(Severity::info, "database open", fields);
+  if (database->open_to_any_name() && entry.open_without_list) {
+    log(Severity::warning,
+        "any name that the CA signed may mirror this database, as in older versions: set allow_mirrors",
+        {{"database", entry.name}});
+  }
+  const std::scoped_lock lock(settings_mutex);
+  database->set_allow_mirrors(config_with_settings(entry).allow_mirrors);
+  list.add(database);
+}
+
+Task<void> Hosting::Impl::blocking(boost::asio::any_io_executor executor,
+                                   std::move_only_function<Result<void>()> work) {
+  return async::call_engine(std::move(executor), std::move(work));
+}
+
+Task<DatabasePointer> Hosting::Impl::opening(const CatalogEntry& entry,
+                                             std::move_only_function<Result<DatabasePointer>()> work) {
+  return async::call_engine(executor_of(entry), std::move(work));
+}
+
+// --- what could not be opened
+
+void Hosting::Impl::note_not_open(const CatalogEntry& entry, const MirrorError& error) {
+  if (list.put_not_open({entry.name, entry.index, error}))
+    log(Severity::error, "a database is not open", {{"database", entry.name}, {"message", error.message()}});
+}
+
+awaitable<void> Hosting::Impl::open_rest(std::shared_ptr<Impl> self) {
+  std::map<std::string, Retry> retries;
+  for (;;) {
+    self->try_rest(retries);
+    const bool slept = co_await async::sleep_for(open_every);
+    if (!slept) co_return;
+  }
+}
+
+void Hosting::Impl::try_rest(std::map<std::string, Retry>& retries) {
+  const auto now = std::chrono::steady_clock::now();
+  for (const auto& one : list.not_open()) {
+    const auto entry = catalog.find(one.name);
+    if (!entry) {
+      list.drop_not_open(one.name);
+      continue;
+    }
+    const auto [known, fresh] = retries.try_emplace(one.name);
+    auto& retry = known->second;
+    // It was tried a moment ago, unless it was left to this.
+    if (fresh && entry->change == DatabaseChange::none) retry.next = now + open_every;
+    // A command may be opening what it put in its place, with the same files.
+    if (being_opened.contains(one.name) || turns.taken(one.name) || now < retry.next) continue;
+    // What is here needs a person more often than patience; a cluster that is away needs patience.
+    retry.wait = kept_elsewhere(*entry) ? open_every : std::min(retry.wait * 2, open_every_max);
+    retry.next = now + retry.wait;
+    being_opened.insert(one.name);
+    group->spawn(open_again(shared_from_this(), *entry));
+  }
+  // Of what was deleted or replaced meanwhile the engine is not taken.
+  for (auto one = opening_since_start.begin(); one != opening_since_start.end();) {
+    const auto here = one++;
+    if (!here->second.is_done() || list.not_open(here->first) || being_opened.contains(here->first)) continue;
+    group->spawn(drop_opened(shared_from_this(), here->second.entry, here->second.result.get()));
+    opening_since_start.erase(here);
+  }
+  std::erase_if(retries, [&](const auto& one) { return !list.not_open(one.first); });
+}
+
+awaitable<void> Hosting::Impl::open_again(std::shared_ptr<Impl> self, CatalogEntry entry) {
+  auto opening = kept_elsewhere(entry) && entry.change == DatabaseChange::none ? open_elsewhere_again(self, entry)
+                                                                               : open_here_again(self, entry.name);
+  co_await std::move(opening);
+  self->being_opened.erase(entry.name);
+}
+
+/// Finishes what was begun first. In the database's turn: no other command may touch the folder.
+awaitable<void> Hosting::Impl::open_here_again(std::shared_ptr<Impl> self, std::string name) {
+  auto taking = self->turns.take(name);
+  const auto turn = co_await std::move(taking);
+  const auto entry = self->catalog.find(name);
+  if (!entry || self->list.find(name)) {
+    self->list.drop_not_open(name);
+    co_return;
+  }
+  auto calling = self->opening(*entry, [own = self.get(), wanted = *entry]() -> Result<DatabasePointer> {
+    auto settled = own->finish_change(wanted);
+    if (!settled) return settled.error();
+    return *settled ? own->open_and_list(**std::move(settled)) : Result<DatabasePointer>(DatabasePointer());
+  });
+  const auto opened = co_await std::move(calling);
+  if (!opened) {
+    self->note_not_open(*entry, opened.error());
+  } else if (*opened) {
+    self->start_mirror(*opened);
+  } else {
+    self->list.drop_not_open(name);
+  }
+}
+
+/// A cluster that does not answer takes its time: commands do not wait for it.
+awaitable<void> Hosting::Impl::open_elsewhere_again(std::shared_ptr<Impl> self, CatalogEntry entry) {
+  auto begun = self->opening_since_start.find(entry.name);
+  if (begun != self->opening_since_start.end() && !begun->second.is_done()) co_return;
+  Result<DatabasePointer> opened{DatabasePointer()};
+  if (begun != self->opening_since_start.end()) {
+    entry = std::move(begun->second.entry);
+    opened = begun->second.result.get();
+    self->opening_since_start.erase(begun);
+  } else {
+    auto calling = self->opening(entry, [own = self.get(), entry] { return own->open_database(entry); });
+    auto answer = co_await std::move(calling);
+    opened = std::move(answer);
+  }
+  auto taking = self->turns.take(entry.name);
+  const auto turn = co_await std::move(taking);
+  const bool still_wanted = self->is_wanted(entry);
+  if (opened && still_wanted) {
+    auto keeping = self->blocking(self->context.executors.files, [own = self.get(), entry] {
+      own->keep_beside(entry);
+      return Result<void>{};
+    });
+    const auto kept = co_await std::move(keeping);
+    static_cast<void>(kept);  // what fails is logged
+    self->list_database(*opened, entry);
+    self->start_mirror(*opened);
+  } else if (still_wanted) {
+    self->note_not_open(entry, opened.error());
+  } else {
+    if (!self->catalog.find(entry.name) || self->list.find(entry.name)) self->list.drop_not_open(entry.name);
+    auto dropping = close_dropped(self, entry, std::move(opened));
+    co_await std::move(dropping);
+  }
+}
+
+awaitable<void> Hosting::Impl::drop_opened(std::shared_ptr<Impl> self, CatalogEntry entry,
+                                           Result<DatabasePointer> opened) {
+  auto taking = self->turns.take(entry.name);
+  const auto turn = co_await std::move(taking);
+  auto dropping = close_dropped(self, std::move(entry), std::move(opened));
+  co_await std::move(dropping);
+}
+
+/// In the database's turn. One that was deleted while it was being opened has a folder again.
+awaitable<void> Hosting::Impl::close_dropped(std::shared_ptr<Impl> self, CatalogEntry entry,
+                                             Result<DatabasePointer> opened) {
+  if (opened) {
+    const auto closed = (*opened)->closed();
+    *opened = nullptr;
+    const bool is_closed = co_await closed->wait();
+    if (!is_closed) co_return;
+  }
+  if (self->catalog.find(entry.name)) co_return;
+  auto removing = self->blocking(self->context.executors.files,
+                                 [folder = self->folder_of(entry)] { return remove_folder(folder); });
+  const auto removed = co_await std::move(removing);
+  if (removed) co_return;
+  log(Severity::warning, "a folder of a database that was deleted stays",
+      {{"database", entry.name}, {"message", removed.error().message()}});
+}
+
+}  // namespace crosslink::node

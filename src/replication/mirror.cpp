@@ -1,0 +1,567 @@
+#include "crosslink/mirror.hpp"
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <mutex>
+#include <utility>
+
+#include "async/engine_call.hpp"
+#include "async/stop_event.hpp"
+#include "async/task_group.hpp"
+#include "link/software.hpp"
+#include "replication/engine_work.hpp"
+#include "replication/mirror_streams.hpp"
+#include "replication/range_digest.hpp"
+#include "replication/spill_store.hpp"
+#include "session/mirror/mirror_machine.hpp"
+
+namespace crosslink {
+
+namespace action = core::mirror_action;
+using core::MirrorMachine;
+
+namespace {
+
+core::MirrorMachineConfig machine_config(const MirrorOptions& options, const CrossClusterLink& link) {
+  core::MirrorMachineConfig config;
+  config.software = link::software;
+  config.self = options.name;
+  config.id = options.id;
+  config.sync = options.sync;
+  config.resync_when_source_behind = options.resync_when_source_behind;
+  config.entry_bytes_max = options.entry_bytes_max;
+  config.in_flight_bytes_max = std::min(options.in_flight_bytes_max, link.throttle.cap());
+  config.zstd = options.zstd;
+  config.max_lag = options.max_lag;
+  config.control_silence_max = options.disconnected_after;
+  return config;
+}
+
+}  // namespace
+
+// The machine decides, this carries it out. The machine is guarded by `mutex`, everything else is touched on run()'s
+// strand only. The mutex is never held over a wait or a call of the engine.
+struct Mirror::Impl : std::enable_shared_from_this<Impl> {
+  using Stream = replication::SessionStream;
+  using Session = replication::MirrorStreams;
+  using SessionPointer = std::shared_ptr<Session>;
+
+  Impl(std::unique_ptr<CrossClusterLink> own_link, MirrorEngine& own_engine, VerifiableEngine* own_verifiable,
+       boost::asio::any_io_executor executor, const MirrorOptions& chosen)
+      : link(std::move(own_link)),
+        engine(&own_engine),
+        verifiable(own_verifiable),
+        engine_executor(std::move(executor)),
+        options(chosen),
+        machine(machine_config(chosen, *link), own_engine.mirror_state(), own_engine.traits(), fragments,
+                replication::session_now()) {}
+
+  static Task<void> run(std::shared_ptr<Impl> self);
+  static awaitable<void> dial(std::shared_ptr<Impl> self, action::Dial request);
+  static awaitable<void> watch(std::shared_ptr<Impl> self, SessionPointer session);
+  static awaitable<void> serve_stream(std::shared_ptr<Impl> self, SessionPointer session,
+                                      std::shared_ptr<Stream> stream);
+  static awaitable<void> read_frames(std::shared_ptr<Impl> self, SessionPointer session,
+                                     std::shared_ptr<Stream> stream);
+  static awaitable<void> call(std::shared_ptr<Impl> self, core::MirrorAction request);
+  static awaitable<void> ask_view(std::shared_ptr<Impl> self, core::MirrorAction question);
+
+  /// Tells the machine something, then does what it says.
+  template <class Tell>
+  void tell(Tell&& what);
+  void pump();
+  void charge_throttle(std::uint64_t held_bytes);
+  void carry_out(core::MirrorAction& request);
+  void send(action::Send& frame);
+  void close_link();
+  void lost(const SessionPointer& session, const MirrorError& why);
+  void wake_at(core::Instant at);
+  using View = std::shared_ptr<const DataView>;
+  template <class Command>
+  Result<void> command(Command&& what);
+  void note_round_trip(const SessionPointer& session);
+  const boost::asio::any_io_executor& scan_executor() const {
+    return options.scan_executor ? options.scan_executor : engine_executor;
+  }
+
+  const std::unique_ptr<CrossClusterLink> link;
+  MirrorEngine* const engine;
+  VerifiableEngine* const verifiable;
+  const boost::asio::any_io_executor engine_executor;
+  const MirrorOptions options;
+  replication::SpillStore fragments{options.spill_folder, options.min_free_bytes};
+
+  mutable std::mutex mutex;
+  mutable MirrorMachine machine;
+  std::optional<boost::asio::any_io_executor> strand;  ///< while run() runs
+  std::optional<VerifyResult> verify_result;
+  bool verify_abandoned = false;  ///< its caller was cancelled: what it comes to is for no other
+  async::Signal verify_ended, promotion_ended;
+  bool stopping = false, ended = false;
+
+  async::Signal progress;  ///< something may have ended that run() waits for
+  std::optional<async::TaskGroup> group;
+  std::optional<boost::asio::steady_timer> timer;
+  std::optional<core::Instant> timer_at;
+  std::uint64_t charged_bytes = 0;  ///< of the link's throttle
+  SessionPointer session;
+  std::shared_ptr<boost::asio::cancellation_signal> dialing;
+  View view;
+};
+
+// --- run
+
+Task<void> Mirror::Impl::run(std::shared_ptr<Impl> self) {
+  auto executor = co_await boost::asio::this_coro::executor;
+  self->group.emplace(executor);
+  self->timer.emplace(executor);
+  {
+    const std::scoped_lock lock(self->mutex);
+    self->strand = executor;
+  }
+  self->engine->watch_position([weak = self->weak_from_this(), executor] {
+    boost::asio::post(executor, [weak] {
+      const auto moved = weak.lock();
+      if (moved) moved->tell([](MirrorMachine& told, core::Instant now) { told.on_position_moved(now); });
+    });
+  });
+  self->tell([](MirrorMachine& told, core::Instant now) { told.on_time(now); });
+  bool cancelled = false;
+  async::Signal::Heard heard = 0;
+  for (;;) {
+    {
+      const std::scoped_lock lock(self->mutex);
+      if (self->stopping && self->machine.idle()) break;
+    }
+    const bool woken = co_await self->progress.wait(heard);
+    if (woken) continue;
+    cancelled = true;
+    co_await boost::asio::this_coro::reset_cancellation_state(boost::asio::disable_cancellation());
+    self->tell([&](MirrorMachine& told, core::Instant now) {
+      self->stopping = true;
+      told.stop(now);
+    });
+  }
+  self->engine->watch_position({});
+  self->timer->cancel();
+  self->link->close();
+  self->group->cancel();
+  co_await self->group->drain();
+  {
+    const std::scoped_lock lock(self->mutex);
+    self->strand.reset();
+    self->ended = true;
+  }
+  self->verify_ended.notify();
+  self->promotion_ended.notify();
+  if (cancelled) co_return MirrorError::cancelled("mirroring a database");
+  co_return Result<void>{};
+}
+
+template <class Tell>
+void Mirror::Impl::tell(Tell&& what) {
+  {
+    const std::scoped_lock lock(mutex);
+    what(machine, replication::session_now());
+  }
+  pump();
+}
+
+void Mirror::Impl::pump() {
+  for (;;) {
+    std::vector<core::MirrorAction> actions;
+    std::uint64_t held_bytes = 0;
+    {
+      const std::scoped_lock lock(mutex);
+      actions = machine.take_actions();
+      held_bytes = machine.held_bytes();
+      if (auto result = machine.take_verify_result()) {
+        if (!std::exchange(verify_abandoned, false)) verify_result = std::move(result);
+        verify_ended.notify();
+      }
+    }
+    charge_throttle(held_bytes);
+    if (actions.empty()) break;
+    for (auto& request : actions)
+      carry_out(request);
+  }
+  progress.notify();
+  promotion_ended.notify();
+}
+
+/// What is received and not yet applied or stored is in flight on the link. Nothing is when it dials anew (and resets).
+void Mirror::Impl::charge_throttle(std::uint64_t held_bytes) {
+  if (held_bytes > charged_bytes) static_cast<void>(link->throttle.charge(held_bytes - charged_bytes));
+  if (held_bytes < charged_bytes) link->throttle.ack(charged_bytes - held_bytes);
+  charged_bytes = held_bytes;
+}
+
+void Mirror::Impl::carry_out(core::MirrorAction& request) {
+  if (const auto* wanted = std::get_if<action::Dial>(&request)) {
+    group->spawn(dial(shared_from_this(), *wanted));
+  } else if (std::holds_alternative<action::CloseLink>(request)) {
+    close_link();
+  } else if (auto* frame = std::get_if<action::Send>(&request)) {
+    send(*frame);
+  } else if (const auto* dropped = std::get_if<action::DropStream>(&request)) {
+    if (session) session->drop(dropped->stream);
+  } else if (const auto* bulk = std::get_if<action::ReadBulk>(&request)) {
+    if (session) session->allow_bulk(bulk->allowed);
+  } else if (std::holds_alternative<action::Progress>(request)) {
+    link->note_progress();
+  } else if (const auto* wake = std::get_if<action::Wake>(&request)) {
+    wake_at(wake->at);
+  } else if (std::holds_alternative<action::CloseView>(request)) {
+    view.reset();
+  } else if (std::holds_alternative<action::DigestRange>(request) ||
+             std::holds_alternative<action::ListKeys>(request)) {
+    group->spawn(ask_view(shared_from_this(), std::move(request)));
+  } else {
+    group->spawn(call(shared_from_this(), std::move(request)));
+  }
+}
+
+void Mirror::Impl::wake_at(core::Instant at) {
+  if (timer_at && *timer_at <= at) return;
+  timer_at = at;
+  timer->expires_after(at - replication::session_now());
+  timer->async_wait([weak = weak_from_this(), at](boost::system::error_code error) {
+    const auto self = weak.lock();
+    if (error || !self || self->timer_at != at) return;
+    self->timer_at.reset();
+    self->tell([](MirrorMachine& told, core::Instant now) { told.on_time(now); });
+  });
+}
+
+// --- the link
+
+awaitable<void> Mirror::Impl::dial(std::shared_ptr<Impl> self, action::Dial request) {
+  // CloseLink ends a dial; the group's own cancellation ends it by closing the link.
+  auto closed = std::make_shared<async::StopEvent>();
+  auto signal = std::make_shared<boost::asio::cancellation_signal>();
+  self->dialing = signal;
+  signal->slot().assign([closed](boost::asio::cancellation_type) { closed->set(); });
+  auto connecting =
+      request.reconnect ? self->link->schedule_reconnect(request.applied) : self->link->connect(request.applied);
+  auto stopped = async::when_set(*closed, MirrorError::cancelled("dialling"));
+  const auto ack = co_await async::interruptible(std::move(connecting), std::move(stopped));
+  const bool ours = self->dialing == signal;
+  if (ours) self->dialing.reset();
+  auto connection = ack ? self->link->connection() : std::nullopt;
+  if (!ours || !connection) {
+    // Given up meanwhile: a connection that came about all the same is not wanted.
+    if (connection) connection->close(normal_close_code);
+    const auto error = ack ? MirrorError::not_connected("the link") : ack.error();
+    self->tell([&](MirrorMachine& told, core::Instant now) {
+      if (ours) {
+        told.on_dial_failed(error, now);
+      } else {
+        told.on_disconnected(error, now);
+      }
+    });
+    co_return;
+  }
+  self->session = std::make_shared<Session>(*std::move(connection));
+  self->group->spawn(watch(self, self->session));
+  self->tell([](MirrorMachine& told, core::Instant now) { told.on_connected(now); });
+}
+
+awaitable<void> Mirror::Impl::watch(std::shared_ptr<Impl> self, SessionPointer session) {
+  const auto ended = co_await session->connection().closed();
+  const auto reason = session->connection().end_reason();
+  self->lost(session, reason ? *reason : ended ? MirrorError::not_connected("the link") : ended.error());
+}
+
+void Mirror::Impl::lost(const SessionPointer& lost_session, const MirrorError& why) {
+  if (session != lost_session) return;
+  session.reset();
+  view.reset();
+  lost_session->drop_all();
+  tell([&](MirrorMachine& told, core::Instant now) { told.on_disconnected(why, now); });
+}
+
+void Mirror::Impl::close_link() {
+  if (auto signal = std::exchange(dialing, nullptr)) {
+    signal->emit(boost::asio::cancellation_type::terminal);  // dial() says on_disconnected
+    return;
+  }
+  if (!session) {
+    tell([](MirrorMachine& told, core::Instant now) {
+      told.on_disconnected(MirrorError::not_connected("the link"), now);
+    });
+    return;
+  }
+  // What was sent on its streams, a reason perhaps, is queued before: the transport sends it with the close or drops
+  // it.
+  session->connection().close(normal_close_code);
+}
+
+// --- streams
+
+void Mirror::Impl::send(action::Send& frame) {
+  if (!session) return;
+  if (auto fresh = session->send(frame)) group->spawn(serve_stream(shared_from_this(), session, std::move(fresh)));
+}
+
+awaitable<void> Mirror::Impl::serve_stream(std::shared_ptr<Impl> self, SessionPointer session,
+                                           std::shared_ptr<Stream> stream) {
+  const auto token = stream->token();
+  auto opened = co_await session->connection().open_bidi_stream();
+  if (!opened) {
+    if (session->connection().end_reason() || self->session != session || stream->dropped()) co_return;
+    self->tell([&](MirrorMachine& told, core::Instant now) { told.on_stream_end(token, opened.error(), now); });
+    co_return;
+  }
+  stream->open(*std::move(opened));
+  if (token == MirrorMachine::control_stream) {
+    const auto raised = stream->stream().send.set_priority(quic::priority_control);
+    if (!raised) co_return;  // the connection has ended: watch() says so
+  }
+  self->group->spawn(read_frames(self, session, stream));
+  co_await stream->write_all(nullptr);
+}
+
+awaitable<void> Mirror::Impl::read_frames(std::shared_ptr<Impl> self, SessionPointer session,
+                                          std::shared_ptr<Stream> stream) {
+  const auto token = stream->token();
+  const bool control = token == MirrorMachine::control_stream;
+  const std::shared_ptr<void> gone(nullptr, [session, token](void*) { session->forget_reader(token); });
+  async::Signal::Heard heard = 0;
+  for (;;) {
+    auto waiting = session->may_read(stream, heard);
+    const bool may = co_await std::move(waiting);
+    if (!may) co_return;
+    auto frame = co_await stream->read();
+    if (self->session != session || stream->dropped()) co_return;
+    if (!frame) {
+      if (session->connection().end_reason() || frame.error().kind() == ErrorKind::Cancelled) co_return;
+      const bool clean = frame.error().transport_cause() == TransportCause::stream_ended_early;
+      const auto error = clean ? std::nullopt : std::optional(frame.error());
+      session->ended(stream);
+      self->tell([&](MirrorMachine& told, core::Instant now) { told.on_stream_end(token, error, now); });
+      co_return;
+    }
+    if (control) self->note_round_trip(session);
+    const auto kept = std::make_shared<const std::vector<std::byte>>(std::move(frame->payload));
+    const auto kind = frame->kind;
+    self->tell([&](MirrorMachine& told, core::Instant now) { told.on_frame(token, kind, kept, *kept, now); });
+  }
+}
+
+void Mirror::Impl::note_round_trip(const SessionPointer& current) {
+  const auto round_trip = current->round_trip(replication::session_now());
+  if (!round_trip) return;
+  const std::scoped_lock lock(mutex);
+  machine.on_round_trip(*round_trip);
+}
+
+// --- the engine
+
+awaitable<void> Mirror::Impl::call(std::shared_ptr<Impl> self, core::MirrorAction request) {
+  // Of its own until the call has ended: the session may be lost meanwhile.
+  const auto opened = std::make_shared<View>();
+  const bool takes_long =
+      std::holds_alternative<action::CheckSnapshot>(request) || std::holds_alternative<action::SwitchSnapshot>(request);
+  auto work = [self, opened, request = std::move(request)] {
+    return replication::carry_out_on_engine({*self->engine, self->verifiable, self->options, *self->link}, request,
+                                            *opened);
+  };
+  auto calling = async::call_engine(takes_long ? self->scan_executor() : self->engine_executor, std::move(work));
+  auto answer = co_await std::move(calling);
+  if (*opened) self->view = std::move(*opened);
+  self->tell([&](MirrorMachine& told, core::Instant now) { told.on_engine(std::move(answer), now); });
+}
+
+awaitable<void> Mirror::Impl::ask_view(std::shared_ptr<Impl> self, core::MirrorAction question) {
+  const auto seen = self->view;
+  if (!seen) co_return;
+  if (const auto* digest = std::get_if<action::DigestRange>(&question)) {
+    auto digesting =
+        replication::digest_in_slices(self->scan_executor(), seen, digest->range, [self] { return self->view; });
+    auto answer = co_await std::move(digesting);
+    self->tell(
+        [&](MirrorMachine& told, core::Instant now) { told.on_digest(digest->question, std::move(answer), now); });
+  } else if (const auto* keys = std::get_if<action::ListKeys>(&question)) {
+    auto work = [seen, range = keys->range] { return core::list_keys(*seen, range); };
+    auto calling = async::call_engine(self->scan_executor(), std::move(work));
+    auto answer = co_await std::move(calling);
+    self->tell([&](MirrorMachine& told, core::Instant now) { told.on_keys(keys->question, std::move(answer), now); });
+  }
+}
+
+// --- the public face
+
+/// Says it to the machine at once; what follows from it is done on the strand.
+template <class Command>
+Result<void> Mirror::Impl::command(Command&& what) {
+  Result<void> said;
+  std::optional<boost::asio::any_io_executor> on;
+  {
+    const std::scoped_lock lock(mutex);
+    said = what(machine, replication::session_now());
+    on = strand;
+  }
+  if (on) boost::asio::post(*on, [self = shared_from_this()] { self->pump(); });
+  return said;
+}
+
+Mirror::Mirror(std::unique_ptr<CrossClusterLink> link, MirrorEngine& engine, VerifiableEngine* verifiable,
+               boost::asio::any_io_executor engine_executor, MirrorOptions options)
+    : impl_(std::make_shared<Impl>(std::move(link), engine, verifiable, std::move(engine_executor), options)) {}
+
+Mirror::~Mirror() = default;
+
+Task<void> Mirror::run() { return async::on_own_strand(Impl::run(impl_)); }
+
+void Mirror::stop() {
+  std::optional<boost::asio::any_io_executor> on;
+  {
+    const std::scoped_lock lock(impl_->mutex);
+    impl_->machine.stop(replication::session_now());
+    impl_->stopping = true;
+    on = impl_->strand;
+  }
+  if (on) boost::asio::post(*on, [self = impl_] { self->pump(); });
+}
+
+namespace {
+
+/// Why dials that go on by themselves have not come through; the machine is told of the last one only.
+std::optional<MirrorError> dial_trouble(const CrossClusterLink& link) {
+  const auto state = link.state();
+  if (state == LinkState::connected) return std::nullopt;
+  const auto retries = link.retry_facts();
+  const std::uint64_t failed = retries.attempts - (state == LinkState::connecting && retries.attempts > 0 ? 1 : 0);
+  return failed > 0 ? retries.last_error : std::nullopt;
+}
+
+}  // namespace
+
+MirrorStatus Mirror::status() const {
+  MirrorStatus status;
+  {
+    const std::scoped_lock lock(impl_->mutex);
+    status = impl_->machine.status(replication::session_now());
+  }
+  if (status.kind == StatusKind::Disconnected) {
+    if (const auto trouble = dial_trouble(*impl_->link)) status.reason = trouble->message();
+  }
+  if (const auto detail = impl_->engine->detail(); !detail.empty())
+    status.reason += (status.reason.empty() ? "" : "; ") + detail;
+  return status;
+}
+
+std::optional<std::chrono::microseconds> Mirror::lag() const {
+  const std::scoped_lock lock(impl_->mutex);
+  return impl_->machine.lag(replication::session_now());
+}
+
+MirrorFacts Mirror::facts() const {
+  MirrorFacts facts;
+  facts.leases = impl_->engine->mirror_state().leases;
+  const auto trouble = dial_trouble(*impl_->link);
+  const std::scoped_lock lock(impl_->mutex);
+  const auto& machine = impl_->machine;
+  facts.position = machine.position();
+  facts.position_in_doubt = machine.position_in_doubt();
+  facts.durable = machine.durable();
+  facts.source_head = machine.source_head();
+  if (machine.answered_probe_at()) facts.heard_ago = replication::session_now() - *machine.answered_probe_at();
+  if (machine.upstream()) facts.source_behind = machine.upstream()->age;
+  facts.sync = machine.sync();
+  facts.sync_promise = machine.sync_promise();
+  facts.received_bytes = machine.received_bytes();
+  facts.snapshot_resumed_at = machine.snapshot_resumed_at();
+  facts.bootstraps = machine.bootstraps();
+  facts.last_snapshot_bytes = machine.last_snapshot_bytes();
+  facts.held_bytes = machine.held_bytes();
+  if (machine.source()) facts.chain = machine.source()->chain;
+  facts.last_error = trouble ? trouble : machine.last_error();
+  facts.promoted_from = machine.promoted_from();
+  facts.unverified = machine.unverified();
+  facts.inconsistent = machine.why_inconsistent();
+  const auto& notice = machine.notice();
+  facts.window_left_bytes = notice.window_left_bytes;
+  if (notice.window_left_ms) facts.window_left_time = std::chrono::milliseconds(*notice.window_left_ms);
+  facts.snapshot_queue = notice.snapshot_queue;
+  return facts;
+}
+
+const CrossClusterLink& Mirror::link() const { return *impl_->link; }
+
+Result<void> Mirror::pause() {
+  return impl_->command([](MirrorMachine& told, core::Instant now) { return told.pause(now); });
+}
+Result<void> Mirror::resume() {
+  return impl_->command([](MirrorMachine& told, core::Instant now) { return told.resume(now); });
+}
+Result<void> Mirror::resync() {
+  return impl_->command([](MirrorMachine& told, core::Instant now) { return told.resync(now); });
+}
+Result<void> Mirror::set_bandwidth(std::uint64_t bytes_per_s) {
+  return impl_->command(
+      [bytes_per_s](MirrorMachine& told, core::Instant now) { return told.set_bandwidth(bytes_per_s, now); });
+}
+
+void Mirror::set_max_lag(std::optional<std::chrono::milliseconds> max_lag) {
+  const std::scoped_lock lock(impl_->mutex);
+  impl_->machine.set_max_lag(max_lag);
+}
+
+bool Mirror::promotion_refused_for_age() const {
+  const std::scoped_lock lock(impl_->mutex);
+  return impl_->machine.given_up_for_age();
+}
+
+Task<Promotion> Mirror::promote(PromotionOptions options) {
+  auto work = [](std::shared_ptr<Impl> self, core::PromotionRequest request) -> Task<Promotion> {
+    const auto begun =
+        self->command([request](MirrorMachine& told, core::Instant now) { return told.promote(now, request); });
+    if (!begun) co_return begun.error();
+    std::optional<std::uint64_t> mine;
+    async::Signal::Heard heard = 0;
+    for (;;) {
+      {
+        const std::scoped_lock lock(self->mutex);
+        const auto& machine = self->machine;
+        if (!mine) mine = machine.promotions();
+        if (mine != machine.promotions()) co_return MirrorError::cancelled("the promotion: another one was begun");
+        if (machine.promoted_from()) co_return Promotion{*machine.promoted_from(), machine.age_at_promotion()};
+        if (machine.given_up()) co_return *machine.given_up();
+        if (self->ended) co_return MirrorError::cancelled("the promotion: the mirror was stopped");
+        const auto status = self->machine.status(replication::session_now());
+        if (status.kind == StatusKind::Halted)
+          co_return MirrorError(ErrorKind::Storage, CausedBy::us, "the promotion failed: " + status.reason);
+      }
+      const bool woken = co_await self->promotion_ended.wait(heard);
+      if (!woken) co_return MirrorError::cancelled("waiting for the promotion");
+    }
+  };
+  return work(impl_, core::PromotionRequest{options.accept_inconsistent, options.lag_max, options.timeout});
+}
+
+Task<VerifyResult> Mirror::verify() {
+  auto work = [](std::shared_ptr<Impl> self) -> Task<VerifyResult> {
+    if (self->verifiable == nullptr) co_return MirrorError::configuration("this engine cannot be verified");
+    const auto begun = self->command([](MirrorMachine& told, core::Instant now) { return told.start_verify(now); });
+    if (!begun) co_return begun.error();
+    async::Signal::Heard heard = 0;
+    for (;;) {
+      {
+        const std::scoped_lock lock(self->mutex);
+        if (self->verify_result) co_return *std::exchange(self->verify_result, std::nullopt);
+        if (self->ended) co_return MirrorError::cancelled("the verify: the mirror was stopped");
+      }
+      const bool woken = co_await self->verify_ended.wait(heard);
+      if (woken) continue;
+      const std::scoped_lock lock(self->mutex);
+      self->verify_abandoned = !std::exchange(self->verify_result, std::nullopt);
+      co_return MirrorError::cancelled("waiting for the verify");
+    }
+  };
+  return work(impl_);
+}
+
+}  // namespace crosslink

@@ -1,0 +1,49 @@
+// One connection of a mirror's, and the streams on it. Used on one strand.
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "async/signal.hpp"
+#include "crosslink/quic/connection.hpp"
+#include "replication/session_stream.hpp"
+#include "session/mirror/mirror_machine.hpp"
+
+namespace crosslink::replication {
+
+class MirrorStreams {
+ public:
+  using StreamPointer = std::shared_ptr<SessionStream>;
+  explicit MirrorStreams(quic::Connection connection) : connection_(std::move(connection)) {}
+
+  quic::Connection& connection() { return connection_; }
+
+  /// Queues a frame. The stream when this is its first frame, which says what it is for: it is to be served then.
+  StreamPointer send(core::mirror_action::Send& frame);
+  void drop(core::StreamToken token);
+  void drop_all();
+  /// The peer has ended it.
+  void ended(const StreamPointer& stream);
+
+  /// Of log and snapshot: may they be read?
+  void allow_bulk(bool allowed);
+  /// Until this stream's next frame may be read. False when cancelled.
+  awaitable<bool> may_read(StreamPointer stream, async::Signal::Heard& heard);
+  /// Its reading has ended.
+  void forget_reader(core::StreamToken token);
+
+  /// Absent: it was asked for a moment ago.
+  std::optional<std::chrono::microseconds> round_trip(core::Instant now);
+
+ private:
+  quic::Connection connection_;
+  std::map<core::StreamToken, StreamPointer> streams_;
+  bool bulk_allowed_ = true;
+  std::map<core::StreamToken, std::shared_ptr<async::Signal>>
+      readers_;  ///< of log and snapshot; woken when bulk is allowed again
+  std::optional<core::Instant> round_trip_read_at_;
+};
+
+}  // namespace crosslink::replication

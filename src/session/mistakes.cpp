@@ -1,0 +1,7 @@
+#include "session/mistakes.hpp"
+
+namespace crosslink::core {
+
+void set_mistake(Mistake mistake) { MistakeInForce::value = mistake; }
+
+}  // namespace crosslink::core

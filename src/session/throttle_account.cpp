@@ -1,0 +1,34 @@
+#include "session/throttle_account.hpp"
+
+#include <algorithm>
+#include <limits>
+
+namespace crosslink::core {
+namespace {
+constexpr std::uint64_t resume_percent = 75;  // contract
+}
+
+ThrottleAccount::Ticket ThrottleAccount::charge(std::uint64_t bytes) {
+  const auto room = std::numeric_limits<std::uint64_t>::max() - in_flight_bytes_;
+  in_flight_bytes_ += std::min(bytes, room);
+  return {bytes, stretch_};
+}
+
+void ThrottleAccount::ack(const Ticket& ticket) {
+  if (ticket.stretch == stretch_) ack(ticket.bytes);
+}
+
+void ThrottleAccount::ack(std::uint64_t bytes) { in_flight_bytes_ -= std::min(bytes, in_flight_bytes_); }
+
+void ThrottleAccount::reset() {
+  in_flight_bytes_ = 0;
+  ++stretch_;
+}
+
+bool ThrottleAccount::can_resume() const {
+  // Split so that no cap overflows.
+  const auto mark = cap_bytes_ / 100 * resume_percent + cap_bytes_ % 100 * resume_percent / 100;
+  return in_flight_bytes_ <= mark;
+}
+
+}  // namespace crosslink::core
