@@ -16,6 +16,19 @@ def listed_metrics():
     return set(re.findall(r"^\| `(crosslink_\w+)` \|", ADMIN.read_text(encoding="utf-8"), re.MULTILINE))
 
 
+def names_in(section):
+    """What stands in backticks below this title of docs/admin.md."""
+    text = re.search(rf"^### {section}$(.*?)^##", ADMIN.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL).group(1)
+    return {name for quoted in re.findall(r"`([^`]*)`", text) for name in re.findall(r"\w+", quoted)}
+
+
+def keys_of(answer):
+    """All names of fields, those of nested objects too."""
+    if isinstance(answer, list):
+        return set().union(*map(keys_of, answer))
+    return set(answer).union(*map(keys_of, answer.values())) if isinstance(answer, dict) else set()
+
+
 def window(mirror):
     return mirror["window_left_bytes"], mirror["window_left_ms"]
 
@@ -53,6 +66,23 @@ class Watching(MirroredTest):
 
     def window_told(self):
         return self.mirror.await_mirror("packages", lambda one: None not in window(one), "the window")
+
+    def test_every_field_of_an_answer_is_in_the_document(self):
+        self.fill(self.source)
+        self.follow()
+        verified = self.mirror.call("POST", "/v1/mirrors/packages/verify", {})
+        with client(self.source) as one:
+            one.set("key", "a mirror is known to count from the first write on")
+        promote = "/v1/mirrors/packages/promote"
+        answers = [("NODE", self.source.call("GET", "/v1/node")), ("MIRROR", self.mirror.mirror("packages")),
+                   ("Verifying", verified), ("DATABASE", self.source.call("GET", "/v1/databases/packages")),
+                   ("Promoting", self.mirror.call("POST", promote, {"dry_run": True})),
+                   ("Promoting", self.mirror.call("POST", promote, {})),
+                   ("MIRROR", self.mirror.mirror("packages"))]
+        for section, answer in answers:
+            with self.subTest(section):
+                self.assertTrue(keys_of(answer))
+                self.assertEqual(keys_of(answer) - names_in(section), set())
 
     def test_while_following_the_link_is_measured_and_what_is_not_going_on_is_null(self):
         self.fill(self.source)
