@@ -144,7 +144,7 @@ TEST_F(RestoredFolder, a_mirror_that_has_only_what_the_copy_has_goes_on) {
   EXPECT_EQ(all(*copied), all(*source));
 }
 
-TEST_F(RestoredFolder, restarts_and_kills_tell_nobody) {
+TEST_F(RestoredFolder, restarts_and_kills_tell_no_mirror) {
   auto source = root();
   put(*source, "a", "0");
   const auto copied = bootstrapped(*source);
@@ -192,6 +192,36 @@ TEST_F(RestoredFolder, openings_without_a_write_do_not_use_up_the_history) {
   EXPECT_EQ(answer_to(*source, position_of(*copied)), "goes on");
   follow(*copied, *source);
   EXPECT_EQ(all(*copied), all(*source));
+}
+
+TEST_F(RestoredFolder, a_mirror_that_was_copied_anew_opens_after_restarts) {
+  auto source = root();
+  auto copied = bootstrapped(*source);
+  for (int i = 0; i < 20; ++i) {
+    heartbeats(*source, 1);
+    follow(*copied, *source);
+  }
+  const auto last = bootstrapped(*copied, "last");
+  const auto before = copied->source_state();
+  ASSERT_GT(before.head, source->source_state().head) << "else the numbers of the copy are not lower";
+  std::atomic<int> told = 0;
+  copied->watch_history([&] { ++told; });
+  receive(*copied, *open_as(*source, std::string(kv_format)), chunk_bytes);
+  must(copied->switch_snapshot());
+  EXPECT_EQ(told, 1) << "the sessions that began before end";
+  copied->watch_history({});
+  const auto state = copied->source_state();
+  ASSERT_LT(state.head, before.head);
+  EXPECT_LE(state.history.newest().first_lsn, state.head);
+  EXPECT_NE(answer_to(*copied, position_of(*last)), "goes on");
+  for (int i = 0; i < 3; ++i) {
+    copied.reset();
+    copied = mirror();
+    heartbeats(*source, 1);
+    follow(*copied, *source);
+    EXPECT_EQ(all(*copied), all(*source));
+  }
+  EXPECT_NE(answer_to(*copied, position_of(*last)), "goes on") << "its numbers have come again";
 }
 
 }  // namespace

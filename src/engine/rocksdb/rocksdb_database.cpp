@@ -98,7 +98,15 @@ Result<void> RocksdbDatabase::Impl::write_record(const rocks::DatabaseRecord& ne
 
 Result<void> RocksdbDatabase::Impl::begin_incarnation(HistoryCause cause) {
   auto next = written_record;
-  next.history.append({engine::random_id<Incarnation>(), Lsn{live->head().value + 1}, cause});
+  const HistoryRecord begun{engine::random_id<Incarnation>(), Lsn{live->head().value + 1}, cause};
+  // Versions up to 2026-11-30 let the history of a mirror that was copied anew begin where its old numbers ended, which may
+  // be above its head. Nothing is known by such a history.
+  const bool above = !next.history.empty() && next.history.newest().first_lsn > begun.first_lsn;
+  if (above) {
+    next.history = History::beginning(begun);
+  } else {
+    next.history.append(begun);
+  }
   if (auto written = write_record(next); !written) return written;
   own_owed = false;
   return {};

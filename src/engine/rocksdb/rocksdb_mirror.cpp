@@ -338,8 +338,9 @@ Result<void> RocksdbDatabase::Impl::switch_received() {
   rocks::DatabaseRecord fresh;
   fresh.role = DatabaseRole::mirror;
   fresh.origin = facts.origin;
-  const auto first = std::max(live->head().value, (*received)->head().value) + 1;
-  fresh.history = History::beginning({engine::random_id<Incarnation>(), Lsn{first}, HistoryCause::bootstrap});
+  // The LSNs are those of the received data, and may be lower than they were: the incarnation tells them apart.
+  const auto first = Lsn{(*received)->head().value + 1};
+  fresh.history = History::beginning({engine::random_id<Incarnation>(), first, HistoryCause::bootstrap});
   fresh.position = Position{facts.origin, facts.incarnation, facts.last_entry, facts.snapshot_lsn, facts.origin_lsn};
   rocksdb::WriteBatch batch;
   (*received)->put_record(batch, fresh);
@@ -362,6 +363,7 @@ Result<void> RocksdbDatabase::Impl::switch_received() {
   if (auto taken = take_over(*std::move(received)); !taken) return taken;
   own_owed = false;
   old->remove_when_closed();
+  tell_of_history();
   tell_of_head(live->head());
   return dropped;
 }
