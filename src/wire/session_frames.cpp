@@ -25,6 +25,9 @@ constexpr std::array<KindRow, std::variant_size_v<SessionMessage>> kinds{{
     {0x43, "Keys", false},          {0x44, "VerifyEnd", false},    {0x7f, "Failure", false},
 }};
 
+/// What `unverified` was called before it got that name: a peer of that time knows no other.
+constexpr const char* unverified_before = "unproven";
+
 const KindRow* row_of(std::uint8_t kind) {
   const auto* found = std::ranges::find(kinds, kind, &KindRow::kind);
   return found == kinds.end() ? nullptr : found;
@@ -168,7 +171,7 @@ TreeMap write(const LogRequest& request) {
 TreeMap write(const LogBegin& begin) {
   Writer w;
   w.lsn("head", begin.head).lsn("oldest", begin.oldest).lsn("from", begin.from);
-  if (begin.unverified) w.put("unverified", true);
+  if (begin.unverified) w.put(unverified_before, true).put("unverified", true);
   return w.take();
 }
 TreeMap write(const LogBatch& batch) {
@@ -360,7 +363,9 @@ SessionMessage read(const LogRequest*, FieldReader& r) {
   return request;
 }
 SessionMessage read(const LogBegin*, FieldReader& r) {
-  return LogBegin{lsn(r, "head"), lsn(r, "oldest"), lsn(r, "from"), r.has("unverified") && r.boolean("unverified")};
+  const auto says = [&r](std::string_view name) { return r.has(name) && r.boolean(name); };
+  const bool before = says(unverified_before);
+  return LogBegin{lsn(r, "head"), lsn(r, "oldest"), lsn(r, "from"), says("unverified") || before};
 }
 SessionMessage read(const LogBatch*, FieldReader& r) {
   LogBatch batch;

@@ -457,6 +457,19 @@ TEST(SessionFrames, with_bytes_after_the_map_are_refused) {
   }
 }
 
+// 0ae46f2 says `unproven`, and reads nothing else.
+TEST(LogBegin, that_is_unverified_says_so_by_the_older_name_too_and_is_understood_by_either) {
+  const LogBegin verified{{3}, {1}, {2}}, unverified{{3}, {1}, {2}, true};
+  for (const auto* name : {"unverified", "unproven"}) {
+    auto fields = wire("head=3 oldest=1 from=2");
+    fields.push_back({name, flag(true)});
+    expect_message(unverified, map_bytes(fields));
+    expect_message(verified, map_bytes(with(fields, name, flag(false))));
+    expect_refused<LogBegin>(with(fields, name, fixint(1)), name);
+    EXPECT_NE(text_of(payload_of(unverified)).find(text_of(str(name) + flag(true))), std::string::npos) << name;
+  }
+}
+
 TEST(BulkFrames, are_a_map_and_then_the_data) {
   const SessionMessage batch = LogBatch{{1}, {2}, 3, 4, "none", 5, {}};
   for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{5000}, bulk_data_bytes_max}) {
