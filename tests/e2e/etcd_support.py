@@ -52,7 +52,7 @@ class Etcd:
             self.flags += ["--cert-file", f"{certificates}/localhost.pem", "--key-file", f"{certificates}/localhost.key",
                            "--trusted-ca-file", f"{certificates}/ca.pem", "--client-cert-auth"]
         self.user_token = None  # of the user that log_in() named
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)  # with data in it they go on from it
         self.ports = [(unused_port(), unused_port()) for _ in range(members)]
         self.processes = [None] * members
         self.token = f"test-{os.getpid()}-{random.random()}"
