@@ -84,7 +84,8 @@ class RocksdbSource final : public SourceEngine, public VerifiableEngine {
   /// to without this class since it was closed cleanly begins a history that every mirror bootstraps for. One that was
   /// restored from a backup begins an incarnation: mirrors that went further halt (SourceBehind), the others go on. It
   /// is told by what was given to mirrors, noted in the folder, so a folder that comes out of the backup too tells
-  /// nothing: call restamp() then.
+  /// nothing: call restamp() then. The folder of a version that noted no tables goes on as it did there, unless a
+  /// table in the database was ingested.
   /// Errors: Configuration when prepare() was not called or options exclude mirroring (manual WAL flush, two write
   /// queues, unordered writes, two-phase commit), when the folder is in use, and when the database has a source
   /// already; UnsupportedOperation for another comparator, a compaction filter, FIFO compaction, updates in place,

@@ -6,6 +6,8 @@
 #include <rocksdb/merge_operator.h>
 
 #include <atomic>
+#include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "engine/callers_rocksdb.hpp"
@@ -266,6 +268,41 @@ TEST_F(CallersRocksdb, a_restart_goes_on_and_changes_behind_our_back_are_noticed
   EXPECT_EQ(source->source_state().history.newest().cause, HistoryCause::unlogged_change);
   const auto anew = bootstrapped(std::string(kv_format));
   EXPECT_EQ(all(*anew), contents());
+}
+
+// 0ae46f2 noted neither tables nor stretches of the log.
+TEST_F(CallersRocksdb, a_folder_of_an_older_version_goes_on_unless_a_file_was_ingested) {
+  const auto tables = folder.path() / "beside" / "tables", chain = folder.path() / "beside" / "chain";
+  const auto close_as_an_older_version = [&] {
+    close();
+    ASSERT_TRUE(std::filesystem::remove(tables) && std::filesystem::remove(chain));
+  };
+  open();
+  put("a", "1");
+  const auto mirror = bootstrapped(std::string(kv_format));
+  const auto history = source->source_state().history;
+  close_as_an_older_version();
+  open();
+  EXPECT_EQ(source->source_state().history, history);
+  put("b", "1");
+  follow(*mirror);
+  EXPECT_EQ(all(*mirror), contents());
+  close_as_an_older_version();
+  open_database();
+  ingest(*database, folder.path(), "z");
+  close();
+  open();
+  EXPECT_FALSE(source->source_state().history.contains(history.newest().incarnation));
+}
+
+TEST_F(CallersRocksdb, what_was_noted_of_tables_and_is_damaged_does_not_pass_for_an_older_versions_folder) {
+  open();
+  put("a", "1");
+  const auto history = source->source_state().history;
+  close();
+  std::ofstream(folder.path() / "beside" / "tables", std::ios::trunc) << "damaged";
+  open();
+  EXPECT_FALSE(source->source_state().history.contains(history.newest().incarnation));
 }
 
 TEST_F(CallersRocksdb, another_boot_after_an_unclean_end_begins_an_incarnation) {

@@ -154,7 +154,7 @@ Result<std::optional<TableWatch::Noted>> TableWatch::read() const {
 Result<bool> TableWatch::is_explained(rocksdb::DB& database, const ChangeListener& heard, const Before& before) const {
   const auto saved = read();
   if (!saved) return saved.error();
-  if (!*saved) return false;  // from before it was noted, or damaged
+  if (!*saved) return is_of_older_version(database);
   const auto& noted = **saved;
   std::string session;
   if (const auto named = database.GetRootDB()->GetDbSessionId(session); !named.ok())
@@ -179,6 +179,15 @@ Result<bool> TableWatch::is_explained(rocksdb::DB& database, const ChangeListene
   return std::ranges::all_of(noted.tables, [&](std::uint64_t number) {
     return tables->contains(number) || heard.was_compacted(database.GetName(), number) || compacted_before_its_end;
   });
+}
+
+Result<bool> TableWatch::is_of_older_version(rocksdb::DB& database) const {
+  const auto bytes = disk_.read(file_, tables_bytes_max);
+  if (!bytes) return bytes.error();
+  if (*bytes) return false;  // damaged
+  const auto tables = list_tables(database);
+  if (!tables) return tables.error();
+  return std::ranges::none_of(*tables, [](const auto& numbered) { return numbered.second.was_ingested; });
 }
 
 Result<bool> TableWatch::knows_ingested(rocksdb::DB& database) const {

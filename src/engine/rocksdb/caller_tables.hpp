@@ -63,6 +63,9 @@ class TableWatch {
     std::set<std::uint64_t> tables;
   };
   static Result<Noted> look_at(rocksdb::DB& database);
+  /// Of a version that noted no tables, as 0ae46f2, and no table came in past the log, as far as tables tell: then what
+  /// that version knew is all there is to know.
+  Result<bool> is_of_older_version(rocksdb::DB& database) const;
   Result<void> save(Noted seen, std::uint64_t version);
   Result<std::optional<Noted>> read() const;
   Files disk_;
