@@ -110,6 +110,7 @@ class Folders(OlderTest):
             self.write(source, name, "new")
             following = mirror.await_following(name, source)
             self.assertEqual((following["bootstraps"], following["origin"]), (0, then[name]["origin"]), following)
+            self.assertTrue(following["id"], "what it needs to count in sync mode, and had not")
             self.assertIn("EQUAL", mirror.verb("verify", name))
             self.assertTrue(mirror.contents(name) == source.contents(name), name)
         mirror.verb("promote", "packages", "--yes")
@@ -246,7 +247,7 @@ class OlderMirror:
     """Says what the older mirror said, to a source of today."""
 
     def __init__(self, session, peer):
-        self.session, self.peer, self.frames = session, peer, Frames(peer)
+        self.session, self.peer, self.frames, self.heard = session, peer, Frames(peer), []
 
     def say(self, kind, frame=None):
         """The first frame of this kind, or this one in its place."""
@@ -256,16 +257,17 @@ class OlderMirror:
     async def ask(self, kind, kinds, until=lambda frame: True, say=None):
         """What the source answers: frames of these kinds, up to the first that fulfils `until`."""
         self.say(kind, say)
-        heard = []
+        answer = []
         while True:
             self.peer.changed.clear()
             for _, frame in self.frames.take():
                 assert frame[0] != quic.FAILURE, frame
+                self.heard.append(frame)
                 if frame[0] in kinds:
-                    heard.append(frame)
+                    answer.append(frame)
                     if until(frame):
-                        return heard
-            await self.peer.until(self.peer.changed.is_set, f"frames of {kinds}, after {len(heard)}")
+                        return answer
+            await self.peer.until(self.peer.changed.is_set, f"frames of {kinds}, after {len(answer)}")
 
     def acknowledge(self, kind, counted, heard):
         """Says its acknowledgements, as far as they let go of what was sent now; the last of them."""
@@ -289,6 +291,13 @@ class Wire(OlderTest, unittest.IsolatedAsyncioTestCase):
     def credentials(self, name):
         return quic.Credentials(*self.files(name)[1::2])
 
+    def assert_as_complete(self, heard, session, side):
+        """What is said today has the fields that are in every such frame of the older side."""
+        for frame in heard:
+            if then := session.frames(side, frame[0]):
+                always = set.intersection(*(set(fields(one)) for one in then))
+                self.assertLessEqual(always, fields(frame).keys(), hex(frame[0]))
+
     # --- the older source's frames, for a mirror of today ---
 
     def moved_to(self, served):
@@ -310,6 +319,7 @@ class Wire(OlderTest, unittest.IsolatedAsyncioTestCase):
                 verified = await asyncio.to_thread(mirror.call, "POST", "/v1/mirrors/packages/verify", {})
                 self.assertEqual(verified["outcome"], "equal", verified)
             await asyncio.to_thread(mirror.stop)
+        self.assert_as_complete(older.heard, session, "mirror")
         self.assertEqual(seen["bootstraps"], len(session.frames("mirror", SNAPSHOT_REQUEST)), seen)
 
     async def test_a_mirror_bootstraps_and_follows_by_the_frames_of_an_older_source(self):
@@ -351,6 +361,7 @@ class Wire(OlderTest, unittest.IsolatedAsyncioTestCase):
             await asyncio.to_thread(eventually, lambda: source.call("GET", "/v1/databases/packages")["mirrors"],
                                     lambda seen: [(one["name"], one["applied_lsn"]) for one in seen] == [("eu-1", applied)],
                                     f"the source to know that {applied} is applied")
+            self.assert_as_complete(older.heard, session, "source")
 
     async def begin(self, older, head):
         [ack] = await older.ask(quic.HELLO, [quic.ACK])
