@@ -338,15 +338,21 @@ Result<void> RocksdbDatabase::Impl::switch_received() {
   rocks::DatabaseRecord fresh;
   fresh.role = DatabaseRole::mirror;
   fresh.origin = facts.origin;
-  // The LSNs are those of the received data, and may be lower than they were: the incarnation tells them apart.
-  const auto first = Lsn{(*received)->head().value + 1};
-  fresh.history = History::beginning({engine::random_id<Incarnation>(), first, HistoryCause::bootstrap});
   fresh.position = Position{facts.origin, facts.incarnation, facts.last_entry, facts.snapshot_lsn, facts.origin_lsn};
-  rocksdb::WriteBatch batch;
-  (*received)->put_record(batch, fresh);
-  (*received)->put_position(batch, *fresh.position);
-  static_cast<void>(batch.PutLogData(rocks::encode_note({0, {}, facts.origin_lsn})));
-  auto written = (*received)->write(batch);
+  const auto write = [&](auto put) {
+    rocksdb::WriteBatch batch;
+    put(batch);
+    static_cast<void>(batch.PutLogData(rocks::encode_note({0, {}, facts.origin_lsn})));
+    return (*received)->write(batch);
+  };
+  auto written = write([&](rocksdb::WriteBatch& batch) { (*received)->put_position(batch, *fresh.position); });
+  if (written) {
+    // Its LSNs are those of the received data, and may be lower than they were: the incarnation tells them apart. They begin
+    // above 0, since the log alone does not hold the data.
+    const auto first = Lsn{(*received)->head().value + 1};
+    fresh.history = History::beginning({engine::random_id<Incarnation>(), first, HistoryCause::bootstrap});
+    written = write([&](rocksdb::WriteBatch& batch) { (*received)->put_record(batch, fresh); });
+  }
   if (written) written = (*received)->sync_log();
   if (!written) {
     received->reset();
