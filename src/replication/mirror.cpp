@@ -3,17 +3,19 @@
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
+#include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
+#include <variant>
+#include <vector>
 
-#include "async/engine_call.hpp"
+#include "async/signal.hpp"
 #include "async/stop_event.hpp"
-#include "async/task_group.hpp"
+#include "async/strand.hpp"
 #include "link/software.hpp"
 #include "replication/engine_work.hpp"
-#include "replication/mirror_streams.hpp"
-#include "replication/range_digest.hpp"
+#include "replication/session_driver.hpp"
 #include "replication/spill_store.hpp"
 #include "session/mirror/mirror_machine.hpp"
 
@@ -41,51 +43,44 @@ core::MirrorMachineConfig machine_config(const MirrorOptions& options, const Cro
 
 }  // namespace
 
-// The machine decides, this carries it out. The machine is guarded by `mutex`, everything else is touched on run()'s
-// strand only. The mutex is never held over a wait or a call of the engine.
-struct Mirror::Impl : std::enable_shared_from_this<Impl> {
-  using Stream = replication::SessionStream;
-  using Session = replication::MirrorStreams;
-  using SessionPointer = std::shared_ptr<Session>;
+// The machine decides, this carries it out. The machine is guarded by `guard_`, everything else is touched on run()'s
+// strand only.
+struct Mirror::Impl final : replication::SessionDriver<MirrorMachine, std::mutex> {
+  using Driver = replication::SessionDriver<MirrorMachine, std::mutex>;
 
   Impl(std::unique_ptr<CrossClusterLink> own_link, MirrorEngine& own_engine, VerifiableEngine* own_verifiable,
-       boost::asio::any_io_executor executor, const MirrorOptions& chosen)
-      : link(std::move(own_link)),
+       const boost::asio::any_io_executor& executor, const MirrorOptions& chosen)
+      : Driver(chosen.scan_executor ? chosen.scan_executor : executor),
+        link(std::move(own_link)),
         engine(&own_engine),
         verifiable(own_verifiable),
-        engine_executor(std::move(executor)),
+        engine_executor(executor),
         options(chosen),
         machine(machine_config(chosen, *link), own_engine.mirror_state(), own_engine.traits(), fragments,
-                replication::session_now()) {}
+                replication::session_now()) {
+    drive(machine);
+  }
+  std::shared_ptr<Impl> self() { return std::static_pointer_cast<Impl>(shared_from_this()); }
 
   static Task<void> run(std::shared_ptr<Impl> self);
   static awaitable<void> dial(std::shared_ptr<Impl> self, action::Dial request);
-  static awaitable<void> watch(std::shared_ptr<Impl> self, SessionPointer session);
-  static awaitable<void> serve_stream(std::shared_ptr<Impl> self, SessionPointer session,
-                                      std::shared_ptr<Stream> stream);
-  static awaitable<void> read_frames(std::shared_ptr<Impl> self, SessionPointer session,
-                                     std::shared_ptr<Stream> stream);
-  static awaitable<void> call(std::shared_ptr<Impl> self, core::MirrorAction request);
-  static awaitable<void> ask_view(std::shared_ptr<Impl> self, core::MirrorAction question);
+  static awaitable<void> watch(std::shared_ptr<Impl> self, StreamsPointer session);
+  static awaitable<void> serve_stream(std::shared_ptr<Impl> self, StreamsPointer session, StreamPointer stream);
 
-  /// Tells the machine something, then does what it says.
-  template <class Tell>
-  void tell(Tell&& what);
-  void pump();
+  void carry_out(core::MirrorAction& request) override;
+  void on_frame(core::StreamToken token, Frame frame) override;
+  void on_stream_end(core::StreamToken token, const std::optional<MirrorError>& error) override;
+  void on_told() override;
+  void ask_engine(core::MirrorAction& request);
   void charge_throttle(std::uint64_t held_bytes);
-  void carry_out(core::MirrorAction& request);
   void send(action::Send& frame);
   void close_link();
-  void lost(const SessionPointer& session, const MirrorError& why);
-  void wake_at(core::Instant at);
-  using View = std::shared_ptr<const DataView>;
+  void lost(const StreamsPointer& session, const MirrorError& why);
   template <class Command>
   Result<void> command(Command&& what);
-  void note_round_trip(const SessionPointer& session);
-  const boost::asio::any_io_executor& scan_executor() const {
-    return options.scan_executor ? options.scan_executor : engine_executor;
-  }
+  void note_round_trip();
 
+  using Driver::guard_;
   const std::unique_ptr<CrossClusterLink> link;
   MirrorEngine* const engine;
   VerifiableEngine* const verifiable;
@@ -93,37 +88,30 @@ struct Mirror::Impl : std::enable_shared_from_this<Impl> {
   const MirrorOptions options;
   replication::SpillStore fragments{options.spill_folder, options.min_free_bytes};
 
-  mutable std::mutex mutex;
-  mutable MirrorMachine machine;
+  MirrorMachine machine;
   std::optional<boost::asio::any_io_executor> strand;  ///< while run() runs
   std::optional<VerifyResult> verify_result;
   bool verify_abandoned = false;  ///< its caller was cancelled: what it comes to is for no other
   async::Signal verify_ended, promotion_ended;
   bool stopping = false, ended = false;
 
-  async::Signal progress;  ///< something may have ended that run() waits for
-  std::optional<async::TaskGroup> group;
-  std::optional<boost::asio::steady_timer> timer;
-  std::optional<core::Instant> timer_at;
+  async::Signal progress;           ///< something may have ended that run() waits for
   std::uint64_t charged_bytes = 0;  ///< of the link's throttle
-  SessionPointer session;
   std::shared_ptr<boost::asio::cancellation_signal> dialing;
-  View view;
 };
 
 // --- run
 
 Task<void> Mirror::Impl::run(std::shared_ptr<Impl> self) {
   auto executor = co_await boost::asio::this_coro::executor;
-  self->group.emplace(executor);
-  self->timer.emplace(executor);
+  self->start(executor);
   {
-    const std::scoped_lock lock(self->mutex);
+    const std::scoped_lock lock(self->guard_);
     self->strand = executor;
   }
   self->engine->watch_position([weak = self->weak_from_this(), executor] {
     boost::asio::post(executor, [weak] {
-      const auto moved = weak.lock();
+      const auto moved = std::static_pointer_cast<Impl>(weak.lock());
       if (moved) moved->tell([](MirrorMachine& told, core::Instant now) { told.on_position_moved(now); });
     });
   });
@@ -132,7 +120,7 @@ Task<void> Mirror::Impl::run(std::shared_ptr<Impl> self) {
   async::Signal::Heard heard = 0;
   for (;;) {
     {
-      const std::scoped_lock lock(self->mutex);
+      const std::scoped_lock lock(self->guard_);
       if (self->stopping && self->machine.idle()) break;
     }
     const bool woken = co_await self->progress.wait(heard);
@@ -145,12 +133,10 @@ Task<void> Mirror::Impl::run(std::shared_ptr<Impl> self) {
     });
   }
   self->engine->watch_position({});
-  self->timer->cancel();
   self->link->close();
-  self->group->cancel();
-  co_await self->group->drain();
+  co_await self->wind_up();
   {
-    const std::scoped_lock lock(self->mutex);
+    const std::scoped_lock lock(self->guard_);
     self->strand.reset();
     self->ended = true;
   }
@@ -160,33 +146,19 @@ Task<void> Mirror::Impl::run(std::shared_ptr<Impl> self) {
   co_return Result<void>{};
 }
 
-template <class Tell>
-void Mirror::Impl::tell(Tell&& what) {
+void Mirror::Impl::on_told() {
+  std::uint64_t held_bytes = 0;
+  bool verified = false;
   {
-    const std::scoped_lock lock(mutex);
-    what(machine, replication::session_now());
-  }
-  pump();
-}
-
-void Mirror::Impl::pump() {
-  for (;;) {
-    std::vector<core::MirrorAction> actions;
-    std::uint64_t held_bytes = 0;
-    {
-      const std::scoped_lock lock(mutex);
-      actions = machine.take_actions();
-      held_bytes = machine.held_bytes();
-      if (auto result = machine.take_verify_result()) {
-        if (!std::exchange(verify_abandoned, false)) verify_result = std::move(result);
-        verify_ended.notify();
-      }
+    const std::scoped_lock lock(guard_);
+    held_bytes = machine.held_bytes();
+    if (auto result = machine.take_verify_result()) {
+      if (!std::exchange(verify_abandoned, false)) verify_result = std::move(result);
+      verified = true;
     }
-    charge_throttle(held_bytes);
-    if (actions.empty()) break;
-    for (auto& request : actions)
-      carry_out(request);
   }
+  charge_throttle(held_bytes);
+  if (verified) verify_ended.notify();
   progress.notify();
   promotion_ended.notify();
 }
@@ -199,40 +171,24 @@ void Mirror::Impl::charge_throttle(std::uint64_t held_bytes) {
 }
 
 void Mirror::Impl::carry_out(core::MirrorAction& request) {
-  if (const auto* wanted = std::get_if<action::Dial>(&request)) {
-    group->spawn(dial(shared_from_this(), *wanted));
-  } else if (std::holds_alternative<action::CloseLink>(request)) {
-    close_link();
-  } else if (auto* frame = std::get_if<action::Send>(&request)) {
-    send(*frame);
-  } else if (const auto* dropped = std::get_if<action::DropStream>(&request)) {
-    if (session) session->drop(dropped->stream);
-  } else if (const auto* bulk = std::get_if<action::ReadBulk>(&request)) {
-    if (session) session->allow_bulk(bulk->allowed);
-  } else if (std::holds_alternative<action::Progress>(request)) {
-    link->note_progress();
-  } else if (const auto* wake = std::get_if<action::Wake>(&request)) {
-    wake_at(wake->at);
-  } else if (std::holds_alternative<action::CloseView>(request)) {
-    view.reset();
-  } else if (std::holds_alternative<action::DigestRange>(request) ||
-             std::holds_alternative<action::ListKeys>(request)) {
-    group->spawn(ask_view(shared_from_this(), std::move(request)));
-  } else {
-    group->spawn(call(shared_from_this(), std::move(request)));
-  }
-}
-
-void Mirror::Impl::wake_at(core::Instant at) {
-  if (timer_at && *timer_at <= at) return;
-  timer_at = at;
-  timer->expires_after(at - replication::session_now());
-  timer->async_wait([weak = weak_from_this(), at](boost::system::error_code error) {
-    const auto self = weak.lock();
-    if (error || !self || self->timer_at != at) return;
-    self->timer_at.reset();
-    self->tell([](MirrorMachine& told, core::Instant now) { told.on_time(now); });
-  });
+  const core::Visitor cases{
+      [&](const action::Dial& wanted) { group_->spawn(dial(self(), wanted)); },
+      [&](const action::CloseLink&) { close_link(); },
+      [&](action::Send& frame) { send(frame); },
+      [&](const action::DropStream& dropped) {
+        if (streams_) streams_->drop(dropped.stream);
+      },
+      [&](const action::ReadBulk& bulk) {
+        if (streams_) streams_->allow_bulk(bulk.allowed);
+      },
+      [&](const action::Progress&) { link->note_progress(); },
+      [&](const action::Wake& wake) { wake_at(wake.at); },
+      [&](const action::CloseView&) { view_.reset(); },
+      [&](action::DigestRange& asked) { ask_digest(asked.question, std::move(asked.range)); },
+      [&](action::ListKeys& asked) { ask_keys(asked.question, std::move(asked.range)); },
+      [&](action::EngineCall auto&) { ask_engine(request); },
+  };
+  std::visit(cases, request);
 }
 
 // --- the link
@@ -263,22 +219,22 @@ awaitable<void> Mirror::Impl::dial(std::shared_ptr<Impl> self, action::Dial requ
     });
     co_return;
   }
-  self->session = std::make_shared<Session>(*std::move(connection));
-  self->group->spawn(watch(self, self->session));
+  self->streams_ = std::make_shared<replication::SessionStreams>(*std::move(connection));
+  self->group_->spawn(watch(self, self->streams_));
   self->tell([](MirrorMachine& told, core::Instant now) { told.on_connected(now); });
 }
 
-awaitable<void> Mirror::Impl::watch(std::shared_ptr<Impl> self, SessionPointer session) {
+awaitable<void> Mirror::Impl::watch(std::shared_ptr<Impl> self, StreamsPointer session) {
   const auto ended = co_await session->connection().closed();
   const auto reason = session->connection().end_reason();
   self->lost(session, reason ? *reason : ended ? MirrorError::not_connected("the link") : ended.error());
 }
 
-void Mirror::Impl::lost(const SessionPointer& lost_session, const MirrorError& why) {
-  if (session != lost_session) return;
-  session.reset();
-  view.reset();
-  lost_session->drop_all();
+void Mirror::Impl::lost(const StreamsPointer& session, const MirrorError& why) {
+  if (streams_ != session) return;
+  streams_.reset();
+  view_.reset();
+  session->drop_all();
   tell([&](MirrorMachine& told, core::Instant now) { told.on_disconnected(why, now); });
 }
 
@@ -287,7 +243,7 @@ void Mirror::Impl::close_link() {
     signal->emit(boost::asio::cancellation_type::terminal);  // dial() says on_disconnected
     return;
   }
-  if (!session) {
+  if (!streams_) {
     tell([](MirrorMachine& told, core::Instant now) {
       told.on_disconnected(MirrorError::not_connected("the link"), now);
     });
@@ -295,23 +251,31 @@ void Mirror::Impl::close_link() {
   }
   // What was sent on its streams, a reason perhaps, is queued before: the transport sends it with the close or drops
   // it.
-  session->connection().close(normal_close_code);
+  streams_->connection().close(normal_close_code);
 }
 
 // --- streams
 
 void Mirror::Impl::send(action::Send& frame) {
-  if (!session) return;
-  if (auto fresh = session->send(frame)) group->spawn(serve_stream(shared_from_this(), session, std::move(fresh)));
+  if (!streams_) return;
+  auto stream = streams_->find(frame.stream);
+  const bool fresh = !stream;
+  if (fresh) {
+    stream = std::make_shared<replication::SessionStream>(frame.stream);
+    streams_->add(stream, frame.opens_bulk);
+  }
+  replication::SessionStream::Outgoing outgoing;
+  outgoing.buffers.emplace_back(std::move(frame.frame));
+  stream->send(std::move(outgoing));
+  if (fresh) group_->spawn(serve_stream(self(), streams_, std::move(stream)));
 }
 
-awaitable<void> Mirror::Impl::serve_stream(std::shared_ptr<Impl> self, SessionPointer session,
-                                           std::shared_ptr<Stream> stream) {
+awaitable<void> Mirror::Impl::serve_stream(std::shared_ptr<Impl> self, StreamsPointer session, StreamPointer stream) {
   const auto token = stream->token();
   auto opened = co_await session->connection().open_bidi_stream();
   if (!opened) {
-    if (session->connection().end_reason() || self->session != session || stream->dropped()) co_return;
-    self->tell([&](MirrorMachine& told, core::Instant now) { told.on_stream_end(token, opened.error(), now); });
+    if (session->connection().end_reason() || self->streams_ != session || stream->dropped()) co_return;
+    self->on_stream_end(token, opened.error());
     co_return;
   }
   stream->open(*std::move(opened));
@@ -319,76 +283,44 @@ awaitable<void> Mirror::Impl::serve_stream(std::shared_ptr<Impl> self, SessionPo
     const auto raised = stream->stream().send.set_priority(quic::priority_control);
     if (!raised) co_return;  // the connection has ended: watch() says so
   }
-  self->group->spawn(read_frames(self, session, stream));
+  self->group_->spawn(read_frames(self, session, stream));
   co_await stream->write_all(nullptr);
 }
 
-awaitable<void> Mirror::Impl::read_frames(std::shared_ptr<Impl> self, SessionPointer session,
-                                          std::shared_ptr<Stream> stream) {
-  const auto token = stream->token();
-  const bool control = token == MirrorMachine::control_stream;
-  const std::shared_ptr<void> gone(nullptr, [session, token](void*) { session->forget_reader(token); });
-  async::Signal::Heard heard = 0;
-  for (;;) {
-    auto waiting = session->may_read(stream, heard);
-    const bool may = co_await std::move(waiting);
-    if (!may) co_return;
-    auto frame = co_await stream->read();
-    if (self->session != session || stream->dropped()) co_return;
-    if (!frame) {
-      if (session->connection().end_reason() || frame.error().kind() == ErrorKind::Cancelled) co_return;
-      const bool clean = frame.error().transport_cause() == TransportCause::stream_ended_early;
-      const auto error = clean ? std::nullopt : std::optional(frame.error());
-      session->ended(stream);
-      self->tell([&](MirrorMachine& told, core::Instant now) { told.on_stream_end(token, error, now); });
-      co_return;
-    }
-    if (control) self->note_round_trip(session);
-    const auto kept = std::make_shared<const std::vector<std::byte>>(std::move(frame->payload));
-    const auto kind = frame->kind;
-    self->tell([&](MirrorMachine& told, core::Instant now) { told.on_frame(token, kind, kept, *kept, now); });
-  }
+void Mirror::Impl::on_frame(core::StreamToken token, Frame frame) {
+  if (token == MirrorMachine::control_stream) note_round_trip();
+  const auto kept = std::make_shared<const std::vector<std::byte>>(std::move(frame.payload));
+  tell([&](MirrorMachine& told, core::Instant now) { told.on_frame(token, frame.kind, kept, *kept, now); });
 }
 
-void Mirror::Impl::note_round_trip(const SessionPointer& current) {
-  const auto round_trip = current->round_trip(replication::session_now());
+void Mirror::Impl::on_stream_end(core::StreamToken token, const std::optional<MirrorError>& error) {
+  tell([&](MirrorMachine& told, core::Instant now) { told.on_stream_end(token, error, now); });
+}
+
+void Mirror::Impl::note_round_trip() {
+  const auto round_trip = streams_->round_trip(replication::session_now());
   if (!round_trip) return;
-  const std::scoped_lock lock(mutex);
+  const std::scoped_lock lock(guard_);
   machine.on_round_trip(*round_trip);
 }
 
 // --- the engine
 
-awaitable<void> Mirror::Impl::call(std::shared_ptr<Impl> self, core::MirrorAction request) {
+void Mirror::Impl::ask_engine(core::MirrorAction& request) {
   // Of its own until the call has ended: the session may be lost meanwhile.
   const auto opened = std::make_shared<View>();
   const bool takes_long =
       std::holds_alternative<action::CheckSnapshot>(request) || std::holds_alternative<action::SwitchSnapshot>(request);
-  auto work = [self, opened, request = std::move(request)] {
+  auto work = [self = self(), opened, request = std::move(request)] {
     return replication::carry_out_on_engine({*self->engine, self->verifiable, self->options, *self->link}, request,
                                             *opened);
   };
-  auto calling = async::call_engine(takes_long ? self->scan_executor() : self->engine_executor, std::move(work));
-  auto answer = co_await std::move(calling);
-  if (*opened) self->view = std::move(*opened);
-  self->tell([&](MirrorMachine& told, core::Instant now) { told.on_engine(std::move(answer), now); });
-}
-
-awaitable<void> Mirror::Impl::ask_view(std::shared_ptr<Impl> self, core::MirrorAction question) {
-  const auto seen = self->view;
-  if (!seen) co_return;
-  if (const auto* digest = std::get_if<action::DigestRange>(&question)) {
-    auto digesting =
-        replication::digest_in_slices(self->scan_executor(), seen, digest->range, [self] { return self->view; });
-    auto answer = co_await std::move(digesting);
-    self->tell(
-        [&](MirrorMachine& told, core::Instant now) { told.on_digest(digest->question, std::move(answer), now); });
-  } else if (const auto* keys = std::get_if<action::ListKeys>(&question)) {
-    auto work = [seen, range = keys->range] { return core::list_keys(*seen, range); };
-    auto calling = async::call_engine(self->scan_executor(), std::move(work));
-    auto answer = co_await std::move(calling);
-    self->tell([&](MirrorMachine& told, core::Instant now) { told.on_keys(keys->question, std::move(answer), now); });
-  }
+  // Swapped: what was viewed before is let go of without the guard.
+  auto take = [this, opened](MirrorMachine& told, Result<core::EngineAnswer> answer, core::Instant now) {
+    if (*opened) view_.swap(*opened);
+    told.on_engine(std::move(answer), now);
+  };
+  call(takes_long ? scan_executor_ : engine_executor, std::move(work), std::move(take));
 }
 
 // --- the public face
@@ -399,31 +331,28 @@ Result<void> Mirror::Impl::command(Command&& what) {
   Result<void> said;
   std::optional<boost::asio::any_io_executor> on;
   {
-    const std::scoped_lock lock(mutex);
+    const std::scoped_lock lock(guard_);
     said = what(machine, replication::session_now());
     on = strand;
   }
-  if (on) boost::asio::post(*on, [self = shared_from_this()] { self->pump(); });
+  if (on) boost::asio::post(*on, [self = self()] { self->pump(); });
   return said;
 }
 
 Mirror::Mirror(std::unique_ptr<CrossClusterLink> link, MirrorEngine& engine, VerifiableEngine* verifiable,
                boost::asio::any_io_executor engine_executor, MirrorOptions options)
-    : impl_(std::make_shared<Impl>(std::move(link), engine, verifiable, std::move(engine_executor), options)) {}
+    : impl_(std::make_shared<Impl>(std::move(link), engine, verifiable, engine_executor, options)) {}
 
 Mirror::~Mirror() = default;
 
 Task<void> Mirror::run() { return async::on_own_strand(Impl::run(impl_)); }
 
 void Mirror::stop() {
-  std::optional<boost::asio::any_io_executor> on;
-  {
-    const std::scoped_lock lock(impl_->mutex);
-    impl_->machine.stop(replication::session_now());
-    impl_->stopping = true;
-    on = impl_->strand;
-  }
-  if (on) boost::asio::post(*on, [self = impl_] { self->pump(); });
+  static_cast<void>(impl_->command([impl = impl_.get()](MirrorMachine& told, core::Instant now) {
+    told.stop(now);
+    impl->stopping = true;
+    return Result<void>{};
+  }));
 }
 
 namespace {
@@ -442,7 +371,7 @@ std::optional<MirrorError> dial_trouble(const CrossClusterLink& link) {
 MirrorStatus Mirror::status() const {
   MirrorStatus status;
   {
-    const std::scoped_lock lock(impl_->mutex);
+    const std::scoped_lock lock(impl_->guard_);
     status = impl_->machine.status(replication::session_now());
   }
   if (status.kind == StatusKind::Disconnected) {
@@ -454,7 +383,7 @@ MirrorStatus Mirror::status() const {
 }
 
 std::optional<std::chrono::microseconds> Mirror::lag() const {
-  const std::scoped_lock lock(impl_->mutex);
+  const std::scoped_lock lock(impl_->guard_);
   return impl_->machine.lag(replication::session_now());
 }
 
@@ -462,7 +391,7 @@ MirrorFacts Mirror::facts() const {
   MirrorFacts facts;
   facts.leases = impl_->engine->mirror_state().leases;
   const auto trouble = dial_trouble(*impl_->link);
-  const std::scoped_lock lock(impl_->mutex);
+  const std::scoped_lock lock(impl_->guard_);
   const auto& machine = impl_->machine;
   facts.position = machine.position();
   facts.position_in_doubt = machine.position_in_doubt();
@@ -506,12 +435,12 @@ Result<void> Mirror::set_bandwidth(std::uint64_t bytes_per_s) {
 }
 
 void Mirror::set_max_lag(std::optional<std::chrono::milliseconds> max_lag) {
-  const std::scoped_lock lock(impl_->mutex);
+  const std::scoped_lock lock(impl_->guard_);
   impl_->machine.set_max_lag(max_lag);
 }
 
 bool Mirror::promotion_refused_for_age() const {
-  const std::scoped_lock lock(impl_->mutex);
+  const std::scoped_lock lock(impl_->guard_);
   return impl_->machine.given_up_for_age();
 }
 
@@ -524,7 +453,7 @@ Task<Promotion> Mirror::promote(PromotionOptions options) {
     async::Signal::Heard heard = 0;
     for (;;) {
       {
-        const std::scoped_lock lock(self->mutex);
+        const std::scoped_lock lock(self->guard_);
         const auto& machine = self->machine;
         if (!mine) mine = machine.promotions();
         if (mine != machine.promotions()) co_return MirrorError::cancelled("the promotion: another one was begun");
@@ -550,13 +479,13 @@ Task<VerifyResult> Mirror::verify() {
     async::Signal::Heard heard = 0;
     for (;;) {
       {
-        const std::scoped_lock lock(self->mutex);
+        const std::scoped_lock lock(self->guard_);
         if (self->verify_result) co_return *std::exchange(self->verify_result, std::nullopt);
         if (self->ended) co_return MirrorError::cancelled("the verify: the mirror was stopped");
       }
       const bool woken = co_await self->verify_ended.wait(heard);
       if (woken) continue;
-      const std::scoped_lock lock(self->mutex);
+      const std::scoped_lock lock(self->guard_);
       self->verify_abandoned = !std::exchange(self->verify_result, std::nullopt);
       co_return MirrorError::cancelled("waiting for the verify");
     }

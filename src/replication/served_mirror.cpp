@@ -2,12 +2,15 @@
 
 #include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
+#include <memory>
+#include <mutex>
+#include <span>
 #include <utility>
+#include <variant>
 
 #include "async/with_timeout.hpp"
 #include "link/software.hpp"
-#include "replication/range_digest.hpp"
-#include "session/verify_compare.hpp"
+#include "session/action_queue.hpp"
 
 namespace crosslink::replication {
 
@@ -52,7 +55,8 @@ std::string holder_of(const std::string& mirror) {
 
 ServedMirror::ServedMirror(Shared shared, AcceptedMirror& mirror, boost::asio::any_io_executor strand,
                            const boost::asio::any_io_executor& engine_executor)
-    : shared_(shared),
+    : SessionDriver(shared.options->scan_executor ? shared.options->scan_executor : engine_executor),
+      shared_(shared),
       mirror_(&mirror),
       peer_names_(mirror.peer_names),
       address_(mirror.connection.remote_address()),
@@ -62,10 +66,10 @@ ServedMirror::ServedMirror(Shared shared, AcceptedMirror& mirror, boost::asio::a
       holder_(holder_of(mirror_name_)),
       strand_(std::move(strand)),
       engine_strand_(boost::asio::make_strand(engine_executor)),
-      scan_executor_(shared.options->scan_executor ? shared.options->scan_executor : engine_executor),
-      group_(strand_),
-      timer_(strand_),
-      head_timer_(strand_) {}
+      head_timer_(strand_) {
+  start(strand_);
+  streams_ = std::make_shared<SessionStreams>(mirror.connection);
+}
 
 core::SourceNow ServedMirror::read_now() const {
   core::SourceNow now{shared_.engine->source_state(), std::nullopt};
@@ -91,11 +95,7 @@ Task<void> ServedMirror::run(std::shared_ptr<ServedMirror> self) {
   // The end of a connection that the session did not close is not the session's.
   const bool closed_here = self->session_ && self->session_->closed();
   if (self->session_) self->tell([](SourceSession& session, core::Instant now) { session.end(now); });
-  self->timer_.cancel();
-  for (const auto& [token, stream] : self->streams_)
-    stream->drop();
-  self->group_.cancel();
-  co_await self->group_.drain();
+  co_await self->wind_up();
   self->shared_.pins->session_ended(self->holder_);
   if (self->ended_with_ && (closed_here || outcome.error().kind() == ErrorKind::Cancelled))
     co_return *self->ended_with_;
@@ -121,22 +121,25 @@ void ServedMirror::take_in(IncomingStream incoming) {
     config.on_stall = [this] { ++shared_.rates->stalled; };
     config.take_verify = [this](core::Instant at) { return shared_.rates->take_verify(mirror_name_, at); };
     session_ = std::make_unique<SourceSession>(std::move(config), [this] { return read_now(); }, token, now);
+    drive(*session_);
     static_cast<void>(incoming.stream.send.set_priority(quic::priority_control));  // an end is seen by the reader
   }
-  auto stream = std::make_shared<Stream>(token, std::move(incoming.stream));
-  streams_.emplace(token, stream);
-  group_.spawn(write_frames(shared_from_this(), stream));
-  tell([&](SourceSession& session, core::Instant at) {
-    session.on_frame(token, incoming.request.kind, incoming.request.payload, at);
-  });
-  group_.spawn(read_frames(shared_from_this(), std::move(stream)));
+  auto stream = std::make_shared<SessionStream>(token, std::move(incoming.stream));
+  streams_->add(stream);
+  group_->spawn(write_frames(self(), stream));
+  on_frame(token, std::move(incoming.request));
+  group_->spawn(read_frames(shared_from_this(), streams_, std::move(stream)));
 }
 
-template <class Tell>
-void ServedMirror::tell(Tell&& what) {
-  if (session_->closed()) return;
-  what(*session_, session_now());
-  pump();
+void ServedMirror::on_frame(core::StreamToken token, Frame frame) {
+  tell([&](SourceSession& session, core::Instant now) { session.on_frame(token, frame.kind, frame.payload, now); });
+}
+
+void ServedMirror::on_stream_end(core::StreamToken token, const std::optional<MirrorError>&) {
+  tell([token](SourceSession& session, core::Instant now) { session.on_stream_end(token, now); });
+}
+
+void ServedMirror::on_told() {
   if (!identified_ && session_->mirror()) {
     identified_ = true;
     const std::scoped_lock lock(at_mutex_);
@@ -145,45 +148,38 @@ void ServedMirror::tell(Tell&& what) {
   if (heads_parked_ && session_->wants_head()) resume_heads();
 }
 
-void ServedMirror::pump() {
-  for (;;) {
-    auto actions = session_->take_actions();
-    if (actions.empty()) return;
-    for (auto& request : actions)
-      carry_out(request);
-  }
+void ServedMirror::carry_out(core::SourceAction& request) {
+  const core::Visitor cases{
+      [&](action::Send& frame) { send(frame); },
+      [&](const action::EndStream& end) { streams_->drop(end.stream); },
+      [&](const action::Close& closing) { group_->spawn(close(self(), closing)); },
+      [&](const action::MirrorAt& at) { note_mirror_at(at); },
+      [&](const action::Wake& wake) { wake_at(wake.at); },
+      [&](const action::ReadLog& asked) {
+        if (!read_kept(asked)) read_log(asked);
+      },
+      [&](const action::Prove& asked) { prove(asked); },
+      [&](const action::Pin& pin) { hold_log(pin.from); },
+      [&](const action::Unpin&) { hold_log(std::nullopt); },
+      [&](action::OpenSnapshot& asked) { open_snapshot(asked); },
+      [&](const action::ReadSnapshot& asked) { read_snapshot(asked); },
+      [&](const action::CloseSnapshot&) { reader_.reset(); },
+      [&](const action::OpenView& asked) { open_view(asked); },
+      [&](action::DigestRange& asked) { ask_digest(asked.question, std::move(asked.range)); },
+      [&](action::ListKeys& asked) { ask_keys(asked.question, std::move(asked.range)); },
+      [&](const action::CloseView&) { view_.reset(); },
+  };
+  std::visit(cases, request);
 }
 
-void ServedMirror::carry_out(core::SourceAction& request) {
-  if (auto* frame = std::get_if<action::Send>(&request)) {
-    send(*frame);
-  } else if (const auto* end = std::get_if<action::EndStream>(&request)) {
-    const auto found = streams_.find(end->stream);
-    if (found == streams_.end()) return;
-    found->second->drop();
-    streams_.erase(found);
-  } else if (const auto* closing = std::get_if<action::Close>(&request)) {
-    group_.spawn(close(shared_from_this(), *closing));
-  } else if (std::holds_alternative<action::CloseSnapshot>(request)) {
-    reader_.reset();
-  } else if (std::holds_alternative<action::CloseView>(request)) {
-    view_.reset();
-  } else if (const auto* at = std::get_if<action::MirrorAt>(&request)) {
-    {
-      const std::scoped_lock lock(at_mutex_);
-      at_ = *at;
-    }
-    if (shared_.options->on_mirror_at) {
-      const auto identity = session_->mirror().value_or(MirrorIdentity{});
-      shared_.options->on_mirror_at({peer_names_, identity, at->incarnation, at->applied, at->durable});
-    }
-  } else if (const auto* wake = std::get_if<action::Wake>(&request)) {
-    wake_at(wake->at);
-  } else {
-    const auto* log = std::get_if<action::ReadLog>(&request);
-    if (log != nullptr && read_kept(*log)) return;
-    group_.spawn(ask(shared_from_this(), std::move(request)));
+void ServedMirror::note_mirror_at(const action::MirrorAt& at) {
+  {
+    const std::scoped_lock lock(at_mutex_);
+    at_ = at;
   }
+  if (!shared_.options->on_mirror_at) return;
+  const auto identity = session_->mirror().value_or(MirrorIdentity{});
+  shared_.options->on_mirror_at({peer_names_, identity, at.incarnation, at.applied, at.durable});
 }
 
 /// A mirror near the head is served from memory, without a turn of an engine's thread. False: ask the engine.
@@ -191,7 +187,7 @@ bool ServedMirror::read_kept(const action::ReadLog& question) {
   auto piece = shared_.ring->read_kept(question.after, question.bytes_max, question.zstd);
   if (!piece) return false;
   // The actions that stand behind this one come first.
-  boost::asio::post(strand_, [weak = weak_from_this(), asked = question.question, piece = *std::move(piece)]() mutable {
+  boost::asio::post(strand_, [weak = weak(), asked = question.question, piece = *std::move(piece)]() mutable {
     const auto self = weak.lock();
     if (!self) return;
     self->tell([&](SourceSession& session, core::Instant now) { session.on_log(asked, std::move(piece), now); });
@@ -200,27 +196,15 @@ bool ServedMirror::read_kept(const action::ReadLog& question) {
 }
 
 void ServedMirror::send(action::Send& frame) {
-  const auto found = streams_.find(frame.stream);
-  if (found == streams_.end()) return;
+  const auto stream = streams_->find(frame.stream);
+  if (!stream) return;
   SessionStream::Outgoing outgoing;
   outgoing.buffers.emplace_back(std::move(frame.head));
   if (frame.data) {
     outgoing.bulk = true;
     outgoing.buffers.emplace_back(frame.data, std::span(*frame.data).subspan(frame.data_at, frame.data_bytes));
   }
-  found->second->send(std::move(outgoing));
-}
-
-void ServedMirror::wake_at(core::Instant at) {
-  if (timer_at_ && *timer_at_ <= at) return;
-  timer_at_ = at;
-  timer_.expires_after(at - session_now());
-  timer_.async_wait([weak = weak_from_this(), at](boost::system::error_code error) {
-    const auto self = weak.lock();
-    if (error || !self || self->timer_at_ != at) return;
-    self->timer_at_.reset();
-    self->tell([](SourceSession& session, core::Instant now) { session.on_time(now); });
-  });
+  stream->send(std::move(outgoing));
 }
 
 void ServedMirror::head_moved() {
@@ -230,7 +214,7 @@ void ServedMirror::head_moved() {
 
 void ServedMirror::announce_head() {
   if (head_pending_.exchange(true)) return;
-  boost::asio::post(strand_, [weak = weak_from_this()] {
+  boost::asio::post(strand_, [weak = weak()] {
     if (const auto self = weak.lock()) self->tell_head();
   });
 }
@@ -247,7 +231,7 @@ void ServedMirror::tell_head() {
   tell([](SourceSession& session, core::Instant now) { session.on_head({}, now); });
   head_pause_ = came >= many_heads ? std::min(2 * head_pause_, head_pause_max) : head_pause_min;
   head_timer_.expires_after(head_pause_);
-  head_timer_.async_wait([weak = weak_from_this()](boost::system::error_code error) {
+  head_timer_.async_wait([weak = weak()](boost::system::error_code error) {
     const auto self = weak.lock();
     if (!error && self) self->resume_heads();
   });
@@ -260,7 +244,7 @@ void ServedMirror::resume_heads() {
 }
 
 void ServedMirror::end() {
-  boost::asio::post(strand_, [weak = weak_from_this()] {
+  boost::asio::post(strand_, [weak = weak()] {
     const auto self = weak.lock();
     if (!self) return;
     if (!self->session_) return self->mirror_->connection.close(normal_close_code);
@@ -292,27 +276,9 @@ awaitable<void> ServedMirror::write_frames(std::shared_ptr<ServedMirror> self, S
   self->writer_ended_.notify();
 }
 
-awaitable<void> ServedMirror::read_frames(std::shared_ptr<ServedMirror> self, StreamPointer stream) {
-  const auto token = stream->token();
-  for (;;) {
-    auto frame = co_await stream->read();
-    if (stream->dropped()) co_return;
-    if (!frame) {
-      if (self->mirror_->connection.end_reason() || frame.error().kind() == ErrorKind::Cancelled) co_return;
-      self->streams_.erase(token);
-      stream->finish();
-      self->tell([token](SourceSession& session, core::Instant now) { session.on_stream_end(token, now); });
-      co_return;
-    }
-    self->tell(
-        [&](SourceSession& session, core::Instant now) { session.on_frame(token, frame->kind, frame->payload, now); });
-  }
-}
-
 awaitable<void> ServedMirror::close(std::shared_ptr<ServedMirror> self, action::Close request) {
   self->ended_with_ = request.error;
-  for (const auto& [token, stream] : self->streams_)
-    stream->drop();
+  self->streams_->drop_all();
   // What was said last, the reason above all, is let out first.
   auto flush = [](std::shared_ptr<ServedMirror> session) -> Task<void> {
     async::Signal::Heard heard = 0;
@@ -331,93 +297,63 @@ awaitable<void> ServedMirror::close(std::shared_ptr<ServedMirror> self, action::
 
 // --- the engine
 
-awaitable<void> ServedMirror::ask(std::shared_ptr<ServedMirror> self, core::SourceAction question) {
-  auto* const engine = self->shared_.engine;
-  if (const auto* log = std::get_if<action::ReadLog>(&question)) {
-    auto work = [ring = self->shared_.ring, log] { return ring->read(log->after, log->bytes_max, log->zstd); };
-    auto calling = self->on_engine(std::move(work));
-    auto piece = co_await std::move(calling);
-    self->tell(
-        [&](SourceSession& session, core::Instant now) { session.on_log(log->question, std::move(piece), now); });
-  } else if (const auto* proof = std::get_if<action::Prove>(&question)) {
-    auto work = [engine, proof] { return engine->prove(proof->last_entry, proof->at); };
-    auto calling = self->on_engine(std::move(work));
-    auto answer = co_await std::move(calling);
-    self->tell([&](SourceSession& session, core::Instant now) { session.on_proof(proof->question, answer, now); });
-  } else if (const auto* pin = std::get_if<action::Pin>(&question)) {
-    auto work = [session = self.get(), pin] {
-      session->shared_.pins->pin(session->mirror_name_, session->holder_, pin->from);
-      return true;
-    };
-    auto calling = self->on_engine(std::move(work));
-    co_await std::move(calling);
-  } else if (std::holds_alternative<action::Unpin>(question)) {
-    auto work = [session = self.get()] {
-      session->shared_.pins->unpin(session->mirror_name_, session->holder_);
-      return true;
-    };
-    auto calling = self->on_engine(std::move(work));
-    co_await std::move(calling);
-  } else if (std::holds_alternative<action::OpenSnapshot>(question) ||
-             std::holds_alternative<action::ReadSnapshot>(question)) {
-    auto asking = ask_snapshot(self, std::move(question));
-    co_await std::move(asking);
-  } else {
-    auto asking = ask_view(self, std::move(question));
-    co_await std::move(asking);
-  }
+void ServedMirror::read_log(const action::ReadLog& question) {
+  auto work = [ring = shared_.ring, question] { return ring->read(question.after, question.bytes_max, question.zstd); };
+  call(engine_strand_, std::move(work), [asked = question.question](SourceSession& session, auto piece, auto now) {
+    session.on_log(asked, std::move(piece), now);
+  });
 }
 
-awaitable<void> ServedMirror::ask_snapshot(std::shared_ptr<ServedMirror> self, core::SourceAction question) {
-  auto* const engine = self->shared_.engine;
-  if (const auto* open = std::get_if<action::OpenSnapshot>(&question)) {
-    auto work = [engine, open] { return engine->open_snapshot(open->formats, open->wanted); };
-    auto calling = self->on_engine(std::move(work));
-    auto reader = co_await std::move(calling);
+void ServedMirror::prove(const action::Prove& question) {
+  auto work = [engine = shared_.engine, question] { return engine->prove(question.last_entry, question.at); };
+  call(engine_strand_, std::move(work), [asked = question.question](SourceSession& session, auto answer, auto now) {
+    session.on_proof(asked, std::move(answer), now);
+  });
+}
+
+void ServedMirror::hold_log(std::optional<Lsn> from) {
+  auto work = [pins = shared_.pins, mirror = mirror_name_, holder = holder_, from] {
+    if (from) {
+      pins->pin(mirror, holder, *from);
+    } else {
+      pins->unpin(mirror, holder);
+    }
+    return from;
+  };
+  call(engine_strand_, std::move(work), [](SourceSession&, std::optional<Lsn>, core::Instant) {});
+}
+
+void ServedMirror::open_snapshot(action::OpenSnapshot& question) {
+  const auto asked = question.question;
+  auto work = [engine = shared_.engine, question = std::move(question)] {
+    return engine->open_snapshot(question.formats, question.wanted);
+  };
+  call(engine_strand_, std::move(work), [this, asked](SourceSession& session, auto reader, auto now) {
     const auto facts = reader ? Result<SnapshotFacts>((*reader)->facts()) : Result<SnapshotFacts>(reader.error());
-    self->tell([&](SourceSession& session, core::Instant now) {
-      if (session.on_snapshot(open->question, facts, now)) self->reader_ = *reader;
-    });
-  } else if (const auto* read = std::get_if<action::ReadSnapshot>(&question)) {
-    auto work = [reader = self->reader_, read]() -> Result<SnapshotReader::Piece> {
-      if (!reader) return MirrorError::configuration("no snapshot is open");
-      return reader->read(read->offset, read->bytes_max);
-    };
-    auto calling = self->on_engine(std::move(work));
-    auto piece = co_await std::move(calling);
-    self->tell([&](SourceSession& session, core::Instant now) {
-      session.on_snapshot_piece(read->question, std::move(piece), now);
-    });
-  }
+    if (session.on_snapshot(asked, facts, now)) reader_ = *reader;
+  });
 }
 
-awaitable<void> ServedMirror::ask_view(std::shared_ptr<ServedMirror> self, core::SourceAction question) {
-  if (const auto* view = std::get_if<action::OpenView>(&question)) {
-    auto work = [verifiable = self->shared_.verifiable]() -> Result<std::shared_ptr<const DataView>> {
-      if (verifiable == nullptr)
-        return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us, "this database cannot be verified");
-      return verifiable->view();
-    };
-    auto calling = self->on_engine(std::move(work));
-    auto opened = co_await std::move(calling);
-    const auto at = opened ? Result<Lsn>((*opened)->lsn()) : Result<Lsn>(opened.error());
-    self->tell([&](SourceSession& session, core::Instant now) {
-      if (session.on_view(view->question, at, now)) self->view_ = *opened;
-    });
-  } else if (const auto* digest = std::get_if<action::DigestRange>(&question)) {
-    const auto seen = self->view_;
-    if (!seen) co_return;
-    auto digesting = digest_in_slices(self->scan_executor_, seen, digest->range, [self] { return self->view_; });
-    auto answer = co_await std::move(digesting);
-    self->tell([&](SourceSession& session, core::Instant now) { session.on_digest(digest->question, answer, now); });
-  } else if (const auto* keys = std::get_if<action::ListKeys>(&question)) {
-    const auto seen = self->view_;
-    if (!seen) co_return;
-    auto work = [seen, range = keys->range] { return core::list_keys(*seen, range); };
-    auto calling = async::call_engine(self->scan_executor_, std::move(work));
-    auto answer = co_await std::move(calling);
-    self->tell([&](SourceSession& session, core::Instant now) { session.on_keys(keys->question, answer, now); });
-  }
+void ServedMirror::read_snapshot(const action::ReadSnapshot& question) {
+  auto work = [reader = reader_, question]() -> Result<SnapshotReader::Piece> {
+    if (!reader) return MirrorError::configuration("no snapshot is open");
+    return reader->read(question.offset, question.bytes_max);
+  };
+  call(engine_strand_, std::move(work), [asked = question.question](SourceSession& session, auto piece, auto now) {
+    session.on_snapshot_piece(asked, std::move(piece), now);
+  });
+}
+
+void ServedMirror::open_view(const action::OpenView& question) {
+  auto work = [verifiable = shared_.verifiable]() -> Result<View> {
+    if (verifiable == nullptr)
+      return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us, "this database cannot be verified");
+    return verifiable->view();
+  };
+  call(engine_strand_, std::move(work), [this, asked = question.question](SourceSession& session, auto view, auto now) {
+    const auto at = view ? Result<Lsn>((*view)->lsn()) : Result<Lsn>(view.error());
+    if (session.on_view(asked, at, now)) view_ = *view;
+  });
 }
 
 }  // namespace crosslink::replication

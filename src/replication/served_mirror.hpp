@@ -6,20 +6,17 @@
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "async/engine_call.hpp"
 #include "async/signal.hpp"
-#include "async/task_group.hpp"
 #include "crosslink/database_source.hpp"
 #include "replication/kept_pins.hpp"
 #include "replication/log_ring.hpp"
-#include "replication/session_stream.hpp"
+#include "replication/session_driver.hpp"
 #include "session/request_rates.hpp"
 #include "session/source/source_session.hpp"
 
@@ -47,7 +44,7 @@ class SharedRates {
 };
 
 /// One mirror's session: the machine decides, this carries it out. Everything on one strand but head_moved().
-class ServedMirror : public std::enable_shared_from_this<ServedMirror> {
+class ServedMirror final : public SessionDriver<core::SourceSession, StrandOnly> {
  public:
   struct Shared {
     SourceEngine* engine;
@@ -71,31 +68,30 @@ class ServedMirror : public std::enable_shared_from_this<ServedMirror> {
   static constexpr auto head_pause_min = std::chrono::microseconds(500),
                         head_pause_max = std::chrono::microseconds(2000);
   using SourceSession = core::SourceSession;
-  using Stream = SessionStream;
-  using StreamPointer = std::shared_ptr<Stream>;
-  static awaitable<void> read_frames(std::shared_ptr<ServedMirror> self, StreamPointer stream);
   static awaitable<void> write_frames(std::shared_ptr<ServedMirror> self, StreamPointer stream);
-  static awaitable<void> ask(std::shared_ptr<ServedMirror> self, core::SourceAction question);
-  static awaitable<void> ask_snapshot(std::shared_ptr<ServedMirror> self, core::SourceAction question);
-  static awaitable<void> ask_view(std::shared_ptr<ServedMirror> self, core::SourceAction question);
   static awaitable<void> close(std::shared_ptr<ServedMirror> self, core::source_action::Close request);
 
-  template <class Tell>
-  void tell(Tell&& what);
-  void pump();
-  void carry_out(core::SourceAction& request);
+  std::shared_ptr<ServedMirror> self() { return std::static_pointer_cast<ServedMirror>(shared_from_this()); }
+  std::weak_ptr<ServedMirror> weak() { return self(); }
+  void carry_out(core::SourceAction& request) override;
+  void on_frame(core::StreamToken token, Frame frame) override;
+  void on_stream_end(core::StreamToken token, const std::optional<MirrorError>& error) override;
+  void on_told() override;
   void send(core::source_action::Send& frame);
+  void note_mirror_at(const core::source_action::MirrorAt& at);
   bool read_kept(const core::source_action::ReadLog& question);
-  void wake_at(core::Instant at);
+  void read_log(const core::source_action::ReadLog& question);
+  void prove(const core::source_action::Prove& question);
+  /// Absent: none of it any more.
+  void hold_log(std::optional<Lsn> from);
+  void open_snapshot(core::source_action::OpenSnapshot& question);
+  void read_snapshot(const core::source_action::ReadSnapshot& question);
+  void open_view(const core::source_action::OpenView& question);
   void tell_head();
   void announce_head();
   void resume_heads();
   void take_in(IncomingStream incoming);
   core::SourceNow read_now() const;
-  template <class Work>
-  auto on_engine(Work work) {
-    return async::call_engine(engine_strand_, std::move(work));
-  }
 
   const Shared shared_;
   AcceptedMirror* const mirror_;
@@ -108,15 +104,9 @@ class ServedMirror : public std::enable_shared_from_this<ServedMirror> {
   const boost::asio::any_io_executor strand_;
   /// Engine calls of one session keep their order.
   const boost::asio::any_io_executor engine_strand_;
-  const boost::asio::any_io_executor scan_executor_;
-  async::TaskGroup group_;
-  boost::asio::steady_timer timer_;
-  std::optional<core::Instant> timer_at_;
-  std::map<core::StreamToken, StreamPointer> streams_;
   core::StreamToken last_token_ = 0;
   std::unique_ptr<SourceSession> session_;
   std::shared_ptr<SnapshotReader> reader_;
-  std::shared_ptr<const DataView> view_;
   std::optional<MirrorError> ended_with_;
   std::size_t writers_ = 0;
   async::Signal writer_ended_;

@@ -8,6 +8,12 @@
 
 namespace crosslink::core {
 
+/// For std::visit of actions: an action without a case does not compile.
+template <class... Cases>
+struct Visitor : Cases... {
+  using Cases::operator()...;
+};
+
 /// `Wake`: the action that asks for a call of on_time().
 template <class Action, class Wake>
 class ActionQueue {

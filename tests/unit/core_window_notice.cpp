@@ -108,6 +108,13 @@ TEST_F(WindowNotice, between_two_notices_nothing_is_asked_however_often_it_is_wo
   EXPECT_EQ(wake_at, seconds(5));
 }
 
+TEST_F(WindowNotice, a_session_that_has_closed_asks_to_be_woken_no_more) {
+  session->end(seconds(1));
+  static_cast<void>(session->take_actions());
+  session->on_time(seconds(6));
+  EXPECT_TRUE(session->take_actions().empty());
+}
+
 class NoticedMirror : public ::testing::Test {
  public:
   NoticedMirror() {

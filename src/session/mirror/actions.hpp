@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <type_traits>
 #include <variant>
 #include <vector>
 
@@ -17,6 +18,9 @@
 namespace crosslink::core {
 
 namespace mirror_action {
+template <class Type, class... Types>
+inline constexpr bool is_one_of = (std::is_same_v<Type, Types> || ...);
+
 /// connect() the first time, schedule_reconnect() after that: on_connected or on_dial_failed.
 struct Dial {
   bool reconnect = false;
@@ -70,6 +74,9 @@ struct SwitchSnapshot {
 struct DropSnapshot {};
 struct Promote {};
 struct OpenView {};
+template <class Action>
+concept EngineCall = is_one_of<Action, Apply, StepBack, Sync, BeginSnapshot, StoreChunk, CheckSnapshot, SwitchSnapshot,
+                               DropSnapshot, Promote, OpenView>;
 
 // Questions about the view, answered by on_digest and on_keys; beside engine calls.
 struct DigestRange {

@@ -31,11 +31,6 @@ struct NextCall {
   MirrorAction action;
 };
 
-template <class... Cases>
-struct Visitor : Cases... {
-  using Cases::operator()...;
-};
-
 class EngineCalls {
  public:
   /// `out` must outlive this.

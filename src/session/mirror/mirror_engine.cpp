@@ -7,7 +7,6 @@
 namespace crosslink::core {
 
 using mirror::EngineCall;
-using mirror::Visitor;
 namespace call = mirror::call;
 
 void MirrorMachine::on_engine(Result<EngineAnswer> answer, Instant now) {

@@ -337,6 +337,7 @@ void SourceSession::on_written(StreamToken stream, Instant now) {
 }
 
 void SourceSession::on_time(Instant now) {
+  if (phase_ == Phase::closed) return;
   if (phase_ == Phase::begin && now >= begin_by_) {
     return fail_session(control_, MirrorError::timeout("no SessionBegin came in time"));
   }

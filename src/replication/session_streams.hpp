@@ -1,4 +1,4 @@
-// One connection of a mirror's, and the streams on it. Used on one strand.
+// One connection of a session's, and the streams on it. Used on one strand.
 #pragma once
 
 #include <chrono>
@@ -9,25 +9,28 @@
 #include "async/signal.hpp"
 #include "crosslink/quic/connection.hpp"
 #include "replication/session_stream.hpp"
-#include "session/mirror/mirror_machine.hpp"
+#include "session/lag_tracker.hpp"
+#include "session/session_tokens.hpp"
 
 namespace crosslink::replication {
 
-class MirrorStreams {
+class SessionStreams {
  public:
   using StreamPointer = std::shared_ptr<SessionStream>;
-  explicit MirrorStreams(quic::Connection connection) : connection_(std::move(connection)) {}
+  explicit SessionStreams(quic::Connection connection) : connection_(std::move(connection)) {}
 
   quic::Connection& connection() { return connection_; }
 
-  /// Queues a frame. The stream when this is its first frame, which says what it is for: it is to be served then.
-  StreamPointer send(core::mirror_action::Send& frame);
+  /// `bulk`: it is read only while allow_bulk() says so.
+  void add(StreamPointer stream, bool bulk = false);
+  /// Null: it was dropped, has ended, or never was.
+  StreamPointer find(core::StreamToken token) const;
   void drop(core::StreamToken token);
   void drop_all();
   /// The peer has ended it.
   void ended(const StreamPointer& stream);
 
-  /// Of log and snapshot: may they be read?
+  /// May bulk streams be read?
   void allow_bulk(bool allowed);
   /// Until this stream's next frame may be read. False when cancelled.
   awaitable<bool> may_read(StreamPointer stream, async::Signal::Heard& heard);
@@ -41,8 +44,7 @@ class MirrorStreams {
   quic::Connection connection_;
   std::map<core::StreamToken, StreamPointer> streams_;
   bool bulk_allowed_ = true;
-  std::map<core::StreamToken, std::shared_ptr<async::Signal>>
-      readers_;  ///< of log and snapshot; woken when bulk is allowed again
+  std::map<core::StreamToken, std::shared_ptr<async::Signal>> readers_;  ///< of bulk; woken when it is allowed again
   std::optional<core::Instant> round_trip_read_at_;
 };
 

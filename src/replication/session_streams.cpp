@@ -1,24 +1,21 @@
-#include "replication/mirror_streams.hpp"
+#include "replication/session_streams.hpp"
 
-#include <cstddef>
 #include <utility>
 
 namespace crosslink::replication {
 
-MirrorStreams::StreamPointer MirrorStreams::send(core::mirror_action::Send& frame) {
-  auto& stream = streams_[frame.stream];
-  const bool fresh = !stream;
-  if (fresh) {
-    stream = std::make_shared<SessionStream>(frame.stream);
-    if (frame.opens_bulk) readers_[frame.stream] = std::make_shared<async::Signal>();
-  }
-  SessionStream::Outgoing outgoing;
-  outgoing.buffers.emplace_back(std::move(frame.frame));
-  stream->send(std::move(outgoing));
-  return fresh ? stream : nullptr;
+void SessionStreams::add(StreamPointer stream, bool bulk) {
+  const auto token = stream->token();
+  if (bulk) readers_[token] = std::make_shared<async::Signal>();
+  streams_[token] = std::move(stream);
 }
 
-void MirrorStreams::drop(core::StreamToken token) {
+SessionStreams::StreamPointer SessionStreams::find(core::StreamToken token) const {
+  const auto found = streams_.find(token);
+  return found == streams_.end() ? nullptr : found->second;
+}
+
+void SessionStreams::drop(core::StreamToken token) {
   const auto found = streams_.find(token);
   if (found == streams_.end()) return;
   found->second->drop();
@@ -26,26 +23,26 @@ void MirrorStreams::drop(core::StreamToken token) {
   if (const auto reader = readers_.find(token); reader != readers_.end()) reader->second->notify();
 }
 
-void MirrorStreams::drop_all() {
+void SessionStreams::drop_all() {
   for (const auto& [token, stream] : streams_)
     stream->drop();
   for (const auto& [token, reader] : readers_)
     reader->notify();
 }
 
-void MirrorStreams::ended(const StreamPointer& stream) {
+void SessionStreams::ended(const StreamPointer& stream) {
   streams_.erase(stream->token());
   stream->finish();
 }
 
-void MirrorStreams::allow_bulk(bool allowed) {
+void SessionStreams::allow_bulk(bool allowed) {
   bulk_allowed_ = allowed;
   if (!allowed) return;
   for (const auto& [token, reader] : readers_)
     reader->notify();
 }
 
-awaitable<bool> MirrorStreams::may_read(StreamPointer stream, async::Signal::Heard& heard) {
+awaitable<bool> SessionStreams::may_read(StreamPointer stream, async::Signal::Heard& heard) {
   const auto found = readers_.find(stream->token());
   if (found == readers_.end()) co_return true;
   const auto resumed = found->second;
@@ -56,9 +53,9 @@ awaitable<bool> MirrorStreams::may_read(StreamPointer stream, async::Signal::Hea
   co_return true;
 }
 
-void MirrorStreams::forget_reader(core::StreamToken token) { readers_.erase(token); }
+void SessionStreams::forget_reader(core::StreamToken token) { readers_.erase(token); }
 
-std::optional<std::chrono::microseconds> MirrorStreams::round_trip(core::Instant now) {
+std::optional<std::chrono::microseconds> SessionStreams::round_trip(core::Instant now) {
   constexpr core::Duration every{1'000'000};
   if (round_trip_read_at_ && now - *round_trip_read_at_ < every) return std::nullopt;
   round_trip_read_at_ = now;
