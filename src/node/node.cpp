@@ -14,6 +14,7 @@
 #include "crosslink/version.hpp"
 #include "node/admin/admin_port.hpp"
 #include "node/certificate_watch.hpp"
+#include "node/clients/client_database.hpp"
 #include "node/clients/client_port.hpp"
 #include "node/descriptors.hpp"
 #include "node/engine_threads.hpp"
@@ -197,7 +198,7 @@ Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoin
   auto impl = std::make_unique<Impl>(config);
   auto hosted = config;
   hosted.tls = impl->tls;
-  auto hosting = Hosting::open(hosted, endpoint, impl->threads->executors(), std::move(on_step));
+  auto hosting = Hosting::open(hosted, endpoint, impl->threads->executors(), &make_client_database, std::move(on_step));
   if (!hosting) return hosting.error();
   impl->hosting = *std::move(hosting);
   // Before they are in use: what changes from now on is seen.

@@ -62,13 +62,12 @@ void SyncWriters::on_durable(const core::SyncPoint& durable) {
     if (commit.incarnation != durable.incarnation) continue;
     auto writer = std::make_shared<Writer>();
     writer->node = node;
-    writer->run.reply.ok();
-    writer->run.answers = {{0, true}};
-    std::vector<node::AnsweredRun> runs;
-    runs.push_back({&writer->run, [this, alive = std::weak_ptr<int>(life_), writer] {
+    std::vector<node::HeldWrites> held;
+    held.push_back({1, [this, alive = std::weak_ptr<int>(life_), writer](const node::Unconfirmed* unconfirmed) {
+                      writer->refused = unconfirmed != nullptr;
                       if (!alive.expired()) answered_.push_back(writer);
                     }});
-    gate_->hold(commit, std::move(runs));
+    gate_->hold(commit, std::move(held));
     after_gate();
   }
 }
@@ -137,7 +136,7 @@ void SyncWriters::see_answers() {
   // Of one call's OKs the last ones are those that no mirror has: what a mirror has is the beginning of the log.
   for (auto one = answered_.rbegin(); one != answered_.rend(); ++one) {
     auto& writer = **one;
-    if (writer.run.reply.bytes().starts_with("-NOSYNC")) {
+    if (writer.refused) {
       world_->happened(event::unconfirmed);
       writer.node = nullptr;
     } else if (async > 0) {

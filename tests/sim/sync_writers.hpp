@@ -57,8 +57,8 @@ class SyncWriters {
 
  private:
   struct Writer {
-    node::WriteRun run{node::RespReply(node::RespVersion::resp2)};
     const Node* node = nullptr;
+    bool refused = false;  ///< as unconfirmed
   };
   void after_gate();
   void see_answers();

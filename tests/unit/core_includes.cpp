@@ -123,6 +123,33 @@ TEST(Map, lets_each_folder_include_only_what_the_map_says) {
   EXPECT_GT(checked, 500U);
 }
 
+/// The second level: of which folders of src/node each may include headers, besides its own and src/node's own. What
+/// lies in src/node itself puts them together, and may include all.
+const std::map<std::string, std::set<std::string>> arrows_in_node = {
+    {"hosting", {}},
+    {"clients", {"hosting"}},
+    {"admin", {"hosting"}},
+};
+
+TEST(Map, lets_each_folder_of_the_node_include_only_what_the_map_says) {
+  static const std::regex include(R"-(^\s*#\s*include\s*"node/([a-z_]+)/)-");
+  std::size_t checked = 0;
+  for (const auto& entry : fs::directory_iterator(root / "src/node")) {
+    if (!entry.is_directory()) continue;
+    const auto folder = entry.path().filename().string();
+    const auto may = arrows_in_node.find(folder);
+    ASSERT_NE(may, arrows_in_node.end()) << "src/node/" << folder << " is not in the map";
+    for (const auto& line : lines_below("src/node/" + folder)) {
+      std::smatch match;
+      if (!std::regex_search(line.text, match, include)) continue;
+      const auto other = match[1].str();
+      ++checked;
+      EXPECT_TRUE(other == folder || may->second.contains(other)) << line.where << ": " << line.text;
+    }
+  }
+  EXPECT_GT(checked, 100U);
+}
+
 TEST(Core, has_deliberate_mistakes_that_nothing_in_the_product_can_switch_on) {
   static const std::regex switches_on(R"(\b(set_mistake|MistakeInForce)\b)");
   std::vector<std::string> elsewhere;
@@ -157,7 +184,8 @@ TEST(Map, lets_only_src_quic_include_msquic) {
 }
 
 TEST(Map, is_there_as_the_documents_say) {
-  static const std::regex path(R"((^|[^\w/.-])((src|tests|tools|include|cmake|bench|fuzz|examples|findings)/[\w/.-]*\w))");
+  static const std::regex path(
+      R"((^|[^\w/.-])((src|tests|tools|include|cmake|bench|fuzz|examples|findings)/[\w/.-]*\w))");
   std::size_t checked = 0;
   std::vector<fs::path> documents = {root / "README.md"};
   for (const auto& entry : fs::directory_iterator(root / "docs")) {

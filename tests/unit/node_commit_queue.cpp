@@ -11,6 +11,7 @@
 #include "crosslink/rocksdb_engine.hpp"
 #include "node/clients/held_bytes.hpp"
 #include "node/clients/password_door.hpp"
+#include "node/clients/watch_table.hpp"
 #include "session/sync_rule.hpp"
 #include "support/faulty_disk.hpp"
 #include "support/temporary_folder.hpp"

@@ -9,6 +9,7 @@
 
 #include "crosslink/rocksdb_engine.hpp"
 #include "node/clients/commit_queue.hpp"
+#include "node/clients/watch_table.hpp"
 #include "support/faulty_disk.hpp"
 
 namespace crosslink::node {
@@ -25,8 +26,8 @@ struct Client {
       one ? run.reply.ok() : run.reply.integer(0);
     }
   }
-  AnsweredRun asks() {
-    return {&run, [this] { ++answered; }};
+  HeldWrites asks() {
+    return held_writes({&run, [this] { ++answered; }});
   }
   std::string got() const { return answered == 1 ? run.reply.bytes() : "answered " + std::to_string(answered); }
   WriteRun run;

@@ -121,7 +121,7 @@ void ClientSession::hello(const Words& words, RespReply& reply) {
   if (name) name_ = *name;
   version_ = version;
   reply = fresh_reply();
-  reply_hello(reply, id_, database_ && !database_->takes_writes());
+  reply_hello(reply, id_, database_ && !database_->hosted().takes_writes());
 }
 
 }  // namespace crosslink::node

@@ -87,9 +87,10 @@ ClientSession::ClientSession(std::shared_ptr<ClientShared> shared, boost::asio::
 
 /// An index is a place that does not move, and a name is that of whatever has it now: what stands at another index, or
 /// under another name, is not what this client means.
-DatabasePointer ClientSession::at_place(const Place& place) const {
+ClientDatabasePointer ClientSession::at_place(const Place& place) const {
   const auto* const index = std::get_if<std::uint32_t>(&place);
-  return index != nullptr ? shared_->databases->at(*index) : shared_->databases->find(std::get<std::string>(place));
+  return client_database(index != nullptr ? shared_->databases->at(*index)
+                                          : shared_->databases->find(std::get<std::string>(place)));
 }
 
 /// An error reply; absent: no database that is not open has this place.
@@ -113,7 +114,7 @@ std::string ClientSession::no_database() const {
 /// Nothing keeps a database open while its client says nothing. One that was replaced is found anew at its place.
 void ClientSession::hold_database() {
   database_ = selected_.lock();
-  if (database_ && !database_->retired()) return;
+  if (database_ && !database_->hosted().retired()) return;
   database_ = at_place(place_);
   if (transaction_) transaction_->broken = true;  // what was queued was meant for the old one
   if (!database_) return;
@@ -283,9 +284,10 @@ std::string ClientSession::refusal(const Command* command, const Words& words) c
   }
   const bool needs_database = connection_command(*command) == nullptr;
   if (needs_database && !database_) return no_database();
-  if (needs_database && database_->local() == nullptr)
-    return fmt::format("ERR database '{}' is not kept here: read and write it where it is", database_->name());
-  if (command->writes() && !database_->takes_writes()) return "READONLY You can't write against a read only replica.";
+  if (needs_database && database_->hosted().local() == nullptr)
+    return fmt::format("ERR database '{}' is not kept here: read and write it where it is", database_->hosted().name());
+  if (command->writes() && !database_->hosted().takes_writes())
+    return "READONLY You can't write against a read only replica.";
   const auto* own = connection_command(*command);
   if (transaction_ &&
       (own == nullptr ? std::holds_alternative<DatabaseCommand>(command->run) : !may_stand_in_transaction(*own)))
@@ -367,7 +369,7 @@ awaitable<void> ClientSession::exec(std::shared_ptr<ClientSession> self) {
   } else if (self->transaction_->broken) {
     reply.error("EXECABORT Transaction discarded because of previous errors.");
   } else {
-    if (!self->database_ || self->database_->local() == nullptr) {
+    if (!self->database_ || self->database_->hosted().local() == nullptr) {
       reply.error("ERR the database of this transaction is no longer here");
       self->end_transaction();
       self->out_ += reply.bytes();
@@ -389,7 +391,7 @@ awaitable<void> ClientSession::exec(std::shared_ptr<ClientSession> self) {
 
 void ClientSession::watch(const Words& words, RespReply& reply) {
   if (transaction_) return reply.error("ERR WATCH inside MULTI is not allowed");
-  if (!database_ || database_->local() == nullptr) return reply.error("ERR this database is not kept here");
+  if (!database_ || database_->hosted().local() == nullptr) return reply.error("ERR this database is not kept here");
   if (!watch_) watch_ = std::make_shared<Watch>();
   for (std::size_t i = 1; i < words.size(); ++i) {
     if (watched_keys_ == watched_keys_max)
@@ -413,9 +415,9 @@ void ClientSession::note_write(const WriteRun& run) {
   written_at_ = {run.incarnation, run.lsn};
 }
 
-DatabasePointer ClientSession::written_database() const {
+ClientDatabasePointer ClientSession::written_database() const {
   auto database = written_at_.lsn > Lsn{} ? written_.lock() : selected_.lock();
-  if (database && database->retired()) return nullptr;
+  if (database && database->hosted().retired()) return nullptr;
   return database;
 }
 
@@ -423,9 +425,10 @@ DatabasePointer ClientSession::written_database() const {
 std::optional<std::int64_t> ClientSession::mirrors_that_applied() const {
   const auto database = written_database();
   if (!database) return std::nullopt;
-  const auto now = database->state();
+  auto& hosted = database->hosted();
+  const auto now = hosted.state();
   if (written_at_.lsn > Lsn{} && !core::is_in(now.history, now.head, written_at_)) return std::nullopt;
-  const auto mirrors = database->source().mirrors();
+  const auto mirrors = hosted.source().mirrors();
   return static_cast<std::int64_t>(node::mirrors_that_applied(mirrors, now.history, now.head, written_at_));
 }
 
@@ -457,7 +460,8 @@ awaitable<void> ClientSession::wait_for_mirrors(std::shared_ptr<ClientSession> s
   using Clock = std::chrono::steady_clock;
   auto database = self->written_database();
   if (!database) co_return;
-  const auto registered = AppliedWaiters::add(database->applied_waiters(), self->written_at_.lsn, self->woken_);
+  const auto registered =
+      AppliedWaiters::add(database->hosted().applied_waiters(), self->written_at_.lsn, self->woken_);
   database.reset();
   self->database_.reset();
   const bool sent = co_await send(self);  // what was answered before need not wait
@@ -498,12 +502,12 @@ void ClientSession::max_lag(const Words& words, RespReply& reply) {
 
 /// Tells the mirror that is chosen now, and the one that was told before that it is over.
 void ClientSession::set_max_lag(std::optional<std::chrono::milliseconds> max_lag) {
-  if (const auto before = limited_.lock(); before && max_lag_) before->mirror()->remove_max_lag(*max_lag_);
+  if (const auto before = limited_.lock(); before && max_lag_) before->hosted().mirror()->remove_max_lag(*max_lag_);
   limited_.reset();
   max_lag_ = max_lag;
   const auto chosen = selected_.lock();
-  if (!max_lag_ || !chosen || chosen->mirror() == nullptr) return;
-  chosen->mirror()->add_max_lag(*max_lag_);
+  if (!max_lag_ || !chosen || chosen->hosted().mirror() == nullptr) return;
+  chosen->hosted().mirror()->add_max_lag(*max_lag_);
   limited_ = chosen;
 }
 
@@ -579,7 +583,11 @@ void ClientSession::answer(ConnectionCommand command, const Words& words, RespRe
 
 NodeFacts ClientSession::node_facts() const {
   const auto uptime = std::chrono::steady_clock::now() - shared_->started;
-  return {shared_->connections, std::chrono::duration_cast<std::chrono::seconds>(uptime), shared_->databases->all()};
+  NodeFacts facts{shared_->connections, std::chrono::duration_cast<std::chrono::seconds>(uptime), {}};
+  for (auto& database : shared_->databases->all()) {
+    if (auto clients = client_database(std::move(database))) facts.databases.push_back(std::move(clients));
+  }
+  return facts;
 }
 
 }  // namespace crosslink::node

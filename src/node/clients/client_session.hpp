@@ -13,6 +13,7 @@
 #include "async/signal.hpp"
 #include "crosslink/awaitable.hpp"
 #include "node/client_facts.hpp"
+#include "node/clients/client_database.hpp"
 #include "node/clients/database_commands.hpp"
 #include "node/clients/held_bytes.hpp"
 #include "node/clients/password_door.hpp"
@@ -73,7 +74,7 @@ class ClientSession {
   static awaitable<bool> serve_whole_commands(std::shared_ptr<ClientSession> self);
   void hold_database();
   using Place = std::variant<std::uint32_t, std::string>;  ///< an index or a name
-  DatabasePointer at_place(const Place& place) const;
+  ClientDatabasePointer at_place(const Place& place) const;
   std::optional<std::string> not_open_at(const Place& place) const;
   std::string no_database() const;
   static awaitable<void> take(std::shared_ptr<ClientSession> self, Words words);
@@ -103,7 +104,7 @@ class ClientSession {
   void set_max_lag(std::optional<std::chrono::milliseconds> max_lag);
   std::function<std::string()> why_stale() const;
   void note_write(const WriteRun& run);
-  DatabasePointer written_database() const;
+  ClientDatabasePointer written_database() const;
   std::optional<std::int64_t> mirrors_that_applied() const;
   bool client_left();
   void set_authenticated();
@@ -120,19 +121,19 @@ class ClientSession {
   RespVersion version_ = RespVersion::resp2;
   /// What the client chose; index 0 until it says SELECT.
   Place place_ = std::uint32_t{0};
-  std::weak_ptr<HostedDatabase> selected_;
-  DatabasePointer database_;  ///< `selected_`, held while commands are carried out; null: it is gone
+  std::weak_ptr<ClientDatabase> selected_;
+  ClientDatabasePointer database_;  ///< `selected_`, held while commands are carried out; null: it is gone
   bool authenticated_ = false, closing_ = false, holds_too_much_ = false;
   int failed_auths_ = 0;
   std::string name_;
   std::optional<ClientTransaction> transaction_;
   std::shared_ptr<Watch> watch_;
   std::size_t watched_keys_ = 0, watched_bytes_ = 0;
-  std::weak_ptr<HostedDatabase> written_;  ///< where the last write went
+  std::weak_ptr<ClientDatabase> written_;  ///< where the last write went
   core::SyncPoint written_at_;             ///< and its commit; LSN 0: there was none
   async::Signal woken_;                    ///< WAIT looks again
   std::optional<std::chrono::milliseconds> max_lag_;
-  std::weak_ptr<HostedDatabase> limited_;  ///< whose mirror was told of max_lag_
+  std::weak_ptr<ClientDatabase> limited_;  ///< whose mirror was told of max_lag_
   ReadRun reads_;
   WriteRun writes_;
   std::size_t word_bytes_ = 0;  ///< of what is to be carried out

@@ -2,22 +2,16 @@
 // wrote, many of them in one commit.
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
-#include <cstdint>
+#include <cstddef>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <span>
-#include <string>
 #include <thread>
-#include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "crosslink/awaitable.hpp"
-#include "crosslink/types.hpp"
 #include "node/clients/pending_writes.hpp"
 #include "node/clients/write_run.hpp"
 
@@ -28,45 +22,15 @@ class RocksdbDatabase;
 namespace crosslink::node {
 
 class SyncGate;
+class WatchTable;
 
-/// Keys that a connection wants to know of when they are written. Thread safe.
-class Watch {
- public:
-  bool touched() const { return touched_; }
-  void touch() { touched_ = true; }
-
- private:
-  friend class WatchTable;
-  friend class CommitQueue;
-  std::atomic<bool> touched_ = false;
-  std::vector<const std::string*> keys_;  // in the table, whose mutex guards it
-};
-
-class WatchTable {
- public:
-  /// False: it watches the key already.
-  bool watch(const std::shared_ptr<Watch>& watch, std::string_view key);
-  void unwatch(const std::shared_ptr<Watch>& watch);
-  void touch(std::span<const Operation> operations);
-  /// Any key may be another now.
-  void touch_all();
-  /// Is a key of it among what is to be committed?
-  bool is_written(const Watch& watch, const PendingWrites& pending) const;
-
- private:
-  void touch_everything();
-  mutable std::mutex mutex_;
-  std::atomic<std::size_t> watched_ = 0;
-  /// Where each key is watched, so that a connection's end costs no more than what it watches.
-  std::unordered_map<std::string, std::unordered_set<std::shared_ptr<Watch>>> by_key_;
-};
-
+/// Thread safe.
 class CommitQueue {
  public:
   /// Waits at once to be carried out, or to be confirmed by mirrors; more are refused, and nothing of them is stored.
   static constexpr std::size_t runs_max = 100'000;
 
-  /// `gate` may be null: nothing waits for mirrors.
+  /// All must outlive it. `gate` may be null: nothing waits for mirrors.
   CommitQueue(RocksdbDatabase& database, WatchTable& watches, SyncGate* gate);
   /// Runs what was queued, then ends.
   ~CommitQueue();

@@ -53,7 +53,7 @@ void info(HostedDatabase& database, const ReadRun& run, RespReply& reply) {
   for (const auto& one : node.databases) {
     // Counting may take long; DBSIZE does.
     const auto known = one->known_count();
-    text += known ? fmt::format("db{}:keys={},expires=0,avg_ttl=0\r\n", one->index(), *known) : "";
+    text += known ? fmt::format("db{}:keys={},expires=0,avg_ttl=0\r\n", one->hosted().index(), *known) : "";
   }
   reply.bulk(text);
 }
@@ -63,12 +63,12 @@ void info(HostedDatabase& database, const ReadRun& run, RespReply& reply) {
 namespace {
 
 /// The next command is one of few keys, or INFO.
-void run_few(HostedDatabase& database, ReadRun& run, CommittedReader& reader) {
+void run_few(ClientDatabase& database, ReadRun& run, CommittedReader& reader) {
   const auto& [command, words] = run.commands[run.done];
   if (const auto* read = std::get_if<ReadCommand>(&command->run)) {
     (*read)(reader, words, run.reply);
   } else {
-    info(database, run, run.reply);
+    info(database.hosted(), run, run.reply);
   }
 }
 
@@ -82,13 +82,13 @@ bool refuse_stale(ReadRun& run) {
 }
 
 /// False: the slice is over before the command is.
-bool run_next(HostedDatabase& database, ReadRun& run, async::SliceClock& clock) {
+bool run_next(ClientDatabase& database, ReadRun& run, async::SliceClock& clock) {
   auto& reply = run.reply;
   if (!run.long_read) {
     run.next_begin = reply.bytes().size();
     if (refuse_stale(run)) return true;
   }
-  CommittedReader reader(*database.local());
+  CommittedReader reader(*database.hosted().local());
   if (reads_many_keys(run.commands[run.done])) {
     if (!run.long_read) run.long_read = begin_long_read(database, run.commands[run.done]);
     if (!run.long_read->go_on(clock, reply)) return false;
@@ -111,7 +111,7 @@ bool run_next(HostedDatabase& database, ReadRun& run, async::SliceClock& clock) 
 
 bool ReadRun::next_reads_many_keys() const { return !is_done() && reads_many_keys(commands[done]); }
 
-void run_slice(HostedDatabase& database, ReadRun& run) {
+void run_slice(ClientDatabase& database, ReadRun& run) {
   const bool many = run.next_reads_many_keys();
   async::SliceClock clock(many ? async::slice_time : few_keys_slice_time);
   while (!run.is_done() && run.next_reads_many_keys() == many) {

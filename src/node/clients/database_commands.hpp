@@ -6,9 +6,9 @@
 #include <memory>
 #include <vector>
 
+#include "node/clients/client_database.hpp"
 #include "node/clients/long_reads.hpp"
 #include "node/clients/write_run.hpp"
-#include "node/hosting/database_list.hpp"
 
 namespace crosslink::node {
 
@@ -16,7 +16,7 @@ namespace crosslink::node {
 struct NodeFacts {
   std::uint64_t clients = 0;
   std::chrono::seconds uptime{0};
-  std::vector<DatabasePointer> databases;  ///< by index
+  std::vector<ClientDatabasePointer> databases;  ///< by index
 };
 
 /// Commands of one connection that write nothing, in order.
@@ -44,6 +44,6 @@ struct ReadRun {
 
 /// Carries out what is next of the run for some milliseconds: commands that read many keys, or commands that read few,
 /// never both. Blocks. Precondition: !is_done().
-void run_slice(HostedDatabase& database, ReadRun& run);
+void run_slice(ClientDatabase& database, ReadRun& run);
 
 }  // namespace crosslink::node

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "crosslink/rocksdb_engine.hpp"
+#include "node/clients/client_database.hpp"
 #include "node/clients/glob.hpp"
 #include "node/hosting/hosted_database.hpp"
 
@@ -23,13 +24,13 @@ constexpr std::size_t scan_bytes_soft_max = 1024 * 1024;
 /// Goes through the keys of a view, in slices.
 class KeyScan : public LongRead {
  public:
-  explicit KeyScan(HostedDatabase& database) : database_(&database) {}
+  explicit KeyScan(ClientDatabase& database) : database_(&database) {}
   bool go_on(async::SliceClock& clock, RespReply& reply) final {
     if (!begun_) {
       begun_ = true;
       begin_ = reply.bytes().size();
       if (!begin(reply)) return true;
-      auto opened = database_->local()->view();
+      auto opened = database_->hosted().local()->view();
       if (!opened) return fail(reply, opened.error());
       view_ = *std::move(opened);
     }
@@ -54,7 +55,7 @@ class KeyScan : public LongRead {
   /// False: this key and those after it are not wanted.
   virtual bool take(std::string_view key, RespReply& reply) = 0;
   virtual void end(RespReply& reply) = 0;
-  HostedDatabase& database() { return *database_; }
+  ClientDatabase& database() { return *database_; }
   const DataView& view() const { return *view_; }
   void begin_at(std::string key) { from_ = std::move(key); }
   std::size_t answer_begin() const { return begin_; }
@@ -65,7 +66,7 @@ class KeyScan : public LongRead {
     reply.error(error);
     return true;
   }
-  HostedDatabase* const database_;
+  ClientDatabase* const database_;
   bool begun_ = false;
   std::size_t begin_ = 0;  ///< of its answer
   std::shared_ptr<const DataView> view_;
@@ -74,7 +75,7 @@ class KeyScan : public LongRead {
 
 class Keys final : public KeyScan {
  public:
-  Keys(HostedDatabase& database, std::string_view pattern) : KeyScan(database), pattern_(pattern) {}
+  Keys(ClientDatabase& database, std::string_view pattern) : KeyScan(database), pattern_(pattern) {}
 
  private:
   bool take(std::string_view key, RespReply& reply) override {
@@ -144,7 +145,7 @@ ScanOptions scan_options(const Words& words) {
 /// Each call sees the database as it is then: a key that stays from the first call to the last is answered once.
 class Scan final : public KeyScan {
  public:
-  Scan(HostedDatabase& database, const Words& words) : KeyScan(database), words_(&words) {}
+  Scan(ClientDatabase& database, const Words& words) : KeyScan(database), words_(&words) {}
 
  private:
   bool begin(RespReply& reply) override {
@@ -195,8 +196,8 @@ class Scan final : public KeyScan {
 /// MGET and EXISTS of many keys.
 class ManyKeys final : public LongRead {
  public:
-  ManyKeys(HostedDatabase& database, const Words& words, bool values)
-      : database_(database.local()), words_(&words), values_(values) {}
+  ManyKeys(ClientDatabase& database, const Words& words, bool values)
+      : database_(database.hosted().local()), words_(&words), values_(values) {}
   bool go_on(async::SliceClock& clock, RespReply& reply) override {
     if (at_ == 1) {
       begin_ = reply.bytes().size();
@@ -234,7 +235,7 @@ bool reads_many_keys(const PlacedCommand& placed) {
   return std::holds_alternative<ReadCommand>(placed.command->run) && placed.words.size() > few_words_max;
 }
 
-std::unique_ptr<LongRead> begin_long_read(HostedDatabase& database, const PlacedCommand& placed) {
+std::unique_ptr<LongRead> begin_long_read(ClientDatabase& database, const PlacedCommand& placed) {
   const auto& words = placed.words;
   if (const auto* of_database = std::get_if<DatabaseCommand>(&placed.command->run)) {
     switch (*of_database) {

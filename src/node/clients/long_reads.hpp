@@ -6,9 +6,10 @@
 
 #include "async/slices.hpp"
 #include "node/clients/write_run.hpp"
-#include "node/hosting/database_list.hpp"
 
 namespace crosslink::node {
+
+class ClientDatabase;
 
 /// One such command under way. It sees the database as it was when it began, but for MGET and EXISTS.
 class LongRead {
@@ -22,6 +23,6 @@ class LongRead {
 /// Does it read more than a few keys?
 bool reads_many_keys(const PlacedCommand& placed);
 /// Precondition: reads_many_keys(). The words of `placed`, and the database, must outlive it.
-std::unique_ptr<LongRead> begin_long_read(HostedDatabase& database, const PlacedCommand& placed);
+std::unique_ptr<LongRead> begin_long_read(ClientDatabase& database, const PlacedCommand& placed);
 
 }  // namespace crosslink::node

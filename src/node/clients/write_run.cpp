@@ -1,6 +1,11 @@
 #include "node/clients/write_run.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <utility>
+
+#include "node/hosting/sync_gate.hpp"
 
 namespace crosslink::node {
 
@@ -41,6 +46,17 @@ void WriteRun::fail_writes(std::string_view error) {
     }
   }
   reply = std::move(told);
+}
+
+HeldWrites held_writes(AnsweredRun answered) {
+  const auto writes = answered.run->answers_of_writes();
+  return {writes, [own = std::move(answered)](const Unconfirmed* unconfirmed) {
+            if (unconfirmed != nullptr) {
+              own.run->fail_writes(fmt::format("NOSYNC stored at LSN {}, not confirmed by {}", unconfirmed->lsn.value,
+                                               unconfirmed->missing));
+            }
+            own.done();
+          }};
 }
 
 }  // namespace crosslink::node

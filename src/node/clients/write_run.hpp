@@ -1,6 +1,7 @@
 // Commands of one connection that write, and what they answer.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
@@ -14,6 +15,7 @@
 namespace crosslink::node {
 
 class Watch;
+struct HeldWrites;
 
 struct PlacedCommand {
   const Command* command;
@@ -57,5 +59,8 @@ struct AnsweredRun {
   WriteRun* run;
   std::function<void()> done;
 };
+
+/// What the gate of sync mode holds of it. Where mirrors do not confirm its writes they are answered NOSYNC.
+HeldWrites held_writes(AnsweredRun answered);
 
 }  // namespace crosslink::node

@@ -5,31 +5,11 @@
 #include <algorithm>
 #include <utility>
 
-#include "node/clients/commit_queue.hpp"
 #include "node/hosting/applied_waiters.hpp"
 #include "node/hosting/sync_gate.hpp"
 #include "node/log.hpp"
 
 namespace crosslink::node {
-
-std::uint64_t ScanCursors::add(std::string key) {
-  const std::scoped_lock lock(mutex_);
-  by_age_.emplace_back(++last_, std::move(key));
-  by_number_.emplace(last_, std::prev(by_age_.end()));
-  if (by_age_.size() > cursors_max) {
-    by_number_.erase(by_age_.front().first);
-    by_age_.pop_front();
-  }
-  return last_;
-}
-
-std::optional<std::string> ScanCursors::find(std::uint64_t cursor) {
-  const std::scoped_lock lock(mutex_);
-  const auto found = by_number_.find(cursor);
-  if (found == by_number_.end()) return std::nullopt;
-  by_age_.splice(by_age_.end(), by_age_, found->second);
-  return found->second->second;
-}
 
 HostedDatabase::HostedDatabase(const HostingContext& context, DatabaseConfig config, const CatalogEntry& entry,
                                DatabaseEngine engine)
@@ -40,17 +20,21 @@ HostedDatabase::HostedDatabase(const HostingContext& context, DatabaseConfig con
       engine_(std::move(engine)),
       mirror_id_(engine_.mirror_id.value_or(entry.mirror_id)),
       applied_waiters_(std::make_shared<AppliedWaiters>()),
-      watches_(std::make_unique<WatchTable>()),
       allow_mirrors_(config_.allow_mirrors) {
   if (kind_ == DatabaseKind::mirror && entry.mirror)
     mirror_ = std::make_shared<HostedMirror>(config_.name, *entry.mirror, make_mirror(context, *entry.mirror));
   if (!config_.sync_mirrors.empty() && engine_.local != nullptr) gate_ = make_gate(context, entry);
+  if (context.make_clients) clients_ = context.make_clients(*this);
+  // After the clients: from now on the engine tells of another history, on any thread.
   source_ = std::make_unique<DatabaseSource>(*engine_.source, engine_.verifiable, work_executor(context),
                                              source_options(context));
-  if (engine_.local != nullptr) commits_ = std::make_unique<CommitQueue>(*engine_.local, *watches_, gate_.get());
 }
 
-HostedDatabase::~HostedDatabase() = default;
+/// The source hears of the last commits, and clients are told of another history until there is no source.
+HostedDatabase::~HostedDatabase() {
+  fence();
+  source_.reset();
+}
 
 boost::asio::any_io_executor HostedDatabase::work_executor(const HostingContext& context) const {
   return own_threads_ ? own_threads_->executor() : context.executors.links;
@@ -76,7 +60,7 @@ DatabaseSourceOptions HostedDatabase::source_options(const HostingContext& conte
                         {now.history.newest().incarnation, now.head});
   };
   options.on_history_change = [this] {
-    watches_->touch_all();  // what the disk had not confirmed is gone
+    if (clients_) clients_->on_history_change();
     if (gate_) gate_->on_history_change();
     applied_waiters_->wake_all();  // whose write is gone need not wait
   };
@@ -173,19 +157,11 @@ void HostedDatabase::stop_waiting() {
 }
 
 void HostedDatabase::fence() {
-  if (commits_) commits_->fence();
+  if (clients_) clients_->fence();
 }
 
 void HostedDatabase::lift_fence() {
-  if (commits_) commits_->lift_fence();
-}
-
-std::string HostedDatabase::why_stale(std::chrono::milliseconds max_lag) const {
-  if (takes_writes()) return {};
-  const auto lag = mirror_ ? mirror_->mirror().lag() : std::nullopt;
-  if (!lag) return "MAXLAG the data is of unknown age";
-  if (*lag <= max_lag) return {};
-  return fmt::format("MAXLAG the data may be {} ms old", std::chrono::ceil<std::chrono::milliseconds>(*lag).count());
+  if (clients_) clients_->lift_fence();
 }
 
 bool is_allowed(const std::optional<std::vector<std::string>>& allow_mirrors, std::span<const std::string> names) {
@@ -214,18 +190,6 @@ std::optional<std::vector<std::string>> HostedDatabase::allow_mirrors() const {
 void HostedDatabase::set_allow_mirrors(std::optional<std::vector<std::string>> names) {
   const std::scoped_lock lock(allow_mutex_);
   allow_mirrors_ = std::move(names);
-}
-
-void HostedDatabase::note_count(Lsn lsn, std::uint64_t keys) {
-  const std::scoped_lock lock(count_mutex_);
-  count_ = {lsn, keys};
-}
-
-std::optional<std::uint64_t> HostedDatabase::known_count() const {
-  const auto now = head();
-  const std::scoped_lock lock(count_mutex_);
-  if (!count_ || count_->lsn != now) return std::nullopt;
-  return count_->keys;
 }
 
 }  // namespace crosslink::node

@@ -1,16 +1,21 @@
-// One database of a node: its engine, who writes to it, who mirrors it, whom it mirrors.
+// One database of a node: its engine, who mirrors it, whom it mirrors, and whether its writes wait for mirrors.
+//
+//                                 clients()  fenced, and told of another history
+//                                   |  ^
+//                                   v  |
+//   the source's cluster -> mirror() -> engine() -> source() -> its mirrors, for which writes wait at sync_gate()
 #pragma once
 
 #include <atomic>
 #include <boost/asio/any_io_executor.hpp>
+#include <chrono>
 #include <cstdint>
-#include <list>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "async/stop_event.hpp"
@@ -18,6 +23,7 @@
 #include "crosslink/link.hpp"
 #include "node/config.hpp"
 #include "node/engine_threads.hpp"
+#include "node/hosting/database_clients.hpp"
 #include "node/hosting/database_engine.hpp"
 #include "node/hosting/database_list.hpp"
 #include "node/hosting/hosted_mirror.hpp"
@@ -25,27 +31,8 @@
 namespace crosslink::node {
 
 class AppliedWaiters;
-class CommitQueue;
 class SyncGate;
-class WatchTable;
 struct SyncFacts;
-
-/// Where SCANs go on. Bounded: the one that was used longest ago is forgotten, and its cursor is an error then. Thread
-/// safe.
-class ScanCursors {
- public:
-  static constexpr std::size_t cursors_max = 4096;
-  /// A new cursor that stands before `key`. Never 0.
-  std::uint64_t add(std::string key);
-  /// Where it stands; again and again, as long as it is known. Absent: it was forgotten, or never was.
-  std::optional<std::string> find(std::uint64_t cursor);
-
- private:
-  std::mutex mutex_;
-  std::uint64_t last_ = 0;
-  std::list<std::pair<std::uint64_t, std::string>> by_age_;
-  std::unordered_map<std::uint64_t, std::list<std::pair<std::uint64_t, std::string>>::iterator> by_number_;
-};
 
 /// What every database of a node shares.
 struct HostingContext {
@@ -56,17 +43,31 @@ struct HostingContext {
   EngineExecutors executors;
   std::chrono::milliseconds disconnected_after{30'000};
   std::chrono::seconds stall_max{300};
-  std::string node_id;  ///< of this node among those of its cluster
+  std::string node_id;        ///< of this node among those of its cluster
+  ClientsMaker make_clients;  ///< who reads and writes its databases here; empty: no client does
 };
 
 /// Is one of these certificate names in the list? Without one, any is.
 bool is_allowed(const std::optional<std::vector<std::string>>& allow_mirrors, std::span<const std::string> names);
 
+/// An open database, from when its engine is open until that is closed. It knows nothing of the protocol that clients
+/// speak: what they need besides its data is its clients'.
+///
+/// Threads: functions may be called from any, and do not block unless they say so. The mirror runs where Hosting runs it,
+/// the source's sessions where they are served, the engine's calls on the executors of the context, or on threads of its
+/// own for a database that is kept in an etcd cluster.
+///
+/// Lifetime: its users hold a DatabasePointer. Hosting takes it out of the node: it calls retire(), stops the mirror and
+/// ends the source's sessions; the holders let go, and the last pointer has it destroyed on an engine thread, since that
+/// blocks.
 class HostedDatabase {
  public:
-  /// `entry` says what it is; an entry with a mirror's spec gets a Mirror, which does nothing until it is run.
+  /// `entry` says what it is; an entry with a mirror's spec gets a Mirror, which does nothing until it is run. May read
+  /// a file. `context` is not kept.
   HostedDatabase(const HostingContext& context, DatabaseConfig config, const CatalogEntry& entry,
                  DatabaseEngine engine);
+  /// Carries out the writes that it took on, then closes the engine. Blocks. Preconditions: its mirror does not run, and
+  /// no session of its source does.
   ~HostedDatabase();
   HostedDatabase(const HostedDatabase&) = delete;
   HostedDatabase& operator=(const HostedDatabase&) = delete;
@@ -87,10 +88,10 @@ class HostedDatabase {
   const MirrorId& mirror_id() const { return mirror_id_; }
   /// What clients read and write. Null: they cannot do so here.
   RocksdbDatabase* local() { return engine_.local; }
-  /// Precondition: local().
-  CommitQueue& commits() { return *commits_; }
-  WatchTable& watches() { return *watches_; }
-  ScanCursors& cursors() { return cursors_; }
+  /// What ClientsMaker made. Null: it was opened without one.
+  DatabaseClients* clients() { return clients_.get(); }
+  /// At which clients' writes wait for mirrors. Null: none does.
+  SyncGate* sync_gate() { return gate_.get(); }
 
   /// May a mirror with one of these certificate names follow it?
   bool allows(std::span<const std::string> names) const;
@@ -99,40 +100,33 @@ class HostedDatabase {
   std::optional<std::vector<std::string>> allow_mirrors() const;
   void set_allow_mirrors(std::optional<std::vector<std::string>> names);
   bool takes_writes() const { return role() != DatabaseRole::mirror; }
-  /// It is being taken out of the node: its holders let go.
+  /// It is being taken out of the node: its holders let go, and what waits for mirrors here does not wait any more.
   void retire() {
     retired_ = true;
     stop_waiting();
   }
   bool retired() const { return retired_; }
-  /// No write of a client is carried out from now on, and those before are. Blocks for these. Not of what clients write
-  /// elsewhere, in etcd.
+  /// No write of a client is carried out from now on, and those before are once it returns. Blocks for these. As often as
+  /// it is fenced it is to be lifted. Says nothing of what clients write elsewhere, in etcd.
   void fence();
   void lift_fence();
-  /// Set once it is closed, after the last one has let go.
+  /// Set once it is closed, after the last holder has let go.
   std::shared_ptr<async::StopEvent> closed() const { return closed_; }
   /// Once closed() is set: it took writes at its end, so it may have been promoted until then.
   std::shared_ptr<std::atomic<bool>> took_writes() const { return took_writes_; }
 
-  /// Absent: the config names no mirrors in sync mode. Any thread.
+  /// Absent: the config names no mirrors in sync mode.
   std::optional<SyncFacts> sync_facts() const;
-  /// SyncGate::standing, in words; absent also without sync mode. Any thread.
+  /// SyncGate::standing, in words; absent also without sync mode.
   std::optional<std::string> sync_standing(std::span<const std::string> peer_names, const MirrorIdentity& mirror) const;
   /// Who waits for LSNs that mirrors apply here.
   const std::shared_ptr<AppliedWaiters>& applied_waiters() const { return applied_waiters_; }
   /// SyncGate::count. Blocks. Errors: Configuration, also without sync mode; Storage.
   Result<void> count_mirror(const MirrorId& id);
-  /// The history changes, or did: sessions of mirrors end, and what they said does not count. Any thread.
+  /// The history changes, or did: sessions of mirrors end, and what they said does not count.
   void change_history();
-  /// No write waits for mirrors any more: those that do are answered NOSYNC. Any thread.
+  /// No write waits for mirrors any more: those that do are refused as unconfirmed (SyncGate::stop).
   void stop_waiting();
-  /// Why a client that accepts data of that age at most must not read here now, as an error reply; empty: it may.
-  std::string why_stale(std::chrono::milliseconds max_lag) const;
-
-  /// The keys of a view at `lsn` were counted.
-  void note_count(Lsn lsn, std::uint64_t keys);
-  /// How many keys there are, exactly; absent: not counted since the last commit.
-  std::optional<std::uint64_t> known_count() const;
 
  private:
   boost::asio::any_io_executor work_executor(const HostingContext& context) const;
@@ -152,20 +146,12 @@ class HostedDatabase {
   std::unique_ptr<SyncGate> gate_;  ///< null: no write waits for mirrors
   const std::shared_ptr<AppliedWaiters> applied_waiters_;
   std::unique_ptr<DatabaseSource> source_;
-  const std::unique_ptr<WatchTable> watches_;
-  ScanCursors cursors_;
   std::atomic<bool> retired_ = false;
   const std::shared_ptr<std::atomic<bool>> took_writes_ = std::make_shared<std::atomic<bool>>(false);
   const std::shared_ptr<async::StopEvent> closed_ = std::make_shared<async::StopEvent>();
   mutable std::mutex allow_mutex_;
   std::optional<std::vector<std::string>> allow_mirrors_;
-  struct Count {
-    Lsn lsn;
-    std::uint64_t keys = 0;
-  };
-  mutable std::mutex count_mutex_;
-  std::optional<Count> count_;
-  std::unique_ptr<CommitQueue> commits_;  // last: its thread ends first
+  std::unique_ptr<DatabaseClients> clients_;  ///< last: they use the rest
 };
 
 }  // namespace crosslink::node

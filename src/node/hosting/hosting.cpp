@@ -131,7 +131,8 @@ Hosting::Hosting(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Hosting::~Hosting() { impl_->list.clear(); }
 
 Result<std::unique_ptr<Hosting>> Hosting::open(const NodeConfig& config, quic::Endpoint endpoint,
-                                               EngineExecutors executors, StepListener on_step) {
+                                               EngineExecutors executors, ClientsMaker make_clients,
+                                               StepListener on_step) {
   if (auto made = make_private_folder(config.data_dir); !made) return made.error();
   auto lock = lock_folder(config.data_dir);
   if (!lock) return lock.error();
@@ -139,8 +140,9 @@ Result<std::unique_ptr<Hosting>> Hosting::open(const NodeConfig& config, quic::E
   if (!catalog) return catalog.error();
   auto id = node_id(config);
   if (!id) return id.error();
-  HostingContext context{config.cluster_id,    config.data_dir,           config.tls,       std::move(endpoint),
-                         std::move(executors), config.disconnected_after, config.stall_max, *std::move(id)};
+  HostingContext context{config.cluster_id,   config.data_dir,      config.tls,
+                         std::move(endpoint), std::move(executors), config.disconnected_after,
+                         config.stall_max,    *std::move(id),       std::move(make_clients)};
   auto impl = std::make_shared<Impl>(config, *std::move(catalog), std::move(context), std::move(on_step));
   impl->folder_lock = *std::move(lock);
   std::unique_ptr<Hosting> hosting(new Hosting(impl));

@@ -18,6 +18,7 @@
 #include "crosslink/awaitable.hpp"
 #include "node/hosting/catalog.hpp"
 #include "node/hosting/command_turns.hpp"
+#include "node/hosting/database_clients.hpp"
 #include "node/hosting/hosted_database.hpp"
 #include "node/hosting/step_listener.hpp"
 
@@ -47,9 +48,11 @@ class Hosting {
  public:
   /// Finishes what was under way, then opens every database. One that does not open keeps no other from being served:
   /// it is in databases().not_open(), and tried again and again. Blocks. Errors: Configuration, Storage, when the
-  /// catalog or data_dir itself cannot be used.
+  /// catalog or data_dir itself cannot be used. `make_clients`: who reads and writes the databases here; empty: no client
+  /// does.
   static Result<std::unique_ptr<Hosting>> open(const NodeConfig& config, quic::Endpoint endpoint,
-                                               EngineExecutors executors, StepListener on_step);
+                                               EngineExecutors executors, ClientsMaker make_clients,
+                                               StepListener on_step);
   ~Hosting();
   Hosting(const Hosting&) = delete;
   Hosting& operator=(const Hosting&) = delete;

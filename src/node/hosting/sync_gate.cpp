@@ -42,13 +42,13 @@ SyncGate::~SyncGate() {
   if (thread_.joinable()) thread_.join();
 }
 
-void SyncGate::hold(const core::SyncPoint& commit, std::vector<AnsweredRun> runs) {
+void SyncGate::hold(const core::SyncPoint& commit, std::vector<HeldWrites> held) {
   Lock lock(mutex_);
   rule_.on_commit(commit, clock_());
   rule_.on_source_durable(commit);
   const bool first = waiting_.empty();
-  runs_ += runs.size();
-  waiting_.push_back({commit, std::move(runs)});
+  held_ += held.size();
+  waiting_.push_back({commit, std::move(held)});
   decide(std::move(lock));
   if (first) changed_.notify_one();  // the thread waited for nothing in particular
 }
@@ -253,7 +253,7 @@ std::optional<core::Instant> SyncGate::next_look() const {
   return due();
 }
 
-/// Replies are made and sent off without the lock: the committing thread never waits for that.
+/// What waits is answered without the lock: the committing thread never waits for that.
 void SyncGate::decide(Lock lock) {
   std::vector<Decided> all;
   for (const auto& decided : rule_.decide(clock_()))
@@ -271,11 +271,9 @@ void SyncGate::decide(Lock lock) {
         suspended ? "sync mode suspended: a mirror is lost, writes are answered without it" : "sync mode is back",
         {{"database", database_}, {"mirrors", joined(config_.mirrors, ",")}});
   }
-  for (auto& decided : all) {
-    for (auto& [run, done] : decided.runs) {
-      if (!decided.error.empty()) run->fail_writes(decided.error);
-      done();
-    }
+  for (const auto& decided : all) {
+    for (const auto& one : decided.held)
+      one.done(decided.unconfirmed ? &*decided.unconfirmed : nullptr);
   }
 }
 
@@ -287,21 +285,20 @@ SyncGate::Decided SyncGate::answer(const core::SyncRule::Decided& decided) {
   switch (decided.answer) {
     case core::SyncRule::Answer::unconfirmed: return refuse(std::move(one), decided.missing);
     case core::SyncRule::Answer::async:
-      for (const auto& held : one.runs)
-        async_ += held.run->answers_of_writes();
+      for (const auto& held : one.held)
+        async_ += held.writes;
       break;
     case core::SyncRule::Answer::confirmed: break;
   }
-  runs_ -= one.runs.size();
-  return {std::move(one.runs), {}};
+  held_ -= one.held.size();
+  return {std::move(one.held), std::nullopt};
 }
 
 SyncGate::Decided SyncGate::refuse(Waiting waiting, const std::string& missing) {
-  for (const auto& held : waiting.runs)
-    unconfirmed_ += held.run->answers_of_writes();
-  runs_ -= waiting.runs.size();
-  return {std::move(waiting.runs),
-          fmt::format("NOSYNC stored at LSN {}, not confirmed by {}", waiting.commit.lsn.value, missing)};
+  for (const auto& held : waiting.held)
+    unconfirmed_ += held.writes;
+  held_ -= waiting.held.size();
+  return {std::move(waiting.held), Unconfirmed{waiting.commit.lsn, missing}};
 }
 
 void SyncGate::work() {
@@ -322,7 +319,7 @@ void SyncGate::work() {
 
 SyncFacts SyncGate::facts() const {
   const std::scoped_lock lock(mutex_);
-  SyncFacts facts{{}, rule_.suspended(), runs_, unconfirmed_, async_};
+  SyncFacts facts{{}, rule_.suspended(), held_, unconfirmed_, async_};
   for (const auto& name : config_.mirrors) {
     const auto& named = names_.at(name);
     const auto last = named.not_counted.empty() ? std::nullopt : std::optional(named.not_counted.back());
@@ -334,7 +331,7 @@ SyncFacts SyncGate::facts() const {
 
 std::size_t SyncGate::waiting() const {
   const std::scoped_lock lock(mutex_);
-  return runs_;
+  return held_;
 }
 
 std::string to_text(const MirrorIdentity& mirror) {

@@ -6,6 +6,8 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
@@ -16,7 +18,9 @@
 #include <thread>
 #include <vector>
 
-#include "node/clients/write_run.hpp"
+#include "crosslink/position.hpp"
+#include "crosslink/result.hpp"
+#include "crosslink/types.hpp"
 #include "node/hosting/counted_mirrors.hpp"
 #include "session/sync_rule.hpp"
 
@@ -40,6 +44,20 @@ struct SyncFacts {
   std::uint64_t async = 0;               ///< writes that were answered OK without being confirmed, since the start
 };
 
+/// Why writes are not to be answered as if they were safe: they are stored here, and this mirror did not confirm them in
+/// time, or not before the gate was stopped.
+struct Unconfirmed {
+  Lsn lsn;              ///< of their commit
+  std::string missing;  ///< the mirror's name in sync_mirrors; one of them, where several are missing
+};
+
+/// Writes of one connection that are in a commit, and whose answers wait.
+struct HeldWrites {
+  std::size_t writes = 0;  ///< how many of its answers say that something was written
+  /// Called once, on any thread: the answers may be sent. Null: as they are, else the writes' are refused.
+  std::function<void(const Unconfirmed* unconfirmed)> done;
+};
+
 /// Thread safe.
 class SyncGate {
  public:
@@ -60,10 +78,9 @@ class SyncGate {
   SyncGate(const SyncGate&) = delete;
   SyncGate& operator=(const SyncGate&) = delete;
 
-  /// The writes of these runs are in `commit`, which is durable here. LSNs rise within an incarnation. Never waits:
-  /// `done` of each is called before or after it returns, on any thread. No bound of its own: CommitQueue refuses what
-  /// would be too much.
-  void hold(const core::SyncPoint& commit, std::vector<AnsweredRun> runs);
+  /// These writes are in `commit`, which is durable here. LSNs rise within an incarnation. Never waits: `done` of each is
+  /// called before or after it returns. No bound of its own: the caller refuses what would be too much, by waiting().
+  void hold(const core::SyncPoint& commit, std::vector<HeldWrites> held);
   /// A mirror with these certificate names has all up to `durable` on disk; `head` is the database's. The first mirror
   /// that comes under a name is the one that counts, from when that is durable on; another one never does by itself.
   void on_mirror_at(std::span<const std::string> peer_names, const MirrorIdentity& mirror,
@@ -78,7 +95,7 @@ class SyncGate {
   Result<void> count(const MirrorId& id);
   /// Absent: no name of this mirror is in sync_mirrors, or it is not decided yet.
   std::optional<SyncStanding> standing(std::span<const std::string> peer_names, const MirrorIdentity& mirror) const;
-  /// Writes that wait, and those from now on, are answered NOSYNC at once.
+  /// Writes that wait, and those from now on, are refused at once as unconfirmed.
   void stop();
   /// Does and answers what is due.
   void look();
@@ -86,18 +103,18 @@ class SyncGate {
   std::optional<core::Instant> next_look() const;
 
   SyncFacts facts() const;
-  std::size_t waiting() const;  ///< runs
+  std::size_t waiting() const;  ///< connections
 
  private:
   using Lock = std::unique_lock<std::mutex>;
   struct Waiting {
     core::SyncPoint commit;
-    std::vector<AnsweredRun> runs;
+    std::vector<HeldWrites> held;
   };
-  /// Runs that may be answered, and how.
+  /// What may be answered, and how.
   struct Decided {
-    std::vector<AnsweredRun> runs;
-    std::string error;  ///< empty: as they were carried out
+    std::vector<HeldWrites> held;
+    std::optional<Unconfirmed> unconfirmed;  ///< absent: as it was carried out
   };
   /// Of a lost mirror: the head at some moment, which it has yet to reach.
   struct Goal {
@@ -144,7 +161,7 @@ class SyncGate {
   std::map<std::string, Named> names_;
   CountedMirrors kept_before_;            ///< of names that the config does not have
   std::optional<core::Instant> keep_at_;  ///< a newcomer is to be kept then
-  std::size_t runs_ = 0;
+  std::size_t held_ = 0;                  ///< connections
   std::uint64_t unconfirmed_ = 0, async_ = 0;
   bool was_suspended_ = false, stopping_ = false;
   std::thread thread_;
