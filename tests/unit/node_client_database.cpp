@@ -15,6 +15,8 @@
 
 #include "crosslink/quic/endpoint.hpp"
 #include "crosslink/rocksdb_engine.hpp"
+#include "node/clients/chosen_database.hpp"
+#include "node/clients/client_transaction.hpp"
 #include "node/engine_threads.hpp"
 #include "node/hosting/database_engine.hpp"
 #include "node/hosting/hosted_database.hpp"
@@ -128,6 +130,54 @@ TEST_F(OfClients, writes_that_were_taken_on_are_carried_out_before_the_database_
   EXPECT_EQ(runs.back()->reply.bytes(), ":1000\r\n");
   database = open(&make_client_database);
   EXPECT_EQ(database->local()->get("n").value(), "1000");
+}
+
+TEST_F(OfClients, a_connection_finds_the_database_that_took_the_place_of_the_one_it_chose) {
+  DatabaseList list;
+  list.add(database);
+  ChosenDatabase chosen(list);
+  EXPECT_TRUE(chosen.hold());
+  chosen.let_go();
+  list.take("orders")->retire();
+  EXPECT_FALSE(chosen.hold()) << "one that is on its way out is not held";
+  EXPECT_EQ(chosen.held(), nullptr);
+  EXPECT_EQ(chosen.why_none(), "ERR there is no database 0 here now: SELECT another by its index or name");
+  database.reset();
+  EXPECT_EQ(chosen.last(), nullptr) << "nothing keeps it open";
+  database = open(&make_client_database);
+  list.add(database);
+  EXPECT_FALSE(chosen.hold()) << "it is another one";
+  EXPECT_EQ(&chosen.held()->hosted(), database.get());
+  EXPECT_TRUE(chosen.hold());
+  EXPECT_EQ(chosen.choose("7"), "ERR DB index is out of range");
+  EXPECT_EQ(&chosen.held()->hosted(), database.get()) << "what was chosen before stays";
+  EXPECT_EQ(chosen.choose("orders"), std::nullopt);
+}
+
+TEST_F(OfClients, a_transaction_does_nothing_once_another_database_is_at_its_place_or_it_is_too_much) {
+  const std::vector<std::string> texts{"SET", "k", "1"};
+  const Words words(texts.begin(), texts.end());
+  const auto* const set = find_command("SET");
+  ClientTransaction transaction;
+  ASSERT_TRUE(transaction.watch(*client_database(database), "k"));
+  transaction.on_other_database();
+  EXPECT_FALSE(transaction.spoiled()) << "MULTI was not said yet";
+  transaction.begin();
+  transaction.keep(*set, words);
+  WriteRun run{RespReply(RespVersion::resp2)};
+  transaction.fill(run);
+  EXPECT_TRUE(run.transaction && run.watch->touched()) << "what was watched is not the same any more";
+  EXPECT_EQ(run.commands.size(), 1U);
+  transaction.on_other_database();
+  EXPECT_TRUE(transaction.spoiled());
+  transaction.end(client_database(database));
+  EXPECT_EQ(transaction.held_bytes(), 0U);
+  transaction.begin();
+  for (std::size_t i = 0; i < ClientTransaction::commands_max; ++i)
+    transaction.keep(*set, words);
+  EXPECT_FALSE(transaction.spoiled());
+  transaction.keep(*set, words);
+  EXPECT_TRUE(transaction.spoiled());
 }
 
 TEST(ScanCursors, forget_the_one_that_was_used_longest_ago) {

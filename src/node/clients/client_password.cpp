@@ -59,7 +59,7 @@ awaitable<bool> ClientSession::may_go_on(std::shared_ptr<ClientSession> self, bo
     co_return false;
   }
   if (*wait > std::chrono::steady_clock::duration::zero()) {
-    self->database_.reset();  // a client that waits keeps no database from being taken away
+    self->chosen_.let_go();  // a client that waits keeps no database from being taken away
     auto pausing = pause(self, *wait);
     co_await std::move(pausing);
     self->hold_database();
@@ -121,7 +121,7 @@ void ClientSession::hello(const Words& words, RespReply& reply) {
   if (name) name_ = *name;
   version_ = version;
   reply = fresh_reply();
-  reply_hello(reply, id_, database_ && !database_->hosted().takes_writes());
+  reply_hello(reply, id_, chosen_.held() && !chosen_.held()->hosted().takes_writes());
 }
 
 }  // namespace crosslink::node

@@ -7,6 +7,7 @@
 #include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/write.hpp>
+#include <chrono>
 #include <utility>
 
 #include "async/engine_call.hpp"
@@ -15,18 +16,14 @@
 #include "node/clients/connection_replies.hpp"
 #include "node/hosting/applied_waiters.hpp"
 #include "node/hosting/hosted_database.hpp"
-#include "node/log.hpp"
+#include "node/text.hpp"
 #include "node/tuple_of.hpp"
 
 namespace crosslink::node {
 namespace {
 
 constexpr std::size_t run_commands_max = 1024, out_bytes_soft_max = 1024 * 1024;
-constexpr std::size_t transaction_commands_max = 100'000, transaction_bytes_max = 128ull * 1024 * 1024;
-constexpr std::size_t watched_keys_max = 10'000;
 constexpr std::string_view hold_too_much = "-ERR the connections of this node hold too much: try again later\r\n";
-/// What a word of a transaction, a watched key, takes beside its bytes.
-constexpr std::size_t kept_word_bytes = 64, kept_command_bytes = 96, watched_key_bytes = 256;
 /// While a command waits its client is not read from; this often it is checked whether the client is still there.
 constexpr auto look_at_client_every = std::chrono::milliseconds(1000);
 constexpr auto wait_max = std::chrono::hours(24 * 365);
@@ -74,6 +71,7 @@ ClientSession::ClientSession(std::shared_ptr<ClientShared> shared, boost::asio::
       socket_(std::move(socket)),
       id_(id),
       parser_(shared_->password ? unauthenticated_limits : RespLimits()),
+      chosen_(*shared_->databases),
       reads_{{}, fresh_reply(), [this] { return node_facts(); }, {}, 0, {}, 0},
       writes_(fresh_reply()) {
   ++shared_->connections;
@@ -82,53 +80,14 @@ ClientSession::ClientSession(std::shared_ptr<ClientShared> shared, boost::asio::
   } else {
     authenticated_ = true;
   }
-  selected_ = at_place(place_);
 }
 
-/// An index is a place that does not move, and a name is that of whatever has it now: what stands at another index, or
-/// under another name, is not what this client means.
-ClientDatabasePointer ClientSession::at_place(const Place& place) const {
-  const auto* const index = std::get_if<std::uint32_t>(&place);
-  return client_database(index != nullptr ? shared_->databases->at(*index)
-                                          : shared_->databases->find(std::get<std::string>(place)));
-}
-
-/// An error reply; absent: no database that is not open has this place.
-std::optional<std::string> ClientSession::not_open_at(const Place& place) const {
-  const auto* const index = std::get_if<std::uint32_t>(&place);
-  const auto shut = index != nullptr ? shared_->databases->not_open_at(*index)
-                                     : shared_->databases->not_open(std::get<std::string>(place));
-  if (!shut) return std::nullopt;
-  return fmt::format("ERR database '{}' is not open: {}", shut->name, escape(shut->reason.message(), 500));
-}
-
-/// Why nothing is at the client's place, as an error reply.
-std::string ClientSession::no_database() const {
-  if (auto shut = not_open_at(place_)) return *std::move(shut);
-  const auto* const index = std::get_if<std::uint32_t>(&place_);
-  return index != nullptr
-             ? fmt::format("ERR there is no database {} here now: SELECT another by its index or name", *index)
-             : fmt::format("ERR database '{}' is no longer here", std::get<std::string>(place_));
-}
-
-/// Nothing keeps a database open while its client says nothing. One that was replaced is found anew at its place.
 void ClientSession::hold_database() {
-  database_ = selected_.lock();
-  if (database_ && !database_->hosted().retired()) return;
-  database_ = at_place(place_);
-  if (transaction_) transaction_->broken = true;  // what was queued was meant for the old one
-  if (!database_) return;
-  selected_ = database_;
-  set_max_lag(max_lag_);
-  if (!watch_) return;
-  // What was watched is not the same any more: EXEC does nothing. The old one belongs to a table that goes.
-  watch_ = std::make_shared<Watch>();
-  watch_->touch();
+  if (!chosen_.hold()) transaction_.on_other_database();
 }
 
 ClientSession::~ClientSession() {
   end_transaction();
-  set_max_lag(std::nullopt);
   --shared_->connections;
   shared_->unauthenticated.erase(id_);
 }
@@ -165,7 +124,7 @@ awaitable<void> ClientSession::run(std::shared_ptr<ClientSession> self) {
 awaitable<bool> ClientSession::serve_buffered(std::shared_ptr<ClientSession> self) {
   self->hold_database();
   const bool goes_on = co_await serve_whole_commands(self);
-  self->database_.reset();
+  self->chosen_.let_go();
   co_return goes_on;
 }
 
@@ -192,7 +151,7 @@ awaitable<bool> ClientSession::serve_whole_commands(std::shared_ptr<ClientSessio
       self->closing_ = true;
     }
     // A client that reads nothing keeps no database from being taken away.
-    self->database_.reset();
+    self->chosen_.let_go();
     const bool sent = co_await send(self);
     if (!sent || self->closing_) co_return false;
     if (!more) co_return true;
@@ -212,8 +171,7 @@ awaitable<bool> ClientSession::send(std::shared_ptr<ClientSession> self) {
 
 /// What is held beyond a small amount counts for all connections together. False: it is too much.
 bool ClientSession::count_buffers() {
-  const auto held =
-      parser_.held_bytes() + word_bytes_ + out_.capacity() + (transaction_ ? transaction_->bytes : 0) + watched_bytes_;
+  const auto held = parser_.held_bytes() + word_bytes_ + out_.capacity() + transaction_.held_bytes();
   if (held_.set(held)) return true;
   if (std::exchange(holds_too_much_, true)) return false;
   ++shared_->refused.buffers_bytes;
@@ -230,14 +188,14 @@ awaitable<void> ClientSession::take(std::shared_ptr<ClientSession> self, Words w
       own != nullptr &&
       (*own == ConnectionCommand::exec || *own == ConnectionCommand::discard || *own == ConnectionCommand::multi ||
        *own == ConnectionCommand::watch || *own == ConnectionCommand::quit);
-  if (!refused.empty() || (self->transaction_ && !ends_transaction)) {
+  if (!refused.empty() || (self->transaction_.begun() && !ends_transaction)) {
     co_await finish_runs(self);
     auto reply = self->fresh_reply();
     if (!refused.empty()) {
-      if (self->transaction_) self->transaction_->broken = true;
+      self->transaction_.spoil();
       reply.error(refused);
     } else {
-      self->keep(*command, words);
+      self->transaction_.keep(*command, words);
       reply.simple("QUEUED");
     }
     self->out_ += reply.bytes();
@@ -276,33 +234,33 @@ std::string ClientSession::refusal(const Command* command, const Words& words) c
                        : fmt::format("ERR '{}' is not supported: {}", name, why);
   }
   if (auto wrong = check_words(*command, words); !wrong.empty()) return wrong;
+  const auto* own = connection_command(*command);
   if (!authenticated_) {
-    const auto* own = connection_command(*command);
     const bool may = own != nullptr && (*own == ConnectionCommand::auth || *own == ConnectionCommand::hello ||
                                         *own == ConnectionCommand::quit);
     if (!may) return "NOAUTH Authentication required.";
   }
-  const bool needs_database = connection_command(*command) == nullptr;
-  if (needs_database && !database_) return no_database();
-  if (needs_database && database_->hosted().local() == nullptr)
-    return fmt::format("ERR database '{}' is not kept here: read and write it where it is", database_->hosted().name());
-  if (command->writes() && !database_->hosted().takes_writes())
-    return "READONLY You can't write against a read only replica.";
-  const auto* own = connection_command(*command);
-  if (transaction_ &&
-      (own == nullptr ? std::holds_alternative<DatabaseCommand>(command->run) : !may_stand_in_transaction(*own)))
-    return fmt::format("ERR {} cannot stand in MULTI", command->name);
+  bool may_stand = own != nullptr && may_stand_in_transaction(*own);
+  if (own == nullptr) {
+    if (!chosen_.held()) return chosen_.why_none();
+    auto& hosted = chosen_.held()->hosted();
+    if (hosted.local() == nullptr)
+      return fmt::format("ERR database '{}' is not kept here: read and write it where it is", hosted.name());
+    if (command->writes() && !hosted.takes_writes()) return "READONLY You can't write against a read only replica.";
+    may_stand = !std::holds_alternative<DatabaseCommand>(command->run);
+  }
+  if (transaction_.begun() && !may_stand) return fmt::format("ERR {} cannot stand in MULTI", command->name);
   return {};
 }
 
 awaitable<void> ClientSession::finish_reads(std::shared_ptr<ClientSession> self) {
   if (self->reads_.commands.empty()) co_return;
   self->reads_.reply = self->fresh_reply();
-  self->reads_.why_stale = self->why_stale();
+  self->reads_.why_stale = self->chosen_.why_stale();
   while (!self->reads_.is_done()) {
     const auto& executors = self->shared_->executors;
     auto work = [self] {
-      run_slice(*self->database_, self->reads_);
+      run_slice(*self->chosen_.held(), self->reads_);
       return true;
     };
     auto calling =
@@ -327,7 +285,7 @@ awaitable<void> ClientSession::finish_writes(std::shared_ptr<ClientSession> self
   self->writes_.reply = self->fresh_reply();
   self->writes_.transaction = false;
   self->writes_.watch = nullptr;
-  co_await commit(self->database_->commits(), self->writes_);
+  co_await commit(self->chosen_.held()->commits(), self->writes_);
   self->note_write(self->writes_);
   self->writes_.reply.move_to(self->out_);
   self->writes_.commands.clear();
@@ -340,48 +298,20 @@ awaitable<void> ClientSession::finish_runs(std::shared_ptr<ClientSession> self) 
 
 // --- transactions
 
-void ClientSession::keep(const Command& command, const Words& words) {
-  auto& transaction = *transaction_;
-  auto bytes = kept_command_bytes;
-  for (const auto word : words)
-    bytes += word.size() + kept_word_bytes;
-  if (transaction.commands.size() >= transaction_commands_max || transaction.bytes + bytes > transaction_bytes_max) {
-    transaction.broken = true;  // EXEC says so
-    return;
-  }
-  transaction.bytes += bytes;
-  transaction.commands.push_back({&command, {words.begin(), words.end()}});
-}
-
-void ClientSession::end_transaction() {
-  transaction_.reset();
-  if (watch_) {
-    if (const auto database = database_ ? database_ : selected_.lock()) database->watches().unwatch(watch_);
-  }
-  watch_.reset();
-  watched_keys_ = watched_bytes_ = 0;
-}
-
 awaitable<void> ClientSession::exec(std::shared_ptr<ClientSession> self) {
   auto reply = self->fresh_reply();
-  if (!self->transaction_) {
+  const auto& database = self->chosen_.held();
+  if (!self->transaction_.begun()) {
     reply.error("ERR EXEC without MULTI");
-  } else if (self->transaction_->broken) {
+  } else if (self->transaction_.spoiled()) {
     reply.error("EXECABORT Transaction discarded because of previous errors.");
+  } else if (!database || database->hosted().local() == nullptr) {
+    reply.error("ERR the database of this transaction is no longer here");
   } else {
-    if (!self->database_ || self->database_->hosted().local() == nullptr) {
-      reply.error("ERR the database of this transaction is no longer here");
-      self->end_transaction();
-      self->out_ += reply.bytes();
-      co_return;
-    }
     WriteRun run(self->fresh_reply());
-    run.transaction = true;
-    run.watch = self->watch_;
-    run.why_stale = self->why_stale();
-    for (const auto& [command, words] : self->transaction_->commands)
-      run.commands.push_back({command, Words(words.begin(), words.end())});
-    co_await commit(self->database_->commits(), run);
+    run.why_stale = self->chosen_.why_stale();
+    self->transaction_.fill(run);
+    co_await commit(database->commits(), run);
     self->note_write(run);
     reply = std::move(run.reply);
   }
@@ -390,15 +320,12 @@ awaitable<void> ClientSession::exec(std::shared_ptr<ClientSession> self) {
 }
 
 void ClientSession::watch(const Words& words, RespReply& reply) {
-  if (transaction_) return reply.error("ERR WATCH inside MULTI is not allowed");
-  if (!database_ || database_->hosted().local() == nullptr) return reply.error("ERR this database is not kept here");
-  if (!watch_) watch_ = std::make_shared<Watch>();
+  if (transaction_.begun()) return reply.error("ERR WATCH inside MULTI is not allowed");
+  const auto& database = chosen_.held();
+  if (!database || database->hosted().local() == nullptr) return reply.error("ERR this database is not kept here");
   for (std::size_t i = 1; i < words.size(); ++i) {
-    if (watched_keys_ == watched_keys_max)
-      return reply.error(fmt::format("ERR more than {} keys are watched", watched_keys_max));
-    if (!database_->watches().watch(watch_, words[i])) continue;
-    ++watched_keys_;
-    watched_bytes_ += words[i].size() + watched_key_bytes;
+    if (!transaction_.watch(*database, words[i]))
+      return reply.error(fmt::format("ERR more than {} keys are watched", ClientTransaction::watched_keys_max));
     if (!count_buffers()) {
       closing_ = true;
       return reply.error(fmt::format("ERR {}", answers_hold_too_much));
@@ -411,12 +338,12 @@ void ClientSession::watch(const Words& words, RespReply& reply) {
 
 void ClientSession::note_write(const WriteRun& run) {
   if (run.lsn == Lsn{}) return;
-  written_ = database_;
+  written_ = chosen_.held();
   written_at_ = {run.incarnation, run.lsn};
 }
 
 ClientDatabasePointer ClientSession::written_database() const {
-  auto database = written_at_.lsn > Lsn{} ? written_.lock() : selected_.lock();
+  auto database = written_at_.lsn > Lsn{} ? written_.lock() : chosen_.last();
   if (database && database->hosted().retired()) return nullptr;
   return database;
 }
@@ -463,7 +390,7 @@ awaitable<void> ClientSession::wait_for_mirrors(std::shared_ptr<ClientSession> s
   const auto registered =
       AppliedWaiters::add(database->hosted().applied_waiters(), self->written_at_.lsn, self->woken_);
   database.reset();
-  self->database_.reset();
+  self->chosen_.let_go();
   const bool sent = co_await send(self);  // what was answered before need not wait
   if (!sent) self->closing_ = true;
   const auto end = timeout.count() == 0 ? Clock::time_point::max() : Clock::now() + timeout;
@@ -489,48 +416,24 @@ awaitable<void> ClientSession::wait_for_mirrors(std::shared_ptr<ClientSession> s
 
 void ClientSession::max_lag(const Words& words, RespReply& reply) {
   if (equal_words(words[1], "OFF")) {
-    set_max_lag(std::nullopt);
+    chosen_.set_max_lag(std::nullopt);
     return reply.ok();
   }
   const auto wanted = parse_integer(words[1]);
   if (!wanted || *wanted < 0 || *wanted > max_lag_ms_max) {
     return reply.error(fmt::format("ERR the lag must be 1 to {} milliseconds, or 0 or OFF for none", max_lag_ms_max));
   }
-  set_max_lag(*wanted == 0 ? std::nullopt : std::optional(std::chrono::milliseconds(*wanted)));
+  chosen_.set_max_lag(*wanted == 0 ? std::nullopt : std::optional(std::chrono::milliseconds(*wanted)));
   reply.ok();
-}
-
-/// Tells the mirror that is chosen now, and the one that was told before that it is over.
-void ClientSession::set_max_lag(std::optional<std::chrono::milliseconds> max_lag) {
-  if (const auto before = limited_.lock(); before && max_lag_) before->hosted().mirror()->remove_max_lag(*max_lag_);
-  limited_.reset();
-  max_lag_ = max_lag;
-  const auto chosen = selected_.lock();
-  if (!max_lag_ || !chosen || chosen->hosted().mirror() == nullptr) return;
-  chosen->hosted().mirror()->add_max_lag(*max_lag_);
-  limited_ = chosen;
-}
-
-std::function<std::string()> ClientSession::why_stale() const {
-  if (!max_lag_) return {};
-  return [database = database_.get(), most = *max_lag_] { return database->why_stale(most); };
 }
 
 // --- the connection itself
 
 void ClientSession::select(const Words& words, RespReply& reply) {
-  if (transaction_ || watch_) return reply.error("ERR SELECT is not allowed while keys are watched");
-  // A number is an index, also where a database of an older version's making has it for a name.
-  const auto index = parse_integer(words[1]);
-  const bool is_index = index && *index >= 0 && *index <= UINT32_MAX;
-  auto place = is_index ? Place(static_cast<std::uint32_t>(*index)) : Place(std::string(words[1]));
-  auto chosen = at_place(place);
-  if (!chosen) return reply.error(not_open_at(place).value_or("ERR DB index is out of range"));
-  place_ = std::move(place);
-  selected_ = chosen;
-  set_max_lag(max_lag_);
-  database_ = std::move(chosen);
-  reply.ok();
+  if (transaction_.begun() || transaction_.watches())
+    return reply.error("ERR SELECT is not allowed while keys are watched");
+  const auto refused = chosen_.choose(words[1]);
+  refused ? reply.error(*refused) : reply.ok();
 }
 
 void ClientSession::client(const Words& words, RespReply& reply) {
@@ -567,11 +470,11 @@ void ClientSession::answer(ConnectionCommand command, const Words& words, RespRe
     case ConnectionCommand::quit: closing_ = true; return reply.ok();
     case ConnectionCommand::select: return select(words, reply);
     case ConnectionCommand::multi:
-      if (transaction_) return reply.error("ERR MULTI calls can not be nested");
-      transaction_.emplace();
+      if (transaction_.begun()) return reply.error("ERR MULTI calls can not be nested");
+      transaction_.begin();
       return reply.ok();
     case ConnectionCommand::discard:
-      if (!transaction_) return reply.error("ERR DISCARD without MULTI");
+      if (!transaction_.begun()) return reply.error("ERR DISCARD without MULTI");
       end_transaction();
       return reply.ok();
     case ConnectionCommand::watch: return watch(words, reply);

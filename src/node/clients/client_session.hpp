@@ -4,16 +4,18 @@
 #include <atomic>
 #include <boost/asio/ip/tcp.hpp>
 #include <chrono>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "async/signal.hpp"
 #include "crosslink/awaitable.hpp"
 #include "node/client_facts.hpp"
+#include "node/clients/chosen_database.hpp"
 #include "node/clients/client_database.hpp"
+#include "node/clients/client_transaction.hpp"
 #include "node/clients/database_commands.hpp"
 #include "node/clients/held_bytes.hpp"
 #include "node/clients/password_door.hpp"
@@ -45,17 +47,6 @@ struct ClientShared {
   RareLog too_much_log{"clients sent away: with theirs the connections hold too much"};
 };
 
-/// A command of a transaction, kept until EXEC.
-struct KeptCommand {
-  const Command* command;
-  std::vector<std::string> words;
-};
-struct ClientTransaction {
-  std::vector<KeptCommand> commands;
-  std::size_t bytes = 0;  ///< in memory, about
-  bool broken = false;    ///< a command was refused: EXEC is too
-};
-
 class ClientSession {
  public:
   ClientSession(std::shared_ptr<ClientShared> shared, boost::asio::ip::tcp::socket socket, std::uint64_t id);
@@ -72,11 +63,8 @@ class ClientSession {
  private:
   static awaitable<bool> serve_buffered(std::shared_ptr<ClientSession> self);
   static awaitable<bool> serve_whole_commands(std::shared_ptr<ClientSession> self);
+  /// Nothing keeps a database open while its client says nothing.
   void hold_database();
-  using Place = std::variant<std::uint32_t, std::string>;  ///< an index or a name
-  ClientDatabasePointer at_place(const Place& place) const;
-  std::optional<std::string> not_open_at(const Place& place) const;
-  std::string no_database() const;
   static awaitable<void> take(std::shared_ptr<ClientSession> self, Words words);
   static awaitable<void> finish_reads(std::shared_ptr<ClientSession> self);
   static awaitable<void> finish_writes(std::shared_ptr<ClientSession> self);
@@ -91,7 +79,6 @@ class ClientSession {
 
   /// What is wrong with a command before it runs, as an error reply; empty: nothing.
   std::string refusal(const Command* command, const Words& words) const;
-  void keep(const Command& command, const Words& words);
   void answer(ConnectionCommand command, const Words& words, RespReply& reply);
   void auth(const Words& words, RespReply& reply);
   bool knows(std::string_view password);
@@ -99,10 +86,8 @@ class ClientSession {
   void select(const Words& words, RespReply& reply);
   void client(const Words& words, RespReply& reply);
   void watch(const Words& words, RespReply& reply);
-  void end_transaction();
+  void end_transaction() { transaction_.end(chosen_.last()); }
   void max_lag(const Words& words, RespReply& reply);
-  void set_max_lag(std::optional<std::chrono::milliseconds> max_lag);
-  std::function<std::string()> why_stale() const;
   void note_write(const WriteRun& run);
   ClientDatabasePointer written_database() const;
   std::optional<std::int64_t> mirrors_that_applied() const;
@@ -119,21 +104,14 @@ class ClientSession {
   const std::uint64_t id_;
   RespParser parser_;
   RespVersion version_ = RespVersion::resp2;
-  /// What the client chose; index 0 until it says SELECT.
-  Place place_ = std::uint32_t{0};
-  std::weak_ptr<ClientDatabase> selected_;
-  ClientDatabasePointer database_;  ///< `selected_`, held while commands are carried out; null: it is gone
+  ChosenDatabase chosen_;
   bool authenticated_ = false, closing_ = false, holds_too_much_ = false;
   int failed_auths_ = 0;
   std::string name_;
-  std::optional<ClientTransaction> transaction_;
-  std::shared_ptr<Watch> watch_;
-  std::size_t watched_keys_ = 0, watched_bytes_ = 0;
+  ClientTransaction transaction_;
   std::weak_ptr<ClientDatabase> written_;  ///< where the last write went
   core::SyncPoint written_at_;             ///< and its commit; LSN 0: there was none
   async::Signal woken_;                    ///< WAIT looks again
-  std::optional<std::chrono::milliseconds> max_lag_;
-  std::weak_ptr<ClientDatabase> limited_;  ///< whose mirror was told of max_lag_
   ReadRun reads_;
   WriteRun writes_;
   std::size_t word_bytes_ = 0;  ///< of what is to be carried out
