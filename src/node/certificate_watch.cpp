@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "crosslink/types.hpp"
-#include "node/hosting/durable_file.hpp"
+#include "node/hosting/private_files.hpp"
 #include "node/log.hpp"
 #include "node/text.hpp"
 #include "tls/credentials.hpp"

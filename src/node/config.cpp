@@ -11,7 +11,7 @@
 #include <span>
 #include <sstream>
 
-#include "node/hosting/durable_file.hpp"
+#include "node/hosting/private_files.hpp"
 #include "node/quantity.hpp"
 #include "node/text.hpp"
 #include "tls/peer_names.hpp"

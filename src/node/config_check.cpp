@@ -14,7 +14,7 @@
 #include "node/admin/admin_port.hpp"
 #include "node/certificate_watch.hpp"
 #include "node/hosting/catalog.hpp"
-#include "node/hosting/durable_file.hpp"
+#include "node/hosting/private_files.hpp"
 
 namespace crosslink::node {
 namespace {

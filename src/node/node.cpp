@@ -19,9 +19,9 @@
 #include "node/descriptors.hpp"
 #include "node/engine_threads.hpp"
 #include "node/handshake_refusals.hpp"
-#include "node/hosting/durable_file.hpp"
 #include "node/hosting/hosted_database.hpp"
 #include "node/hosting/hosting.hpp"
+#include "node/hosting/private_files.hpp"
 #include "node/log.hpp"
 #include "node/text.hpp"
 

@@ -10,6 +10,8 @@
 #include <string>
 #include <utility>
 
+#include "base/files.hpp"
+
 namespace crosslink::replication {
 namespace {
 
@@ -28,50 +30,36 @@ Result<void> SpillStore::begin(std::uint64_t total_bytes) {
   std::error_code none;
   const auto folder = folder_.empty() ? std::filesystem::temp_directory_path(none) : folder_;
   if (none) return spill_error("there is no folder for temporary files", none.value());
-  const auto space = std::filesystem::space(folder, none);
-  if (none) return spill_error("the free space is unknown", none.value());
-  if (space.available < min_free_bytes_ || space.available - min_free_bytes_ < total_bytes) {
-    return MirrorError(
-        ErrorKind::Storage, CausedBy::us,
-        fmt::format("a large entry cannot be kept until it is whole: it needs {} bytes of free space at {} beside "
-                    "min_free_bytes, {}, and there are {}",
-                    total_bytes, folder.string(), min_free_bytes_, space.available));
-  }
+  const base::Space space(base::Files(), folder, min_free_bytes_);
+  if (auto room = space.need(total_bytes, "a large entry cannot be kept until it is whole: it"); !room) return room;
   std::string name = (folder / "crosslink-entry-XXXXXX").string();
-  const int file = ::mkostemp(name.data(), O_CLOEXEC);
-  if (file < 0) return spill_error("no file can be made", errno);
+  base::Descriptor file(::mkostemp(name.data(), O_CLOEXEC));
+  if (!file) return spill_error("no file can be made", errno);
   ::unlink(name.c_str());
-  file_ = file;
+  file_ = std::move(file);
   return {};
 }
 
 Result<void> SpillStore::append(std::span<const std::byte> bytes) {
   if (!file_) return memory_.append(bytes);
-  while (!bytes.empty()) {
-    const auto written = ::write(*file_, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return spill_error("its file cannot be written", errno);
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-    file_bytes_ += static_cast<std::uint64_t>(written);
-  }
+  if (!base::write_all(file_, bytes)) return spill_error("its file cannot be written", errno);
+  file_bytes_ += bytes.size();
   return {};
 }
 
 Result<core::FragmentStore::Whole> SpillStore::take() {
   if (!file_) return memory_.take();
   const auto bytes = static_cast<std::size_t>(std::exchange(file_bytes_, 0));
-  const int file = *std::exchange(file_, std::nullopt);
-  void* mapped = ::mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, file, 0);
-  const int error = errno;
-  ::close(file);
-  if (mapped == MAP_FAILED) return spill_error("its file cannot be read back", error);
+  const base::Descriptor file = std::exchange(file_, {});
+  void* mapped = ::mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, file.number(), 0);
+  if (mapped == MAP_FAILED) return spill_error("its file cannot be read back", errno);
   const std::shared_ptr<const void> keep(mapped, [bytes](void* memory) { ::munmap(memory, bytes); });
   return Whole{keep, {static_cast<const std::byte*>(mapped), bytes}};
 }
 
 void SpillStore::drop() {
   memory_.drop();
-  if (file_) ::close(*std::exchange(file_, std::nullopt));
+  file_ = {};
   file_bytes_ = 0;
 }
 

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <optional>
 
+#include "base/descriptor.hpp"
 #include "session/log_order.hpp"
 
 namespace crosslink::replication {
@@ -30,7 +30,7 @@ class SpillStore final : public core::FragmentStore {
   const std::filesystem::path folder_;
   const std::uint64_t min_free_bytes_;
   core::MemoryFragmentStore memory_;
-  std::optional<int> file_;
+  base::Descriptor file_;
   std::uint64_t file_bytes_ = 0;
 };
 

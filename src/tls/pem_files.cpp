@@ -12,24 +12,12 @@
 #include <cstring>
 #include <ctime>
 
+#include "base/descriptor.hpp"
+
 namespace crosslink::tls {
 namespace {
 
 constexpr std::size_t pem_file_bytes_max = 4 * 1024 * 1024;
-
-class Descriptor {
- public:
-  explicit Descriptor(int number) : number_(number) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (number_ >= 0) ::close(number_);
-  }
-  int number() const { return number_; }
-
- private:
-  int number_;
-};
 
 MirrorError file_error(const std::filesystem::path& path, std::string_view what, std::string_view rest) {
   return MirrorError::configuration(fmt::format("the {} file {} {}", what, quoted(path), rest));
@@ -44,8 +32,8 @@ MirrorError cannot_open(const std::filesystem::path& path, std::string_view what
 
 Result<std::string> read_file(const std::filesystem::path& path, std::string_view what) {
   // Without O_NONBLOCK opening a FIFO would wait for a writer that never comes.
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (file.number() < 0) return cannot_open(path, what, errno);
+  const base::Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file) return cannot_open(path, what, errno);
   struct stat facts{};
   if (::fstat(file.number(), &facts) != 0) return cannot_open(path, what, errno);
   if (!S_ISREG(facts.st_mode)) return file_error(path, what, "is not a regular file: give the path of a PEM file");

@@ -10,6 +10,8 @@
 #include <cstring>
 #include <utility>
 
+#include "base/descriptor.hpp"
+#include "base/files.hpp"
 #include "tls/pem_files.hpp"
 
 namespace crosslink::tls {
@@ -20,14 +22,10 @@ MirrorError cannot_write(const std::filesystem::path& path, int error) {
       fmt::format("cannot write {} ({}): choose a folder this user can write to", quoted(path), std::strerror(error)));
 }
 
-int write_all(int file, std::string_view content) {
-  while (!content.empty()) {
-    const ssize_t count = ::write(file, content.data(), content.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return errno;
-    content.remove_prefix(static_cast<std::size_t>(count));
-  }
-  return ::fsync(file) == 0 ? 0 : errno;
+/// Without it a power cut may take the key of a certificate that was handed out already.
+Result<void> sync_folder_of(const std::filesystem::path& file) {
+  const auto synced = base::Files().sync_folder(file.has_parent_path() ? file.parent_path() : ".");
+  return synced ? synced : MirrorError::configuration(synced.error().message());
 }
 
 }  // namespace
@@ -50,13 +48,11 @@ Result<PendingFile> PendingFile::write(std::filesystem::path target, std::string
   std::array<unsigned char, 8> random{};
   if (RAND_bytes(random.data(), static_cast<int>(random.size())) != 1) return cannot_write(target, EIO);
   auto temporary = target.parent_path() / fmt::format(".crosslink-{:02x}.tmp", fmt::join(random, ""));
-  const int file = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
-  if (file < 0) return cannot_write(target, errno);
+  const base::Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
+  if (!file) return cannot_write(target, errno);
   PendingFile pending(std::move(target), std::move(temporary));
-  const int write_error = write_all(file, content);
-  const int close_error = ::close(file) == 0 ? 0 : errno;
-  if (write_error != 0) return cannot_write(pending.target_, write_error);
-  if (close_error != 0) return cannot_write(pending.target_, close_error);
+  if (!base::write_all(file, base::bytes_of(content)) || ::fsync(file.number()) != 0)
+    return cannot_write(pending.target_, errno);
   return pending;
 }
 
@@ -64,7 +60,7 @@ Result<void> PendingFile::publish(bool force) {
   if (force) {
     if (::rename(temporary_.c_str(), target_.c_str()) != 0) return cannot_write(target_, errno);
     temporary_.clear();
-    return {};
+    return sync_folder_of(target_);
   }
   // link() refuses an existing name in one step; rename() would replace a file made in between.
   if (::link(temporary_.c_str(), target_.c_str()) != 0) {
@@ -72,7 +68,7 @@ Result<void> PendingFile::publish(bool force) {
   }
   ::unlink(temporary_.c_str());
   temporary_.clear();
-  return {};
+  return sync_folder_of(target_);
 }
 
 }  // namespace crosslink::tls

@@ -20,7 +20,8 @@ class PendingFile {
   PendingFile& operator=(PendingFile&&) = delete;
   ~PendingFile();
 
-  /// Gives the file its name. Without `force` an existing target stays as it is. Errors: Configuration.
+  /// Gives the file its name, durable when it returns. Without `force` an existing target stays as it is. Errors:
+  /// Configuration.
   Result<void> publish(bool force);
 
  private:

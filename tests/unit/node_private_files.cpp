@@ -9,7 +9,7 @@
 #include <fstream>
 #include <string>
 
-#include "node/hosting/durable_file.hpp"
+#include "node/hosting/private_files.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace crosslink::node {

@@ -5,7 +5,7 @@
 #include <string>
 #include <thread>
 
-#include "node/hosting/durable_file.hpp"
+#include "base/files.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace crosslink::node {
@@ -21,8 +21,8 @@ TEST(RemovedFolder, what_another_took_away_meanwhile_was_an_error) {
     for (int part = 0; part < parts; ++part)
       fs::create_directories(folder / std::to_string(part) / "log");
     Result<void> other;
-    std::thread removing([&] { other = remove_folder(folder); });
-    const auto own = remove_folder(folder);
+    std::thread removing([&] { other = base::Files().remove_durably(folder); });
+    const auto own = base::Files().remove_durably(folder);
     removing.join();
     ASSERT_TRUE(own) << own.error().message();
     ASSERT_TRUE(other) << other.error().message();
@@ -32,8 +32,8 @@ TEST(RemovedFolder, what_another_took_away_meanwhile_was_an_error) {
 
 TEST(RemovedFolder, one_that_is_not_there_is_removed_and_one_that_stays_is_an_error) {
   const test::TemporaryFolder above;
-  EXPECT_TRUE(remove_folder(above.path() / "none"));
-  const auto removed = remove_folder("/proc/self/fd");
+  EXPECT_TRUE(base::Files().remove_durably(above.path() / "none"));
+  const auto removed = base::Files().remove_durably("/proc/self/fd");
   ASSERT_FALSE(removed);
   EXPECT_EQ(removed.error().kind(), ErrorKind::Storage);
 }

@@ -8,8 +8,8 @@
 #include <set>
 #include <utility>
 
+#include "base/random_id.hpp"
 #include "engine/etcd/etcd_impl.hpp"
-#include "engine/random_id.hpp"
 
 namespace crosslink {
 
@@ -427,15 +427,13 @@ Result<void> EtcdDatabase::Impl::write_received(const SnapshotFacts& facts) {
   next.bootstrapping = false;
   next.position = Position{facts.origin, facts.incarnation, facts.last_entry, facts.snapshot_lsn, facts.origin_lsn};
   next.consistent_lsn = std::max(received_consistent_lsn, facts.snapshot_lsn);
-  next.history =
-      crosslink::History::beginning({engine::random_id<Incarnation>(),
-                                     Lsn{static_cast<std::uint64_t>(found->revision) + 1}, HistoryCause::bootstrap});
+  next.history = crosslink::History::beginning(
+      {base::random_id<Incarnation>(), Lsn{static_cast<std::uint64_t>(found->revision) + 1}, HistoryCause::bootstrap});
   forget_external_writes(difference.mended(found->revision));
   if (auto done = commit({}, std::move(next), {erase_operation(bootstrap_key(options.name))}); !done) return done;
   if (auto loaded = load_leases(); !loaded) return loaded;
-  for (const auto& file : {split_file(), agreement_file()}) {
-    if (auto removed = remove_tree(file); !removed) return removed;
-  }
+  if (auto removed = notes.drop_split(); !removed) return removed;
+  if (auto removed = notes.write_agreement(0); !removed) return removed;
   auto dropped = partial.drop();
   const std::scoped_lock holding(mutex);
   shown_partial = partial.partial();

@@ -11,13 +11,14 @@
 #include <set>
 #include <thread>
 
+#include "base/files.hpp"
 #include "crosslink/etcd_engine.hpp"
 #include "engine/etcd/client.hpp"
-#include "engine/etcd/files.hpp"
 #include "engine/etcd/history.hpp"
 #include "engine/etcd/keys.hpp"
 #include "engine/etcd/lease_keeper.hpp"
 #include "engine/etcd/log_store.hpp"
+#include "engine/etcd/notes.hpp"
 #include "engine/etcd/partial.hpp"
 #include "engine/etcd/record.hpp"
 #include "engine/etcd/snapshot.hpp"
@@ -91,8 +92,6 @@ struct EtcdDatabase::Impl {
   Result<void> write_split(const EntryView& entry, std::vector<etcd::Change> changes, const Position& position);
   Result<void> write_parts(const etcd::Record::Split& split, const std::vector<etcd::Change>& changes,
                            const Position& position);
-  Result<std::optional<std::vector<etcd::Change>>> load_split(const etcd::Record::Split& split);
-  etcd::Path split_file() const { return options.folder / "split"; }
   Result<std::vector<std::string>> keys_in(const etcd::KeySpace::OwnRange& range);
   /// What a transaction does to the side table of leases; ours once it was made.
   struct SideTable {
@@ -152,8 +151,6 @@ struct EtcdDatabase::Impl {
   /// With write_mutex held. Errors: UnsupportedOperation.
   Result<void> check_prefixes(const SnapshotFacts& facts) const;
   Result<void> check_deletions(const Pairs& pairs);
-  Result<std::int64_t> agreed_up_to() const;
-  etcd::Path agreement_file() const { return options.folder / "agreed_to_deletions"; }
 
   // loop_marker.cpp: with write_mutex held
   Result<void> look_for_loop(const ApplyGroup& group);
@@ -173,15 +170,17 @@ struct EtcdDatabase::Impl {
 
   EtcdOptions options;
   bool root = false;
-  etcd::FolderLock lock;
+  base::Files files;
+  base::FileLock lock;
   std::shared_ptr<etcd::Client> client;
   std::shared_ptr<etcd::LeaseBook> lease_book;
   Incarnation root_incarnation;
-  const std::shared_ptr<const etcd::Space> space;
+  const std::shared_ptr<const base::Space> space;
   const std::shared_ptr<etcd::Shortage> log_shortage, snapshot_shortage;
   etcd::LogStore store;
   etcd::SnapshotStore snapshot_store;
   etcd::PartialStore partial;
+  const etcd::Notes notes;
 
   std::mutex write_mutex;   ///< one call that writes at a time
   bool uncertain = false;   ///< a write's outcome is not known

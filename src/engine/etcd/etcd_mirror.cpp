@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/random_id.hpp"
 #include "engine/etcd/etcd_impl.hpp"
-#include "engine/random_id.hpp"
 
 namespace crosslink {
 
@@ -15,7 +15,6 @@ namespace {
 
 /// Of several entries together; one alone may be as large as a transaction can be.
 constexpr std::size_t group_operations_max = 1300;
-constexpr std::size_t split_file_bytes_max = std::size_t{1} << 30;
 constexpr std::size_t announced_max = 1'000'000;
 constexpr std::size_t number_bytes_max = 20;  ///< in decimal digits
 
@@ -241,7 +240,7 @@ Result<void> EtcdDatabase::Impl::flush(std::vector<Change> changes, const Positi
   if (!done && is_too_large(done.error())) done = commit_alone(changes, std::move(next), side, done.error());
   if (!done) return too_large(done.error(), changes, position.applied_lsn);
   take_over(std::move(side));
-  return ends_split ? remove_tree(split_file()) : done;
+  return ends_split ? notes.drop_split() : done;
 }
 
 // --- entries too large for one transaction
@@ -279,10 +278,10 @@ Result<void> EtcdDatabase::Impl::write_split(const EntryView& entry, std::vector
     // A single one cannot be cut: the target takes it as it is, or it does not.
     if (fits({whole.size(), whole.bytes()}) || changes.size() == 1) return flush(std::move(changes), position);
   }
-  Record::Split split{entry.lsn(), entry.hash(), engine::random_id<SnapshotId>(), 0};
+  Record::Split split{entry.lsn(), entry.hash(), base::random_id<SnapshotId>(), 0};
   if (record.split) {
     // Begun before: what a range was expanded to then stands in the file.
-    auto kept = load_split(*record.split);
+    auto kept = notes.read_split(*record.split);
     if (!kept) return kept.error();
     if (*kept) {
       changes = **std::move(kept);
@@ -290,17 +289,7 @@ Result<void> EtcdDatabase::Impl::write_split(const EntryView& entry, std::vector
     }
   }
   if (split.done == 0) {
-    std::vector<Operation> operations;
-    for (const auto& change : changes) {
-      const auto lease = change.lease != 0 ? std::optional(change.lease) : std::nullopt;
-      operations.push_back(change.value ? Operation::put(change.key, *change.value, lease)
-                                        : Operation::erase(change.key));
-    }
-    std::vector<std::byte> bytes(split.list.bytes.begin(), split.list.bytes.end());
-    encode_entry(bytes, split.lsn, 0, operations);
-    if (auto room = space->need(bytes.size(), "keeping a revision that goes in several transactions"); !room)
-      return room;
-    if (auto written = replace_file(split_file(), bytes); !written) return written;
+    if (auto written = notes.write_split(split, changes, *space); !written) return written;
   }
   return write_parts(split, changes, position);
 }
@@ -338,25 +327,7 @@ Result<void> EtcdDatabase::Impl::write_parts(const Record::Split& split, const s
       ++counted.split_revisions;
     }
   }
-  return remove_tree(split_file());
-}
-
-Result<std::optional<std::vector<Change>>> EtcdDatabase::Impl::load_split(const Record::Split& split) {
-  const auto bytes = read_whole(split_file(), split_file_bytes_max);
-  if (!bytes) return bytes.error();
-  if (!*bytes || (*bytes)->size() < split.list.bytes.size()) return std::optional<std::vector<Change>>();
-  auto rest = std::span<const std::byte>(**bytes);
-  const bool same = std::ranges::equal(rest.first(split.list.bytes.size()), split.list.bytes);
-  rest = rest.subspan(split.list.bytes.size());
-  const auto entry = read_entry(rest);
-  if (!same || !entry || entry->lsn() != split.lsn) return std::optional<std::vector<Change>>();
-  std::vector<Change> changes;
-  entry->for_each([&](const Operation& one) {
-    Change change{std::string(one.key), std::nullopt, one.lease.value_or(0)};
-    if (one.kind == OperationKind::put) change.value = std::string(one.value);
-    changes.push_back(std::move(change));
-  });
-  return std::optional(std::move(changes));
+  return notes.drop_split();
 }
 
 // --- position, leases, what is received

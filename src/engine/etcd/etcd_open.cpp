@@ -27,14 +27,16 @@ bool is_name(std::string_view text) {
 
 EtcdDatabase::Impl::Impl(EtcdOptions chosen)
     : options(std::move(chosen)),
-      space(std::make_shared<const Space>(options.folder, options.min_free_bytes, options.free_bytes)),
+      space(std::make_shared<const base::Space>(files, options.folder, options.min_free_bytes, options.free_bytes)),
       log_shortage(std::make_shared<Shortage>(options.on_warning)),
       snapshot_shortage(std::make_shared<Shortage>(options.on_warning)),
-      store(options.folder / "log", {options.log_memory_bytes, options.log_window_bytes, options.log_budget_bytes},
-            space, log_shortage),
-      snapshot_store(options.folder / "snapshots", {options.snapshots_max, options.snapshot_budget_bytes,
-                                                    options.snapshot_kept, space, snapshot_shortage}),
-      partial(options.folder / "partial", space) {}
+      store(files, options.folder / "log",
+            {options.log_memory_bytes, options.log_window_bytes, options.log_budget_bytes}, space, log_shortage),
+      snapshot_store(
+          files, options.folder / "snapshots",
+          {options.snapshots_max, options.snapshot_budget_bytes, options.snapshot_kept, space, snapshot_shortage}),
+      partial(files, options.folder / "partial", space),
+      notes(files, options.folder) {}
 
 EtcdDatabase::Impl::~Impl() {
   {
@@ -74,13 +76,14 @@ Result<void> EtcdDatabase::Impl::open(bool as_root) {
   if (!root && options.node.empty()) return MirrorError::configuration("a mirror in etcd needs the name of its node");
   if (options.prefix && options.prefix->starts_with(reserved_prefix))
     return MirrorError::configuration("the prefix /crosslink/ is crosslink's own in every etcd");
-  if (auto made = make_folder(options.folder); !made) return made;
-  auto taken = FolderLock::take(options.folder);
+  if (auto made = files.make_folder(options.folder); !made) return made;
+  auto taken = base::FileLock::take(options.folder / "LOCK",
+                                    fmt::format("{} is in use by another process", options.folder.string()));
   if (!taken) return taken.error();
   lock = *std::move(taken);
   for (const auto* name : {"log", "snapshots"}) {
-    if (auto removed = remove_tree(options.folder / name); !removed) return removed;
-    if (auto made = make_folder(options.folder / name); !made) return made;
+    if (auto removed = files.remove_tree(options.folder / name); !removed) return removed;
+    if (auto made = files.make_folder(options.folder / name); !made) return made;
   }
   auto connected = Client::open(options.cluster);
   if (!connected) return connected.error();

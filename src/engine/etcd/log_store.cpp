@@ -118,8 +118,9 @@ void LogStore::drop_front() {
   kept_.pop_front();
   const bool last_of_file = file > 0 && (spilled_ == 0 || kept_.front().file != file);
   if (!last_of_file) return;
-  if (file == file_number_) file_ = File();
-  static_cast<void>(remove_tree(file_name(file)));  // a file too many does no harm; the folder is emptied at the start
+  if (file == file_number_) file_.reset();
+  // A file too many does no harm: the folder is emptied at the start.
+  static_cast<void>(files_.remove(file_name(file)));
 }
 
 void LogStore::spill() {
@@ -143,28 +144,36 @@ void LogStore::spill() {
 
 Result<void> LogStore::write_down(Kept& next) {
   if (auto room = space_->need(next.bytes, more_log); !room) return room;
-  if (!file_ || file_bytes_ >= file_bytes_max) {
-    auto opened = File::open_at(file_name(file_number_ + 1), 0);
+  if (!file_ || file_->end() >= file_bytes_max) {
+    auto opened = files_.open_at(file_name(file_number_ + 1), 0);
     if (!opened) return opened.error();
-    file_ = *std::move(opened);
+    file_.emplace(*std::move(opened));
     ++file_number_;
-    file_bytes_ = 0;
   }
-  if (auto written = file_.write(file_bytes_, *next.block.slice.entries); !written) return written;
+  const auto at = file_->end();
+  if (auto written = file_->append(*next.block.slice.entries); !written) {
+    abandon_file(at);
+    return written;
+  }
   next.file = file_number_;
-  next.at = file_bytes_;
-  file_bytes_ += next.bytes;
+  next.at = at;
   memory_bytes_ -= next.bytes;
   next.block.slice.entries.reset();
   ++spilled_;
   return {};
 }
 
+/// What a write that failed left behind its first `bytes` takes room that there is none of.
+void LogStore::abandon_file(std::uint64_t bytes) {
+  file_.reset();
+  static_cast<void>(bytes > 0 ? files_.cut(file_name(file_number_), bytes) : files_.remove(file_name(file_number_)));
+}
+
 Result<SharedBytes> LogStore::bytes_of(const Kept& kept) const {
   if (kept.block.slice.entries) return kept.block.slice.entries;
-  const auto file = File::open_to_read(file_name(kept.file));
+  const auto file = files_.open_to_read(file_name(kept.file));
   if (!file) return file.error();
-  auto bytes = file->read(kept.at, static_cast<std::size_t>(kept.bytes));
+  auto bytes = file->read_exactly(kept.at, static_cast<std::size_t>(kept.bytes));
   if (!bytes) return bytes.error();
   return std::make_shared<const std::vector<std::byte>>(*std::move(bytes));
 }

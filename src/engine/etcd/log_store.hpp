@@ -9,8 +9,9 @@
 #include <optional>
 #include <string>
 
+#include "base/files.hpp"
 #include "crosslink/engine.hpp"
-#include "engine/etcd/files.hpp"
+#include "engine/etcd/shortage.hpp"
 
 namespace crosslink::etcd {
 
@@ -30,8 +31,13 @@ class LogStore {
     std::uint64_t memory_bytes, window_bytes, budget_bytes;
   };
   /// `space`: of the folder's disk. `shortage`: lasts while the log is shorter than its limits say, for want of room.
-  LogStore(Path folder, Limits limits, std::shared_ptr<const Space> space, std::shared_ptr<Shortage> shortage)
-      : folder_(std::move(folder)), limits_(limits), space_(std::move(space)), shortage_(std::move(shortage)) {}
+  LogStore(base::Files files, base::Path folder, Limits limits, std::shared_ptr<const base::Space> space,
+           std::shared_ptr<Shortage> shortage)
+      : files_(std::move(files)),
+        folder_(std::move(folder)),
+        limits_(limits),
+        space_(std::move(space)),
+        shortage_(std::move(shortage)) {}
   ~LogStore();
 
   /// Empties it; the log will go on after `at`. `last`: the last entry at or before it, if it is known.
@@ -62,13 +68,15 @@ class LogStore {
   void drop_front();
   void spill();
   Result<void> write_down(Kept& next);
+  void abandon_file(std::uint64_t bytes);
   Result<SharedBytes> bytes_of(const Kept& kept) const;
   static std::uint64_t cost(const Kept& kept);
-  Path file_name(std::uint64_t number) const { return folder_ / std::to_string(number); }
+  base::Path file_name(std::uint64_t number) const { return folder_ / std::to_string(number); }
 
-  const Path folder_;
+  const base::Files files_;
+  const base::Path folder_;
   const Limits limits_;
-  const std::shared_ptr<const Space> space_;
+  const std::shared_ptr<const base::Space> space_;
   const std::shared_ptr<Shortage> shortage_;
   mutable std::mutex mutex_;
   std::deque<Kept> kept_;
@@ -77,8 +85,8 @@ class LogStore {
   Lsn head_, oldest_;
   std::optional<EntryId> before_, last_;
   std::map<std::string, Lsn> pins_;
-  File file_;
-  std::uint64_t file_number_ = 0, file_bytes_ = 0;
+  std::optional<base::AppendFile> file_;  ///< the newest
+  std::uint64_t file_number_ = 0;
 };
 
 }  // namespace crosslink::etcd

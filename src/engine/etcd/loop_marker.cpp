@@ -4,9 +4,9 @@
 
 #include <utility>
 
+#include "base/random_id.hpp"
 #include "engine/etcd/etcd_impl.hpp"
 #include "engine/etcd/identity.hpp"
-#include "engine/random_id.hpp"
 
 namespace crosslink {
 
@@ -15,7 +15,7 @@ using namespace etcd;
 /// Once for each process that owns the mirror: the key is there for a moment, and goes with us at the latest.
 Result<void> EtcdDatabase::Impl::write_loop_marker() {
   if (loop_marker.empty()) {
-    auto marker = fmt::format("{}crosslink-loop-{}", keys.prefix, to_string(engine::random_id<SnapshotId>()));
+    auto marker = fmt::format("{}crosslink-loop-{}", keys.prefix, to_string(base::random_id<SnapshotId>()));
     std::int64_t lease = 0;
     {
       const std::scoped_lock holding(mutex);

@@ -5,8 +5,8 @@
 #include <charconv>
 #include <utility>
 
+#include "base/random_id.hpp"
 #include "engine/etcd/etcd_impl.hpp"
-#include "engine/random_id.hpp"
 
 namespace crosslink {
 
@@ -130,8 +130,8 @@ Result<void> EtcdDatabase::Impl::settle(const Record& attempted) {
 }
 
 Result<void> EtcdDatabase::Impl::commit(TxnBuilder builder, Record next, std::vector<wire::RequestOperation> beside) {
-  const auto id = engine::random_id<SnapshotId>();
-  next.write_id = std::string(text_of(std::span(id.bytes).first(8)));
+  const auto id = base::random_id<SnapshotId>();
+  next.write_id = std::string(base::text_of(std::span(id.bytes).first(8)));
   next.owner = options.node;
   next.epoch = record.epoch;
   builder.compare_mod_revision(record_key(options.name), record_revision);
@@ -220,8 +220,8 @@ Result<void> EtcdDatabase::Impl::acquire(const Found& found) {
   auto next = found.record.value_or(Record{});
   next.owner = options.node;
   ++next.epoch;
-  const auto id = engine::random_id<SnapshotId>();
-  next.write_id = std::string(text_of(std::span(id.bytes).first(8)));
+  const auto id = base::random_id<SnapshotId>();
+  next.write_id = std::string(base::text_of(std::span(id.bytes).first(8)));
   TxnBuilder builder;
   builder.compare_mod_revision(owner_key(options.name), found.owner_revision);
   builder.compare_mod_revision(record_key(options.name), found.record_revision);

@@ -28,8 +28,8 @@ std::array<std::byte, record_bytes> record_of(std::uint64_t first, std::uint64_t
 }
 
 template <class Take>
-Result<void> read_records(const Path& path, Take&& take) {
-  const auto bytes = read_whole(path, records_bytes_max);
+Result<void> read_records(const base::Files& files, const base::Path& path, Take&& take) {
+  const auto bytes = files.read(path, records_bytes_max);
   if (!bytes) return bytes.error();
   if (!*bytes) return {};
   for (std::size_t at = 0; at + record_bytes <= (*bytes)->size(); at += record_bytes) {
@@ -46,23 +46,23 @@ MirrorError unreadable(std::string why) { return {ErrorKind::UnsupportedOperatio
 }  // namespace
 
 Result<void> PartialStore::load() {
-  const auto bytes = read_whole(folder_ / facts_name, facts_bytes_max);
+  const auto bytes = files_.read(folder_ / facts_name, facts_bytes_max);
   if (!bytes) return bytes.error();
   if (!*bytes) return drop();
   const auto decoded = core::decode_message(core::kind_of(core::SnapshotBegin{}), **bytes);
   if (!decoded) return drop();
   PartialSnapshot partial{std::get<core::SnapshotBegin>(decoded->message).facts, {}};
-  auto read = read_records(folder_ / chunks_name, [&](std::uint64_t offset, std::uint64_t sizes) {
+  auto read = read_records(files_, folder_ / chunks_name, [&](std::uint64_t offset, std::uint64_t sizes) {
     const StoredChunk chunk{offset, static_cast<std::uint32_t>(sizes >> 32), static_cast<std::uint32_t>(sizes)};
     if (chunk.offset == partial.bytes() && chunk.bytes > 0) partial.chunks.push_back(chunk);
   });
   if (read) {
-    read = read_records(folder_ / leases_name,
+    read = read_records(files_, folder_ / leases_name,
                         [&](std::uint64_t lease, std::uint64_t ttl_s) { leases_.insert_or_assign(lease, ttl_s); });
   }
   if (!read) return read;
-  auto stream = File::open_to_read(folder_ / stream_name);
-  const auto size = stream ? stream->size() : Result<std::uint64_t>(0);
+  const auto stream = folder_ / stream_name;
+  const auto size = files_.exists(stream) ? files_.size(stream) : Result<std::uint64_t>(0);
   if (!size) return size.error();
   while (partial.bytes() > *size)
     partial.chunks.pop_back();
@@ -75,9 +75,11 @@ Result<void> PartialStore::begin(const SnapshotFacts& facts) {
   const auto total_bytes = facts.total_bytes.value_or(0);
   if (total_bytes > disk_bytes_max) return unreadable("the snapshot is larger than any disk");
   if (auto room = need(total_bytes); !room) return room;
-  if (auto made = make_folder(folder_); !made) return made;
+  if (auto made = files_.make_folder(folder_); !made) return made;
   const auto frame = core::encode_message(core::SnapshotBegin{facts, 0});
-  if (auto written = replace_file(folder_ / facts_name, std::span(frame).subspan(frame_header_bytes)); !written)
+  if (auto written =
+          files_.replace(folder_ / facts_name, std::span<const std::byte>(frame).subspan(frame_header_bytes));
+      !written)
     return written;
   partial_ = PartialSnapshot{facts, {}};
   partial_->facts.consistent_lsn = std::max(facts.consistent_lsn, facts.snapshot_lsn);
@@ -89,20 +91,28 @@ Result<void> PartialStore::store(const StoredChunk& chunk, std::span<const std::
     return MirrorError::configuration("a chunk that does not follow what is stored");
   if (auto room = need(bytes.size()); !room) return room;
   if (!stream_) {
-    auto stream = File::open_at(folder_ / stream_name, chunk.offset);
+    auto stream = files_.open_at(folder_ / stream_name, chunk.offset);
     if (!stream) return stream.error();
-    auto chunks = File::open_at(folder_ / chunks_name, partial_->chunks.size() * record_bytes);
+    auto chunks = files_.open_at(folder_ / chunks_name, partial_->chunks.size() * record_bytes);
     if (!chunks) return chunks.error();
-    stream_ = *std::move(stream);
-    chunks_ = *std::move(chunks);
+    stream_.emplace(*std::move(stream));
+    chunks_.emplace(*std::move(chunks));
   }
   // The chunk's record last: without it the bytes are not there.
-  if (auto written = stream_.write(chunk.offset, bytes); !written) return written;
+  auto written = stream_->append(bytes);
   const auto sizes = std::uint64_t{chunk.bytes} << 32 | chunk.crc32c;
-  if (auto noted = chunks_.write(partial_->chunks.size() * record_bytes, record_of(chunk.offset, sizes)); !noted)
-    return noted;
+  if (written) written = chunks_->append(record_of(chunk.offset, sizes));
+  if (!written) {
+    close();  // how much of it went in is unknown
+    return written;
+  }
   partial_->chunks.push_back(chunk);
   return {};
+}
+
+void PartialStore::close() {
+  stream_.reset();
+  chunks_.reset();
 }
 
 Result<void> PartialStore::need(std::uint64_t bytes) const { return space_->need(bytes, "receiving a snapshot"); }
@@ -116,25 +126,24 @@ Result<void> PartialStore::note_leases(std::span<const LeaseGrant> leases) {
     const auto record = record_of(lease, ttl_s);
     bytes.insert(bytes.end(), record.begin(), record.end());
   }
-  return replace_file(folder_ / leases_name, bytes);
+  return files_.replace(folder_ / leases_name, bytes);
 }
 
 Result<SnapshotCheck> PartialStore::check() {
   if (!partial_) return MirrorError::configuration("there is no snapshot to check");
   std::uint32_t total = 0;
   if (partial_->chunks.empty()) return SnapshotCheck{std::nullopt, total};
-  const auto file = File::open_to_read(folder_ / stream_name);
+  const auto file = files_.open_to_read(folder_ / stream_name);
   if (!file) return file.error();
   for (std::size_t i = 0; i < partial_->chunks.size(); ++i) {
     const auto chunk = partial_->chunks[i];
-    const auto stored = file->read(chunk.offset, chunk.bytes);
+    const auto stored = file->read_exactly(chunk.offset, chunk.bytes);
     if (stored && crc32c(*stored) == chunk.crc32c) {
       total = crc32c(*stored, total);
       continue;
     }
     partial_->chunks.resize(i);
-    stream_ = File();
-    chunks_ = File();
+    close();
     return SnapshotCheck{chunk.offset, 0};
   }
   return SnapshotCheck{std::nullopt, total};
@@ -143,16 +152,15 @@ Result<SnapshotCheck> PartialStore::check() {
 Result<void> PartialStore::drop() {
   partial_.reset();
   leases_.clear();
-  stream_ = File();
-  chunks_ = File();
+  close();
   // The facts go first: without them the rest is nothing.
-  if (auto removed = remove_tree(folder_ / facts_name); !removed) return removed;
-  return remove_tree(folder_);
+  if (auto removed = files_.remove(folder_ / facts_name); !removed) return removed;
+  return files_.remove_tree(folder_);
 }
 
 Result<PartialStore::Pairs> PartialStore::pairs() const {
-  if (partial_->chunks.empty()) return Pairs(File(), 0);
-  auto file = File::open_to_read(folder_ / stream_name);
+  if (partial_->chunks.empty()) return Pairs(base::ReadFile(), 0);
+  auto file = files_.open_to_read(folder_ / stream_name);
   if (!file) return file.error();
   return Pairs(*std::move(file), partial_->bytes());
 }
@@ -174,7 +182,7 @@ Result<std::optional<KeyValue>> PartialStore::Pairs::next() {
     buffer_.erase(buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(used_));
     used_ = 0;
     const auto wanted = std::min<std::uint64_t>(left_, std::max(read_at_once, buffer_.size()));
-    const auto more = file_.read(at_, static_cast<std::size_t>(wanted));
+    const auto more = file_.read_exactly(at_, static_cast<std::size_t>(wanted));
     if (!more) return more.error();
     buffer_.insert(buffer_.end(), more->begin(), more->end());
     at_ += wanted;

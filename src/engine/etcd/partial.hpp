@@ -7,15 +7,15 @@
 #include <optional>
 #include <vector>
 
+#include "base/files.hpp"
 #include "crosslink/engine.hpp"
-#include "engine/etcd/files.hpp"
 
 namespace crosslink::etcd {
 
 class PartialStore {
  public:
-  PartialStore(Path folder, std::shared_ptr<const Space> space)
-      : folder_(std::move(folder)), space_(std::move(space)) {}
+  PartialStore(base::Files files, base::Path folder, std::shared_ptr<const base::Space> space)
+      : files_(std::move(files)), folder_(std::move(folder)), space_(std::move(space)) {}
   /// What a process before this one received.
   Result<void> load();
   const std::optional<PartialSnapshot>& partial() const { return partial_; }
@@ -34,8 +34,8 @@ class PartialStore {
 
    private:
     friend class PartialStore;
-    Pairs(File file, std::uint64_t bytes) : file_(std::move(file)), left_(bytes) {}
-    File file_;
+    Pairs(base::ReadFile file, std::uint64_t bytes) : file_(std::move(file)), left_(bytes) {}
+    base::ReadFile file_;
     std::uint64_t at_ = 0, left_;
     std::vector<std::byte> buffer_;
     std::size_t used_ = 0;
@@ -45,11 +45,13 @@ class PartialStore {
 
  private:
   Result<void> need(std::uint64_t bytes) const;
-  Path folder_;
-  std::shared_ptr<const Space> space_;
+  void close();
+  base::Files files_;
+  base::Path folder_;
+  std::shared_ptr<const base::Space> space_;
   std::optional<PartialSnapshot> partial_;
   std::map<std::uint64_t, std::uint64_t> leases_;  ///< granted TTL in seconds
-  File stream_, chunks_;
+  std::optional<base::AppendFile> stream_, chunks_;
 };
 
 }  // namespace crosslink::etcd

@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <system_error>
 #include <utility>
 
 #include "engine/etcd/etcd_impl.hpp"
@@ -16,7 +14,6 @@ using namespace etcd;
 
 namespace {
 
-constexpr std::size_t agreement_bytes_max = 32;
 constexpr char separator = '/';
 
 /// The parts of [range) that are not crosslink's own.
@@ -121,26 +118,12 @@ Result<EtcdSurvey> EtcdDatabase::survey(const std::optional<std::string>& source
 
 Result<void> EtcdDatabase::agree_to_deletions(std::int64_t revision) {
   const std::scoped_lock writing(impl_->write_mutex);
-  if (revision > 0) return replace_file(impl_->agreement_file(), bytes_of(std::to_string(revision)));
-  return remove_tree(impl_->agreement_file());
+  return impl_->notes.write_agreement(revision);
 }
 
 std::int64_t EtcdDatabase::shown_deletions() const {
   const std::scoped_lock holding(impl_->mutex);
   return impl_->shown_deletions;
-}
-
-/// 0: to nothing.
-Result<std::int64_t> EtcdDatabase::Impl::agreed_up_to() const {
-  const auto file = read_whole(agreement_file(), agreement_bytes_max);
-  if (!file) return file.error();
-  std::int64_t revision = 0;
-  if (*file) {
-    const auto text = text_of(**file);
-    const auto read = std::from_chars(text.data(), text.data() + text.size(), revision);
-    if (read.ec != std::errc()) revision = 0;  // of a version whose word had no bound
-  }
-  return revision;
 }
 
 /// The place was fixed by the first bootstrap: a source that names another prefix would have it delete other keys.
@@ -158,7 +141,7 @@ Result<void> EtcdDatabase::Impl::check_prefixes(const SnapshotFacts& facts) cons
 Result<void> EtcdDatabase::Impl::check_deletions(const Pairs& pairs) {
   const bool explained = explains(record), all = !explained || pairs.count == 0;
   if (!all && ends_in_separator(keys.prefix)) return {};
-  const auto agreed = agreed_up_to();
+  const auto agreed = notes.read_agreement();
   if (!agreed) return agreed.error();
   // A count is enough where no operator has agreed to anything.
   const auto found = all && *agreed == 0 ? survey_at(keys.prefix) : came_after(*agreed, all ? nullptr : &pairs);

@@ -7,8 +7,8 @@
 #include <thread>
 #include <utility>
 
+#include "base/random_id.hpp"
 #include "engine/etcd/etcd_impl.hpp"
-#include "engine/random_id.hpp"
 
 namespace crosslink {
 
@@ -45,7 +45,7 @@ wire::RequestOperation bind(const std::string& key, std::int64_t lease) {
 /// The number under which a promotion grants a lease of the source anew: of 63 bits that no other client could draw.
 std::int64_t own_lease(const SnapshotId& seed, std::uint64_t lease) {
   PairDigest digest;
-  digest.add(text_of(seed.bytes), std::to_string(lease));
+  digest.add(base::text_of(seed.bytes), std::to_string(lease));
   const auto hash = digest.digest();
   std::uint64_t number = 0;
   for (const auto byte : std::span(hash.bytes).first(sizeof number))
@@ -82,7 +82,7 @@ Result<void> at_once(std::size_t count, const Work& work) {
 Result<void> EtcdDatabase::Impl::finish_split() {
   if (!record.split) return {};
   const auto split = *record.split;
-  const auto changes = load_split(split);
+  const auto changes = notes.read_split(split);
   if (!changes) return changes.error();
   if (!*changes) {
     return MirrorError::configuration(fmt::format(
@@ -211,7 +211,7 @@ Result<PromotedFrom> EtcdDatabase::Impl::promote(const std::string& source_clust
   if (!record.promoting || !record.lease_seed) {
     auto begun = record;
     begun.promoting = true;
-    begun.lease_seed = engine::random_id<SnapshotId>();
+    begun.lease_seed = base::random_id<SnapshotId>();
     begun.promoted_from = PromotedFrom{source_cluster, source_database, *record.position};
     if (auto marked = commit({}, std::move(begun)); !marked) return marked.error();
   }

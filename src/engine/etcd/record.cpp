@@ -4,8 +4,8 @@
 
 #include <utility>
 
+#include "base/descriptor.hpp"
 #include "crosslink/frame.hpp"
-#include "engine/etcd/files.hpp"
 #include "engine/etcd/keys.hpp"
 #include "wire/message_tree.hpp"
 #include "wire/session_frames.hpp"
@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::uint64_t record_version = 1;
 
-Tree id_tree(std::span<const std::byte, 16> bytes) { return {Binary{std::string(text_of(bytes))}}; }
+Tree id_tree(std::span<const std::byte, 16> bytes) { return {Binary{std::string(base::text_of(bytes))}}; }
 
 TreeMap tree_of(const Position& position) {
   return {
@@ -109,12 +109,12 @@ std::string encode_record(const Record& record) {
   }
   std::vector<std::byte> bytes;
   core::write_tree(bytes, map);
-  return std::string(first_line) + std::string(text_of(bytes));
+  return std::string(first_line) + std::string(base::text_of(bytes));
 }
 
 Result<Record> decode_record(std::string_view value) {
   if (!value.starts_with(first_line)) return unreadable_record("it does not begin as one");
-  const auto tree = core::read_tree(bytes_of(value.substr(first_line.size())));
+  const auto tree = core::read_tree(base::bytes_of(value.substr(first_line.size())));
   if (!tree) return unreadable_record(tree.error().message());
   FieldReader r(tree->map, "a mirror's record");
   if (r.u64("version") != record_version) return unreadable_record("it was written by another version of crosslink");

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "engine/random_id.hpp"
+#include "base/random_id.hpp"
 
 namespace crosslink::etcd {
 
@@ -19,8 +19,10 @@ constexpr std::uint64_t chunk_of_pairs_bytes = std::uint64_t{1} << 20;
 /// One snapshot: a thread reads pages and appends pairs; readers wait for what they want.
 class SnapshotStore::Writing {
  public:
-  Writing(const Source& source, Path path, Options options, std::shared_ptr<std::atomic<std::uint64_t>> disk_bytes)
-      : origin_(source.origin),
+  Writing(const Source& source, base::Files files, base::Path path, Options options,
+          std::shared_ptr<std::atomic<std::uint64_t>> disk_bytes)
+      : files_(std::move(files)),
+        origin_(source.origin),
         facts_(source.facts),
         path_(std::move(path)),
         options_(std::move(options)),
@@ -32,14 +34,17 @@ class SnapshotStore::Writing {
     }
     if (writer_.joinable()) writer_.join();
     *disk_bytes_ -= bytes_;
-    file_ = File();
-    static_cast<void>(remove_tree(path_));  // emptied at the start, else
+    file_.reset();
+    static_cast<void>(files_.remove(path_));  // emptied at the start, else
   }
   Result<void> start() {
     if (auto room = make_room(chunk_of_pairs_bytes); !room) return room;
-    auto file = File::open_at(path_, 0);
+    auto file = files_.open_at(path_, 0);
     if (!file) return file.error();
-    file_ = *std::move(file);
+    auto reading = files_.open_to_read(path_);
+    if (!reading) return reading.error();
+    file_.emplace(*std::move(file));
+    written_ = *std::move(reading);
     writer_ = std::thread([this] {
       auto written = write();
       const std::scoped_lock lock(mutex_);
@@ -69,7 +74,7 @@ class SnapshotStore::Writing {
     for (auto one = first; one != leases_.end() && one->at <= offset + bytes; ++one)
       piece.leases.push_back(one->grant);
     lock.unlock();
-    auto read = file_.read(offset, static_cast<std::size_t>(bytes));
+    auto read = written_.read_exactly(offset, static_cast<std::size_t>(bytes));
     if (!read) return read.error();
     piece.bytes = std::make_shared<const std::vector<std::byte>>(*std::move(read));
     return piece;
@@ -130,7 +135,7 @@ class SnapshotStore::Writing {
       return MirrorError(ErrorKind::Storage, CausedBy::us,
                          fmt::format("snapshots take more than the {} bytes allowed on disk", options_.budget_bytes));
     }
-    if (auto written = file_.write(bytes_, bytes); !written) {
+    if (auto written = file_->append(bytes); !written) {
       *disk_bytes_ -= bytes.size();
       return written;
     }
@@ -145,12 +150,14 @@ class SnapshotStore::Writing {
     std::uint64_t at;
     LeaseGrant grant;
   };
+  const base::Files files_;
   const LogOrigin origin_;
   const SnapshotFacts facts_;
-  const Path path_;
+  const base::Path path_;
   const Options options_;
   const std::shared_ptr<std::atomic<std::uint64_t>> disk_bytes_;
-  File file_;
+  std::optional<base::AppendFile> file_;
+  base::ReadFile written_;
   mutable std::mutex mutex_;
   std::condition_variable grew_;
   std::uint64_t bytes_ = 0;  ///< written by the writer only
@@ -210,10 +217,10 @@ Result<std::shared_ptr<SnapshotReader>> SnapshotStore::open(const Source& source
     kept_.erase(oldest);
   }
   auto described = source;
-  described.facts.id = engine::random_id<SnapshotId>();
+  described.facts.id = base::random_id<SnapshotId>();
   described.facts.format = std::string(kv_format);
   const auto path = folder_ / to_string(described.facts.id);
-  Kept fresh{std::make_shared<Writing>(described, path, options_, disk_bytes_), {}, {}};
+  Kept fresh{std::make_shared<Writing>(described, files_, path, options_, disk_bytes_), {}, {}};
   if (auto started = fresh.writing->start(); !started) return started.error();
   kept_.push_back(std::move(fresh));
   return read(kept_.back());

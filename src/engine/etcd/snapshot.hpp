@@ -10,8 +10,9 @@
 #include <optional>
 #include <thread>
 
-#include "engine/etcd/files.hpp"
+#include "base/files.hpp"
 #include "engine/etcd/history.hpp"
+#include "engine/etcd/shortage.hpp"
 
 namespace crosslink::etcd {
 
@@ -21,11 +22,12 @@ class SnapshotStore {
     std::size_t snapshots_max;
     std::uint64_t budget_bytes;
     std::chrono::seconds kept;
-    std::shared_ptr<const Space> space;
+    std::shared_ptr<const base::Space> space;
     std::shared_ptr<Shortage> shortage;  ///< lasts from a snapshot that found no room to the next that was written
   };
   /// Everything in `folder` is removed: what another process wrote is of no use without its log.
-  SnapshotStore(Path folder, Options options) : folder_(std::move(folder)), options_(options) {}
+  SnapshotStore(base::Files files, base::Path folder, Options options)
+      : files_(std::move(files)), folder_(std::move(folder)), options_(std::move(options)) {}
   ~SnapshotStore();
 
   struct Source {
@@ -48,7 +50,8 @@ class SnapshotStore {
     std::chrono::steady_clock::time_point used;
   };
   std::shared_ptr<SnapshotReader> read(Kept& kept);
-  const Path folder_;
+  const base::Files files_;
+  const base::Path folder_;
   const Options options_;
   std::mutex mutex_;
   std::list<Kept> kept_;

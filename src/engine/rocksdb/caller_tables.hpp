@@ -13,7 +13,7 @@
 #include "crosslink/result.hpp"
 #include "crosslink/types.hpp"
 #include "engine/rocksdb/change_listener.hpp"
-#include "engine/rocksdb/files.hpp"
+#include "engine/rocksdb/env_disk.hpp"
 
 namespace crosslink::rocks {
 

@@ -137,7 +137,7 @@ Result<void> decode_record(std::string_view value, DatabaseRecord& record) {
 }
 
 Result<void> Live::check_room(const Path& folder, const RocksdbOptions& options) {
-  const Files disk(options.env);
+  const auto disk = files_of(options.env);
   const auto names = disk.list(folder);
   if (!names) return names.error();
   auto needed = room_beside_tables;
@@ -147,13 +147,13 @@ Result<void> Live::check_room(const Path& folder, const RocksdbOptions& options)
     if (!bytes) return bytes.error();
     needed += *bytes;
   }
-  return disk.need(options.folder, needed, "opening the database");
+  return base::Space(disk, options.folder, 0).need(needed, "opening the database");
 }
 
 Result<void> Live::check_room_to_flush() const {
   std::uint64_t memory = 0;
   database_->GetAggregatedIntProperty(rocksdb::DB::Properties::kCurSizeAllMemTables, &memory);
-  return disk_.need(folder_, memory + room_beside_tables, "writing what is in memory to tables");
+  return base::Space(disk_, folder_, 0).need(memory + room_beside_tables, "writing what is in memory to tables");
 }
 
 Result<std::shared_ptr<Live>> Live::open(const Path& folder, const RocksdbOptions& options, bool create) {
@@ -166,7 +166,7 @@ Result<std::shared_ptr<Live>> Live::open_read_only(const Path& folder, const Roc
 
 Result<std::shared_ptr<Live>> Live::open_as(const Path& folder, const RocksdbOptions& options, bool create,
                                             bool read_only, LiveKind kind) {
-  std::shared_ptr<Live> live(new Live(folder, Files(options.env)));
+  std::shared_ptr<Live> live(new Live(folder, files_of(options.env)));
   auto chosen = database_options(options, create);
   chosen.listeners.push_back(std::make_shared<ThreadListener>(live->failed_));
   std::vector<rocksdb::ColumnFamilyDescriptor> families{{rocksdb::kDefaultColumnFamilyName, data_options(options)}};
@@ -186,7 +186,7 @@ Result<std::shared_ptr<Live>> Live::open_as(const Path& folder, const RocksdbOpt
 }
 
 std::shared_ptr<Live> Live::borrow(rocksdb::DB& database) {
-  std::shared_ptr<Live> live(new Live(database.GetName(), Files(database.GetEnv())));
+  std::shared_ptr<Live> live(new Live(database.GetName(), files_of(database.GetEnv())));
   live->families_ = {database.DefaultColumnFamily()};
   live->adopt(database);
   return live;

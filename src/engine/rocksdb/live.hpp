@@ -14,7 +14,7 @@
 
 #include "crosslink/engine.hpp"
 #include "crosslink/rocksdb_engine.hpp"
-#include "engine/rocksdb/files.hpp"
+#include "engine/rocksdb/env_disk.hpp"
 #include "engine/rocksdb/log_reader.hpp"
 
 namespace crosslink::rocks {

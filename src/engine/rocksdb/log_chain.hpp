@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "crosslink/position.hpp"
-#include "engine/rocksdb/files.hpp"
+#include "engine/rocksdb/env_disk.hpp"
 #include "engine/rocksdb/log_reader.hpp"
 #include "engine/rocksdb/log_window.hpp"
 

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <utility>
 
-#include "engine/rocksdb/files.hpp"
+#include "engine/rocksdb/env_disk.hpp"
 
 namespace crosslink::rocks {
 namespace {

@@ -4,7 +4,7 @@
 #include <array>
 #include <cstring>
 
-#include "engine/random_id.hpp"
+#include "base/random_id.hpp"
 
 namespace crosslink::rocks {
 namespace {
@@ -83,7 +83,7 @@ Result<void> PartialStore::begin(const SnapshotFacts& facts) {
   if (auto dropped = drop(); !dropped) return dropped;
   if (auto made = disk_.make_folder(folder_); !made) return made;
   if (auto made = disk_.make_folder(folder_ / files_name); !made) return made;
-  target_ = "data-" + to_string(engine::random_id<SnapshotId>());
+  target_ = "data-" + to_string(base::random_id<SnapshotId>());
   if (auto written = disk_.replace(folder_ / target_name, bytes_of(target_)); !written) return written;
   if (auto written = disk_.replace(folder_ / facts_name, encode_facts(facts)); !written) return written;
   partial_ = PartialSnapshot{facts, {}};

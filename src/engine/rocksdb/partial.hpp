@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "crosslink/engine.hpp"
-#include "engine/rocksdb/files.hpp"
+#include "engine/rocksdb/env_disk.hpp"
 #include "engine/rocksdb/snapshot_store.hpp"
 
 namespace crosslink::rocks {

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "engine/random_id.hpp"
+#include "base/random_id.hpp"
 #include "engine/rocksdb/rocksdb_impl.hpp"
 #include "engine/rocksdb/snapshot_view.hpp"
 
@@ -98,7 +98,7 @@ Result<void> RocksdbDatabase::Impl::write_record(const rocks::DatabaseRecord& ne
 
 Result<void> RocksdbDatabase::Impl::begin_incarnation(HistoryCause cause) {
   auto next = written_record;
-  const HistoryRecord begun{engine::random_id<Incarnation>(), Lsn{live->head().value + 1}, cause};
+  const HistoryRecord begun{base::random_id<Incarnation>(), Lsn{live->head().value + 1}, cause};
   // Versions up to 2026-11-30 let the history of a mirror that was copied anew begin where its old numbers ended, which may
   // be above its head. Nothing is known by such a history.
   const bool above = !next.history.empty() && next.history.newest().first_lsn > begun.first_lsn;

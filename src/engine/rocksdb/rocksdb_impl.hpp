@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "crosslink/rocksdb_engine.hpp"
-#include "engine/rocksdb/files.hpp"
+#include "engine/rocksdb/env_disk.hpp"
 #include "engine/rocksdb/live.hpp"
 #include "engine/rocksdb/log_window.hpp"
 #include "engine/rocksdb/partial.hpp"
@@ -129,7 +129,7 @@ struct RocksdbDatabase::Impl {
 
   const RocksdbOptions options;
   const rocks::Files disk;
-  rocks::FolderLock folder_lock;
+  base::FileLock folder_lock;
   rocks::SnapshotStore snapshot_store;
   rocks::PartialStore partial;
 

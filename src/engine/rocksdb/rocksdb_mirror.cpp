@@ -8,7 +8,7 @@
 #include <numeric>
 #include <utility>
 
-#include "engine/random_id.hpp"
+#include "base/random_id.hpp"
 #include "engine/rocksdb/rocksdb_impl.hpp"
 
 namespace crosslink {
@@ -261,8 +261,7 @@ Result<void> RocksdbDatabase::drop_snapshot() {
 Result<void> RocksdbDatabase::Impl::need_for_received(std::uint64_t bytes) const {
   if (bytes > std::numeric_limits<std::uint64_t>::max() - options.min_free_bytes)
     return unreadable("the snapshot is larger than any disk");
-  return disk.need(options.folder, bytes + options.min_free_bytes,
-                   "receiving a snapshot, which leaves min_free_bytes to the databases that take writes,");
+  return base::Space(disk, options.folder, options.min_free_bytes).need(bytes, "receiving a snapshot");
 }
 
 /// Sorted pairs become tables at once, without passing through memory and log.
@@ -350,7 +349,7 @@ Result<void> RocksdbDatabase::Impl::switch_received() {
     // Its LSNs are those of the received data, and may be lower than they were: the incarnation tells them apart. They begin
     // above 0, since the log alone does not hold the data.
     const auto first = Lsn{(*received)->head().value + 1};
-    fresh.history = History::beginning({engine::random_id<Incarnation>(), first, HistoryCause::bootstrap});
+    fresh.history = History::beginning({base::random_id<Incarnation>(), first, HistoryCause::bootstrap});
     written = write([&](rocksdb::WriteBatch& batch) { (*received)->put_record(batch, fresh); });
   }
   if (written) written = (*received)->sync_log();

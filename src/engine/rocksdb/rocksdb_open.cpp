@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "engine/random_id.hpp"
+#include "base/random_id.hpp"
 #include "engine/rocksdb/rocksdb_impl.hpp"
 
 namespace crosslink {
@@ -25,7 +25,7 @@ constexpr auto readers_waited_for = std::chrono::seconds(2);
 
 RocksdbDatabase::Impl::Impl(RocksdbOptions chosen)
     : options(std::move(chosen)),
-      disk(options.env),
+      disk(rocks::files_of(options.env)),
       snapshot_store(options.folder / "snapshots", {rocks::LiveKind::hosted, options.snapshots_max,
                                                     options.snapshot_kept, options.snapshot_budget_bytes, options}),
       partial(disk, options.folder / "partial"),
@@ -46,7 +46,7 @@ RocksdbDatabase::Impl::~Impl() {
 }
 
 Result<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::Impl::open(RocksdbOptions options, Wanted wanted) {
-  if (auto made = rocks::Files(options.env).make_folder(options.folder); !made) return made.error();
+  if (auto made = rocks::files_of(options.env).make_folder(options.folder); !made) return made.error();
   if (options.boot_id.empty()) options.boot_id = rocks::system_boot_id();
   auto impl = std::make_unique<Impl>(std::move(options));
   if (auto started = impl->start(wanted); !started) return started.error();
@@ -54,7 +54,7 @@ Result<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::Impl::open(RocksdbOpti
 }
 
 Result<void> RocksdbDatabase::Impl::start(Wanted wanted) {
-  auto locked = rocks::FolderLock::take(options.folder);
+  auto locked = rocks::lock_folder(options.folder);
   if (!locked) return locked.error();
   folder_lock = *std::move(locked);
   const auto pointer = disk.read(options.folder / live_name, small_file_bytes_max);
@@ -108,14 +108,14 @@ Result<void> RocksdbDatabase::Impl::start(Wanted wanted) {
 Result<std::string> RocksdbDatabase::Impl::make_new(Wanted wanted) {
   if (wanted == Wanted::whatever)
     return MirrorError::configuration(fmt::format("there is no database in {}", options.folder.string()));
-  auto name = data_prefix + to_string(engine::random_id<SnapshotId>());
+  auto name = data_prefix + to_string(base::random_id<SnapshotId>());
   auto made = Live::open(options.folder / name, options, true);
   if (!made) return made.error();
   DatabaseRecord first;
   first.role = DatabaseRole::mirror;
   if (wanted == Wanted::root) {
     first.role = DatabaseRole::root;
-    first.origin = engine::random_id<Incarnation>();
+    first.origin = base::random_id<Incarnation>();
     first.history = History::beginning({first.origin, Lsn{1}, HistoryCause::created});
   }
   rocksdb::WriteBatch batch;

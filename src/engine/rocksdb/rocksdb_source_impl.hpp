@@ -10,7 +10,7 @@
 #include "crosslink/rocksdb_source.hpp"
 #include "engine/rocksdb/caller_tables.hpp"
 #include "engine/rocksdb/change_listener.hpp"
-#include "engine/rocksdb/files.hpp"
+#include "engine/rocksdb/env_disk.hpp"
 #include "engine/rocksdb/live.hpp"
 #include "engine/rocksdb/log_chain.hpp"
 #include "engine/rocksdb/log_window.hpp"
@@ -37,7 +37,7 @@ struct RocksdbSource::Impl {
 
   const RocksdbSourceOptions options;
   const rocks::Files disk;
-  rocks::FolderLock folder_lock;
+  base::FileLock folder_lock;
   const std::shared_ptr<rocks::Live> live;
   std::shared_ptr<rocks::ChangeListener> listener;
   rocks::SnapshotStore snapshot_store;

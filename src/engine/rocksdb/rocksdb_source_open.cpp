@@ -6,7 +6,7 @@
 #include <limits>
 #include <utility>
 
-#include "engine/random_id.hpp"
+#include "base/random_id.hpp"
 #include "engine/rocksdb/rocksdb_source_impl.hpp"
 
 namespace crosslink {
@@ -102,7 +102,7 @@ Result<std::unique_ptr<RocksdbSource>> RocksdbSource::open(rocksdb::DB& database
 
 RocksdbSource::Impl::Impl(rocksdb::DB& database, RocksdbSourceOptions chosen)
     : options(std::move(chosen)),
-      disk(database.GetEnv()),
+      disk(rocks::files_of(database.GetEnv())),
       live(Live::borrow(database)),
       snapshot_store(options.folder / "snapshots",
                      {rocks::LiveKind::callers, options.snapshots_max, options.snapshot_kept,
@@ -128,7 +128,7 @@ RocksdbSource::Impl::~Impl() {
 
 Result<void> RocksdbSource::Impl::start() {
   if (auto made = disk.make_folder(options.folder); !made) return made;
-  auto locked = rocks::FolderLock::take(options.folder);
+  auto locked = rocks::lock_folder(options.folder);
   if (!locked) return locked.error();
   folder_lock = *std::move(locked);
   window.begin(rocks::list_wal_files(*live), live->head());
@@ -167,7 +167,7 @@ Result<void> RocksdbSource::Impl::take_up_history() {
   const auto compared = chain.take_up(live->log(), rocks::list_wal_files(*live), window.oldest(), head);
   if (!compared) return compared.error();
   if (!*saved) {
-    record.origin = engine::random_id<Incarnation>();
+    record.origin = base::random_id<Incarnation>();
     record.history = History::beginning({record.origin, Lsn{head.value + 1}, HistoryCause::created});
     return save_history();
   }
@@ -205,7 +205,7 @@ Result<void> RocksdbSource::Impl::begin_after(Lsn last, HistoryCause cause) {
   std::vector<HistoryRecord> records;
   for (const auto& known : record.history.records())
     if (known.first_lsn <= first) records.push_back(known);
-  const HistoryRecord next{engine::random_id<Incarnation>(), first, cause};
+  const HistoryRecord next{base::random_id<Incarnation>(), first, cause};
   if (records.empty()) {
     record.history = History::beginning(next);
     return save_history();
@@ -231,7 +231,7 @@ Result<void> RocksdbSource::Impl::replace_history(HistoryCause cause) {
   {
     const std::scoped_lock lock(mutex);
     const auto head = live->head();
-    record.history = History::beginning({engine::random_id<Incarnation>(), Lsn{head.value + 1}, cause});
+    record.history = History::beginning({base::random_id<Incarnation>(), Lsn{head.value + 1}, cause});
     window.raise_oldest(head);
     saved = save_history();
     reason_lost = saved ? std::string() : saved.error().message();

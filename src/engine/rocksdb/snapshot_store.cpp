@@ -9,8 +9,8 @@
 #include <set>
 #include <utility>
 
-#include "engine/random_id.hpp"
-#include "engine/rocksdb/files.hpp"
+#include "base/random_id.hpp"
+#include "engine/rocksdb/env_disk.hpp"
 #include "engine/rocksdb/snapshot_view.hpp"
 
 namespace crosslink::rocks {
@@ -252,7 +252,7 @@ Result<CheckpointFiles> decode_checkpoint_head(std::span<const std::byte> bytes)
 }
 
 SnapshotStore::SnapshotStore(Path folder, Options options)
-    : folder_(std::move(folder)), options_(std::move(options)), disk_(options_.to_open.env) {}
+    : folder_(std::move(folder)), options_(std::move(options)), disk_(files_of(options_.to_open.env)) {}
 
 Result<void> SnapshotStore::adopt(const History& history, Lsn head) {
   if (auto made = disk_.make_folder(folder_); !made) return made;
@@ -291,7 +291,7 @@ Result<std::shared_ptr<SnapshotReader>> SnapshotStore::read(Kept& kept) {
 }
 
 Result<SnapshotStore::Kept> SnapshotStore::make(const Source& source, const std::string& format) {
-  const auto id = engine::random_id<SnapshotId>();
+  const auto id = base::random_id<SnapshotId>();
   const auto folder = folder_ / to_string(id);
   if (auto room = source.live.check_room_to_flush(); !room) return room.error();
   rocksdb::Checkpoint* made = nullptr;

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/rocksdb/files.hpp"
+#include "engine/rocksdb/env_disk.hpp"
 #include "engine/rocksdb/live.hpp"
 
 namespace crosslink::rocks {

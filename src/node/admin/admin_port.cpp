@@ -15,12 +15,13 @@
 #include "async/stop_event.hpp"
 #include "async/task_group.hpp"
 #include "async/with_timeout.hpp"
+#include "base/files.hpp"
 #include "crosslink/types.hpp"
 #include "node/admin/body_fields.hpp"
 #include "node/admin/byte_stream.hpp"
 #include "node/admin/http.hpp"
 #include "node/admin/reports.hpp"
-#include "node/hosting/durable_file.hpp"
+#include "node/hosting/private_files.hpp"
 #include "node/log.hpp"
 #include "node/tuple_of.hpp"
 #include "tls/credentials.hpp"
@@ -57,8 +58,8 @@ AdminRequest plain_request(const HttpRequest& request) {
 
 }  // namespace
 
-Result<std::string> read_token(const std::filesystem::path& file) {
-  auto text = read_small_file(file, token_file_bytes_max);
+Result<std::string> read_token(const std::filesystem::path& file, const base::Files& files) {
+  auto text = files.read_text(file, token_file_bytes_max);
   if (!text || text->empty()) return text;
   if (text->back() == '\n') text->pop_back();
   if (auto good = check_kept_private(file); !good) return good.error();
@@ -67,8 +68,8 @@ Result<std::string> read_token(const std::filesystem::path& file) {
   return text;
 }
 
-Result<std::string> read_or_make_token(const std::filesystem::path& file) {
-  auto known = read_token(file);
+Result<std::string> read_or_make_token(const std::filesystem::path& file, const base::Files& files) {
+  auto known = read_token(file, files);
   if (!known) return known.error();
   if (!known->empty()) {
     if (auto kept = keep_private(file); !kept) return kept.error();
@@ -80,7 +81,7 @@ Result<std::string> read_or_make_token(const std::filesystem::path& file) {
   std::string token;
   for (const auto byte : random)
     token += fmt::format("{:02x}", byte);
-  if (auto written = replace_file(file, token + "\n"); !written) return written.error();
+  if (auto written = files.replace(file, token + "\n"); !written) return written.error();
   return token;
 }
 

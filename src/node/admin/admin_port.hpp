@@ -23,9 +23,9 @@ struct AdminPortOptions {
 
 /// The token in `file`, 64 hex digits; empty when there is no file yet. Errors: Storage; Configuration when others may
 /// read it, or it is no token.
-Result<std::string> read_token(const std::filesystem::path& file);
+Result<std::string> read_token(const std::filesystem::path& file, const base::Files& files = base::Files());
 /// The same, but kept private, and made with mode 0600 when there is none.
-Result<std::string> read_or_make_token(const std::filesystem::path& file);
+Result<std::string> read_or_make_token(const std::filesystem::path& file, const base::Files& files = base::Files());
 
 class AdminPort {
  public:

@@ -8,13 +8,13 @@
 #include <utility>
 
 #include "async/engine_call.hpp"
-#include "engine/random_id.hpp"
+#include "base/files.hpp"
+#include "base/random_id.hpp"
 #include "link/dial.hpp"
 #include "node/admin/body_fields.hpp"
 #include "node/admin/reports.hpp"
 #include "node/certificate_watch.hpp"
 #include "node/hosting/database_engine.hpp"
-#include "node/hosting/durable_file.hpp"
 #include "node/text.hpp"
 
 namespace crosslink::node {
@@ -129,15 +129,13 @@ std::string_view check_of(ErrorKind kind) {
 }
 
 json::object check_space(const Hosting& hosting, const MirrorHelloAck& ack) {
-  std::error_code error;
-  const auto space = std::filesystem::space(hosting.context().data_dir, error);
-  if (error) return check("space", false, fmt::format("the disk of data_dir cannot be looked at: {}", error.message()));
+  const auto free = base::Files().free_bytes(hosting.context().data_dir);
+  if (!free) return check("space", false, free.error().message());
   const auto needed = ack.snapshot_bytes_total;
   if (needed == 0)
     return check("space", true,
-                 fmt::format("{} bytes are free; the source does not say how large its snapshot is", space.available));
-  return check("space", space.available >= needed,
-               fmt::format("{} bytes are free, the data takes about {}", space.available, needed));
+                 fmt::format("{} bytes are free; the source does not say how large its snapshot is", *free));
+  return check("space", *free >= needed, fmt::format("{} bytes are free, the data takes about {}", *free, needed));
 }
 
 }  // namespace
@@ -236,7 +234,7 @@ Result<TargetFacts> ask_target(const Hosting& hosting, const MirrorRequest& requ
   engine.entry = entry_of(request);
   if (!kept_elsewhere(engine.entry)) return TargetFacts{"RocksDB, in data_dir", {}};
   // One of its own for each that asks; what a kill leaves goes at the next start.
-  engine.data_dir = context.data_dir / "asked" / to_string(engine::random_id<SnapshotId>());
+  engine.data_dir = context.data_dir / "asked" / to_string(base::random_id<SnapshotId>());
   engine.cluster_id = context.cluster_id;
   engine.node_id = context.node_id;
   Result<TargetFacts> said = TargetFacts{};
@@ -244,7 +242,7 @@ Result<TargetFacts> ask_target(const Hosting& hosting, const MirrorRequest& requ
     const auto opened = open_engine(engine);
     said = opened ? ask_opened(*opened, request, source) : opened.error();
   }
-  if (auto removed = remove_folder(engine.data_dir); !removed) return removed.error();
+  if (auto removed = base::Files().remove_durably(engine.data_dir); !removed) return removed.error();
   return said;
 }
 

@@ -6,9 +6,9 @@
 #include <boost/json.hpp>
 #include <utility>
 
+#include "base/files.hpp"
 #include "crosslink/types.hpp"
 #include "node/config.hpp"
-#include "node/hosting/durable_file.hpp"
 
 namespace crosslink::node {
 namespace {
@@ -173,10 +173,10 @@ std::optional<quic::CongestionControl> congestion_named(std::string_view name) {
   return named(name, {quic::CongestionControl::bbr, quic::CongestionControl::cubic});
 }
 
-Result<Catalog> Catalog::load(std::filesystem::path file) {
-  auto text = read_small_file(file, file_bytes_max);
+Result<Catalog> Catalog::load(std::filesystem::path file, base::Files files) {
+  auto text = files.read_text(file, file_bytes_max);
   if (!text) return text.error();
-  Catalog catalog(std::move(file));
+  Catalog catalog(std::move(file), std::move(files));
   if (text->empty()) return catalog;
   catalog.found_ = true;
   if (auto parsed = catalog.parse(*text); !parsed) return parsed.error();
@@ -278,7 +278,7 @@ Result<void> Catalog::save(const std::vector<CatalogEntry>& entries, std::uint32
   for (const auto& entry : entries)
     written.push_back(write_entry(entry));
   const json::object root{{"format", format_version}, {"next_index", next_index}, {"databases", std::move(written)}};
-  return replace_file(file_, json::serialize(root));
+  return files_.replace(file_, json::serialize(root));
 }
 
 }  // namespace crosslink::node

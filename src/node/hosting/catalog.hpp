@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/files.hpp"
 #include "crosslink/position.hpp"
 #include "crosslink/result.hpp"
 #include "node/hosting/etcd_place.hpp"
@@ -73,7 +74,7 @@ class Catalog {
   static constexpr std::uint64_t file_bytes_max = 16ull * 1024 * 1024;
 
   /// Reads `file`; a file that is not there is an empty catalog. Errors: Storage; Configuration when it is no catalog.
-  static Result<Catalog> load(std::filesystem::path file);
+  static Result<Catalog> load(std::filesystem::path file, base::Files files = base::Files());
 
   /// There was a file when it was loaded: without one it was lost, or there never was a database.
   bool found() const { return found_; }
@@ -91,11 +92,12 @@ class Catalog {
   Result<void> remove(std::string_view name);
 
  private:
-  explicit Catalog(std::filesystem::path file) : file_(std::move(file)) {}
+  Catalog(std::filesystem::path file, base::Files files) : file_(std::move(file)), files_(std::move(files)) {}
   Result<void> parse(std::string_view text);
   Result<void> save(const std::vector<CatalogEntry>& entries, std::uint32_t next_index) const;
 
   std::filesystem::path file_;
+  base::Files files_;
   bool found_ = false;
   /// Also held while the file is written: one change after another.
   std::unique_ptr<std::mutex> mutex_ = std::make_unique<std::mutex>();

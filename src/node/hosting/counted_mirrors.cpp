@@ -6,7 +6,7 @@
 #include <exception>
 #include <stdexcept>
 
-#include "node/hosting/durable_file.hpp"
+#include "base/files.hpp"
 
 namespace crosslink::node {
 namespace {
@@ -17,8 +17,8 @@ constexpr std::uint64_t file_bytes_max = 1024ull * 1024;
 
 }  // namespace
 
-Result<CountedMirrors> read_counted_mirrors(const std::filesystem::path& file) {
-  const auto text = read_small_file(file, file_bytes_max);
+Result<CountedMirrors> read_counted_mirrors(const std::filesystem::path& file, const base::Files& files) {
+  const auto text = files.read_text(file, file_bytes_max);
   if (!text) return text.error();
   CountedMirrors counted;
   if (text->empty()) return counted;
@@ -36,11 +36,12 @@ Result<CountedMirrors> read_counted_mirrors(const std::filesystem::path& file) {
   return counted;
 }
 
-Result<void> write_counted_mirrors(const std::filesystem::path& file, const CountedMirrors& counted) {
+Result<void> write_counted_mirrors(const std::filesystem::path& file, const CountedMirrors& counted,
+                                   const base::Files& files) {
   json::array written;
   for (const auto& [name, mirror] : counted)
     written.push_back(json::object{{"name", name}, {"database", mirror.database}, {"id", to_string(mirror.id)}});
-  return replace_file(file, json::serialize(written));
+  return files.replace(file, json::serialize(written));
 }
 
 }  // namespace crosslink::node

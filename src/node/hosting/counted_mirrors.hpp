@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 
+#include "base/files.hpp"
 #include "crosslink/position.hpp"
 #include "crosslink/result.hpp"
 
@@ -15,8 +16,10 @@ namespace crosslink::node {
 using CountedMirrors = std::map<std::string, MirrorIdentity>;
 
 /// A file that is not there is none counted yet. Errors: Storage; Configuration when it is no such file.
-Result<CountedMirrors> read_counted_mirrors(const std::filesystem::path& file);
+Result<CountedMirrors> read_counted_mirrors(const std::filesystem::path& file,
+                                            const base::Files& files = base::Files());
 /// Durable when it returns. Errors: Storage.
-Result<void> write_counted_mirrors(const std::filesystem::path& file, const CountedMirrors& counted);
+Result<void> write_counted_mirrors(const std::filesystem::path& file, const CountedMirrors& counted,
+                                   const base::Files& files = base::Files());
 
 }  // namespace crosslink::node

@@ -4,8 +4,8 @@
 
 #include <utility>
 
+#include "base/files.hpp"
 #include "node/certificate_watch.hpp"
-#include "node/hosting/durable_file.hpp"
 #include "node/log.hpp"
 #include "node/text.hpp"
 
@@ -139,7 +139,7 @@ std::filesystem::path engine_folder(const std::filesystem::path& data_dir, const
 
 Result<std::string> data_id(const std::filesystem::path& data_dir, const CatalogEntry& entry) {
   constexpr std::uint64_t bytes_max = 4096;
-  auto named = read_small_file(engine_folder(data_dir, entry) / "live", bytes_max);
+  auto named = base::Files().read_text(engine_folder(data_dir, entry) / "live", bytes_max);
   // What is no name of ours is damaged: opening it says so.
   return named && !is_database_name(*named) ? std::string() : named;
 }

@@ -7,9 +7,10 @@
 #include <set>
 #include <utility>
 
-#include "engine/random_id.hpp"
-#include "node/hosting/durable_file.hpp"
+#include "base/files.hpp"
+#include "base/random_id.hpp"
 #include "node/hosting/hosting_impl.hpp"
+#include "node/hosting/private_files.hpp"
 #include "node/log.hpp"
 #include "node/text.hpp"
 
@@ -22,10 +23,10 @@ constexpr auto look_every = std::chrono::milliseconds(200);
 Result<std::string> node_id(const NodeConfig& config) {
   constexpr std::uint64_t bytes_max = 256;
   const auto file = config.data_dir / "node.id";
-  auto known = read_small_file(file, bytes_max);
+  auto known = base::Files().read_text(file, bytes_max);
   if (!known || !known->empty()) return known;
-  auto drawn = fmt::format("{}-{}", config.cluster_id, to_string(engine::random_id<SnapshotId>()).substr(0, 8));
-  if (auto written = replace_file(file, drawn); !written) return written.error();
+  auto drawn = fmt::format("{}-{}", config.cluster_id, to_string(base::random_id<SnapshotId>()).substr(0, 8));
+  if (auto written = base::Files().replace(file, drawn); !written) return written.error();
   return drawn;
 }
 
@@ -41,7 +42,7 @@ bool begins_history(const HostedDatabase& database, std::map<std::string, Incarn
 
 std::string authorities_in(const quic::TlsFiles& tls) {
   constexpr std::uint64_t bytes_max = 16 * 1024 * 1024;
-  const auto read = read_small_file(tls.ca, bytes_max);
+  const auto read = base::Files().read_text(tls.ca, bytes_max);
   return read ? *read : std::string();
 }
 
@@ -134,7 +135,8 @@ Result<std::unique_ptr<Hosting>> Hosting::open(const NodeConfig& config, quic::E
                                                EngineExecutors executors, ClientsMaker make_clients,
                                                StepListener on_step) {
   if (auto made = make_private_folder(config.data_dir); !made) return made.error();
-  auto lock = lock_folder(config.data_dir);
+  auto lock = base::FileLock::take(config.data_dir / "node.lock",
+                                   fmt::format("{} is open already, by another node", config.data_dir.string()));
   if (!lock) return lock.error();
   auto catalog = Catalog::load(config.data_dir / "catalog.json");
   if (!catalog) return catalog.error();
@@ -147,7 +149,7 @@ Result<std::unique_ptr<Hosting>> Hosting::open(const NodeConfig& config, quic::E
   impl->folder_lock = *std::move(lock);
   std::unique_ptr<Hosting> hosting(new Hosting(impl));
   // What dry runs left when the node was killed.
-  if (auto removed = remove_folder(config.data_dir / "asked"); !removed) return removed.error();
+  if (auto removed = base::Files().remove_durably(config.data_dir / "asked"); !removed) return removed.error();
   if (auto opened = impl->open_all(); !opened) return opened.error();
   return hosting;
 }

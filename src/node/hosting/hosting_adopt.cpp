@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "node/hosting/durable_file.hpp"
+#include "base/files.hpp"
 #include "node/hosting/hosting_impl.hpp"
 #include "node/log.hpp"
 #include "node/text.hpp"
@@ -25,7 +25,7 @@ struct Beside {
 };
 
 Beside read_beside(const fs::path& folder) {
-  const auto text = read_small_file(folder / beside_data, Catalog::file_bytes_max);
+  const auto text = base::Files().read_text(folder / beside_data, Catalog::file_bytes_max);
   if (text && text->empty()) return {};
   auto read = text ? read_catalog_entry(*text) : Result<CatalogEntry>(text.error());
   if (!read) return {std::nullopt, true};
@@ -104,7 +104,7 @@ Result<void> Hosting::Impl::note_opened(const CatalogEntry& opened, const Folder
   if (!before.agreed) return {};
   log(Severity::warning, "a folder's data is this database's from now on: an operator put belongs_here into it",
       {{"database", entry->name}, {"folder", folder_of(*entry).string()}});
-  return remove_folder(folder_of(*entry) / agreed_name);
+  return base::Files().remove_durably(folder_of(*entry) / agreed_name);
 }
 
 Task<void> Hosting::Impl::note_data(DatabasePointer database) {
@@ -150,11 +150,12 @@ void Hosting::Impl::keep_beside(const CatalogEntry& entry) const {
   if (!fs::exists(folder, error)) return;
   const auto text = catalog_entry_text(entry);
   // It is opened more often than it changes.
-  if (const auto there = read_small_file(folder / beside_data, Catalog::file_bytes_max); there && *there == text)
+  if (const auto there = base::Files().read_text(folder / beside_data, Catalog::file_bytes_max);
+      there && *there == text)
     return;
   // What stands beside another database's data says whose it is.
   if (!look_into(entry)) return;
-  const auto written = replace_file(folder / beside_data, text);
+  const auto written = base::Files().replace(folder / beside_data, text);
   if (written) return;
   log(Severity::warning, "the copy of a database's catalog entry is not up to date",
       {{"database", entry.name}, {"message", written.error().message()}});

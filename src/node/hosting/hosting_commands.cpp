@@ -4,8 +4,8 @@
 #include <chrono>
 #include <utility>
 
-#include "engine/random_id.hpp"
-#include "node/hosting/durable_file.hpp"
+#include "base/files.hpp"
+#include "base/random_id.hpp"
 #include "node/hosting/hosting_impl.hpp"
 #include "node/log.hpp"
 #include "node/text.hpp"
@@ -95,7 +95,7 @@ Result<CatalogEntry> Hosting::Impl::plan_database(const std::string& name,
 Result<DatabasePointer> Hosting::Impl::open_made(const CatalogEntry& entry) {
   auto opened = open_and_list(entry);
   if (opened) return opened;
-  const auto emptied = remove_folder(folder_of(entry));
+  const auto emptied = base::Files().remove_durably(folder_of(entry));
   const auto removed = emptied ? catalog.remove(entry.name) : emptied;
   // It could not be taken back either: it is there, and opened as soon as that goes.
   if (!removed) note_not_open(entry, opened.error());
@@ -154,7 +154,7 @@ Result<std::optional<CatalogEntry>> plan_mirror(const std::optional<CatalogEntry
   entry.name = name;
   entry.kind = DatabaseKind::mirror;
   entry.mirror = spec;
-  entry.mirror_id = engine::random_id<MirrorId>();
+  entry.mirror_id = base::random_id<MirrorId>();
   entry.etcd = etcd;
   if (!present) return std::optional(std::move(entry));
   if (present->kind == DatabaseKind::mirror && present->mirror == spec && same_place(present->etcd) && !replace)

@@ -153,7 +153,7 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   /// them while engine threads open databases. Held as well while a database is listed, so that none misses a reload.
   mutable std::mutex settings_mutex;
   NodeConfig config;
-  std::shared_ptr<void> folder_lock;  ///< of data_dir
+  base::FileLock folder_lock;  ///< of data_dir
   Catalog catalog;
   HostingContext context;
   const StepListener on_step;

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "async/engine_call.hpp"
-#include "engine/random_id.hpp"
-#include "node/hosting/durable_file.hpp"
+#include "base/files.hpp"
+#include "base/random_id.hpp"
 #include "node/hosting/hosting_impl.hpp"
 #include "node/log.hpp"
 #include "node/text.hpp"
@@ -48,7 +48,7 @@ Result<DeletedDatabase> Hosting::Impl::finish_delete(CatalogEntry entry) {
   deleted.record_left = forget(engine_request(entry));
   const auto folder = folder_of(entry);
   if (entry.set_aside.empty()) {
-    if (auto removed = remove_folder(folder); !removed) return removed.error();
+    if (auto removed = base::Files().remove_durably(folder); !removed) return removed.error();
   } else {
     deleted.set_aside = set_aside(entry.set_aside);
     if (auto moved = move_aside(folder, entry.set_aside); !moved) return moved.error();
@@ -63,7 +63,7 @@ Result<DeletedDatabase> Hosting::Impl::finish_delete(CatalogEntry entry) {
 Result<void> Hosting::Impl::move_aside(const fs::path& folder, const std::string& name) const {
   std::error_code error;
   if (fs::exists(set_aside(name), error) || !fs::exists(folder, error)) return {};
-  return move_folder(folder, set_aside(name));
+  return base::Files().move(folder, set_aside(name));
 }
 
 Result<CatalogEntry> Hosting::Impl::finish_replace(CatalogEntry entry) {
@@ -207,7 +207,7 @@ Result<DatabasePointer> Hosting::Impl::open_database(const CatalogEntry& entry) 
 Result<DatabasePointer> Hosting::Impl::open_and_list(CatalogEntry entry) {
   // A mirror of an older version's making, or one that was found without a catalog.
   if (entry.kind == DatabaseKind::mirror && entry.mirror_id == MirrorId{}) {
-    entry.mirror_id = engine::random_id<MirrorId>();
+    entry.mirror_id = base::random_id<MirrorId>();
     auto kept = put(std::move(entry));
     if (!kept) return kept.error();
     entry = *std::move(kept);
@@ -378,7 +378,7 @@ awaitable<void> Hosting::Impl::close_dropped(std::shared_ptr<Impl> self, Catalog
   }
   if (self->catalog.find(entry.name)) co_return;
   auto removing = self->blocking(self->context.executors.files,
-                                 [folder = self->folder_of(entry)] { return remove_folder(folder); });
+                                 [folder = self->folder_of(entry)] { return base::Files().remove_durably(folder); });
   const auto removed = co_await std::move(removing);
   if (removed) co_return;
   log(Severity::warning, "a folder of a database that was deleted stays",

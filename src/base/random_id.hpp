@@ -5,7 +5,7 @@
 
 #include "crosslink/position.hpp"
 
-namespace crosslink::engine {
+namespace crosslink::base {
 
 /// From the system's own randomness: two databases must never have one id.
 template <class Id>
@@ -19,4 +19,4 @@ Id random_id() {
   return id;
 }
 
-}  // namespace crosslink::engine
+}  // namespace crosslink::base
