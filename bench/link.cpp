@@ -12,6 +12,7 @@
 #include "cli/human.hpp"
 #include "cli/report.hpp"
 #include "crosslink/link.hpp"
+#include "wire/exit_codes.hpp"
 
 namespace crosslink::bench {
 namespace {
@@ -205,7 +206,7 @@ int run_bench_link(const cli::Globals& globals, const BenchOptions& options) {
     co_await boost::asio::this_coro::throw_if_cancelled(false);
     auto moved = co_await move_bytes(all, how, over);
     result.emplace(std::move(moved));
-    co_return cli::exit_good;
+    co_return exit_good;
   };
   source->run(context, work(globals, options, link, figures));
   const auto source_peak_bytes = source->stop();

@@ -7,6 +7,7 @@
 #include "bench/mirror_side.hpp"
 #include "cli/report.hpp"
 #include "crosslink/memory_engine.hpp"
+#include "wire/exit_codes.hpp"
 
 namespace crosslink::bench {
 namespace {
@@ -116,7 +117,7 @@ int run_bench_mirror(const cli::Globals& globals, const BenchOptions& options) {
                  std::optional<Result<Figures>>& result) -> awaitable<int> {
     auto measured = co_await measure(all, chosen);
     result.emplace(std::move(measured));
-    co_return cli::exit_good;
+    co_return exit_good;
   };
   source->run(context, work(side, options, figures));
   const auto source_peak_bytes = source->stop();

@@ -25,6 +25,7 @@
 #include "crosslink/database_source.hpp"
 #include "crosslink/memory_engine.hpp"
 #include "crosslink/rocksdb_engine.hpp"
+#include "wire/exit_codes.hpp"
 
 namespace crosslink::bench {
 
@@ -243,7 +244,7 @@ awaitable<int> serve(const cli::Globals& globals, const BenchOptions& options, q
   cli::print_line(fmt::format("listening {}", bound));
   const auto ended = co_await acceptor.run();
   if (!ended) co_return cli::report_error(globals, ended.error());
-  co_return cli::exit_good;
+  co_return exit_good;
 }
 
 }  // namespace

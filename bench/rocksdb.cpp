@@ -15,6 +15,7 @@
 #include "bench/mirror_side.hpp"
 #include "cli/report.hpp"
 #include "crosslink/rocksdb_engine.hpp"
+#include "wire/exit_codes.hpp"
 
 namespace crosslink::bench {
 namespace {
@@ -325,7 +326,7 @@ int run_bench_rocksdb(const cli::Globals& globals, const BenchOptions& options) 
   auto work = [](RocksdbBench& all, std::optional<Result<Figures>>& result) -> awaitable<int> {
     auto measured = co_await all.measure();
     result.emplace(std::move(measured));
-    co_return cli::exit_good;
+    co_return exit_good;
   };
   source->run(context, work(bench, figures));
   const auto source_peak_bytes = source->stop();

@@ -11,6 +11,7 @@
 #include "cli/report.hpp"
 #include "crosslink/source.hpp"
 #include "crosslink/throttle.hpp"
+#include "wire/exit_codes.hpp"
 
 namespace crosslink::bench {
 namespace {
@@ -129,7 +130,7 @@ awaitable<int> serve(const cli::Globals& globals, const BenchOptions& options, q
   cli::print_line(fmt::format("listening {}", bound));
   auto ended = co_await acceptor.run();
   if (!ended) co_return cli::report_error(globals, ended.error());
-  co_return cli::exit_good;
+  co_return exit_good;
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "crosslink/types.hpp"
 #include "node/admin/byte_stream.hpp"
 #include "node/admin/http.hpp"
+#include "wire/exit_codes.hpp"
 
 namespace crosslink::cli {
 namespace {
@@ -86,9 +87,9 @@ Result<AdminAnswer> answer_of(const AdminTarget& target, const node::HttpAnswer&
   AdminAnswer answer{std::move(value.get_object()), std::nullopt};
   if (response.status / 100 == 2) return answer;
   const auto* code = answer.body.if_contains("exit_code");
-  const auto number = code != nullptr && code->is_int64() ? code->get_int64() : 1;
+  const auto number = code != nullptr && code->is_int64() ? code->get_int64() : exit_failed;
   // Never 0: an error is none that worked.
-  answer.exit_code = number >= 1 && number <= 125 ? static_cast<int>(number) : 1;
+  answer.exit_code = number >= 1 && number <= 125 ? static_cast<int>(number) : exit_failed;
   return answer;
 }
 

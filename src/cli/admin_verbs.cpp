@@ -8,6 +8,7 @@
 #include "cli/json_fields.hpp"
 #include "cli/report.hpp"
 #include "node/config.hpp"
+#include "wire/exit_codes.hpp"
 
 namespace crosslink::cli {
 namespace {
@@ -42,7 +43,7 @@ int report_denied(const Globals& globals, const AdminAnswer& answer, boost::json
     if (sentence.empty()) sentence = "the node refused, and did not say why";
     fmt::print(stderr, "{}: {}\n", globals.program, sentence);
   }
-  return answer.exit_code.value_or(exit_unexpected);
+  return answer.exit_code.value_or(exit_failed);
 }
 
 int ask_and_report(const Globals& globals, const AdminOptions& options, const AdminRequest& request,

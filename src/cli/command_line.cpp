@@ -11,6 +11,7 @@
 
 #include "cli/report.hpp"
 #include "crosslink/version.hpp"
+#include "wire/exit_codes.hpp"
 
 namespace crosslink::cli {
 namespace {
@@ -221,7 +222,7 @@ int run_program(const Program& program, int argc, char** argv) {
     return parse_and_run(program, argc, argv);
   } catch (const std::exception& error) {  // nothing of ours throws: memory ran out, or this is a bug
     fmt::print(stderr, "{}: unexpected: {}\n", program.name, error.what());
-    return exit_unexpected;
+    return exit_failed;
   }
 }
 

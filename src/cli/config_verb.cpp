@@ -13,6 +13,7 @@
 #include "crosslink/quic/endpoint.hpp"
 #include "node/config.hpp"
 #include "node/config_check.hpp"
+#include "wire/exit_codes.hpp"
 
 namespace crosslink::cli {
 namespace {

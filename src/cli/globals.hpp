@@ -9,11 +9,6 @@ namespace crosslink::cli {
 enum class OutputFormat : std::uint8_t { text, json };
 enum class LogLevel : std::uint8_t { error, warning, info, debug };
 
-/// Exit codes that are no error kind's; those are exit_code(MirrorError).
-inline constexpr int exit_good = 0;
-inline constexpr int exit_usage = 2;
-inline constexpr int exit_unexpected = 1;  ///< an exception: memory ran out, or a bug
-
 struct Globals {
   std::string program = "crosslink";  ///< before each sentence on stderr
   OutputFormat output = OutputFormat::text;

@@ -13,6 +13,7 @@
 #include "cli/report.hpp"
 #include "cli/verbs.hpp"
 #include "crosslink/source.hpp"
+#include "wire/exit_codes.hpp"
 
 namespace crosslink::cli {
 namespace {

@@ -19,6 +19,7 @@
 #include "cli/status_text.hpp"
 #include "cli/verbs.hpp"
 #include "node/hosting/etcd_place.hpp"
+#include "wire/exit_codes.hpp"
 
 namespace crosslink::cli {
 namespace {
@@ -87,11 +88,11 @@ void show_replaced(const Globals& globals, const object& body) {
 /// What does not fit ends with the code that the real command would end with.
 int report_checks(const Globals& globals, object body) {
   const bool ok = flag(body, "ok");
-  const auto code = number(body, "exit_code").value_or(exit_unexpected);
+  const auto code = number(body, "exit_code").value_or(exit_failed);
   const auto page = checks_text(body);
   report_good(globals, std::move(body), page);
   if (ok) return exit_good;
-  return code >= 1 && code <= 125 ? static_cast<int>(code) : exit_unexpected;
+  return code >= 1 && code <= 125 ? static_cast<int>(code) : exit_failed;
 }
 
 /// What the answer to the creation said of replaced data stays in the object.

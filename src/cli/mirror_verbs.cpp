@@ -17,12 +17,10 @@
 #include "cli/status_text.hpp"
 #include "cli/verbs.hpp"
 #include "node/quantity.hpp"
+#include "wire/exit_codes.hpp"
 
 namespace crosslink::cli {
 namespace {
-
-constexpr int exit_different = 5;
-constexpr int exit_could_not_tell = 1;
 
 /// Each verb has its own, of which it uses some.
 struct Options {
@@ -115,7 +113,7 @@ int verify(const Globals& globals, const Options& options) {
   const auto outcome = text(answer->body, "outcome");
   const auto said = verify_text(answer->body, took);
   const auto good = report_good(globals, std::move(answer->body), said);
-  return outcome == "equal" ? good : outcome == "different" ? exit_different : exit_could_not_tell;
+  return outcome == "equal" ? good : outcome == "different" ? exit_different : exit_failed;
 }
 
 /// A verb `crosslink VERB NAME` that is one POST /v1/mirrors/NAME/VERB and answers with the mirror.

@@ -20,6 +20,7 @@
 #include "cli/verbs.hpp"
 #include "node/config.hpp"
 #include "node/quantity.hpp"
+#include "wire/exit_codes.hpp"
 
 namespace crosslink::cli {
 namespace {

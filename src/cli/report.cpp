@@ -1,4 +1,5 @@
 #include "cli/report.hpp"
+#include "wire/exit_codes.hpp"
 
 #include <fmt/format.h>
 

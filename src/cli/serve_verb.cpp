@@ -20,6 +20,7 @@
 #include "node/engine_threads.hpp"
 #include "node/log.hpp"
 #include "node/node.hpp"
+#include "wire/exit_codes.hpp"
 
 namespace crosslink::cli {
 namespace {

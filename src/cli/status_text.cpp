@@ -8,6 +8,7 @@
 
 #include "cli/human.hpp"
 #include "cli/json_fields.hpp"
+#include "wire/exit_codes.hpp"
 
 namespace crosslink::cli {
 namespace {
@@ -266,7 +267,7 @@ std::string mirror_list(const array& mirrors) {
 }
 
 int status_exit_code(const array& mirrors, std::optional<std::chrono::microseconds> lag_max) {
-  int worst = 0;
+  int worst = exit_good;
   for (const auto& one : mirrors) {
     const auto* mirror = one.if_object();
     if (mirror == nullptr) continue;
@@ -274,7 +275,7 @@ int status_exit_code(const array& mirrors, std::optional<std::chrono::microsecon
     if (status == "Disconnected") worst = std::max(worst, exit_disconnected);
     if (!lag_max || status == "Promoted") continue;
     const auto lag = milliseconds_field(*mirror, "lag_ms");
-    if (!lag || *lag > *lag_max) worst = std::max(worst, exit_lag_over);
+    if (!lag || *lag > *lag_max) worst = std::max(worst, exit_lag);
   }
   return worst;
 }

@@ -9,9 +9,6 @@
 
 namespace crosslink::cli {
 
-inline constexpr int exit_lag_over = 3;
-inline constexpr int exit_disconnected = 4;
-
 /// A table, and below it what needs words: reasons, last errors, windows left, verifies.
 std::string status_table(const boost::json::array& mirrors);
 /// Everything about one mirror, a line each.

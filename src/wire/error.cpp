@@ -5,6 +5,8 @@
 #include <array>
 #include <cstdlib>
 
+#include "wire/exit_codes.hpp"
+
 namespace crosslink {
 namespace {
 
@@ -13,33 +15,35 @@ using enum InReconnect;
 
 // In the order of ErrorKind; docs/protocol.md prints the same rows and a test compares the two.
 constexpr std::array rules{
-    ErrorRule{ClusterIdMismatch, "ClusterIdMismatch", "either", 0x01, hard, 6, "Disconnected"},
-    ErrorRule{ObserverRoleViolation, "ObserverRoleViolation", "source", 0x02, hard, 6, "Disconnected"},
-    ErrorRule{ProtocolVersionMismatch, "ProtocolVersionMismatch", "source", 0x03, hard, 6, "Disconnected"},
-    ErrorRule{UnknownDatabase, "UnknownDatabase", "source", 0x04, hard, 6, "Disconnected"},
-    ErrorRule{NotAuthorized, "NotAuthorized", "source", 0x06, hard, 6, "Disconnected"},
-    ErrorRule{Busy, "Busy", "either", 0x08, retry, 4, "Disconnected"},
-    ErrorRule{TlsRefused, "TlsRefused", "either", std::nullopt, hard, 6, "Disconnected"},
-    ErrorRule{HandshakeCodec, "HandshakeCodec", "either", 0x10, retry, 1, "Disconnected"},
-    ErrorRule{Transport, "Transport", "either", std::nullopt, retry, 4, "Disconnected"},
-    ErrorRule{Timeout, "Timeout", "either", 0x11, retry, 4, "Disconnected"},
-    ErrorRule{ProtocolViolation, "ProtocolViolation", "either", 0x12, retry, 1, "Disconnected"},
-    ErrorRule{NotConnected, "NotConnected", "local", std::nullopt, hard, 1, "-"},
-    ErrorRule{AlreadyConnected, "AlreadyConnected", "local", std::nullopt, hard, 1, "-"},
-    ErrorRule{Cancelled, "Cancelled", "local", std::nullopt, hard, 1, "-"},
-    ErrorRule{MirrorPromoted, "MirrorPromoted", "local", std::nullopt, hard, 6, "Promoted"},
-    ErrorRule{Configuration, "Configuration", "local", std::nullopt, hard, 2, "-"},
-    ErrorRule{Storage, "Storage", "local", std::nullopt, session_stays, 1, "Degraded"},
-    ErrorRule{OutcomeUnknown, "OutcomeUnknown", "local", std::nullopt, hard, 1, "-"},
-    ErrorRule{SnapshotOffsetRegression, "SnapshotOffsetRegression", "mirror", std::nullopt, restart_snapshot, 1,
+    ErrorRule{ClusterIdMismatch, "ClusterIdMismatch", "either", 0x01, hard, exit_refused, "Disconnected"},
+    ErrorRule{ObserverRoleViolation, "ObserverRoleViolation", "source", 0x02, hard, exit_refused, "Disconnected"},
+    ErrorRule{ProtocolVersionMismatch, "ProtocolVersionMismatch", "source", 0x03, hard, exit_refused, "Disconnected"},
+    ErrorRule{UnknownDatabase, "UnknownDatabase", "source", 0x04, hard, exit_refused, "Disconnected"},
+    ErrorRule{NotAuthorized, "NotAuthorized", "source", 0x06, hard, exit_refused, "Disconnected"},
+    ErrorRule{Busy, "Busy", "either", 0x08, retry, exit_disconnected, "Disconnected"},
+    ErrorRule{TlsRefused, "TlsRefused", "either", std::nullopt, hard, exit_refused, "Disconnected"},
+    ErrorRule{HandshakeCodec, "HandshakeCodec", "either", 0x10, retry, exit_failed, "Disconnected"},
+    ErrorRule{Transport, "Transport", "either", std::nullopt, retry, exit_disconnected, "Disconnected"},
+    ErrorRule{Timeout, "Timeout", "either", 0x11, retry, exit_disconnected, "Disconnected"},
+    ErrorRule{ProtocolViolation, "ProtocolViolation", "either", 0x12, retry, exit_failed, "Disconnected"},
+    ErrorRule{NotConnected, "NotConnected", "local", std::nullopt, hard, exit_failed, "-"},
+    ErrorRule{AlreadyConnected, "AlreadyConnected", "local", std::nullopt, hard, exit_failed, "-"},
+    ErrorRule{Cancelled, "Cancelled", "local", std::nullopt, hard, exit_failed, "-"},
+    ErrorRule{MirrorPromoted, "MirrorPromoted", "local", std::nullopt, hard, exit_refused, "Promoted"},
+    ErrorRule{Configuration, "Configuration", "local", std::nullopt, hard, exit_usage, "-"},
+    ErrorRule{Storage, "Storage", "local", std::nullopt, session_stays, exit_failed, "Degraded"},
+    ErrorRule{OutcomeUnknown, "OutcomeUnknown", "local", std::nullopt, hard, exit_failed, "-"},
+    ErrorRule{SnapshotOffsetRegression, "SnapshotOffsetRegression", "mirror", std::nullopt, restart_snapshot,
+              exit_failed, "Bootstrapping"},
+    ErrorRule{SnapshotCrcMismatch, "SnapshotCrcMismatch", "mirror", std::nullopt, last_good_chunk, exit_failed,
               "Bootstrapping"},
-    ErrorRule{SnapshotCrcMismatch, "SnapshotCrcMismatch", "mirror", std::nullopt, last_good_chunk, 1, "Bootstrapping"},
-    ErrorRule{BytesInFlightCapExceeded, "BytesInFlightCapExceeded", "either", std::nullopt, retry, 1, "Disconnected"},
+    ErrorRule{BytesInFlightCapExceeded, "BytesInFlightCapExceeded", "either", std::nullopt, retry, exit_failed,
+              "Disconnected"},
     ErrorRule{LogWindowExceeded, "LogWindowExceeded", "source", std::nullopt, bootstrap, std::nullopt, "Bootstrapping"},
-    ErrorRule{SourceBehind, "SourceBehind", "source", std::nullopt, halt, 6, "Halted"},
-    ErrorRule{HistoriesParted, "HistoriesParted", "source", std::nullopt, halt, 6, "Halted"},
-    ErrorRule{OriginChanged, "OriginChanged", "source", std::nullopt, halt, 6, "Halted"},
-    ErrorRule{UnsupportedOperation, "UnsupportedOperation", "either", std::nullopt, halt, 6, "Halted"},
+    ErrorRule{SourceBehind, "SourceBehind", "source", std::nullopt, halt, exit_refused, "Halted"},
+    ErrorRule{HistoriesParted, "HistoriesParted", "source", std::nullopt, halt, exit_refused, "Halted"},
+    ErrorRule{OriginChanged, "OriginChanged", "source", std::nullopt, halt, exit_refused, "Halted"},
+    ErrorRule{UnsupportedOperation, "UnsupportedOperation", "either", std::nullopt, halt, exit_refused, "Halted"},
 };
 
 constexpr bool in_order() {
@@ -166,8 +170,8 @@ std::optional<ErrorKind> kind_of_wire_code(std::uint64_t code) {
 
 int exit_code(const MirrorError& error) {
   // A name that does not resolve is a mistake in the command more often than a fault of the line.
-  if (error.transport_cause() == TransportCause::unresolved) return 1;
-  return rule_of(error.kind()).exit_code.value_or(1);
+  if (error.transport_cause() == TransportCause::unresolved) return exit_failed;
+  return rule_of(error.kind()).exit_code.value_or(exit_failed);
 }
 
 }  // namespace crosslink

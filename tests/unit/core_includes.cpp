@@ -106,7 +106,7 @@ const std::map<std::string, std::set<std::string>> arrows = {
     {"replication", {"async", "base", "link", "session", "wire"}},
     {"engine", {"base", "tls", "wire"}},
     {"node", {"async", "base", "engine", "link", "replication", "session", "tls", "wire"}},
-    {"cli", {"node", "tls"}},
+    {"cli", {"node", "tls", "wire"}},
 };
 
 TEST(Map, lets_each_folder_include_only_what_the_map_says) {
@@ -149,6 +149,21 @@ TEST(Map, lets_each_folder_of_the_node_include_only_what_the_map_says) {
     }
   }
   EXPECT_GT(checked, 100U);
+}
+
+TEST(Map, has_one_table_of_exit_codes) {
+  static const std::regex defines(R"(\bconstexpr int exit_\w+ *=)");
+  std::vector<std::string> elsewhere;
+  std::size_t in_table = 0;
+  for (const auto& where : found_in(lines_below("src"), defines)) {
+    if (where.starts_with("src/wire/exit_codes.hpp")) {
+      ++in_table;
+    } else {
+      elsewhere.push_back(where);
+    }
+  }
+  EXPECT_EQ(elsewhere, std::vector<std::string>{});
+  EXPECT_EQ(in_table, 7U);
 }
 
 TEST(Core, has_deliberate_mistakes_that_nothing_in_the_product_can_switch_on) {

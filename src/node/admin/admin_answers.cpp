@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "node/admin/reports.hpp"
+#include "wire/exit_codes.hpp"
 
 namespace crosslink::node {
 namespace {
@@ -70,9 +71,8 @@ AdminResponse no_such(std::string_view what) {
 }
 
 AdminResponse wrong_method(std::string_view allowed) {
-  return object_answer(
-      report_error(MirrorError::configuration(fmt::format("this path takes {}", allowed)), exit_usage_code),
-      bad_method);
+  return object_answer(report_error(MirrorError::configuration(fmt::format("this path takes {}", allowed)), exit_usage),
+                       bad_method);
 }
 
 }  // namespace crosslink::node

@@ -11,8 +11,6 @@
 
 namespace crosslink::node {
 
-inline constexpr int exit_refused = 6, exit_lag = 3, exit_usage_code = 2, exit_could_not_tell = 1;
-
 /// Of a path: the part before the first '/', and the rest.
 std::pair<std::string_view, std::string_view> split_path(std::string_view path);
 

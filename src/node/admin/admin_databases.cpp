@@ -9,6 +9,7 @@
 #include "node/admin/reports.hpp"
 #include "node/hosting/hosting.hpp"
 #include "node/text.hpp"
+#include "wire/exit_codes.hpp"
 
 namespace crosslink::node {
 
@@ -45,14 +46,14 @@ awaitable<AdminResponse> AdminRoutes::answer_databases(const AdminRequest& reque
   }
   if (rest.empty() && request.method == "POST") {
     if (auto good = only_fields(request.body, {"name", "allow_mirrors", "anew"}); !good)
-      co_return failed(good.error(), exit_usage_code);
+      co_return failed(good.error(), exit_usage);
     const auto* const name = request.body.if_contains("name");
     if (name == nullptr || !name->is_string())
-      co_return failed(MirrorError::configuration("name: must be a text"), exit_usage_code);
+      co_return failed(MirrorError::configuration("name: must be a text"), exit_usage);
     const auto allowed = read_names(request.body, "allow_mirrors");
-    if (!allowed) co_return failed(allowed.error(), exit_usage_code);
+    if (!allowed) co_return failed(allowed.error(), exit_usage);
     const auto anew = flag_field(request.body, "anew");
-    if (!anew) co_return failed(anew.error(), exit_usage_code);
+    if (!anew) co_return failed(anew.error(), exit_usage);
     auto creating = hosting_->create_database(std::string(name->as_string()), *allowed, *anew, request.caller);
     const auto created = co_await std::move(creating);
     co_return created ? now(std::string(name->as_string())) : failed(created.error());
@@ -61,7 +62,7 @@ awaitable<AdminResponse> AdminRoutes::answer_databases(const AdminRequest& reque
   const auto [name, verb] = split_path(rest);
   if (verb.empty() && request.method == "DELETE") {
     const auto said = read_flags(request.query, {"followed"});
-    if (!said) co_return failed(said.error(), exit_usage_code);
+    if (!said) co_return failed(said.error(), exit_usage);
     auto deleting = hosting_->delete_database(std::string(name), said->contains("followed"), request.caller);
     const auto deleted = co_await std::move(deleting);
     if (!deleted) co_return failed(deleted.error());
@@ -72,27 +73,26 @@ awaitable<AdminResponse> AdminRoutes::answer_databases(const AdminRequest& reque
   if (verb != "restamp" && verb != "count-mirror" && verb != "allow-mirrors") co_return no_such("such command");
   if (request.method != "POST") co_return wrong_method("POST");
   if (verb == "allow-mirrors") {
-    if (auto good = only_fields(request.body, {"names"}); !good) co_return failed(good.error(), exit_usage_code);
+    if (auto good = only_fields(request.body, {"names"}); !good) co_return failed(good.error(), exit_usage);
     auto names = read_names(request.body, "names");
     if (names && !*names) names = MirrorError::configuration("names: must be a list, empty for none");
-    if (!names) co_return failed(names.error(), exit_usage_code);
+    if (!names) co_return failed(names.error(), exit_usage);
     auto allowing = hosting_->allow_mirrors(std::string(name), **std::move(names), request.caller);
     const auto allowed = co_await std::move(allowing);
     co_return allowed ? now(std::string(name)) : failed(allowed.error());
   }
   if (verb == "count-mirror") {
-    if (auto good = only_fields(request.body, {"id"}); !good) co_return failed(good.error(), exit_usage_code);
+    if (auto good = only_fields(request.body, {"id"}); !good) co_return failed(good.error(), exit_usage);
     const auto* const text = request.body.if_contains("id");
     const auto id =
         text != nullptr && text->is_string() ? detail::from_hex(std::string_view(text->as_string())) : std::nullopt;
     if (!id)
-      co_return failed(MirrorError::configuration("id: must be 32 hex digits, as the status shows it"),
-                       exit_usage_code);
+      co_return failed(MirrorError::configuration("id: must be 32 hex digits, as the status shows it"), exit_usage);
     auto counting = hosting_->count_mirror(std::string(name), {*id});
     const auto counted = co_await std::move(counting);
     co_return counted ? now(std::string(name)) : failed(counted.error());
   }
-  if (auto good = only_fields(request.body, {}); !good) co_return failed(good.error(), exit_usage_code);
+  if (auto good = only_fields(request.body, {}); !good) co_return failed(good.error(), exit_usage);
   auto stamping = hosting_->restamp(std::string(name), request.caller);
   const auto stamped = co_await std::move(stamping);
   co_return stamped ? now(std::string(name)) : failed(stamped.error());

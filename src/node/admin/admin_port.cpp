@@ -25,6 +25,7 @@
 #include "node/log.hpp"
 #include "node/tuple_of.hpp"
 #include "tls/credentials.hpp"
+#include "wire/exit_codes.hpp"
 
 namespace crosslink::node {
 namespace {
@@ -40,7 +41,6 @@ bool is_token(std::string_view text) {
 }
 
 AdminResponse refusal(unsigned status, ErrorKind kind, const std::string& message) {
-  constexpr int exit_refused = 6;
   const MirrorError error(kind, CausedBy::peer, message);
   return {status, boost::json::serialize(report_error(error, exit_refused)) + "\n"};
 }

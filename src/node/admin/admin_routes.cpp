@@ -15,6 +15,7 @@
 #include "node/hosting/hosting.hpp"
 #include "node/log.hpp"
 #include "node/text.hpp"
+#include "wire/exit_codes.hpp"
 
 namespace crosslink::node {
 namespace {
@@ -38,10 +39,9 @@ json::object report_left(const std::string& kept_at, const Result<EtcdSurvey>& s
 /// What would not be read is an error, never something else.
 std::optional<AdminResponse> refuse_unread(const AdminRequest& request) {
   if (!request.query.empty() && request.method != "DELETE")
-    return failed(MirrorError::configuration("only a DELETE has a query; the others say it in the body"),
-                  exit_usage_code);
+    return failed(MirrorError::configuration("only a DELETE has a query; the others say it in the body"), exit_usage);
   if (!request.body.empty() && request.method != "POST")
-    return failed(MirrorError::configuration("only a POST has a body; a DELETE says it in its query"), exit_usage_code);
+    return failed(MirrorError::configuration("only a POST has a body; a DELETE says it in its query"), exit_usage);
   return std::nullopt;
 }
 
@@ -193,7 +193,7 @@ awaitable<AdminResponse> AdminRoutes::answer_mirror(const AdminRequest& request,
   }
   if (verb.empty() && request.method == "DELETE") {
     const auto options = read_delete(request.query);
-    if (!options) co_return failed(options.error(), exit_usage_code);
+    if (!options) co_return failed(options.error(), exit_usage);
     auto deleting = delete_mirror(request, std::move(name), *options);
     co_return co_await std::move(deleting);
   }
@@ -205,7 +205,7 @@ awaitable<AdminResponse> AdminRoutes::answer_mirror(const AdminRequest& request,
   }
   // The other commands take no more than their name and what is read here.
   if (auto good = only_fields(request.body, {verb == "limit" ? "bytes_per_s" : ""}); !good)
-    co_return failed(good.error(), exit_usage_code);
+    co_return failed(good.error(), exit_usage);
   if (verb == "verify") {
     auto verifying = verify(std::move(name));
     co_return co_await std::move(verifying);
@@ -231,7 +231,7 @@ awaitable<AdminResponse> AdminRoutes::answer_mirror(const AdminRequest& request,
     json::error_code error;
     const auto bytes = wanted == nullptr ? 0 : wanted->to_number<std::uint64_t>(error);
     if (wanted == nullptr || error)
-      co_return failed(MirrorError::configuration("bytes_per_s: must be a number, 0 for no limit"), exit_usage_code);
+      co_return failed(MirrorError::configuration("bytes_per_s: must be a number, 0 for no limit"), exit_usage);
     change.plan = [bytes](MirrorSpec& spec) {
       spec.bandwidth_bytes_per_s = bytes;
       return Result<void>{};
@@ -331,7 +331,7 @@ class WriteFence {
 
 awaitable<AdminResponse> AdminRoutes::create_mirror(const AdminRequest& request) {
   const auto wanted = read_mirror_request(request.body);
-  if (!wanted) co_return failed(wanted.error(), exit_usage_code);
+  if (!wanted) co_return failed(wanted.error(), exit_usage);
   const auto self = hosting_->context().cluster_id + "/" + wanted->name;
   if (wanted->spec.source_name() == self)
     co_return failed(MirrorError::configuration("a database cannot mirror itself"), exit_refused);
@@ -415,7 +415,7 @@ awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::
   auto& mirror = database->mirror()->mirror();
   const auto spec = database->mirror()->spec();
   const auto wanted = read_promotion(request.body);
-  if (!wanted) co_return failed(wanted.error(), exit_usage_code);
+  if (!wanted) co_return failed(wanted.error(), exit_usage);
   if (wanted->dry_run && database->engine().check_target) {
     auto asking = [database] { return database->engine().check_target(); };
     auto calling = async::call_engine(hosting_->context().executors.elsewhere, std::move(asking));
@@ -477,7 +477,7 @@ awaitable<AdminResponse> AdminRoutes::verify(std::string name) {
   if (!result) {
     // Whatever came between: it could not be told. Only a promoted mirror has nothing to be compared with for ever.
     const bool promoted = result.error().kind() == ErrorKind::MirrorPromoted;
-    co_return failed(result.error(), promoted ? std::nullopt : std::optional(exit_could_not_tell));
+    co_return failed(result.error(), promoted ? std::nullopt : std::optional(exit_failed));
   }
   mirror->note_verify(*result);
   co_return object_answer(report_verify(name, *result));

@@ -16,6 +16,7 @@
 #include "node/certificate_watch.hpp"
 #include "node/hosting/database_engine.hpp"
 #include "node/text.hpp"
+#include "wire/exit_codes.hpp"
 
 namespace crosslink::node {
 namespace {
@@ -319,7 +320,7 @@ json::object check_mirror(Hosting& hosting, const MirrorRequest& request, const 
                          : request.replace
                              ? fmt::format("'{}' is taken; with --yes its data is moved aside", request.name)
                              : fmt::format("'{}' is taken: --replace", request.name)));
-  std::optional<int> code = free ? std::nullopt : std::optional(exit_code(MirrorError::configuration("")));
+  std::optional<int> code = free ? std::nullopt : std::optional(exit_usage);
   if (!asked) {
     checks.push_back(check(check_of(asked.error().kind()), false, asked.error().message()));
     code = exit_code(asked.error());
@@ -335,7 +336,7 @@ json::object check_mirror(Hosting& hosting, const MirrorRequest& request, const 
         check("loop", !loop, loop ? "the source follows this very database: promote it there first" : "no loop"));
     if (request.spec.sync)
       checks.push_back(check("sync", asked->sync_named, "the source names this mirror in sync_mirrors"));
-    if (loop) code = exit_code(MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us, ""));
+    if (loop) code = exit_refused;
   }
   checks.push_back(check("target", target.ok(), target ? target->kept_at : target.error().message()));
   if (!target && !code) code = exit_code(target.error());
@@ -343,12 +344,12 @@ json::object check_mirror(Hosting& hosting, const MirrorRequest& request, const 
   if (survey) {
     const auto why = why_agreement(*survey);
     checks.push_back(check_keys(*survey, why, request.yes));
-    if (why && !request.yes && !code) code = exit_code(MirrorError(ErrorKind::UnsupportedOperation, CausedBy::us, ""));
+    if (why && !request.yes && !code) code = exit_refused;
   }
   const bool good = std::ranges::all_of(checks, [](const auto& one) { return one.at("ok").as_bool(); });
   json::object report{{"dry_run", true}, {"checks", std::move(checks)}, {"ok", good}};
   report["target"] = survey ? json::value(report_survey(*survey)) : nullptr;
-  if (!good) report["exit_code"] = code.value_or(1);
+  if (!good) report["exit_code"] = code.value_or(exit_failed);
   return report;
 }
 

@@ -9,6 +9,7 @@
 #include "node/admin/admin_answers.hpp"
 #include "node/admin/body_fields.hpp"
 #include "node/admin/reports.hpp"
+#include "wire/exit_codes.hpp"
 
 namespace crosslink::node {
 namespace {
