@@ -10,10 +10,14 @@
 #include <string_view>
 #include <vector>
 
+#include "crosslink/database_source.hpp"
+#include "crosslink/etcd_engine.hpp"
+#include "crosslink/mirror.hpp"
 #include "crosslink/quic/config.hpp"
 #include "crosslink/quic/endpoint.hpp"
 #include "crosslink/result.hpp"
 #include "crosslink/rocksdb_engine.hpp"
+#include "crosslink/source.hpp"
 #include "crosslink/types.hpp"
 #include "node/hosting/etcd_place.hpp"
 #include "session/sync_rule.hpp"
@@ -23,6 +27,7 @@ namespace crosslink::node {
 /// In a list of names that may mirror a database: every name that the CA signed.
 inline constexpr std::string_view any_mirror = "*";
 
+/// A key that sets an option of the library has that option's default, unless its comment says why not.
 struct DatabaseConfig {
   std::string name;
   /// The etcd cluster that keeps it; absent: RocksDB, below data_dir. Never of database_defaults.
@@ -30,18 +35,19 @@ struct DatabaseConfig {
   /// Certificate names of clusters that may mirror it, or any_mirror. Absent: this table does not say; of a hosted
   /// database, where all that is said was put together (hosting_settings.cpp): any that our CA signed.
   std::optional<std::vector<std::string>> allow_mirrors;
-  RocksdbSync sync = RocksdbSync::every_second;
-  RocksdbCompression compression = RocksdbCompression::lz4;
+  RocksdbSync sync = RocksdbOptions().sync;
+  RocksdbCompression compression = RocksdbOptions().compression;
+  /// More than RocksdbOptions': a node's own database is what its clients read.
   std::uint64_t cache_bytes = 256ull * 1024 * 1024;
   RocksdbLogWindow log_window;
-  bool snapshot_files = true;  ///< as RocksdbOptions
+  bool snapshot_files = RocksdbOptions().snapshot_files;
   /// What a mirror's bootstrap, and entries that wait until they are whole, leave free on the disk.
   std::uint64_t min_free_bytes = RocksdbOptions().min_free_bytes;
   /// Certificate names of mirrors in sync mode: a write is answered OK once it is durable at each of them. With them
   /// `sync` is always.
   std::vector<std::string> sync_mirrors;
-  std::chrono::milliseconds sync_timeout{5'000};
-  OnSyncLoss on_sync_loss = OnSyncLoss::error;
+  std::chrono::milliseconds sync_timeout = DatabaseSourceOptions().sync_timeout;
+  OnSyncLoss on_sync_loss = DatabaseSourceOptions().on_sync_loss;
   /// Of a mirror in etcd whose command says nothing else: what EtcdOptions says.
   std::uint64_t target_revisions_kept = EtcdOptions().target_revisions_kept;
 };
@@ -60,11 +66,12 @@ struct NodeConfig {
   /// What all connections together may hold of commands and answers beyond 64 KiB each.
   std::uint64_t clients_buffers_bytes = 1024ull * 1024 * 1024;
   /// Sessions of mirrors at once: of one certificate name with one database, and all.
-  std::uint32_t mirrors_per_name_max = 16, mirrors_max = 1024;
+  std::uint32_t mirrors_per_name_max = AcceptorLimits().mirrors_per_name_max,
+                mirrors_max = AcceptorLimits().mirrors_max;
   /// DatabaseSourceOptions::stall_max.
-  std::chrono::seconds stall_max{300};
+  std::chrono::seconds stall_max = DatabaseSourceOptions().stall_max;
   /// Of mirrors: without a control frame for this long the status is Disconnected.
-  std::chrono::milliseconds disconnected_after{30'000};
+  std::chrono::milliseconds disconnected_after = MirrorOptions().disconnected_after;
   std::vector<DatabaseConfig> databases;
   DatabaseConfig database_defaults;  ///< of mirrors and databases made by command; without a name
 };

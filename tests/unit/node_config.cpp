@@ -64,6 +64,77 @@ TEST(NodeConfig, the_example_is_a_config) {
   EXPECT_EQ(config->databases[0].log_window.time, std::chrono::hours(24));
 }
 
+/// Without the '#' before these keys.
+std::string uncommented(std::string text, std::initializer_list<const char*> keys) {
+  for (const std::string key : keys)
+    text = std::regex_replace(text, std::regex("(^|\n)# (" + key + " = )"), "$1$2");
+  return text;
+}
+
+TEST(NodeConfig, the_example_says_each_default) {
+  const auto text = uncommented(std::string(example_config()),
+                                {"sync_timeout", "on_sync_loss", "snapshot_formats", "target_revisions_kept"});
+  const auto config = parse_config(text, "/etc");
+  ASSERT_TRUE(config) << config.error().message();
+  const NodeConfig defaults;
+  EXPECT_EQ(config->clients_max, defaults.clients_max);
+  EXPECT_EQ(config->clients_buffers_bytes, defaults.clients_buffers_bytes);
+  EXPECT_EQ(config->mirrors_per_name_max, defaults.mirrors_per_name_max);
+  EXPECT_EQ(config->mirrors_max, defaults.mirrors_max);
+  EXPECT_EQ(config->stall_max, defaults.stall_max);
+  EXPECT_EQ(config->disconnected_after, defaults.disconnected_after);
+  const DatabaseConfig of_database;
+  const auto& database = config->databases.front();
+  EXPECT_EQ(database.sync, of_database.sync);
+  EXPECT_EQ(database.compression, of_database.compression);
+  EXPECT_EQ(database.cache_bytes, of_database.cache_bytes);
+  EXPECT_EQ(database.log_window.bytes, of_database.log_window.bytes);
+  EXPECT_EQ(database.log_window.time, of_database.log_window.time);
+  EXPECT_EQ(database.log_window.budget_bytes, of_database.log_window.budget_bytes);
+  EXPECT_EQ(database.min_free_bytes, of_database.min_free_bytes);
+  EXPECT_EQ(database.sync_timeout, of_database.sync_timeout);
+  EXPECT_EQ(database.on_sync_loss, of_database.on_sync_loss);
+  EXPECT_EQ(database.snapshot_files, of_database.snapshot_files);
+  EXPECT_EQ(database.target_revisions_kept, of_database.target_revisions_kept);
+}
+
+/// The rows of docs/operating.md, "Limits": a key, and its default as a config would say it.
+std::map<std::string, std::string> documented_limits() {
+  static const std::regex row(R"(^\| `([a-z._]+)` \| ([^|]+) \|)");
+  std::ifstream document(CROSSLINK_SOURCE_DIR "/docs/operating.md");
+  std::map<std::string, std::string> limits;
+  bool inside = false;
+  for (std::string line; std::getline(document, line);) {
+    if (line.starts_with("## ")) inside = line == "## Limits";
+    std::smatch found;
+    if (!inside || !std::regex_search(line, found, row)) continue;
+    auto value = std::regex_replace(found[2].str(), std::regex("[ ,]"), "");
+    const bool number = value.find_first_not_of("0123456789") == std::string::npos;
+    limits[found[1]] = number ? value : '"' + value + '"';
+  }
+  return limits;
+}
+
+TEST(NodeConfig, the_limits_that_are_documented_are_the_defaults) {
+  const auto limits = documented_limits();
+  ASSERT_EQ(limits.size(), 5u);
+  std::string text(least);
+  for (const auto& [key, value] : limits) {
+    const auto dot = key.find('.');
+    const auto table = "[" + key.substr(0, dot) + "]\n";
+    if (text.find(table) == std::string::npos) text += table;
+    text.insert(text.find(table) + table.size(), key.substr(dot + 1) + " = " + value + "\n");
+  }
+  const auto config = parse_config(text, "/etc");
+  ASSERT_TRUE(config) << config.error().message() << text;
+  const NodeConfig defaults;
+  EXPECT_EQ(config->clients_max, defaults.clients_max);
+  EXPECT_EQ(config->clients_buffers_bytes, defaults.clients_buffers_bytes);
+  EXPECT_EQ(config->mirrors_per_name_max, defaults.mirrors_per_name_max);
+  EXPECT_EQ(config->mirrors_max, defaults.mirrors_max);
+  EXPECT_EQ(config->stall_max, defaults.stall_max);
+}
+
 TEST(NodeConfig, each_key_of_a_database_is_read) {
   const auto config = parse_config(with("name = \"packages\"", R"(name = "p"
 allow_mirrors = []

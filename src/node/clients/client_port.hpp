@@ -11,6 +11,7 @@
 
 #include "crosslink/awaitable.hpp"
 #include "node/client_facts.hpp"
+#include "node/config.hpp"
 #include "node/engine_threads.hpp"
 #include "node/hosting/database_list.hpp"
 
@@ -19,9 +20,9 @@ namespace crosslink::node {
 struct ClientPortOptions {
   boost::asio::ip::tcp::endpoint address;
   std::optional<std::string> password;  ///< absent: none is asked for
-  std::uint32_t connections_max = 10'000;
+  std::uint32_t connections_max = NodeConfig().clients_max;
   /// What all connections together may hold of commands, transactions, watched keys and answers beyond 64 KiB each.
-  std::uint64_t buffers_bytes_max = 1024ull * 1024 * 1024;
+  std::uint64_t buffers_bytes_max = NodeConfig().clients_buffers_bytes;
 };
 
 class ClientPort {

@@ -41,8 +41,8 @@ struct HostingContext {
   quic::TlsFiles tls;
   quic::Endpoint endpoint;
   EngineExecutors executors;
-  std::chrono::milliseconds disconnected_after{30'000};
-  std::chrono::seconds stall_max{300};
+  std::chrono::milliseconds disconnected_after = NodeConfig().disconnected_after;
+  std::chrono::seconds stall_max = NodeConfig().stall_max;
   std::string node_id;        ///< of this node among those of its cluster
   ClientsMaker make_clients;  ///< who reads and writes its databases here; empty: no client does
 };
