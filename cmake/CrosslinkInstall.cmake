@@ -10,7 +10,7 @@ target_link_libraries(crosslink_all INTERFACE crosslink::engine_rocksdb crosslin
   crosslink::wire)
 target_compile_features(crosslink_all INTERFACE cxx_std_23)
 
-install(TARGETS crosslink_all crosslink_engine_memory crosslink_engine_rocksdb crosslink_engine_etcd crosslink_etcd_wire crosslink_replication crosslink_link crosslink_quic
+install(TARGETS crosslink_all crosslink_engine_common crosslink_engine_memory crosslink_engine_rocksdb crosslink_engine_etcd crosslink_etcd_wire crosslink_replication crosslink_link crosslink_quic
   crosslink_tls crosslink_async crosslink_session crosslink_base crosslink_wire crosslink_asio EXPORT crosslink
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY "${CMAKE_SOURCE_DIR}/include/crosslink" DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp")

@@ -158,36 +158,11 @@ Result<void> PartialStore::drop() {
   return files_.remove_tree(folder_);
 }
 
-Result<PartialStore::Pairs> PartialStore::pairs() const {
-  if (partial_->chunks.empty()) return Pairs(base::ReadFile(), 0);
+Result<engine::StoredPairs> PartialStore::pairs() const {
+  if (partial_->chunks.empty()) return engine::StoredPairs(base::ReadFile(), 0);
   auto file = files_.open_to_read(folder_ / stream_name);
   if (!file) return file.error();
-  return Pairs(*std::move(file), partial_->bytes());
-}
-
-Result<std::optional<KeyValue>> PartialStore::Pairs::next() {
-  constexpr std::size_t read_at_once = std::size_t{1024} * 1024;
-  for (;;) {
-    auto rest = std::span<const std::byte>(buffer_).subspan(used_);
-    if (rest.empty() && left_ == 0) return std::optional<KeyValue>{};
-    const auto pair = read_pair(rest, rest.size() + left_);
-    if (!pair) return unreadable(pair.error().message());
-    if (*pair) {
-      used_ = buffer_.size() - rest.size();
-      if (before_ && (*pair)->key <= *before_) return unreadable("the keys of a kv snapshot do not rise");
-      before_ = (*pair)->key;
-      return *pair;
-    }
-    if (left_ == 0) return unreadable("a kv snapshot ends in the middle of a pair");
-    buffer_.erase(buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(used_));
-    used_ = 0;
-    const auto wanted = std::min<std::uint64_t>(left_, std::max(read_at_once, buffer_.size()));
-    const auto more = file_.read_exactly(at_, static_cast<std::size_t>(wanted));
-    if (!more) return more.error();
-    buffer_.insert(buffer_.end(), more->begin(), more->end());
-    at_ += wanted;
-    left_ -= wanted;
-  }
+  return engine::StoredPairs(*std::move(file), partial_->bytes());
 }
 
 }  // namespace crosslink::etcd

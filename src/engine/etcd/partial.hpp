@@ -9,6 +9,7 @@
 
 #include "base/files.hpp"
 #include "crosslink/engine.hpp"
+#include "engine/common/stored_pairs.hpp"
 
 namespace crosslink::etcd {
 
@@ -27,21 +28,7 @@ class PartialStore {
   const std::map<std::uint64_t, std::uint64_t>& leases() const { return leases_; }
 
   /// The pairs of what was received, one after another.
-  class Pairs {
-   public:
-    /// Absent at the end; what it gives holds until the next call. Errors: Storage; UnsupportedOperation (peer).
-    Result<std::optional<KeyValue>> next();
-
-   private:
-    friend class PartialStore;
-    Pairs(base::ReadFile file, std::uint64_t bytes) : file_(std::move(file)), left_(bytes) {}
-    base::ReadFile file_;
-    std::uint64_t at_ = 0, left_;
-    std::vector<std::byte> buffer_;
-    std::size_t used_ = 0;
-    std::optional<std::string> before_;
-  };
-  Result<Pairs> pairs() const;
+  Result<engine::StoredPairs> pairs() const;
 
  private:
   Result<void> need(std::uint64_t bytes) const;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/random_id.hpp"
+#include "engine/common/stored_pairs.hpp"
 #include "engine/rocksdb/rocksdb_impl.hpp"
 
 namespace crosslink {
@@ -43,48 +44,6 @@ void fold(std::vector<Operation>& operations) {
   }
   operations = std::move(folded);
 }
-
-/// The pairs of a stored kv stream, one after another.
-class PairReader {
- public:
-  PairReader(rocks::ReadFile file, std::uint64_t bytes) : file_(std::move(file)), left_(bytes) {}
-  /// Absent at the end. What it gives holds until the next call. Errors: Storage; UnsupportedOperation (peer).
-  Result<std::optional<KeyValue>> next() {
-    for (;;) {
-      auto rest = std::span<const std::byte>(buffer_).subspan(used_);
-      if (rest.empty() && left_ == 0) return std::optional<KeyValue>{};
-      const auto pair = read_pair(rest, rest.size() + left_);
-      if (!pair) return unreadable(pair.error().message());
-      if (*pair) {
-        used_ = buffer_.size() - rest.size();
-        return *pair;
-      }
-      if (left_ == 0) return unreadable("a kv snapshot ends in the middle of a pair");
-      if (auto more = read_on(); !more) return more.error();
-    }
-  }
-
- private:
-  Result<void> read_on() {
-    buffer_.erase(buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(used_));
-    used_ = 0;
-    const auto had = buffer_.size();
-    // Twice as much each time a pair does not fit.
-    buffer_.resize(had + static_cast<std::size_t>(std::min<std::uint64_t>(left_, std::max(read_at_once, had))));
-    const auto got = file_.read(std::span(buffer_).subspan(had), at_);
-    if (!got) return got.error();
-    if (*got < buffer_.size() - had)
-      return MirrorError(ErrorKind::Storage, CausedBy::us, "a stored snapshot is shorter than it was");
-    at_ += *got;
-    left_ -= *got;
-    return {};
-  }
-  static constexpr std::size_t read_at_once = 1024 * 1024;
-  rocks::ReadFile file_;
-  std::uint64_t at_ = 0, left_;
-  std::vector<std::byte> buffer_;
-  std::size_t used_ = 0;
-};
 
 /// Tables out of sorted pairs.
 class TableWriter {
@@ -273,16 +232,13 @@ Result<void> RocksdbDatabase::Impl::ingest_stream(Live& target) {
     if (!opened) return opened.error();
     stream = *std::move(opened);
   }
-  PairReader pairs(std::move(stream), bytes);
+  engine::StoredPairs pairs(std::move(stream), bytes);
   TableWriter tables(target, options.folder / "partial",
                      [this, bytes](std::uint64_t table) { return need_for_received(std::min(table, bytes)); });
-  std::optional<std::string> before;
   for (;;) {
     const auto pair = pairs.next();
     if (!pair) return pair.error();
     if (!*pair) return tables.take_in();
-    if (before && (*pair)->key <= *before) return unreadable("the keys of a kv snapshot do not rise");
-    before = (*pair)->key;
     if (auto added = tables.add(**pair); !added) return added;
   }
 }
