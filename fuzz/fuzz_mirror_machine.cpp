@@ -230,8 +230,9 @@ class MirrorRun {
   Script script_;
   std::unique_ptr<MemoryDatabase> source_ = MemoryDatabase::create(), engine_ = MemoryDatabase::empty();
   core::MemoryFragmentStore fragments_;
+  core::ThrottleAccount throttle_{cap_bytes};
   core::Instant now_{1'000'000};
-  core::MirrorMachine machine_{config(), engine_->mirror_state(), engine_->traits(), fragments_, now_};
+  core::MirrorMachine machine_{config(), engine_->mirror_state(), engine_->traits(), fragments_, throttle_, now_};
   std::optional<core::MirrorAction> call_;
   std::deque<core::Question> questions_;
   StreamToken last_stream_ = 1;

@@ -53,14 +53,18 @@ class SendThrottle {
   /// Forgets all bytes in flight and starts a new stretch; wakes every waiter.
   void reset();
   std::uint64_t in_flight() const;
+  /// As it was made with; of a link on which a Mirror's session runs, what both ends agreed on, until reset().
   std::uint64_t cap() const;
 
   /// Returns at once while can_send(); once the cap was reached, waits until can_resume(). Any number of senders may
   /// wait. Errors: Cancelled. Cancelled: nothing was charged, nothing is lost.
   Task<void> wait_for_resume();
 
- private:
+  /// For the implementation.
   struct State;
+  const std::shared_ptr<State>& state() const { return state_; }
+
+ private:
   std::shared_ptr<State> state_;
 };
 

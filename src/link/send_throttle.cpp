@@ -1,21 +1,10 @@
+#include "crosslink/throttle.hpp"
+
 #include <mutex>
 
-#include "async/waiter.hpp"
-#include "crosslink/throttle.hpp"
-#include "session/throttle_account.hpp"
+#include "link/throttle_state.hpp"
 
 namespace crosslink {
-
-struct SendThrottle::State {
-  explicit State(std::uint64_t cap_bytes) : account(cap_bytes) {}
-  mutable std::mutex mutex;
-  core::ThrottleAccount account;
-  async::WaitList waiters;
-
-  void wake_if_resumable() {
-    if (!waiters.empty() && account.can_resume()) waiters.notify_all();
-  }
-};
 
 SendThrottle::SendThrottle(std::uint64_t cap_bytes) : state_(std::make_shared<State>(cap_bytes)) {}
 

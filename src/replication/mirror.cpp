@@ -14,6 +14,7 @@
 #include "async/stop_event.hpp"
 #include "async/strand.hpp"
 #include "link/software.hpp"
+#include "link/throttle_state.hpp"
 #include "replication/engine_work.hpp"
 #include "replication/session_driver.hpp"
 #include "replication/spill_store.hpp"
@@ -57,7 +58,7 @@ struct Mirror::Impl final : replication::SessionDriver<MirrorMachine, std::mutex
         engine_executor(executor),
         options(chosen),
         machine(machine_config(chosen, *link), own_engine.mirror_state(), own_engine.traits(), fragments,
-                replication::session_now()) {
+                *link->throttle.state(), replication::session_now()) {
     drive(machine);
   }
   std::shared_ptr<Impl> self() { return std::static_pointer_cast<Impl>(shared_from_this()); }
@@ -72,7 +73,6 @@ struct Mirror::Impl final : replication::SessionDriver<MirrorMachine, std::mutex
   void on_stream_end(core::StreamToken token, const std::optional<MirrorError>& error) override;
   void on_told() override;
   void ask_engine(core::MirrorAction& request);
-  void charge_throttle(std::uint64_t held_bytes);
   void send(action::Send& frame);
   void close_link();
   void lost(const StreamsPointer& session, const MirrorError& why);
@@ -95,8 +95,7 @@ struct Mirror::Impl final : replication::SessionDriver<MirrorMachine, std::mutex
   async::Signal verify_ended, promotion_ended;
   bool stopping = false, ended = false;
 
-  async::Signal progress;           ///< something may have ended that run() waits for
-  std::uint64_t charged_bytes = 0;  ///< of the link's throttle
+  async::Signal progress;  ///< something may have ended that run() waits for
   std::shared_ptr<boost::asio::cancellation_signal> dialing;
 };
 
@@ -147,27 +146,17 @@ Task<void> Mirror::Impl::run(std::shared_ptr<Impl> self) {
 }
 
 void Mirror::Impl::on_told() {
-  std::uint64_t held_bytes = 0;
   bool verified = false;
   {
     const std::scoped_lock lock(guard_);
-    held_bytes = machine.held_bytes();
     if (auto result = machine.take_verify_result()) {
       if (!std::exchange(verify_abandoned, false)) verify_result = std::move(result);
       verified = true;
     }
   }
-  charge_throttle(held_bytes);
   if (verified) verify_ended.notify();
   progress.notify();
   promotion_ended.notify();
-}
-
-/// What is received and not yet applied or stored is in flight on the link. Nothing is when it dials anew (and resets).
-void Mirror::Impl::charge_throttle(std::uint64_t held_bytes) {
-  if (held_bytes > charged_bytes) static_cast<void>(link->throttle.charge(held_bytes - charged_bytes));
-  if (held_bytes < charged_bytes) link->throttle.ack(charged_bytes - held_bytes);
-  charged_bytes = held_bytes;
 }
 
 void Mirror::Impl::carry_out(core::MirrorAction& request) {

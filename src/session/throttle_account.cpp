@@ -21,8 +21,20 @@ void ThrottleAccount::ack(const Ticket& ticket) {
 void ThrottleAccount::ack(std::uint64_t bytes) { in_flight_bytes_ -= std::min(bytes, in_flight_bytes_); }
 
 void ThrottleAccount::reset() {
+  cap_bytes_ = own_cap_bytes_;
   in_flight_bytes_ = 0;
+  held_back_ = false;
   ++stretch_;
+}
+
+ThrottleAccount::Ticket ThrottleAccount::hold(const Ticket& held, std::uint64_t bytes) {
+  ack(held);
+  return charge(bytes);
+}
+
+bool ThrottleAccount::may_go_on() {
+  held_back_ = held_back_ ? !can_resume() : !can_send();
+  return !held_back_;
 }
 
 bool ThrottleAccount::can_resume() const {

@@ -32,7 +32,7 @@ class MirrorDriver {
     config.self = "eu-1/orders";
     config.in_flight_bytes_max = 2 * 1024 * 1024;
     const EngineTraits traits{"memory", atomic_switch, true, {std::string(kv_format)}};
-    machine = std::make_unique<core::MirrorMachine>(config, std::move(state), traits, fragments_, now_);
+    machine = std::make_unique<core::MirrorMachine>(config, std::move(state), traits, fragments_, throttle_, now_);
     machine->on_time(now_);
     machine->on_connected(now_);
     core::SessionBegin begin;
@@ -88,6 +88,7 @@ class MirrorDriver {
  private:
   Incarnation incarnation_;
   core::MemoryFragmentStore fragments_;
+  core::ThrottleAccount throttle_{2 * 1024 * 1024};
   core::Instant now_{1'000'000};
 };
 

@@ -61,9 +61,10 @@ void MirrorHost::start() {
   config.in_flight_bytes_max = config_.in_flight_bytes_max;
   config.group_bytes_max = 1 + world_->below(4096);
   config.ack_every = world_->between(Time(500), Time(50'000));
+  throttle_ = core::ThrottleAccount(config_.in_flight_bytes_max);
   reconnect_ = std::make_unique<core::ReconnectMachine>(1, world_->random()());
   machine_ = std::make_unique<core::MirrorMachine>(config, database_->engine().mirror_state(),
-                                                   database_->engine().traits(), fragments_, clock());
+                                                   database_->engine().traits(), fragments_, throttle_, clock());
   if (own_ != nullptr) own_->restart();
   machine_->on_time(clock());
   carry_out();
@@ -139,6 +140,7 @@ void MirrorHost::jump_clock(Time by) {
 void MirrorHost::dial(const Dial& dial) {
   link_life_ = std::make_shared<int>(0);
   if (reconnect_->phase() == core::LinkPhase::connected) reconnect_->connection_lost();
+  if (dial.reconnect) throttle_.reset();  // as CrossClusterLink::schedule_reconnect
   auto action = dial.reconnect ? reconnect_->start_reconnect() : reconnect_->start_connect();
   if (!action) throw Violation(config_.name + " dials while it dials: " + action.error().message());
   carry_out(*action);

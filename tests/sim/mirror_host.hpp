@@ -122,6 +122,7 @@ class MirrorHost {
   MirrorHostConfig config_;
   EngineFaults engine_faults_;
   core::MemoryFragmentStore fragments_;
+  core::ThrottleAccount throttle_{0};  ///< of the link
   std::unique_ptr<core::MirrorMachine> machine_;
   std::unique_ptr<core::ReconnectMachine> reconnect_;
   std::shared_ptr<Connection> connection_;

@@ -143,7 +143,8 @@ class FutureSource : public ::testing::Test {
   void hear(const SessionMessage& message) { hear(kind_of(message), with_future_fields(message)); }
   bool closed_ = false;
   MemoryFragmentStore fragments;
-  MirrorMachine machine{{}, {}, {"memory", true, true, {std::string(kv_format)}}, fragments, Instant(0)};
+  ThrottleAccount throttle{64u << 20};
+  MirrorMachine machine{{}, {}, {"memory", true, true, {std::string(kv_format)}}, fragments, throttle, Instant(0)};
 };
 
 TEST_F(FutureSource, with_more_fields_and_feature_bits_is_followed) {

@@ -17,7 +17,8 @@ class BootstrapTest : public ::testing::Test {
   const std::vector<std::byte> data = std::vector<std::byte>(8, std::byte{1});
   core::Instant now{1'000'000};
   core::mirror::Outbox out;
-  core::mirror::FlowControl flow{out};
+  core::ThrottleAccount throttle{0};
+  core::mirror::FlowControl flow{out, throttle};
   core::mirror::Bootstrap bootstrap{out, {core::Duration(1'000'000), core::Duration(30'000'000)}, std::nullopt, Lsn{}};
 
   void SetUp() override {

@@ -79,7 +79,8 @@ TEST_F(EngineCallsTest, where_it_stands_is_asked_once) {
 
 TEST(MirrorFlowControl, reading_stops_at_the_cap_and_goes_on_at_three_quarters_of_it) {
   Outbox out;
-  FlowControl flow(out);
+  core::ThrottleAccount throttle(0);
+  FlowControl flow(out, throttle);
   flow.on_session_begin(1'000'000);
   const auto said = [&](std::uint64_t units) {
     flow.advance({units, 0, 0}, true);
@@ -97,7 +98,8 @@ TEST(MirrorFlowControl, reading_stops_at_the_cap_and_goes_on_at_three_quarters_o
 
 TEST(MirrorFlowControl, many_small_items_and_whole_entries_of_fragments_count_as_memory) {
   Outbox out;
-  FlowControl flow(out);
+  core::ThrottleAccount throttle(0);
+  FlowControl flow(out, throttle);
   flow.on_session_begin(1'000'000);
   flow.advance({0, 0, 2000}, true);
   EXPECT_EQ(count<action::ReadBulk>(out.take()), 1u);
@@ -109,7 +111,8 @@ TEST(MirrorFlowControl, many_small_items_and_whole_entries_of_fragments_count_as
 
 TEST(MirrorFlowControl, a_source_that_goes_on_far_over_the_cap_breaks_it) {
   Outbox out;
-  FlowControl flow(out);
+  core::ThrottleAccount throttle(0);
+  FlowControl flow(out, throttle);
   flow.on_session_begin(1'000'000);
   std::uint64_t held = 0;
   while (flow.take_in(1'000'000).ok())

@@ -22,7 +22,8 @@ class LogFollowTest : public ::testing::Test {
   Position position{incarnation, incarnation, {Lsn{5}, {}}, Lsn{8}, Lsn{8}};
   core::MemoryFragmentStore fragments;
   core::mirror::Outbox out;
-  core::mirror::FlowControl flow{out};
+  core::ThrottleAccount throttle{0};
+  core::mirror::FlowControl flow{out, throttle};
   core::mirror::LogFollow log{options, fragments, out, {core::Duration(1'000'000), core::Duration(30'000'000)}};
 
   void SetUp() override { flow.on_session_begin(64 * 1024 * 1024); }

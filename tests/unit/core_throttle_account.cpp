@@ -117,5 +117,45 @@ TEST(ThrottleAccount, of_no_bytes_never_sends_but_charges_and_acks_nothing_harml
   EXPECT_EQ(account.in_flight(), 0U);
 }
 
+TEST(ThrottleAccount, goes_on_at_75_percent_once_it_was_held_back_and_not_before) {
+  ThrottleAccount account(100);
+  account.charge(99);
+  EXPECT_TRUE(account.may_go_on());
+  account.charge(1);
+  EXPECT_FALSE(account.may_go_on());
+  account.ack(24);
+  EXPECT_TRUE(account.can_send());
+  EXPECT_FALSE(account.may_go_on());
+  account.ack(1);
+  EXPECT_TRUE(account.may_go_on());
+  account.charge(24);
+  EXPECT_TRUE(account.may_go_on());
+}
+
+TEST(ThrottleAccount, what_is_held_takes_the_place_of_what_was_and_leaves_what_others_charged) {
+  ThrottleAccount account(100);
+  const auto other = account.charge(10);
+  auto held = account.hold({}, 50);
+  held = account.hold(held, 20);
+  EXPECT_EQ(account.in_flight(), 30U);
+  account.ack(other);
+  EXPECT_EQ(account.in_flight(), 20U);
+  account.reset();
+  account.charge(10);
+  held = account.hold(held, 5);
+  EXPECT_EQ(account.in_flight(), 15U) << "what was held before the reset was taken off what came after it";
+}
+
+TEST(ThrottleAccount, keeps_to_what_a_session_agreed_on_until_it_is_reset) {
+  ThrottleAccount account(100);
+  account.agree(40);
+  EXPECT_EQ(account.cap(), 40U);
+  account.charge(40);
+  EXPECT_FALSE(account.may_go_on());
+  account.reset();
+  EXPECT_EQ(account.cap(), 100U);
+  EXPECT_TRUE(account.may_go_on());
+}
+
 }  // namespace
 }  // namespace crosslink::test

@@ -136,7 +136,8 @@ class NoticedMirror : public ::testing::Test {
     machine.on_frame(control, kind_of(message), kept, std::span(*kept).subspan(frame_header_bytes), Instant(2));
   }
   MemoryFragmentStore fragments;
-  MirrorMachine machine{{}, {}, {"memory", true, true, {std::string(kv_format)}}, fragments, Instant(0)};
+  ThrottleAccount throttle{64u << 20};
+  MirrorMachine machine{{}, {}, {"memory", true, true, {std::string(kv_format)}}, fragments, throttle, Instant(0)};
 };
 
 TEST_F(NoticedMirror, shows_the_queue_and_the_window_in_its_reason_until_the_link_is_lost) {

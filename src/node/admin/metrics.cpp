@@ -119,8 +119,8 @@ void put_link(Page& page, const Labels& labels, const CrossClusterLink& link) {
     page.gauge("mirror_next_retry_seconds", "Seconds until the next connection attempt; absent when none is scheduled",
                labels, std::max(0.0, seconds(left)));
   }
-  page.gauge("mirror_throttle_bytes", "Received and neither applied nor stored yet", labels,
-             real(link.throttle.in_flight()));
+  page.gauge("mirror_throttle_bytes", "Received and neither applied nor stored yet, with 512 bytes for each frame",
+             labels, real(link.throttle.in_flight()));
   page.gauge("mirror_throttle_limit_bytes", "At this much reading stops", labels, real(link.throttle.cap()));
   const auto connection = link.connection();
   page.gauge("mirror_connected", "1 while there is a link", labels, connection ? 1 : 0);

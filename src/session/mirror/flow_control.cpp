@@ -13,11 +13,11 @@ constexpr std::uint64_t item_bytes = 512;
 }  // namespace
 
 Result<void> FlowControl::take_in(std::uint64_t units) {
-  const auto cap = account_.cap();
-  if (held_units_ >= cap + over_cap_bytes_max) {
-    return MirrorError(ErrorKind::BytesInFlightCapExceeded, CausedBy::peer,
-                       fmt::format("the source sends although {} bytes are held, and the cap is {}", held_units_, cap),
-                       CapExceeded{{}, held_units_, cap});
+  if (held_units_ >= cap_bytes_ + over_cap_bytes_max) {
+    return MirrorError(
+        ErrorKind::BytesInFlightCapExceeded, CausedBy::peer,
+        fmt::format("the source sends although {} bytes are held, and the cap is {}", held_units_, cap_bytes_),
+        CapExceeded{{}, held_units_, cap_bytes_});
   }
   received_bytes_ += units;
   held_units_ += units;
@@ -26,14 +26,10 @@ Result<void> FlowControl::take_in(std::uint64_t units) {
 
 void FlowControl::advance(const Held& held, bool link_up) {
   held_units_ = held.units;
-  account_.set(held.bytes() + held.items * item_bytes);
-  if (reading_ && link_up && !account_.can_send()) {
-    reading_ = false;
-    out_->push(mirror_action::ReadBulk{false});
-  } else if (!reading_ && account_.can_resume()) {
-    reading_ = true;
-    out_->push(mirror_action::ReadBulk{true});
-  }
+  ticket_ = throttle_->hold(ticket_, held.bytes() + held.items * item_bytes);
+  if (!link_up || throttle_->may_go_on() == reading_) return;
+  reading_ = !reading_;
+  out_->push(mirror_action::ReadBulk{reading_});
 }
 
 }  // namespace crosslink::core::mirror

@@ -22,10 +22,14 @@ struct Held {
 
 class FlowControl {
  public:
-  explicit FlowControl(Outbox& out) : out_(&out) {}
+  /// Both must outlive this.
+  FlowControl(Outbox& out, Throttle& throttle) : out_(&out), throttle_(&throttle) {}
 
   /// A session begins. `cap_bytes`: the smaller one of both sides'.
-  void on_session_begin(std::uint64_t cap_bytes) { account_ = ThrottleAccount(cap_bytes); }
+  void on_session_begin(std::uint64_t cap_bytes) {
+    cap_bytes_ = cap_bytes;
+    throttle_->agree(cap_bytes);
+  }
   /// What comes next is read from a new link.
   void on_session_end() { reading_ = true; }
   /// As many units came. Errors (peer): BytesInFlightCapExceeded.
@@ -40,7 +44,9 @@ class FlowControl {
 
  private:
   Outbox* out_;
-  ThrottleAccount account_{0};
+  Throttle* throttle_;
+  Throttle::Ticket ticket_;  ///< of what is held
+  std::uint64_t cap_bytes_ = 0;
   bool reading_ = true;
   std::uint64_t held_units_ = 0;
   std::uint64_t received_bytes_ = 0;

@@ -27,7 +27,7 @@ mirror::LogFollowOptions log_options_of(const MirrorMachineConfig& config) {
 }  // namespace
 
 MirrorMachine::MirrorMachine(MirrorMachineConfig config, MirrorState state, EngineTraits traits,
-                             FragmentStore& fragments, Instant)
+                             FragmentStore& fragments, Throttle& throttle, Instant)
     : config_(within_bounds(std::move(config))),
       traits_(std::move(traits)),
       link_(out_, config_.begin_deadline, retry_of(config_)),
@@ -36,7 +36,7 @@ MirrorMachine::MirrorMachine(MirrorMachineConfig config, MirrorState state, Engi
       log_(log_options_of(config_), fragments, out_, retry_of(config_)),
       bootstrap_(out_, retry_of(config_), std::move(state.partial), state.consistent_lsn),
       verify_(out_, config_.verify_deadline),
-      flow_(out_),
+      flow_(out_, throttle),
       promoted_from_(std::move(state.promoted_from)) {
   if (!engine_.position()) {
     bootstrap_.want("it has no data yet");

@@ -57,9 +57,9 @@ class MirrorMachine {
  public:
   static constexpr StreamToken control_stream = 1;
 
-  /// `state` and `traits` are the engine's; `fragments` must outlive the machine.
+  /// `state` and `traits` are the engine's; `fragments` and `throttle`, the link's, must outlive the machine.
   MirrorMachine(MirrorMachineConfig config, MirrorState state, EngineTraits traits, FragmentStore& fragments,
-                Instant now);
+                Throttle& throttle, Instant now);
   ~MirrorMachine();
 
   // What happened.

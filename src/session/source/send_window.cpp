@@ -13,11 +13,7 @@ void SendWindow::on_limit(const Limit& limit, Instant now) {
 }
 
 bool SendWindow::may_send(const BulkStream& stream, Instant now) {
-  if (stream.writing || limit_.paused) return false;
-  // Once the cap was reached, nothing goes until a quarter of it is free again.
-  if (throttled_ && account_.can_resume()) throttled_ = false;
-  if (!account_.can_send()) throttled_ = true;
-  if (throttled_) return false;
+  if (stream.writing || limit_.paused || !account_.may_go_on()) return false;
   if (limit_.bytes_per_s == 0 || !next_send_ || now >= *next_send_) return true;
   out_->wake(*next_send_);
   return false;

@@ -49,7 +49,6 @@ class SendWindow {
  private:
   Outbox* out_;
   ThrottleAccount account_{0};
-  bool throttled_ = false;
   Limit limit_;
   std::optional<Instant> next_send_;
 };
