@@ -1,9 +1,11 @@
 """What a delete takes out of a node, what it asks before, and what it says is left."""
 
+import json
+import signal
 import unittest
 
 from node_etcd_support import EtcdNodeTest
-from node_support import client, eventually
+from node_support import MirroredTest, client, eventually
 
 
 class DeletingWhatIsNotOpen(EtcdNodeTest):
@@ -50,7 +52,41 @@ class DeletingWhatIsNotOpen(EtcdNodeTest):
         self.assertEqual(node.call("DELETE", "/v1/mirrors/packages")["data"], "removed")
 
 
+class DeletingWhatTheConfigMakesAnew(MirroredTest):
+    def test_a_mirror_deleted_while_the_config_has_a_table_for_it_was_an_empty_database_at_the_next_start(self):
+        self.fill(self.source, end=5)
+        self.follow()
+        config = self.mirror.config.read_text(encoding="utf-8")
+        self.mirror.config.write_text(config + '[[database]]\nname = "packages"\n', encoding="utf-8")
+        self.mirror.signal(signal.SIGHUP)
+        self.mirror.await_log("reloaded")
+        self.assertIn("the config has a table", self.mirror.verb("mirror", "delete", "packages", "--yes", code=2))
+        self.mirror.stop()
+        self.mirror.start()
+        self.assertEqual(len(self.mirror.contents("packages")), 5)
+        self.mirror.config.write_text(config, encoding="utf-8")
+        self.mirror.signal(signal.SIGHUP)
+        self.mirror.await_log("reloaded", times=2)
+        self.mirror.verb("mirror", "delete", "packages", "--yes")
+        self.assertEqual(self.mirror.call("GET", "/v1/databases"), {"databases": []})
+
+
 class DeletingRoots(EtcdNodeTest):
+    def test_right_after_a_restart_a_database_that_mirrors_follow_was_deleted_without_a_word(self):
+        node = self.node("prod-us", databases=())
+        node.verb("db", "create", "orders", "--allow-mirrors", "eu-1")
+        mirror = self.node("eu-1", cluster="eu-1", databases=())
+        mirror.create_mirror("orders", node)
+        mirror.await_following("orders", node)
+        file = node.folder / "data" / "catalog.json"
+        eventually(lambda: json.loads(file.read_text(encoding="utf-8"))["databases"][0], lambda one: one["followed"],
+                   "the catalog to say that it is followed")
+        mirror.stop()
+        node.kill()
+        node.start()
+        self.assertIn("--followed", node.verb("db", "delete", "orders", "--yes", code=2))
+        node.verb("db", "delete", "orders", "--followed", "--yes")
+
     def test_a_database_made_by_command_can_be_deleted_and_is_set_aside(self):
         node = self.node("prod-us")
         self.assertIn("the config has a table", node.verb("db", "delete", "packages", "--yes", code=2))

@@ -59,6 +59,7 @@ json::object write_entry(const CatalogEntry& entry) {
                        {"promoted", entry.promoted},
                        {"agreed_to_deletions", entry.agreed_to_deletions},
                        {"open_without_list", entry.open_without_list},
+                       {"followed", entry.followed},
                        {"mirror", nullptr},
                        {"etcd", nullptr},
                        {"allow_mirrors", nullptr}};
@@ -119,6 +120,7 @@ CatalogEntry read_entry(const json::object& from) {
     entry.moving_from = text_of(from, "moving_from");
   }
   if (const auto* const promoted = from.if_contains("promoted")) entry.promoted = promoted->as_bool();
+  if (const auto* const followed = from.if_contains("followed")) entry.followed = followed->as_bool();
   if (from.contains("data_id")) entry.data_id = text_of(from, "data_id");
   if (!from.at("mirror").is_null()) entry.mirror = read_spec(from.at("mirror").as_object());
   if (entry.kind == DatabaseKind::mirror && !entry.mirror) throw std::invalid_argument("mirror");

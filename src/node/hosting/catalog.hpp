@@ -60,6 +60,8 @@ struct CatalogEntry {
   std::optional<bool> configured = false;
   /// Of a mirror: it takes writes, or a promotion of it was begun. While it is not open nothing else tells.
   bool promoted = false;
+  /// Mirrors follow it, or did a short time ago (followed_for): right after a start none of them has dialled yet.
+  bool followed = false;
   /// As given by command; the config's own list goes before.
   std::optional<std::vector<std::string>> allow_mirrors;
   /// An older version's: without any list, every name that the CA signed may mirror it.

@@ -17,7 +17,7 @@
 namespace crosslink::node {
 namespace {
 
-constexpr auto look_every = std::chrono::milliseconds(200);
+constexpr auto look_every = std::chrono::milliseconds(200), again_after = std::chrono::milliseconds(10'000);
 
 /// Drawn once, for whatever is shared with other nodes of this cluster.
 Result<std::string> node_id(const NodeConfig& config) {
@@ -105,6 +105,28 @@ awaitable<void> Hosting::Impl::note_found_data(std::shared_ptr<Impl> self, Datab
       {{"mirror", name}, {"message", noted.error().message()}});
 }
 
+awaitable<void> Hosting::Impl::note_followed(std::shared_ptr<Impl> self) {
+  std::map<std::string, std::chrono::steady_clock::time_point> last;  // when mirrors of it had a session
+  for (;;) {
+    bool good = true;
+    const auto now = std::chrono::steady_clock::now();
+    for (const auto& entry : self->catalog.entries()) {
+      const auto database = self->list.find(entry.name);
+      const bool follows = database && database->source().sessions() > 0;
+      // What is not open cannot be followed: its mirrors come back when it is.
+      const auto since = last.try_emplace(entry.name, now).first;
+      if (follows || !database) since->second = now;
+      const bool followed = follows || (entry.followed && now - since->second < followed_for);
+      if (followed == entry.followed) continue;
+      auto noting = self->note(entry.name, [followed](CatalogEntry& noted) { noted.followed = followed; });
+      const auto noted = co_await std::move(noting);
+      good = good && noted;  // else it is logged, and tried again
+    }
+    const bool slept = co_await async::sleep_for(good ? look_every : again_after);
+    if (!slept) co_return;
+  }
+}
+
 awaitable<void> Hosting::Impl::note_found_promoted(std::shared_ptr<Impl> self, std::string name) {
   auto noting = self->note_promoted(name, true);
   const auto noted = co_await std::move(noting);
@@ -173,6 +195,7 @@ Task<void> Hosting::run() {
       self->start_mirror(database);
     async::TaskGroup looking(executor);
     looking.spawn(Impl::look_at_mirrors(self));
+    looking.spawn(Impl::note_followed(self));
     looking.spawn(Impl::open_rest(self));
     const bool stopped = co_await self->stop.wait();
     self->stopping = true;

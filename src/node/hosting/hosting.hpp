@@ -87,12 +87,13 @@ class Hosting {
   Task<std::filesystem::path> create_mirror(std::string name, MirrorSpec spec, std::optional<EtcdPlace> etcd,
                                             bool replace, std::int64_t agreed, CommandCaller caller = {});
   /// Its data is removed; moved to set-aside when it takes writes or is not open, so that this cannot be told. Errors:
-  /// Configuration for what is no mirror and was none, and for one that takes writes unless that is agreed to; Busy
-  /// when the node stops meanwhile: it is finished at the next start.
+  /// Configuration for what is no mirror and was none, for one that the config names unless its data is kept, and for
+  /// one that takes writes unless that is agreed to; Busy when the node stops meanwhile: it is finished at the next
+  /// start.
   Task<DeletedDatabase> delete_mirror(std::string name, DeleteOptions options, CommandCaller caller = {});
-  /// Takes a root out of the node; its data moves to set-aside. `followed`: also while mirrors follow it. Errors:
-  /// Configuration for what is no root, for one that the config names, and for one that is followed unless that is
-  /// agreed to; Busy as delete_mirror.
+  /// Takes a root out of the node; its data moves to set-aside. `followed`: also while mirrors follow it, or did a short
+  /// time ago. Errors: Configuration for what is no root, for one that the config names, and for one that is followed
+  /// unless that is agreed to; Busy as delete_mirror.
   Task<DeletedDatabase> delete_database(std::string name, bool followed, CommandCaller caller = {});
   /// Durable before the mirror is told. Errors: Configuration for what is no mirror; what `change` says.
   Task<void> change_mirror(std::string name, MirrorChange change, CommandCaller caller = {});

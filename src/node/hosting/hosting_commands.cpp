@@ -224,6 +224,13 @@ Task<fs::path> Hosting::create_mirror(std::string name, MirrorSpec spec, std::op
   return work(impl_, std::move(name), std::move(spec), std::move(etcd), replace, agreed, std::move(caller));
 }
 
+/// What is deleted while the config has a table for it is there again at the next start, empty, and takes writes.
+Result<void> Hosting::Impl::check_not_in_config(const std::string& name) const {
+  if (!is_in_config(name)) return {};
+  return MirrorError::configuration(fmt::format(
+      "the config has a table for '{}', which would make it anew: take that out first, then SIGHUP", name));
+}
+
 /// What `delete_mirror` writes. What takes writes, or may for all that is known, goes to set-aside and is not removed.
 Result<CatalogEntry> Hosting::Impl::plan_delete(const std::string& name, const DeleteOptions& options) const {
   const auto present = catalog.find(name);
@@ -235,6 +242,7 @@ Result<CatalogEntry> Hosting::Impl::plan_delete(const std::string& name, const D
     entry.kind = DatabaseKind::detached;
     return entry;
   }
+  if (auto good = check_not_in_config(name); !good) return good.error();
   const auto database = list.find(name);
   if ((database ? database->takes_writes() : entry.promoted) && !options.promoted) {
     return MirrorError::configuration(
@@ -276,16 +284,14 @@ Result<CatalogEntry> Hosting::Impl::plan_delete_root(const std::string& name, bo
   if (present->kind != DatabaseKind::root)
     return MirrorError::configuration(fmt::format("'{}' is, or was, a mirror: `crosslink mirror delete`", name));
   if (present->change != DatabaseChange::none) return unknown(name);
-  if (is_in_config(name)) {
-    return MirrorError::configuration(fmt::format(
-        "the config has a table for '{}', which would make it anew: take that out first, then SIGHUP", name));
-  }
+  if (auto good = check_not_in_config(name); !good) return good.error();
   const auto database = list.find(name);
   const auto mirrors = database ? database->source().sessions() : 0;
-  if (mirrors > 0 && !followed) {
-    return MirrorError::configuration(
-        fmt::format("{} mirrors follow '{}' now: to delete it all the same say --followed; they keep what they have",
-                    mirrors, name));
+  if ((mirrors > 0 || present->followed) && !followed) {
+    return MirrorError::configuration(fmt::format(
+        "{} '{}'{}: to delete it all the same say --followed; they keep what they have",
+        mirrors > 0 ? fmt::format("{} mirrors follow", mirrors) : std::string("mirrors followed"), name,
+        mirrors > 0 ? " now" : fmt::format(" less than {} s of this node's time ago", followed_for.count())));
   }
   auto entry = *present;
   entry.change = DatabaseChange::deleting;
@@ -440,11 +446,17 @@ Task<Promotion> Hosting::promote(std::string name, PromotionOptions options, Com
   return work(impl_, std::move(name), options, std::move(caller));
 }
 
-/// Durable when it returns.
 Task<void> Hosting::Impl::note_promoted(std::string name, bool promoted) {
-  auto work = [self = shared_from_this(), name = std::move(name), promoted]() -> Result<void> {
-    auto noted = self->amend(name, [promoted](CatalogEntry& entry) -> Result<void> {
-      if (entry.kind == DatabaseKind::mirror) entry.promoted = promoted;
+  return note(std::move(name), [promoted](CatalogEntry& entry) {
+    if (entry.kind == DatabaseKind::mirror) entry.promoted = promoted;
+  });
+}
+
+/// Durable when it returns. What fails is logged.
+Task<void> Hosting::Impl::note(std::string name, std::function<void(CatalogEntry&)> change) {
+  auto work = [self = shared_from_this(), name = std::move(name), change = std::move(change)]() -> Result<void> {
+    auto noted = self->amend(name, [&change](CatalogEntry& entry) -> Result<void> {
+      change(entry);
       return {};
     });
     if (!noted) {

@@ -26,6 +26,9 @@ namespace crosslink::node {
 /// What the CA file says; empty when it cannot be read: then no peer can connect either.
 std::string authorities_in(const quic::TlsFiles& tls);
 
+/// A mirror that was cut, or whose source started anew, is back by then: it dials every 30 s at the latest.
+inline constexpr std::chrono::seconds followed_for{60};
+
 /// What stands in a database's folder.
 struct FolderContent {
   std::string data_id;  ///< CatalogEntry::data_id of what is there
@@ -113,11 +116,15 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   void take_settings(const NodeConfig& fresh);
   bool has_list_in_config(const std::string& name) const;
   bool is_in_config(const std::string& name) const;
+  Result<void> check_not_in_config(const std::string& name) const;
   void apply_lists();
   /// Null: the caller of the command has left; it is logged, and not to be begun.
   awaitable<CommandTurns::Held> take_turn(std::string command, std::string database, CommandCaller caller);
   Task<void> note_promoted(std::string name, bool promoted);
+  Task<void> note(std::string name, std::function<void(CatalogEntry&)> change);
   static awaitable<void> note_found_promoted(std::shared_ptr<Impl> self, std::string name);
+  /// Which databases mirrors follow, before a restart and after it. Looks again and again.
+  static awaitable<void> note_followed(std::shared_ptr<Impl> self);
   static awaitable<void> note_found_data(std::shared_ptr<Impl> self, DatabasePointer database);
   /// Ends what may not go on. With settings_mutex held.
   void judge_connections(bool same_authorities);

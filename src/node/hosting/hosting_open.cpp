@@ -177,6 +177,7 @@ bool Hosting::Impl::is_wanted(const CatalogEntry& opened) const {
   wanted->agreed_to_deletions = opened.agreed_to_deletions;
   wanted->made = opened.made;
   wanted->promoted = opened.promoted;
+  wanted->followed = opened.followed;
   return *wanted == opened;
 }
 
