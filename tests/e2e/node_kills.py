@@ -91,7 +91,15 @@ class NodeKills(NodeTest):
         node = self.mirror_node()
         self.create(node)
         obstacle = node.folder / "data" / "catalog.json.new"
-        obstacle.mkdir()
+
+        def is_in_the_way():
+            try:
+                obstacle.mkdir()
+            except FileExistsError:  # the node writes the catalog just then: what it found out of the mirror
+                return False
+            return True
+
+        eventually(is_in_the_way, bool, "the catalog to be at rest")
         for method, path, body in (("POST", "/v1/mirrors/packages/pause", {}), ("DELETE", "/v1/mirrors/packages", None),
                                    ("POST", "/v1/databases", {"name": "fresh"})):
             status, answer = node.request(method, path, body)
