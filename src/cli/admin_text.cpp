@@ -103,6 +103,10 @@ std::string replaced_text(const object& replaced) {
     page += "\n  which keys these are is not known";
   }
   if (const auto path = text(replaced, "set_aside", 4096); !path.empty()) page += "\n  the old data is kept at " + path;
+  for (const auto& one : array_field(replaced, "set_aside_before")) {
+    if (const auto* const path = one.if_string())
+      page += "\n  put aside before: " + printable(std::string_view(*path), 4096);
+  }
   return page;
 }
 

@@ -55,7 +55,10 @@ MirrorError timed_out(const WaitOptions& options, const array& mirrors) {
   std::vector<std::string> waiting;
   for (const auto& one : mirrors) {
     const auto* mirror = one.if_object();
-    if (mirror != nullptr && text(*mirror, "status") != "Following") waiting.push_back(progress_line(*mirror));
+    if (mirror == nullptr || text(*mirror, "status") == "Following") continue;
+    const auto reason = text(*mirror, "reason", 4096);
+    const auto line = progress_line(*mirror);
+    waiting.push_back(reason.empty() || line.contains(reason) ? line : line + ": " + reason);
   }
   const auto seconds = std::chrono::duration<double>(*options.timeout).count();
   const auto what =

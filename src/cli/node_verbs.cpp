@@ -175,10 +175,10 @@ int count_mirror(const Globals& globals, const DatabaseOptions& options) {
 }
 
 int restamp_database(const Globals& globals, const DatabaseOptions& options) {
-  const auto agreed =
-      demand_yes(options.yes, fmt::format("'{}' gets a new incarnation: mirrors of it will halt or copy it anew, as "
-                                          "they were told; it is for a database restored from a backup",
-                                          options.name));
+  const auto agreed = demand_yes(
+      options.yes, fmt::format("'{}' gets a new incarnation: mirrors of it will halt or copy it anew, as "
+                               "they were told; it is for a virtual machine that was set back with its memory",
+                               options.name));
   if (!agreed) return report_unasked(globals, agreed.error());
   const auto path = fmt::format("/v1/databases/{}/restamp", options.name);
   return ask_and_report(globals, options.admin, {AdminMethod::post, path, {}, admin_answer_timeout}, database_line);
@@ -257,9 +257,9 @@ void add_db_verb(const Command& program) {
       "Example:\n  crosslink db count-mirror orders 5f0c9a7e3b1d4c2f8e6a0b9d7c5e3f11 --config node.toml --yes");
   counting.run([options](const Globals& globals) { return count_mirror(globals, *options); });
 
-  const auto stamping = verb.add("restamp", "Say that a database is another one now: after restoring a backup");
+  const auto stamping = verb.add("restamp", "Begin a new incarnation: for a virtual machine set back with its memory");
   add_name(stamping, options->name, "The database");
-  stamping.flag("--yes", options->yes, "Agree: its mirrors take it for another database");
+  stamping.flag("--yes", options->yes, "Agree: mirrors that have more than it halt, or copy it anew");
   add_admin_options(stamping, options->admin);
   stamping.footer("Example:\n  crosslink db restamp orders --config node.toml --yes");
   stamping.run([options](const Globals& globals) { return restamp_database(globals, *options); });

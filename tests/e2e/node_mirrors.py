@@ -188,11 +188,12 @@ class NodeMirrors(MirroredTest):
         self.assertEqual(seen["chain"], ["eu-1/packages", "prod-us/packages"])
         self.assert_equal(third, self.mirror)
         self.assertEqual(third.contents("packages"), self.source.contents("packages"))
-        request = {"name": "packages", "from": "us-2/packages", "addr": third.mirrors, "replace": True, "dry_run": True}
+        request = {"name": "packages", "from": "us-2/packages", "addr": third.mirrors, "replace": True, "yes": True,
+                   "dry_run": True}
         dry = self.source.call("POST", "/v1/mirrors", request)
         self.assertEqual([one["check"] for one in dry["checks"] if not one["ok"]], ["loop"], dry)
         # Nor is it made, whatever the caller agrees to: it would have put the only database that takes writes aside.
-        status, refused = self.source.request("POST", "/v1/mirrors", {**request, "dry_run": False, "yes": True})
+        status, refused = self.source.request("POST", "/v1/mirrors", {**request, "dry_run": False})
         self.assertEqual((status, refused["exit_code"]), (409, 6), refused)
         self.assertIn("promote it there first", refused["message"])
         self.assertEqual(self.source.redis_cli("set", "still", "writable"), "OK")
@@ -244,10 +245,45 @@ class NodeMirrors(MirroredTest):
             return next(one for one in checks if one["check"] == "space")
 
         def bytes_said(check):
-            free, takes = (int(word) for word in check["detail"].split() if word.isdigit())
-            return free > takes >= 55_000
+            said = [int(word) for word in check["detail"].replace(",", "").split() if word.isdigit()]
+            return len(said) == 3 and said[0] > said[1] >= 55_000 and said[2] == 1024 ** 3
 
         self.assertTrue(eventually(space, bytes_said, "the size of the data")["ok"])
+
+    def test_a_dry_run_said_that_there_is_room_although_the_bootstrap_leaves_min_free_bytes(self):
+        self.fill(self.source)
+        third = self.node("us-2", cluster="us-2", databases=(),
+                          extra='[database_defaults]\nallow_mirrors = ["*"]\nmin_free_bytes = "1000000GiB"\n')
+        request = {"name": "packages", "from": "prod-us/packages", "addr": self.source.mirrors}
+        dry = third.call("POST", "/v1/mirrors", {**request, "dry_run": True})
+        said, = (one["detail"] for one in dry["checks"] if not one["ok"])
+        self.assertIn("min_free_bytes", said)
+        third.call("POST", "/v1/mirrors", request)
+        seen = third.await_mirror("packages", lambda one: one["last_error"], "the bootstrap to say so as well")
+        self.assertIn("min_free_bytes", seen["last_error"]["message"])
+        waited = third.run("status", "packages", "--wait", "following", "--timeout", "1")
+        self.assertEqual(waited.returncode, 4)
+        self.assertIn("min_free_bytes", waited.stderr, "what is waited for in vain is said with its reason")
+
+    def test_a_dry_run_said_would_be_made_of_what_is_refused_without_yes(self):
+        self.fill(self.source)
+        self.follow()
+        third = self.third()
+        with client(self.source) as one:
+            one.set("only-here", 1)
+        third.verb("db", "create", "packages", "--allow-mirrors", "*")
+        create = ("mirror", "create", "packages", "--from", "prod-us/packages", "--addr", self.source.mirrors)
+        for words, code in ((("--replace",), 6), ((), 2)):
+            said = third.verb(*create, *words, "--dry-run", code=code)
+            self.assertIn("cannot be made like this", said)
+            third.verb(*create, *words, code=code)
+        self.assertIn("would be made", third.verb(*create, "--replace", "--yes", "--dry-run"))
+        first = third.verb(*create, "--replace", "--yes")
+        aside, = (third.folder / "data" / "set-aside").iterdir()
+        self.assertIn(str(aside), first)
+        self.assertIn("this very mirror", third.verb(*create, "--dry-run"))
+        self.assertIn(f"put aside before: {aside}", third.verb(*create, "--replace", "--yes"), "as when the first answer was lost")
+        third.await_log(f"set_aside_before={aside}")
 
     def test_an_admin_request_without_token_or_with_another_host_is_refused(self):
         cases = [({"Authorization": None}, 401), ({"Authorization": "Bearer " + "0" * 64}, 401),

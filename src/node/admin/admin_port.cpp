@@ -197,8 +197,7 @@ awaitable<AdminResponse> AdminPort::Impl::answer(std::shared_ptr<Impl> self, Htt
                                                  const ByteStream& stream, AdminRoutes& routes) {
   auto plain = plain_request(request);
   plain.caller.gone = [&stream] { return stream.peer_left(); };
-  if (auto unauthenticated = routes.answer_unauthenticated(plain.method, plain.path))
-    co_return *std::move(unauthenticated);
+  if (auto unauthenticated = routes.answer_unauthenticated(plain)) co_return *std::move(unauthenticated);
   if (auto refused = self->guard(request)) co_return *std::move(refused);
   if (!request.body.empty()) {
     auto body = read_body(request.body);

@@ -49,9 +49,11 @@ std::optional<AdminResponse> refuse_unread(const AdminRequest& request) {
 
 AdminRoutes::AdminRoutes(Hosting& hosting, AdminFacts facts) : hosting_(&hosting), facts_(std::move(facts)) {}
 
-std::optional<AdminResponse> AdminRoutes::answer_unauthenticated(std::string_view method, std::string_view path) const {
+std::optional<AdminResponse> AdminRoutes::answer_unauthenticated(const AdminRequest& request) const {
+  const auto& path = request.path;
   if (path != "/healthz" && path != "/readyz") return std::nullopt;
-  if (method != "GET" && method != "HEAD") return wrong_method("GET");
+  if (request.method != "GET" && request.method != "HEAD") return wrong_method("GET");
+  if (auto refused = refuse_unread(request)) return refused;
   // Ports listen before this one does. A database that is not open is a matter of those who ask for that one.
   const auto shut = path == "/readyz" ? hosting_->databases().not_open().size() : 0;
   if (shut == 0) return AdminResponse{200, "ok\n", "text/plain"};
@@ -64,6 +66,7 @@ awaitable<AdminResponse> AdminRoutes::answer(const AdminRequest& request) {
   const std::string_view path = request.path;
   if (path == "/metrics") {
     if (request.method != "GET") co_return wrong_method("GET");
+    if (auto refused = refuse_unread(request)) co_return *std::move(refused);
     co_return AdminResponse{200,
                             metrics_text(hosting_->databases(), facts_.clients_now(), facts_.certificates(),
                                          facts_.reload(), facts_.tls_refused()),
@@ -404,8 +407,11 @@ awaitable<AdminResponse> AdminRoutes::make_mirror(const AdminRequest& request, c
   const auto created = co_await std::move(creating);
   if (!created) co_return failed(created.error(), {}, std::move(more));
   auto* const replaced = more.if_contains("replaced");
-  if (replaced != nullptr && replaced->is_object() && !created->empty())
-    replaced->as_object()["set_aside"] = created->string();
+  if (replaced != nullptr && replaced->is_object() && !created->empty()) {
+    auto& there = replaced->as_object();
+    there["set_aside"] = created->string();
+    there["set_aside_before"] = json::value_from(hosting_->set_aside_before(wanted.name, created->filename().string()));
+  }
   co_return mirror_now(wanted.name, std::move(more));
 }
 

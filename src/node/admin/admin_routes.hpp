@@ -54,7 +54,7 @@ class AdminRoutes {
   /// Answers everything, errors too. `request` must outlive it.
   awaitable<AdminResponse> answer(const AdminRequest& request);
   /// Of requests without a token: /healthz and /readyz. Absent: no such path.
-  std::optional<AdminResponse> answer_unauthenticated(std::string_view method, std::string_view path) const;
+  std::optional<AdminResponse> answer_unauthenticated(const AdminRequest& request) const;
 
  private:
   awaitable<AdminResponse> answer_mirrors(const AdminRequest& request, std::string_view rest);

@@ -11,6 +11,7 @@
 #include "base/files.hpp"
 #include "base/random_id.hpp"
 #include "link/dial.hpp"
+#include "node/admin/admin_answers.hpp"
 #include "node/admin/body_fields.hpp"
 #include "node/admin/reports.hpp"
 #include "node/certificate_watch.hpp"
@@ -129,14 +130,46 @@ std::string_view check_of(ErrorKind kind) {
   return "reachable";
 }
 
-json::object check_space(const Hosting& hosting, const MirrorHelloAck& ack) {
-  const auto free = base::Files().free_bytes(hosting.context().data_dir);
-  if (!free) return check("space", false, free.error().message());
+/// As the bootstrap itself: what it receives is in data_dir, and leaves min_free_bytes there, whatever keeps the mirror.
+json::object check_space(const Hosting& hosting, const std::string& name, const MirrorHelloAck& ack) {
+  const auto& folder = hosting.context().data_dir;
+  const auto kept_free = hosting.min_free_bytes(name);
   const auto needed = ack.snapshot_bytes_total;
-  if (needed == 0)
-    return check("space", true,
-                 fmt::format("{} bytes are free; the source does not say how large its snapshot is", *free));
-  return check("space", *free >= needed, fmt::format("{} bytes are free, the data takes about {}", *free, needed));
+  const base::Files disk;
+  if (const auto room = base::Space(disk, folder, kept_free).need(needed, "receiving a snapshot"); !room)
+    return check("space", false, room.error().message());
+  const auto free = disk.free_bytes(folder);
+  if (!free) return check("space", false, free.error().message());
+  return check("space", true,
+               fmt::format("{} bytes are free, {}, and {} stay free (min_free_bytes)", *free,
+                           needed == 0 ? std::string("the source does not say how large its snapshot is")
+                                       : fmt::format("the data takes about {}", needed),
+                           kept_free));
+}
+
+/// Under which name, and in whose place.
+json::object check_name(const Hosting& hosting, const MirrorRequest& request, std::optional<int>& code) {
+  const auto place = hosting.place_for_mirror(request.name, request.spec, request.etcd, request.replace);
+  if (!place) {
+    code = exit_code(place.error());
+    return check("name", false, place.error().message());
+  }
+  switch (*place) {
+    case MirrorPlace::free: return check("name", true, fmt::format("'{}' is free", request.name));
+    case MirrorPlace::same:
+      return check("name", true, fmt::format("'{}' is this very mirror already: nothing is done", request.name));
+    case MirrorPlace::taken: break;
+  }
+  if (!request.yes) {
+    code = exit_refused;
+    return check("name", false,
+                 fmt::format("this takes the place of '{}', kept at {}: --yes if that is wanted", request.name,
+                             hosting.place_of(request.name)));
+  }
+  return check("name", true,
+               fmt::format("'{}' is taken; {}", request.name,
+                           hosting.is_kept_elsewhere(request.name) ? "it ends, and its keys stay where they are"
+                                                                   : "its data is moved aside"));
 }
 
 }  // namespace
@@ -313,14 +346,8 @@ bool follows(const replication::SourceFacts& source, const std::string& database
 json::object check_mirror(Hosting& hosting, const MirrorRequest& request, const Result<replication::SourceFacts>& asked,
                           const Result<TargetFacts>& target) {
   json::array checks;
-  const auto present = hosting.databases().find(request.name);
-  const bool free = !present || request.replace;
-  checks.push_back(check("name", free,
-                         !present ? fmt::format("'{}' is free", request.name)
-                         : request.replace
-                             ? fmt::format("'{}' is taken; with --yes its data is moved aside", request.name)
-                             : fmt::format("'{}' is taken: --replace", request.name)));
-  std::optional<int> code = free ? std::nullopt : std::optional(exit_usage);
+  std::optional<int> code;
+  checks.push_back(check_name(hosting, request, code));
   if (!asked) {
     checks.push_back(check(check_of(asked.error().kind()), false, asked.error().message()));
     code = exit_code(asked.error());
@@ -331,7 +358,7 @@ json::object check_mirror(Hosting& hosting, const MirrorRequest& request, const 
     checks.push_back(check("identity", true, "both certificates are accepted; it is " + request.spec.source_cluster));
     checks.push_back(check("version", true, "the session begins; the source runs " + asked->software));
     checks.push_back(check("database", true, request.spec.source_database + " is there and may be mirrored"));
-    checks.push_back(check_space(hosting, asked->ack));
+    checks.push_back(check_space(hosting, request.name, asked->ack));
     checks.push_back(
         check("loop", !loop, loop ? "the source follows this very database: promote it there first" : "no loop"));
     if (request.spec.sync)
@@ -356,9 +383,16 @@ json::object check_mirror(Hosting& hosting, const MirrorRequest& request, const 
 json::value list_replaced(const DatabasePointer& present, const Result<replication::SourceFacts>& source) {
   if (!present) return nullptr;
   const auto state = present->state();
-  json::object report{{"applied_lsn_there", nullptr}, {"first_lsn", nullptr}, {"last_lsn", state.head.value},
-                      {"entries", nullptr},           {"keys", nullptr},      {"keys_total", nullptr},
-                      {"keys_known", false},          {"set_aside", nullptr}, {"detail", ""}};
+  json::object report{{"applied_lsn_there", nullptr},
+                      {"first_lsn", nullptr},
+                      {"last_lsn", state.head.value},
+                      {"entries", nullptr},
+                      {"keys", nullptr},
+                      {"keys_total", nullptr},
+                      {"keys_known", false},
+                      {"set_aside", nullptr},
+                      {"set_aside_before", json::array()},
+                      {"detail", ""}};
   if (!source) {
     report["detail"] = fmt::format("what the new source lacks of it is not known: {}", source.error().message());
     return report;

@@ -44,6 +44,13 @@ struct MirrorChange {
   std::function<Result<void>(Mirror& mirror)> tell;    ///< once that is durable
 };
 
+/// What a new mirror finds under its name.
+enum class MirrorPlace : std::uint8_t {
+  free,
+  taken,  ///< by what would be replaced
+  same,   ///< the very mirror is there already: nothing is done
+};
+
 class Hosting {
  public:
   /// Finishes what was under way, then opens every database. One that does not open keeps no other from being served:
@@ -65,6 +72,13 @@ class Hosting {
   bool is_kept_elsewhere(const std::string& name) const;
   /// For people: where its data is, also while it is not open; empty: there is no such database.
   std::string place_of(const std::string& name) const;
+  /// What create_mirror() would find, and do, now. Errors: those that it would end with before it changes anything.
+  Result<MirrorPlace> place_for_mirror(const std::string& name, const MirrorSpec& spec,
+                                       const std::optional<EtcdPlace>& etcd, bool replace) const;
+  /// What a bootstrap of a database of that name leaves free on the disk.
+  std::uint64_t min_free_bytes(const std::string& name) const;
+  /// The folders in set-aside that data of a database of that name is in, the oldest first, but the one named `but`.
+  std::vector<std::string> set_aside_before(const std::string& name, const std::string& but) const;
   /// Runs the mirrors until stop() or cancellation, then awaits their ends and what commands are doing. Call once, on a
   /// single thread. Errors: Cancelled, by cancellation only.
   Task<void> run();
@@ -100,7 +114,7 @@ class Hosting {
   /// Who may mirror it, when the config has no list of its own for it. Holds at once: sessions that are not allowed any
   /// more are cut. Errors: Configuration when the config has one.
   Task<void> allow_mirrors(std::string name, std::vector<std::string> names, CommandCaller caller = {});
-  /// A new incarnation, after restoring a backup. Errors: Configuration for a mirror.
+  /// A new incarnation, of a database that was set back without a start of its node. Errors: Configuration for a mirror.
   Task<void> restamp(std::string name, CommandCaller caller = {});
   /// In sync mode the mirror with this id counts from now on, in the place of the one that did (SyncGate::count).
   /// Errors: Configuration, Storage.

@@ -1,8 +1,10 @@
 // What operators command: databases and mirrors are made, changed, replaced, promoted and deleted.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
+#include <vector>
 
 #include "base/files.hpp"
 #include "base/random_id.hpp"
@@ -27,6 +29,11 @@ std::string stamp() {
   return text;
 }
 
+/// Does `text` end the name of a folder in set-aside (stamp(), and a number where that was taken)?
+bool is_stamp(std::string_view text) {
+  return text.size() >= 15 && text.find_first_not_of("0123456789T-") == std::string_view::npos && text[8] == 'T';
+}
+
 MirrorError node_stops() {
   return {ErrorKind::Busy, CausedBy::us,
           "the node stops, and the database is not closed yet: the rest is done at its next start"};
@@ -42,6 +49,25 @@ std::string Hosting::Impl::free_set_aside(const std::string& name) const {
   for (int number = 2; fs::exists(set_aside(free), error); ++number)
     free = fmt::format("{}-{}", wanted, number);
   return free;
+}
+
+/// What earlier commands put aside of the name, the oldest first: of a replace that is said again, since its answer was
+/// lost, the first one has the data that was meant.
+std::vector<std::string> Hosting::Impl::set_aside_before(const std::string& name, const std::string& but) const {
+  std::vector<std::string> found;
+  std::error_code error;
+  for (fs::directory_iterator folders(config.data_dir / "set-aside", error), end; !error && folders != end;
+       folders.increment(error)) {
+    const auto folder = folders->path().filename().string();
+    const bool is_of_it = folder.starts_with(name + "-") && is_stamp(std::string_view(folder).substr(name.size() + 1));
+    if (is_of_it && folder != but) found.push_back(folders->path().string());
+  }
+  std::ranges::sort(found);
+  return found;
+}
+
+std::vector<std::string> Hosting::set_aside_before(const std::string& name, const std::string& but) const {
+  return impl_->set_aside_before(name, but);
 }
 
 /// That a command finds no open database of that name.
@@ -173,6 +199,31 @@ Result<std::optional<CatalogEntry>> plan_mirror(const std::optional<CatalogEntry
 
 }  // namespace
 
+/// As the command finds it. Errors: Configuration, as create_mirror.
+Result<std::optional<CatalogEntry>> Hosting::Impl::plan_new_mirror(const std::string& name, const MirrorSpec& spec,
+                                                                   const std::optional<EtcdPlace>& etcd,
+                                                                   bool replace) const {
+  const auto present = catalog.find(name);
+  if (auto free = present ? Result<void>{} : check_free(name); !free) return free.error();
+  if (present && present->change != DatabaseChange::none) return unknown(name);
+  return plan_mirror(present, name, spec, etcd, replace, free_set_aside(name),
+                     present ? folder_of(*present).lexically_relative(config.data_dir).string() : std::string());
+}
+
+Result<MirrorPlace> Hosting::place_for_mirror(const std::string& name, const MirrorSpec& spec,
+                                              const std::optional<EtcdPlace>& etcd, bool replace) const {
+  const auto planned = impl_->plan_new_mirror(name, spec, etcd, replace);
+  if (!planned) return planned.error();
+  if (!*planned) return MirrorPlace::same;
+  return (*planned)->change == DatabaseChange::replacing ? MirrorPlace::taken : MirrorPlace::free;
+}
+
+std::uint64_t Hosting::min_free_bytes(const std::string& name) const {
+  CatalogEntry entry;
+  entry.name = name;
+  return impl_->config_of(entry).min_free_bytes;
+}
+
 /// A mirror that a command made, in the place of another database or not. One that takes another's place stays, and is
 /// finished as soon as that goes.
 Result<DatabasePointer> Hosting::Impl::open_replaced(const CatalogEntry& entry) {
@@ -191,11 +242,7 @@ Task<fs::path> Hosting::create_mirror(std::string name, MirrorSpec spec, std::op
     const auto turn = co_await std::move(taking);
     if (!turn) co_return caller_left();
     const auto present = self->catalog.find(wanted);
-    if (auto free = present ? Result<void>{} : self->check_free(wanted); !free) co_return free.error();
-    if (present && present->change != DatabaseChange::none) co_return self->unknown(wanted);
-    auto planned = plan_mirror(
-        present, wanted, chosen, place, replacing, self->free_set_aside(wanted),
-        present ? self->folder_of(*present).lexically_relative(self->config.data_dir).string() : std::string());
+    auto planned = self->plan_new_mirror(wanted, chosen, place, replacing);
     if (!planned) co_return planned.error();
     if (!*planned) co_return fs::path();
     (*planned)->agreed_to_deletions = kept_elsewhere(**planned) ? may_delete : 0;
@@ -218,7 +265,11 @@ Task<fs::path> Hosting::create_mirror(std::string name, MirrorSpec spec, std::op
     std::error_code none;
     if (!fs::exists(aside, none)) aside.clear();  // its folder was gone before
     self->start_mirror(*opened);
-    log(Severity::info, "mirror created", {{"mirror", wanted}, {"source", chosen.source_name()}});
+    std::vector<LogField> fields{{"mirror", wanted}, {"source", chosen.source_name()}};
+    if (!aside.empty()) fields.emplace_back("set_aside", aside.string());
+    if (const auto before = self->set_aside_before(wanted, aside.filename().string()); !before.empty())
+      fields.emplace_back("set_aside_before", joined(before, ","));
+    log(Severity::info, "mirror created", fields);
     co_return aside;
   };
   return work(impl_, std::move(name), std::move(spec), std::move(etcd), replace, agreed, std::move(caller));
@@ -227,8 +278,8 @@ Task<fs::path> Hosting::create_mirror(std::string name, MirrorSpec spec, std::op
 /// What is deleted while the config has a table for it is there again at the next start, empty, and takes writes.
 Result<void> Hosting::Impl::check_not_in_config(const std::string& name) const {
   if (!is_in_config(name)) return {};
-  return MirrorError::configuration(fmt::format(
-      "the config has a table for '{}', which would make it anew: take that out first, then SIGHUP", name));
+  return MirrorError::configuration(
+      fmt::format("the config has a table for '{}', which would make it anew: take that out first, then SIGHUP", name));
 }
 
 /// What `delete_mirror` writes. What takes writes, or may for all that is known, goes to set-aside and is not removed.

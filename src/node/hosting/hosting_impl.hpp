@@ -102,6 +102,10 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   Result<void> check_free(const std::string& name) const;
   Result<CatalogEntry> plan_database(const std::string& name, std::optional<std::vector<std::string>> allow_mirrors,
                                      bool anew) const;
+  /// Absent: the very mirror is there already.
+  Result<std::optional<CatalogEntry>> plan_new_mirror(const std::string& name, const MirrorSpec& spec,
+                                                      const std::optional<EtcdPlace>& etcd, bool replace) const;
+  std::vector<std::string> set_aside_before(const std::string& name, const std::string& but) const;
   Result<CatalogEntry> plan_delete(const std::string& name, const DeleteOptions& options) const;
   Result<CatalogEntry> plan_delete_root(const std::string& name, bool followed) const;
   static Task<DeletedDatabase> carry_out_delete(std::shared_ptr<Impl> self, CatalogEntry planned);
