@@ -1,6 +1,7 @@
 """The client port as clients of Redis see it: redis-py, redis-cli, redis-benchmark, and hostile ones."""
 
 import random
+import signal
 import socket
 import subprocess
 import threading
@@ -190,6 +191,10 @@ class Clients(NodeTest):
         for writer in writers:
             writer.join(DEADLINE_S)
         self.assertEqual(node.contents("orders"), {}, "no client chose it")
+        config = node.config.read_text(encoding="utf-8")  # what it names is not deleted
+        node.config.write_text(config.replace('name = "packages"', 'name = "another"'), encoding="utf-8")
+        node.signal(signal.SIGHUP)
+        node.await_log("reloaded")
         node.call("DELETE", "/v1/mirrors/packages")
         with client(node) as one:
             with self.assertRaisesRegex(redis.ResponseError, "there is no database 0 here"):
@@ -288,6 +293,22 @@ class Clients(NodeTest):
             self.assertEqual(raw(node, b""), b"-ERR max number of clients reached\r\n")
             for other in others:
                 other.close()
+
+    def test_a_few_silent_connections_kept_out_who_has_the_password(self):
+        secret = self.path / "few-password"
+        secret.write_text("sesame\n", encoding="utf-8")
+        secret.chmod(0o600)
+        node = self.node(extra=f'[clients]\nconnections_max = 3\npassword_file = "{secret}"')
+        silent = [socket.create_connection(("127.0.0.1", node.port), timeout=DEADLINE_S) for _ in range(3)]
+        eventually(lambda: node.call("GET", "/metrics"), lambda said: "crosslink_clients_without_password 3" in said, "the silent ones")
+        with client(node, password="sesame", retry=None) as one:
+            self.assertTrue(one.set("k", "v"))
+            self.assertEqual(silent[0].recv(100), b"", "the oldest gave way")
+            with client(node, password="sesame", retry=None) as other, client(node, password="sesame", retry=None) as third:
+                self.assertEqual((other.get("k"), third.get("k")), (b"v", b"v"))
+                self.assertEqual(raw(node, b""), b"-ERR max number of clients reached\r\n", "of those with the password none does")
+        for other in silent:
+            other.close()
 
     def test_what_was_answered_is_there_after_a_kill(self):
         node = self.node(per_database='sync = "always"')

@@ -95,7 +95,8 @@ awaitable<void> ClientPort::Impl::serve(std::shared_ptr<Impl> self, std::shared_
 
 bool ClientPort::Impl::admit(boost::asio::ip::tcp::socket& socket) {
   auto& refused = shared->refused;
-  if (shared->connections >= shared->connections_max) {
+  auto& unauthenticated = shared->unauthenticated;
+  if (shared->connections >= shared->connections_max && unauthenticated.empty()) {
     ++refused.connections_max;
     return false;
   }
@@ -106,8 +107,9 @@ bool ClientPort::Impl::admit(boost::asio::ip::tcp::socket& socket) {
         {{"limit", std::to_string(descriptors.limit)}, {"reserve", std::to_string(descriptors.reserve)}});
     return false;
   }
-  // At the limit, the oldest unauthenticated connection goes: idle ones keep out no client that knows the password.
-  if (shared->unauthenticated.size() >= unauthenticated_max) expire(shared->unauthenticated.begin()->first);
+  // At a limit, the oldest unauthenticated connection goes: idle ones keep out no client that knows the password.
+  if (shared->connections >= shared->connections_max || unauthenticated.size() >= unauthenticated_max)
+    expire(unauthenticated.begin()->first);
   return true;
 }
 
