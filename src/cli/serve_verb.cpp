@@ -1,5 +1,6 @@
 // `crosslink serve`: a node.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/resource.h>
 
 #include <boost/asio/as_tuple.hpp>
@@ -11,6 +12,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cli/connection_options.hpp"
 #include "cli/report.hpp"
@@ -46,9 +48,13 @@ node::Severity severity_of(LogLevel level) {
 
 void reload(node::Node& served, const std::string& file) {
   const auto config = node::load_config(file);
-  const auto reloaded = config ? served.reload(*config) : Result<void>(config.error());
+  const auto reloaded = config ? served.reload(*config) : Result<std::vector<std::string>>(config.error());
   served.note_reload(reloaded);
-  if (reloaded) return node::log(node::Severity::info, "reloaded", {{"config", file}});
+  if (reloaded && reloaded->empty()) return node::log(node::Severity::info, "reloaded", {{"config", file}});
+  if (reloaded) {
+    return node::log(node::Severity::warning, "reloaded, but for what takes a restart",
+                     {{"config", file}, {"restart", fmt::format("{}", fmt::join(*reloaded, ", "))}});
+  }
   node::log(node::Severity::error,
             config ? "the lists hold, and the certificates were not reloaded" : "nothing was reloaded",
             {{"config", file}, {"message", reloaded.error().message()}});

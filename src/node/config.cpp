@@ -299,7 +299,7 @@ Result<NodeConfig> parse_config(std::string_view text, const std::filesystem::pa
     parsed = toml::parse(text);
   } catch (const toml::parse_error& error) {
     return MirrorError::configuration(
-        fmt::format("config: line {}: {}", error.source().begin.line, escape(error.description())));
+        fmt::format("config: line {}: {}", error.source().begin.line, printable(error.description())));
   }
   NodeConfig config;
   Table root(&parsed, "");

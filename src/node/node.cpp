@@ -16,6 +16,7 @@
 #include "node/certificate_watch.hpp"
 #include "node/clients/client_database.hpp"
 #include "node/clients/client_port.hpp"
+#include "node/config_changes.hpp"
 #include "node/descriptors.hpp"
 #include "node/engine_threads.hpp"
 #include "node/handshake_refusals.hpp"
@@ -278,20 +279,24 @@ quic::Address Node::mirrors_address() const { return impl_->acceptor->local_addr
 std::string Node::clients_address() const { return text_of(impl_->clients->address()); }
 std::string Node::admin_address() const { return text_of(impl_->admin->address()); }
 
-void Node::note_reload(const Result<void>& reloaded) {
+void Node::note_reload(const Result<std::vector<std::string>>& reloaded) {
   auto& facts = impl_->reload_facts;
-  if (reloaded) {
-    facts = ReloadFacts();
-  } else {
+  if (!reloaded) {
     facts.trouble = reloaded.error().message();
+  } else if (!reloaded->empty()) {
+    facts.trouble = "it takes a restart: " + joined(*reloaded, ", ");
+  } else {
+    facts = ReloadFacts();
   }
 }
 
-Result<void> Node::reload(const NodeConfig& config) {
+Result<std::vector<std::string>> Node::reload(const NodeConfig& config) {
   impl_->denied->set(config.denied_serials);
   impl_->clients->set_password(config.client_password);
   impl_->hosting->reload(config);
-  return impl_->use_certificates(config.tls);
+  if (auto used = impl_->use_certificates(config.tls); !used) return used.error();
+  return needs_restart(impl_->config, config,
+                       [this](std::string_view name) { return !impl_->hosting->place_of(std::string(name)).empty(); });
 }
 
 }  // namespace crosslink::node

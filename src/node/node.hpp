@@ -2,6 +2,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "crosslink/awaitable.hpp"
 #include "crosslink/quic/endpoint.hpp"
@@ -24,13 +26,13 @@ class Node {
   quic::Address mirrors_address() const;
   std::string clients_address() const;
   std::string admin_address() const;
-  /// Lists of names, denied serials, the clients' password and certificates from a config that was read again; what
-  /// else is in it needs a restart. Mirrors that no longer pass are cut. On run()'s thread. Errors: Configuration when
-  /// the certificate files cannot be used: the old ones stay in use, and the lists hold all the same. Files that change
-  /// at their paths are taken up without it.
-  Result<void> reload(const NodeConfig& config);
+  /// Lists of names, denied serials, the clients' password and certificates from a config that was read again. Mirrors
+  /// that no longer pass are cut. The result is what else is in it and takes a restart (needs_restart). On run()'s
+  /// thread. Errors: Configuration when the certificate files cannot be used: the old ones stay in use, and the lists
+  /// hold all the same. Files that change at their paths are taken up without it.
+  Result<std::vector<std::string>> reload(const NodeConfig& config);
   /// How reading the config again ended, reload() included: for the status and the metrics. On run()'s thread.
-  void note_reload(const Result<void>& reloaded);
+  void note_reload(const Result<std::vector<std::string>>& reloaded);
 
  private:
   struct Impl;

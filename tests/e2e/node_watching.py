@@ -5,7 +5,7 @@ import re
 import signal
 import unittest
 
-from node_support import MirroredTest, client, eventually
+from node_support import MirroredTest, NodeTest, client, eventually
 
 ADMIN = pathlib.Path(__file__).resolve().parents[2] / "docs" / "admin.md"
 SAMPLE = re.compile(r"^(crosslink_\w+)(?:\{(.*)\})? (\S+)$")
@@ -199,6 +199,27 @@ class Watching(MirroredTest):
         self.assertEqual(served, listed_metrics())
         self.assertEqual({name for name, kind in types.items() if kind == "counter"},
                          {name for name in types if name.endswith("_total")})
+
+
+class Reloading(NodeTest):
+    def test_a_reload_was_called_whole_although_part_of_it_takes_a_restart(self):
+        node = self.node()
+        config = node.config.read_text(encoding="utf-8")
+        node.config.write_text(config + '[[database]]\nname = "fresh"\n[clients]\nconnections_max = 5\n', encoding="utf-8")
+        node.signal(signal.SIGHUP)
+        node.await_log("reloaded, but for what takes a restart")
+        trouble = node.call("GET", "/v1/node")["config_trouble"]
+        self.assertEqual(trouble, "it takes a restart: clients.connections_max, database 'fresh', which is new")
+        self.assertIn("crosslink_config_last_reload_successful 0", node.call("GET", "/metrics"))
+        node.config.write_text(config.replace("[listen]", "colour = 1\n'\n[listen]"), encoding="utf-8")
+        node.signal(signal.SIGHUP)
+        node.await_log("nothing was reloaded")
+        self.assertNotIn("\\x27", node.call("GET", "/v1/node")["config_trouble"], "what TOML escaped is not escaped again")
+        node.config.write_text(config, encoding="utf-8")
+        node.signal(signal.SIGHUP)
+        node.await_log("info reloaded")
+        self.assertIsNone(node.call("GET", "/v1/node")["config_trouble"])
+        self.assertIn("crosslink_config_last_reload_successful 1", node.call("GET", "/metrics"))
 
 
 if __name__ == "__main__":

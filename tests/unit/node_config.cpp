@@ -8,6 +8,7 @@
 #include <set>
 #include <sstream>
 
+#include "node/config_changes.hpp"
 #include "node/config_check.hpp"
 #include "node/quantity.hpp"
 #include "support/temporary_folder.hpp"
@@ -482,6 +483,32 @@ TEST(Quantity, durations_and_sizes_have_units_and_bounds) {
     EXPECT_FALSE(parse_duration(text)) << text;
   for (const auto text : {"", "MiB", "1MB", "1.5GiB", "-1", "99999999TiB"})
     EXPECT_FALSE(parse_size(text)) << text;
+}
+
+TEST(Config, a_reload_did_not_name_what_takes_a_restart) {
+  const auto running = parse_config(least, "/etc/crosslink");
+  ASSERT_TRUE(running.ok());
+  const auto is_known = [](std::string_view name) { return name != "fresh"; };
+  const auto changed = [&](const std::string& more, const std::string& in_table) {
+    const auto fresh = parse_config(std::string(least) + in_table + more, "/etc/crosslink");
+    return fresh ? needs_restart(*running, *fresh, is_known) : std::vector<std::string>{fresh.error().message()};
+  };
+  using Keys = std::vector<std::string>;
+  EXPECT_EQ(changed("", ""), Keys());
+  EXPECT_EQ(changed("", "allow_mirrors = [\"eu-1\"]\n"), Keys()) << "lists hold at once";
+  EXPECT_EQ(changed("", "cache_bytes = \"8MiB\"\n"), Keys{"database 'packages'.cache_bytes"});
+  EXPECT_EQ(changed("[clients]\nconnections_max = 5\n", ""), Keys{"clients.connections_max"});
+  EXPECT_EQ(changed("[database_defaults]\nsync_timeout = \"9s\"\n", ""),
+            (Keys{"database_defaults.sync_timeout", "database 'packages'.sync_timeout"}));
+  EXPECT_EQ(changed("", "[[database]]\nname = \"fresh\"\n"), Keys{"database 'fresh', which is new"});
+  EXPECT_EQ(changed("", "[[database]]\nname = \"made-by-command\"\n"), Keys()) << "it is there";
+  EXPECT_EQ(changed("", "[[database]]\nname = \"made-by-command\"\nsync = \"always\"\n"),
+            Keys{"database 'made-by-command'.sync"});
+  auto with_table = *running;
+  with_table.databases.front().min_free_bytes = 7;
+  auto without = with_table;
+  without.databases.clear();
+  EXPECT_EQ(needs_restart(with_table, without, is_known), Keys{"database 'packages'.min_free_bytes"});
 }
 
 }  // namespace
