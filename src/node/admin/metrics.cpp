@@ -139,7 +139,7 @@ void put_verify(Page& page, const Labels& labels, const std::optional<LastVerify
                with(labels, "outcome", to_string(outcome)), last->result.outcome == outcome ? 1 : 0);
   page.gauge("mirror_verify_different_keys", "Found by the last verify", labels, real(last->result.difference_count));
   page.gauge("mirror_verify_age_seconds", "Since the last verify ended; absent: none since the node's start", labels,
-             std::max(0.0, seconds(std::chrono::system_clock::now() - last->at)));
+             seconds(replication::session_now() - last->ended));
 }
 
 void put_mirror(Page& page, const std::string& name, const HostedMirror& hosted) {

@@ -88,7 +88,7 @@ bool HostedMirror::gives_way() const {
 
 void HostedMirror::note_verify(VerifyResult result) {
   const std::scoped_lock lock(mutex_);
-  last_verify_ = LastVerify{std::move(result), std::chrono::system_clock::now()};
+  last_verify_ = LastVerify{std::move(result), std::chrono::system_clock::now(), replication::session_now()};
 }
 
 std::optional<LastVerify> HostedMirror::last_verify() const {

@@ -11,12 +11,14 @@
 
 #include "crosslink/mirror.hpp"
 #include "node/hosting/mirror_spec.hpp"
+#include "replication/session_stream.hpp"
 
 namespace crosslink::node {
 
 struct LastVerify {
   VerifyResult result;
   std::chrono::system_clock::time_point at;
+  core::Instant ended;  ///< the same by replication::session_now(), which nobody sets
 };
 
 /// Thread safe.
