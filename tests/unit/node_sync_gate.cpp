@@ -219,23 +219,23 @@ TEST_F(Gate, one_that_came_and_said_nothing_yet_is_called_not_counted_and_can_be
   mirror_at(*one, "eu-1", 9, 9, copy("eu/orders", 7));
   const std::vector<std::string> names{"another-name", "eu-1"}, unauthenticated{"us-1"};
   one->on_mirror_came(unauthenticated, copy("us/orders", 8));
-  EXPECT_FALSE(one->count(MirrorId{{std::byte{8}}}).ok()) << "no name of it is in sync_mirrors";
+  EXPECT_FALSE(one->count(MirrorId{{std::byte{8}}}, at(9)).ok()) << "no name of it is in sync_mirrors";
   one->on_mirror_came(names, copy("eu/orders", 7));
   EXPECT_EQ(one->facts().mirrors.front().not_counted, std::nullopt) << "it counts";
   one->on_mirror_came(names, copy("eu/orders", 8));
   EXPECT_EQ(one->standing(names, copy("eu/orders", 8)), SyncStanding::not_counted);
   EXPECT_EQ(one->facts().mirrors.front().not_counted, copy("eu/orders", 8));
-  EXPECT_TRUE(one->count(MirrorId{{std::byte{8}}}).ok());
+  EXPECT_TRUE(one->count(MirrorId{{std::byte{8}}}, at(9)).ok());
 }
 
 TEST_F(Gate, an_operator_says_when_another_mirror_counts) {
   const auto one = gate(OnSyncLoss::error);
   mirror_at(*one, "eu-1", 9, 9, copy("eu/orders", 7));
-  EXPECT_FALSE(one->count(MirrorId{{std::byte{8}}}).ok()) << "it never came";
+  EXPECT_FALSE(one->count(MirrorId{{std::byte{8}}}, at(9)).ok()) << "it never came";
   mirror_at(*one, "eu-1", 5, 9, copy("eu/orders", 8));
-  ASSERT_TRUE(one->count(MirrorId{{std::byte{8}}}).ok());
+  ASSERT_TRUE(one->count(MirrorId{{std::byte{8}}}, at(9)).ok());
   EXPECT_EQ(disk.at("eu-1"), copy("eu/orders", 8));
-  EXPECT_FALSE(one->count(MirrorId{{std::byte{8}}}).ok()) << "it counts already";
+  EXPECT_FALSE(one->count(MirrorId{{std::byte{8}}}, at(9)).ok()) << "it counts already";
   const std::vector<std::string> names{"eu-1"};
   EXPECT_EQ(one->standing(names, copy("eu/orders", 8)), SyncStanding::suspended)
       << "it lacks what the other one confirmed";
@@ -247,6 +247,31 @@ TEST_F(Gate, an_operator_says_when_another_mirror_counts) {
   mirror_at(*one, "eu-1", 9, 9, copy("eu/orders", 8));
   EXPECT_EQ(client.got(), "+OK\r\n");
   EXPECT_EQ(one->standing(names, copy("eu/orders", 8)), SyncStanding::counted);
+}
+
+TEST_F(Gate, a_mirror_that_was_made_to_count_with_all_that_there_is_was_suspended_until_the_next_write) {
+  const auto one = gate(OnSyncLoss::error);
+  mirror_at(*one, "eu-1", 9, 9, copy("eu/orders", 7));
+  mirror_at(*one, "eu-1", 9, 9, copy("eu/orders", 8));
+  ASSERT_TRUE(one->count(MirrorId{{std::byte{8}}}, at(9)).ok());
+  const std::vector<std::string> names{"eu-1"};
+  EXPECT_EQ(one->standing(names, copy("eu/orders", 8)), SyncStanding::counted);
+  ASSERT_TRUE(one->count(MirrorId{{std::byte{7}}}, at(12)).ok());
+  EXPECT_EQ(one->standing(names, copy("eu/orders", 7)), SyncStanding::suspended) << "12 is not there";
+  mirror_at(*one, "eu-1", 11, 13, copy("eu/orders", 7));
+  EXPECT_EQ(one->standing(names, copy("eu/orders", 7)), SyncStanding::suspended);
+  mirror_at(*one, "eu-1", 12, 13, copy("eu/orders", 7));
+  EXPECT_EQ(one->standing(names, copy("eu/orders", 7)), SyncStanding::counted);
+}
+
+TEST_F(Gate, what_a_mirror_said_before_the_history_changed_makes_it_count_no_more) {
+  const auto one = gate(OnSyncLoss::error);
+  mirror_at(*one, "eu-1", 9, 9, copy("eu/orders", 7));
+  mirror_at(*one, "eu-1", 9, 9, copy("eu/orders", 8));
+  one->on_history_change();
+  ASSERT_TRUE(one->count(MirrorId{{std::byte{8}}}, at(9)).ok());
+  const std::vector<std::string> names{"eu-1"};
+  EXPECT_EQ(one->standing(names, copy("eu/orders", 8)), SyncStanding::suspended);
 }
 
 TEST_F(Gate, a_mirror_that_says_no_id_does_not_count) {

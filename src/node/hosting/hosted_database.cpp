@@ -143,7 +143,10 @@ Result<void> HostedDatabase::count_mirror(const MirrorId& id) {
   // One that came just now has not said how far it is, and is in the list that shows its id all the same.
   for (const auto& one : source_->mirrors())
     gate_->on_mirror_came(one.peer_names, one.mirror);
-  return gate_->count(id);
+  const auto now = state();
+  const auto head =
+      now.history.empty() ? core::SyncPoint{} : core::SyncPoint{now.history.newest().incarnation, now.head};
+  return gate_->count(id, head);
 }
 
 void HostedDatabase::change_history() {

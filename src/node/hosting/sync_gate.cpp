@@ -64,7 +64,7 @@ void SyncGate::on_mirror_at(std::span<const std::string> peer_names, const Mirro
     if (!is_named(peer_names, name)) continue;
     const bool other = named.counted && *named.counted != mirror && !makes(core::Mistake::copy_counted_by_name);
     if (mirror.id == MirrorId{} || other) {
-      note_not_counted(name, named, mirror);
+      note_not_counted(name, named, mirror).durable = durable;
     } else if (!named.counted) {
       if (!named.newcomer || named.newcomer->mirror == mirror) named.newcomer = {mirror, durable, head};
       if (!keep_at_) keep_at_ = clock_();
@@ -95,18 +95,20 @@ void SyncGate::take_in(const std::string& name, Named& named, const core::SyncPo
   if (rule_.suspended() && comparable && caught_up(named, durable.lsn, head.lsn)) rule_.on_mirror_caught_up(name);
 }
 
-void SyncGate::note_not_counted(const std::string& name, Named& named, const MirrorIdentity& mirror) {
+SyncGate::Named::NotCounted& SyncGate::note_not_counted(const std::string& name, Named& named,
+                                                        const MirrorIdentity& mirror) {
   constexpr std::size_t remembered_max = 16;
   auto& others = named.not_counted;
-  const auto known = std::ranges::find(others, mirror);
-  if (known != others.end()) return;
+  const auto known = std::ranges::find(others, mirror, &Named::NotCounted::mirror);
+  if (known != others.end()) return *known;
   if (others.size() == remembered_max) others.erase(others.begin());
-  others.push_back(mirror);
+  others.push_back({mirror, {}});
   log(Severity::warning, "a mirror under a name in sync_mirrors is not the one that counts",
       {{"database", database_},
        {"name", name},
        {"mirror", to_text(mirror)},
        {"counted", named.counted ? to_text(*named.counted) : std::string("none yet")}});
+  return others.back();
 }
 
 /// Which mirror counts is on disk before it does: else two could, one before a restart and one after it.
@@ -136,16 +138,16 @@ void SyncGate::keep_newcomers() {
   }
 }
 
-Result<void> SyncGate::count(const MirrorId& id) {
-  const std::scoped_lock keeping(keep_mutex_);
+Result<void> SyncGate::count(const MirrorId& id, const core::SyncPoint& head) {
+  std::unique_lock keeping(keep_mutex_);
   Lock lock(mutex_);
   std::string name;
   MirrorIdentity mirror;
   for (const auto& [known, named] : names_) {
-    const auto found = std::ranges::find(named.not_counted, id, &MirrorIdentity::id);
+    const auto found = std::ranges::find(named.not_counted, id, [](const auto& one) { return one.mirror.id; });
     if (found == named.not_counted.end()) continue;
     name = known;
-    mirror = *found;
+    mirror = found->mirror;
   }
   for (const auto& [known, named] : names_) {
     if (named.counted && named.counted->id == id && name.empty())
@@ -166,16 +168,25 @@ Result<void> SyncGate::count(const MirrorId& id) {
   if (auto kept = keep_(wanted, true); !kept) return kept;
   lock.lock();
   auto& named = names_[name];
-  std::erase(named.not_counted, mirror);
-  if (named.counted) named.not_counted.push_back(*named.counted);
+  // What the other one said does not count for this one; what this one said does.
+  auto said = named.newcomer && named.newcomer->mirror == mirror ? named.newcomer->durable : core::SyncPoint{};
+  const auto known = std::ranges::find(named.not_counted, mirror, &Named::NotCounted::mirror);
+  if (known != named.not_counted.end()) {
+    said = known->durable;
+    named.not_counted.erase(known);
+  }
+  if (named.counted) named.not_counted.push_back({*named.counted, {}});
   named.counted = mirror;
   named.newcomer.reset();
   named.goal.reset();
   named.behind = true;
-  named.behind_until.reset();
-  rule_.on_mirror_durable(name, {});  // what the other one said does not count for this one
+  named.behind_until = head.lsn;
+  rule_.on_mirror_durable(name, said);
+  if (said.incarnation == head.incarnation) take_in(name, named, said, head);
   log(Severity::info, "another mirror counts in sync mode from now on",
       {{"database", database_}, {"name", name}, {"mirror", to_text(mirror)}});
+  keeping.unlock();
+  decide(std::move(lock));  // what waits may have been waiting for what this one has
   return {};
 }
 
@@ -194,6 +205,8 @@ std::optional<SyncStanding> SyncGate::standing(std::span<const std::string> peer
 
 void SyncGate::forget_said(Named& named) {
   named.goal.reset();
+  for (auto& one : named.not_counted)
+    one.durable = {};
   if (named.newcomer) named.newcomer->durable = named.newcomer->head = {};
 }
 
@@ -322,7 +335,7 @@ SyncFacts SyncGate::facts() const {
   SyncFacts facts{{}, rule_.suspended(), held_, unconfirmed_, async_};
   for (const auto& name : config_.mirrors) {
     const auto& named = names_.at(name);
-    const auto last = named.not_counted.empty() ? std::nullopt : std::optional(named.not_counted.back());
+    const auto last = named.not_counted.empty() ? std::nullopt : std::optional(named.not_counted.back().mirror);
     const auto waits = named.newcomer ? std::optional(named.newcomer->mirror) : last;
     facts.mirrors.push_back({name, named.counted, named.counted ? last : waits, named.trouble});
   }

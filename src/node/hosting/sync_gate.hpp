@@ -90,9 +90,10 @@ class SyncGate {
   void on_mirror_came(std::span<const std::string> peer_names, const MirrorIdentity& mirror);
   /// Nothing that mirrors said before counts any more.
   void on_history_change();
-  /// From now on the mirror with this id counts for the name under which it last came, instead of the one that did.
+  /// From now on the mirror with this id counts for the name under which it last came, instead of the one that did. When
+  /// it has not said yet that it has all up to `head`, which is the database's, its standing is suspended until it does.
   /// Blocks for a durable write. Errors: Configuration when no such mirror came; Storage.
-  Result<void> count(const MirrorId& id);
+  Result<void> count(const MirrorId& id, const core::SyncPoint& head);
   /// Absent: no name of this mirror is in sync_mirrors, or it is not decided yet.
   std::optional<SyncStanding> standing(std::span<const std::string> peer_names, const MirrorIdentity& mirror) const;
   /// Writes that wait, and those from now on, are refused at once as unconfirmed.
@@ -128,8 +129,12 @@ class SyncGate {
       MirrorIdentity mirror;
       core::SyncPoint durable, head;
     };
-    std::optional<Said> newcomer;             ///< is to be counted, once that is durable
-    std::vector<MirrorIdentity> not_counted;  ///< those that came, the last one last; so many are remembered
+    std::optional<Said> newcomer;  ///< is to be counted, once that is durable
+    struct NotCounted {
+      MirrorIdentity mirror;
+      core::SyncPoint durable;  ///< as it last said; all zero: nothing, or of another history
+    };
+    std::vector<NotCounted> not_counted;  ///< those that came, the last one last; so many are remembered
     std::string trouble;
     std::optional<Goal> goal;
     /// Made to count by an operator, and not yet where the database was then: what was confirmed before may be missing.
@@ -137,7 +142,7 @@ class SyncGate {
     std::optional<Lsn> behind_until;  ///< as soon as that is known
   };
   bool is_named(std::span<const std::string> peer_names, const std::string& name) const;
-  void note_not_counted(const std::string& name, Named& named, const MirrorIdentity& mirror);
+  Named::NotCounted& note_not_counted(const std::string& name, Named& named, const MirrorIdentity& mirror);
   void take_in(const std::string& name, Named& named, const core::SyncPoint& durable, const core::SyncPoint& head);
   void keep_newcomers();
   void decide(Lock lock);
