@@ -41,9 +41,12 @@ std::string above(const StatusFacts& facts) {
 
 }  // namespace
 
-Duration lag_threshold(bool sync, std::optional<Duration> round_trip) {
+Duration lag_threshold(bool sync, std::optional<Duration> round_trip, std::size_t source_chain) {
   if (!sync) return std::chrono::seconds(5);
-  return std::max<Duration>(std::chrono::milliseconds(100), 3 * round_trip.value_or(Duration(0)));
+  // The source's own data is as old as its probes are apart, and as long as their way is.
+  constexpr auto of_each_between = std::chrono::milliseconds(500);
+  const Duration between = of_each_between * static_cast<std::int64_t>(std::max<std::size_t>(source_chain, 1) - 1);
+  return std::max<Duration>(std::chrono::milliseconds(100), 3 * round_trip.value_or(Duration(0))) + between;
 }
 
 MirrorStatus StatusJudge::judge(const StatusFacts& facts, Instant now) {

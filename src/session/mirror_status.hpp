@@ -16,8 +16,9 @@ inline constexpr Duration following_hold{3'000'000};
 /// Without a control frame for this long: Disconnected.
 inline constexpr Duration control_silence_max{30'000'000};
 
-/// The threshold of Degraded.
-Duration lag_threshold(bool sync, std::optional<Duration> round_trip);
+/// The threshold of Degraded. `source_chain`: as many databases as there are from the source up to the root, both
+/// counted; 0: not known yet.
+Duration lag_threshold(bool sync, std::optional<Duration> round_trip, std::size_t source_chain = 1);
 
 /// How old the source's own data is; absent: it does not know. 0 at a root that users write to.
 struct UpstreamAge {

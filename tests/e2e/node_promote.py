@@ -1,6 +1,7 @@
 """What a promotion says of what is lost: never more than is known; and what it is not asked for."""
 
 import json
+import shutil
 import signal
 import socket
 import threading
@@ -42,6 +43,23 @@ class Promote(MirroredTest):
         said = self.mirror.verb("promote", "packages", "--yes")
         self.assertNotIn("lost          nothing", said)
         self.assertIn("what was written since is not known", said)
+
+    def test_the_lsn_of_another_history_was_compared_with_the_mirrors_own(self):
+        self.fill(self.source, end=300)
+        self.follow()
+        self.source.stop()
+        shutil.rmtree(self.source.folder / "data")
+        self.source.start()
+        self.fill(self.source, end=20)
+        self.mirror.call("POST", "/v1/mirrors/packages/resume")
+        halted = self.mirror.await_mirror("packages", lambda one: one["status"] == "Halted", "the other history")
+        self.assertIsNone(halted["lag_lsn"])
+        lost = self.dry_run()["lost"]
+        self.assertEqual((lost["known"], lost["entries_lsn"]), (False, None), lost)
+        self.assertIn("has another history", lost["detail"])
+        self.assertNotIn("all up to there is here", lost["detail"])
+        said = self.mirror.call("POST", "/v1/mirrors/packages/resume")
+        self.assertNotIn("stands", said["reason"])
 
     def test_what_was_answered_ok_until_a_replace_ended_stood_in_no_list(self):
         self.fill(self.source)
@@ -126,6 +144,7 @@ class Promote(MirroredTest):
                                    ("DELETE", "/v1/databases/packages?followed=true&followed=true", None),
                                    ("DELETE", mirror, {"keep_data": True}),
                                    ("POST", f"{mirror}/promote?dry_run=true", {}),
+                                   ("GET", "/metrics?x", None), ("GET", "/readyz?x", None), ("GET", "/healthz?x=1", None),
                                    ("POST", "/v1/databases/packages/restamp", {"dry_run": True})):
             with self.subTest(method=method, path=path, body=body):
                 status, answer = self.mirror.request(method, path, body)

@@ -131,6 +131,29 @@ TEST_F(BootstrapTest, two_wrong_totals_in_a_row_need_an_operator) {
   }
 }
 
+TEST_F(BootstrapTest, why_a_source_gave_no_snapshot_was_forgotten_over_its_word_that_it_was_asked_too_often) {
+  const MirrorError full(ErrorKind::Storage, CausedBy::peer, "at the source: the disk is full");
+  const MirrorError often(ErrorKind::Busy, CausedBy::peer, "too many snapshots were asked for");
+  for (const auto& error : {often, full, often, often}) {
+    ask();
+    bootstrap.on_failure(error, true, now);
+    now += core::Duration(30'000'000);
+  }
+  EXPECT_EQ(bootstrap.reason(), "too many snapshots were asked for; before that: at the source: the disk is full");
+  begin();
+  bootstrap.on_failure(often, true, now);
+  EXPECT_EQ(bootstrap.reason(), "too many snapshots were asked for") << "one came since";
+}
+
+TEST(BootstrapOfAFullSource, the_disk_that_was_full_was_not_said_to_be_the_sources) {
+  MirrorDriver driver(false);
+  driver.take();
+  const MirrorError full(ErrorKind::Storage, CausedBy::us, "writing a snapshot needs 7 bytes of free space at /data");
+  driver.hear(MirrorDriver::first_bulk, core::to_failure(full));
+  const auto reason = driver.machine->status(driver.now()).reason;
+  EXPECT_NE(reason.find("at the source: writing a snapshot needs"), std::string::npos) << reason;
+}
+
 TEST_F(BootstrapTest, a_second_window_lost_in_a_row_says_that_it_must_be_larger) {
   const MirrorError lost(ErrorKind::LogWindowExceeded, CausedBy::peer, "the log is gone");
   for (const bool second : {false, true}) {

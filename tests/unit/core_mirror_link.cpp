@@ -87,6 +87,21 @@ TEST_F(MirrorLinkTest, a_dial_that_was_cancelled_is_no_error_of_the_source) {
   EXPECT_TRUE(link.down());
 }
 
+TEST_F(MirrorLinkTest, a_session_that_was_ended_here_was_said_to_stand) {
+  come_up();
+  link.close();
+  EXPECT_EQ(link.reason(), "the session was ended here, and is begun anew");
+  link.on_disconnected(MirrorError::not_connected("closed"));
+  come_up();
+  advance(false);
+  EXPECT_EQ(link.reason(), "the session was ended here, and is begun anew");
+  link.on_disconnected(MirrorError::not_connected("closed"));
+  come_up();
+  link.note(MirrorError::timeout("the source was silent"), true);
+  link.close();
+  EXPECT_EQ(link.reason(), "the source was silent") << "why it was ended goes before that it was";
+}
+
 TEST_F(MirrorLinkTest, closes_once) {
   come_up();
   advance(false);

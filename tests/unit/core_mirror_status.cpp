@@ -242,5 +242,13 @@ TEST(MirrorStatus, the_threshold_for_sync_is_three_round_trips_and_a_tenth_of_a_
   EXPECT_EQ(lag_threshold(true, seconds(2)), seconds(6));
 }
 
+TEST(MirrorStatus, a_sync_mirror_of_an_idle_mirror_stayed_degraded_over_the_age_of_that_ones_last_probe) {
+  EXPECT_EQ(lag_threshold(true, std::nullopt, 1), milliseconds(100)) << "of a root";
+  EXPECT_EQ(lag_threshold(true, std::nullopt, 2), milliseconds(600));
+  EXPECT_EQ(lag_threshold(true, milliseconds(40), 3), milliseconds(1120));
+  EXPECT_EQ(lag_threshold(true, std::nullopt, 0), milliseconds(100)) << "its chain is not known yet";
+  EXPECT_EQ(lag_threshold(false, std::nullopt, 3), seconds(5));
+}
+
 }  // namespace
 }  // namespace crosslink::test

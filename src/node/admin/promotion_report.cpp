@@ -33,14 +33,23 @@ json::object known_loss(const MirrorFacts& facts, bool linked) {
             {"heard_ms_ago", nullptr},
             {"detail", "the source was not heard since this node started"}};
   }
+  const auto ms = *milliseconds_of(facts.heard_ago);
+  if (facts.parted_from_source) {
+    return {
+        {"known", false},
+        {"entries_lsn", nullptr},
+        {"heard_ms_ago", nullptr},
+        {"detail", fmt::format("the source was last heard {:.0f} ms ago, and has another history, whose LSNs are not "
+                               "those of this mirror: {}; what it has and this mirror has not, none of it is here",
+                               ms, *facts.parted_from_source)}};
+  }
   // What counts is when the root was heard: a source that hears nothing itself does not know its head.
   const auto& behind = facts.source_behind;
   const bool known = linked && *facts.heard_ago <= heard_now && behind && *behind <= source_heard_now;
   const auto applied = facts.position ? facts.position->applied_lsn.value : 0;
   const auto head = std::max(facts.source_head->value, applied);
   const auto ago = behind ? milliseconds_of(*facts.heard_ago + *behind) : std::nullopt;
-  auto detail = fmt::format("the source was {}heard {:.0f} ms ago, at LSN {}; ", known ? "" : "last ",
-                            *milliseconds_of(facts.heard_ago), head);
+  auto detail = fmt::format("the source was {}heard {:.0f} ms ago, at LSN {}; ", known ? "" : "last ", ms, head);
   if (!behind) detail += "it does not know how old its own data is; ";
   if (behind && *behind > source_heard_now) {
     detail += fmt::format("it had itself last heard what it follows or reads {:.0f} ms before that; ",
@@ -49,8 +58,8 @@ json::object known_loss(const MirrorFacts& facts, bool linked) {
   detail += head == applied ? std::string("all up to there is here")
                             : fmt::format("LSN {} to {} are not here", applied + 1, head);
   // However short ago: a source that takes writes has taken some since.
-  detail +=
-      known ? "; what was written since then is not known here" : "; what was written since is not known here and lost";
+  detail += known ? "; what was written since then is not known here"
+                  : "; what was written since is not known here: if anything was, it is lost";
   return {
       {"known", known}, {"entries_lsn", head - applied}, {"heard_ms_ago", or_null(ago)}, {"detail", std::move(detail)}};
 }
@@ -66,16 +75,28 @@ json::value confirmed_loss(const MirrorFacts& facts, bool linked) {
     return said("unknown",
                 "the source did not say since this node started whether it answers writes without this mirror");
   }
+  if (facts.parted_from_source) {
+    return said(
+        "possible",
+        "the source has another history: what it answered OK in that one is not here, whether or not this mirror "
+        "counted");
+  }
   if (*promise->standing == SyncStanding::not_counted) {
     return said(
         "possible",
         "another mirror counts for this one's name at the source: it answered writes OK that this one may lack");
   }
-  if (*promise->standing == SyncStanding::suspended) {
+  if (*promise->standing == SyncStanding::suspended && promise->on_loss == OnSyncLoss::error) {
     return said(
         "possible",
-        "the source had let this mirror go (on_sync_loss = async): writes that it answered OK since then may be "
-        "missing here");
+        "this mirror was made to count at the source (count-mirror) and has not caught up since: writes that the "
+        "source answered OK before that may be missing here");
+  }
+  if (*promise->standing == SyncStanding::suspended) {
+    return said("possible",
+                "the source had let this mirror go (on_sync_loss = async), or this mirror was made to count and has "
+                "not caught up "
+                "since: writes that the source answered OK without it may be missing here");
   }
   const auto ago = facts.heard_ago ? std::chrono::ceil<std::chrono::milliseconds>(*facts.heard_ago).count() : 0;
   const bool all = facts.position && facts.source_head && facts.position->applied_lsn >= *facts.source_head;

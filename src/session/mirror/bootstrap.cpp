@@ -109,6 +109,12 @@ void Bootstrap::on_session_end() {
 void Bootstrap::on_failure(const MirrorError& error, bool link_up, Instant now) {
   drop_stream(link_up);
   reason_ = error.message();
+  // Asked for again and again a source says that it was: what it is for is to be known as well.
+  if (error.kind() != ErrorKind::Busy) {
+    failed_with_ = reason_;
+  } else if (!failed_with_.empty()) {
+    reason_ += "; before that: " + failed_with_;
+  }
   if (error.kind() == ErrorKind::SnapshotOffsetRegression) {
     forget_chunks();
     on(BootstrapEvent::unusable);
@@ -127,6 +133,7 @@ Result<void> Bootstrap::on_begin(const SnapshotBegin& begin, const std::vector<s
   const auto how = assembler_.on_begin(begin, formats);
   if (!how) return how.error();
   stream_->begun = true;
+  failed_with_.clear();
   stream_->acked_offset = begin.offset;
   resumed_at_ = begin.offset;
   if (*how == SnapshotAssembler::Begin::begin_anew) on(BootstrapEvent::new_snapshot);

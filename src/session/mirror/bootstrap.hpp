@@ -98,6 +98,8 @@ class Bootstrap {
   Retry retry_;
   BootstrapPhase phase_ = BootstrapPhase::none;
   std::string reason_;
+  std::string
+      failed_with_;  ///< the last failure of a snapshot that was asked for; empty: one came since, or none failed
   std::optional<Stream> stream_;
   SnapshotAssembler assembler_;
   std::deque<Chunk> chunks_;

@@ -3,6 +3,11 @@
 #include <utility>
 
 namespace crosslink::core::mirror {
+namespace {
+
+constexpr auto ended_here = "the session was ended here, and is begun anew";
+
+}  // namespace
 
 void Link::on_connected(Instant now) {
   state_ = State::beginning;
@@ -31,7 +36,7 @@ bool Link::on_disconnected(const MirrorError& error) {
 
 void Link::on_begun() {
   state_ = State::up;
-  reason_ = "the session stands";
+  reason_.clear();  // nobody asks why it is up
 }
 
 void Link::note(const MirrorError& error, bool is_reason) {
@@ -40,6 +45,7 @@ void Link::note(const MirrorError& error, bool is_reason) {
 }
 
 void Link::close(std::string reason) {
+  if (reason.empty() && reason_.empty()) reason = ended_here;
   if (!reason.empty()) reason_ = std::move(reason);
   if (state_ == State::down || state_ == State::closing) return;
   state_ = State::closing;
@@ -48,7 +54,7 @@ void Link::close(std::string reason) {
 
 void Link::advance(bool wanted, bool settled, Lsn applied, Instant now) {
   if (state_ != State::down) {
-    if (!wanted) return close();
+    if (!wanted) return close(ended_here);
     if (state_ != State::beginning || now < begin_by_) return;
     note(MirrorError::timeout("the source's SessionBegin did not come in time"), true);
     return close();

@@ -111,7 +111,8 @@ void MirrorMachine::on_probe_reply(const ProbeReply& reply, Instant now) {
 
 // --- failures ------------------------------------------------------------------------------------------------------
 
-void MirrorMachine::on_control_failure(const MirrorError& error, Instant now) {
+void MirrorMachine::on_control_failure(const MirrorError& said, Instant now) {
+  const auto error = said_by_source(said);
   link_.note(error, true);
   const auto rule = rule_of(error.kind()).in_reconnect;
   if (rule == InReconnect::halt) return halt(error);
@@ -119,7 +120,13 @@ void MirrorMachine::on_control_failure(const MirrorError& error, Instant now) {
   link_.close();
 }
 
-void MirrorMachine::on_failure(StreamToken stream, const MirrorError& error, Instant now) {
+/// A disk that it names is none of this machine's.
+MirrorError MirrorMachine::said_by_source(const MirrorError& error) {
+  return error.kind() == ErrorKind::Storage ? error.with_context("at the source") : error;
+}
+
+void MirrorMachine::on_failure(StreamToken stream, const MirrorError& said, Instant now) {
+  const auto error = said_by_source(said);
   link_.note(error);
   if (log_.is(stream)) return on_log_failure(error, now);
   if (bootstrap_.is(stream)) {
@@ -138,6 +145,7 @@ void MirrorMachine::on_log_failure(const MirrorError& error, Instant now) {
     case InReconnect::bootstrap: return bootstrap_.want_for_lost_log(after_switch, error, now);
     case InReconnect::halt:
       if (error.kind() != ErrorKind::SourceBehind || !config_.resync_when_source_behind || sync()) return halt(error);
+      note_parted(error);
       return bootstrap_.want(error.message());
     case InReconnect::hard:
     case InReconnect::retry:
@@ -178,6 +186,7 @@ void MirrorMachine::on_log_begin(StreamToken stream, const LogBegin& begin) {
   // What was copied just now is the source's own, whatever it remembers of it.
   unverified_ = begin.unverified && bootstrap_.phase() != mirror::BootstrapPhase::switched;
   bootstrap_.on_log_begun();
+  parted_from_source_.reset();
 }
 
 void MirrorMachine::on_snapshot_frame(StreamToken stream, const Decoded& decoded, std::shared_ptr<const void> keep,

@@ -94,9 +94,21 @@ void MirrorMachine::session_over() {
 
 void MirrorMachine::halt(const MirrorError& error) {
   link_.note(error);
+  note_parted(error);
   halted_ = fmt::format("{}: {}", to_string(error.kind()), error.message());
   log_.forget_pending();
   link_.close();
+}
+
+void MirrorMachine::note_parted(const MirrorError& error) {
+  const auto kind = error.kind();
+  if (kind == ErrorKind::OriginChanged || kind == ErrorKind::HistoriesParted || kind == ErrorKind::SourceBehind)
+    parted_from_source_ = error.message();
+}
+
+Duration MirrorMachine::threshold() const {
+  const auto& source = source_.source();
+  return lag_threshold(sync(), probe_.round_trip(), source ? source->chain.size() : 0);
 }
 
 // --- what comes next -----------------------------------------------------------------------------------------------
@@ -115,7 +127,7 @@ void MirrorMachine::advance(Instant now) {
   if (link_.up()) {
     if (engine_.position()) log_.acknowledge(*engine_.position(), engine_.durable(), engine_.busy(), now);
     bootstrap_.acknowledge(config_.ack_every, config_.ack_bytes_max, now);
-    probe_.advance(control_stream, lag_threshold(sync(), probe_.round_trip()), config_.max_lag, now);
+    probe_.advance(control_stream, threshold(), config_.max_lag, now);
   }
   flow_.advance(held(), link_.up());
 }
@@ -284,7 +296,7 @@ MirrorStatus MirrorMachine::status(Instant now) {
   facts.halted = halted_;
   facts.paused = paused_;
   facts.session = link_.up();
-  facts.link_reason = link_.reason();
+  facts.link_reason = promotion_.active() ? "it is being promoted, and follows its source no more" : link_.reason();
   if (probe_.heard_at()) facts.control_age = now - *probe_.heard_at();
   facts.bootstrapping = bootstrap_.under_way();
   facts.bytes_done = bootstrap_.stored_bytes();
@@ -296,7 +308,7 @@ MirrorStatus MirrorMachine::status(Instant now) {
   facts.unverified = unverified_;
   facts.lag = probe_.lag(now);
   facts.upstream = source_.upstream();
-  facts.threshold = lag_threshold(sync(), probe_.round_trip());
+  facts.threshold = threshold();
   facts.control_silence_max = config_.control_silence_max;
   return status_judge_.judge(facts, now);
 }

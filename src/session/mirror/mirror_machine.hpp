@@ -111,6 +111,8 @@ class MirrorMachine {
   const std::optional<Position>& position() const { return engine_.position(); }
   /// The engine is to say where it stands, and has not yet.
   bool position_in_doubt() const { return engine_.unknown(); }
+  /// MirrorFacts::parted_from_source.
+  const std::optional<std::string>& parted_from_source() const { return parted_from_source_; }
   Lsn durable() const { return engine_.durable(); }
   std::uint64_t bootstraps() const {
     return bootstrap_.switched_in();
@@ -155,6 +157,8 @@ class MirrorMachine {
   void advance_streams(Instant now);
   void session_over();
   void halt(const MirrorError& error);
+  void note_parted(const MirrorError& error);
+  Duration threshold() const;
   /// Of the mirror's own commands: it was promoted, or is being promoted.
   Result<void> refuse_if_promoted() const;
   void give_up_promotion(MirrorError why, Instant now);
@@ -173,8 +177,9 @@ class MirrorMachine {
   void on_log_begin(StreamToken stream, const LogBegin& begin);
   void on_snapshot_frame(StreamToken stream, const Decoded& decoded, std::shared_ptr<const void> keep,
                          std::span<const std::byte> payload, Instant now);
-  void on_failure(StreamToken stream, const MirrorError& error, Instant now);
-  void on_control_failure(const MirrorError& error, Instant now);
+  static MirrorError said_by_source(const MirrorError& error);
+  void on_failure(StreamToken stream, const MirrorError& said, Instant now);
+  void on_control_failure(const MirrorError& said, Instant now);
   void on_log_failure(const MirrorError& error, Instant now);
   void drop_log();
   /// The session ends: the peer broke the protocol.
@@ -206,7 +211,7 @@ class MirrorMachine {
   StatusJudge status_judge_;
   StreamToken last_token_ = control_stream;
   std::optional<PromotedFrom> promoted_from_;
-  std::optional<std::string> halted_;
+  std::optional<std::string> halted_, parted_from_source_;
   bool unverified_ = false;  ///< of the log that goes on, or went on last
   bool paused_ = false, stopped_ = false;
   std::uint64_t bandwidth_ = 0;
