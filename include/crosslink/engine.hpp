@@ -243,14 +243,16 @@ struct SnapshotCheck {
 ///
 /// Where several processes can write to the mirror (a cluster of its own keeps it), one of them owns it. Every call
 /// that writes, and sync(), may then answer Busy: another owns it, or did meanwhile and moved the position. Nothing was
-/// changed; the caller drops what it holds and asks again by sync(), after which mirror_state() is true.
+/// changed; the caller drops what it holds and asks again by sync(), after which mirror_state() is true. Where another
+/// process promoted the mirror they answer MirrorPromoted, but for sync(): after it, mirror_state() says so.
 class MirrorEngine {
  public:
   virtual ~MirrorEngine() = default;
   virtual EngineTraits traits() const = 0;
   virtual MirrorState mirror_state() const = 0;
   /// `on_moved` is called after the engine found out by itself that the position is not the one that it said last, as
-  /// when a cluster that keeps the mirror was restored from a backup, or emptied. The caller asks again by sync(). On a
+  /// when a cluster that keeps the mirror was restored from a backup, or emptied, or that another process promoted the
+  /// mirror. The caller asks again by sync(). On a
   /// thread of the engine; it must not block or call back. Empty: none.
   virtual void watch_position(std::function<void()> /*on_moved*/) {}
 

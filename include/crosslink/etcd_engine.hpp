@@ -68,6 +68,9 @@ struct EtcdDeletions {
   std::vector<std::string> shown;  ///< the first of them, at most EtcdSurvey::shown_max
 };
 
+/// Is the record of a promoted database removed as well? What that node promoted, itself, or nothing.
+enum class ForgetPromoted : std::uint8_t { no, own };
+
 /// Each says its default, when to change it and what that costs.
 struct EtcdOptions {
   /// Required.
@@ -145,7 +148,8 @@ class EtcdDatabase final : public SourceEngine, public MirrorEngine, public Veri
   /// Gives up ownership, so that another may take over at once. Precondition: no call is under way.
   ~EtcdDatabase() override;
 
-  /// Takes the mirror over now. Errors: Busy while another owns it; NotAuthorized; Storage.
+  /// Takes the mirror over now. Errors: Busy while another owns it; MirrorPromoted, as of every call that writes, when
+  /// another node promoted it: the record is read first, and compared by each transaction; NotAuthorized; Storage.
   Result<void> own();
   /// Could this mirror follow a root of that incarnation, whose cluster is known by that name and whose head is there?
   /// As far as it can be told before a snapshot is received; begin_snapshot() knows more. Errors: UnsupportedOperation
@@ -164,15 +168,17 @@ class EtcdDatabase final : public SourceEngine, public MirrorEngine, public Veri
   /// When switch_snapshot() last refused to delete what it then named, in this process and since the last bootstrap:
   /// the cluster's revision then. 0: it did not.
   std::int64_t shown_deletions() const;
-  /// Does the target still hold what this mirror wrote? Checked every few seconds without this, too. Errors: Storage
+  /// Does the target still hold what this mirror wrote, and does no other node say by now that it was promoted
+  /// (mirror_state() tells)? Checked every few seconds without this, too. Errors: Storage
   /// when the cluster does not answer; Busy when it was restored from a backup, or emptied: the mirror goes on from
   /// what it holds now.
   Result<void> check_target();
   /// Of the mirror of this name at this place, whichever node follows for it: for MirrorOptions::id. Quick.
   MirrorId mirror_id() const;
   /// Removes the mirror's record, and what belongs to it, from the target: the next one of its name begins anew. The
-  /// mirrored keys stay. This object is of no use then. Errors: Busy while another owns it; NotAuthorized; Storage.
-  Result<void> forget();
+  /// mirrored keys stay. This object is of no use then. Errors: Busy while another owns it; MirrorPromoted when
+  /// another node promoted it, or this one did and `promoted` does not say so; NotAuthorized; Storage.
+  Result<void> forget(ForgetPromoted promoted = ForgetPromoted::no);
   /// Waits until the head is at `lsn` or above. Errors: Storage after `patience`.
   Result<void> wait_for(Lsn lsn, std::chrono::milliseconds patience = std::chrono::seconds(10));
   /// Compacts etcd's history up to the head, for every client of it, and drops the log kept here. Errors: Storage.

@@ -26,6 +26,10 @@ std::string record_left_text(const object& deleted) {
   const auto* record = object_field(deleted, "record_left");
   if (record == nullptr) return {};
   const auto key = text(*record, "key", 4096);
+  if (flag(*record, "in_use")) {
+    return fmt::format("\nits record {} stays at {}: {}. Leave it there: that node needs it", key,
+                       text(*record, "kept_at", 4096), text(*record, "detail", 4096));
+  }
   return fmt::format(
       "\nits record {0} stays at {1}, since the node could not remove it: {2}. Another mirror of that name would go on "
       "from it, or be refused when it cannot be read: once etcd answers, `etcdctl del {0}` and `etcdctl del --prefix "

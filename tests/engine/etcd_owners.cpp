@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <future>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -220,7 +223,105 @@ TEST_F(EtcdOwners, one_that_is_taken_over_before_its_promotion_does_not_promote)
   EXPECT_EQ(must(target_user_.client().range(request)).kvs(0).lease(), 0);
   must(newer->promote("prod-us", "registry"));
   EXPECT_NE(must(target_user_.client().range(request)).kvs(0).lease(), 0);
-  EXPECT_EQ(refusal(older->step_back(Lsn{1})), "Busy");
+  EXPECT_EQ(refusal(older->step_back(Lsn{1})), "MirrorPromoted");
+}
+
+// --- one node promoted the mirror, another one stands by
+
+TEST_F(EtcdOwners, a_standby_does_not_bootstrap_over_what_another_node_promoted) {
+  put("/a/1", "1");
+  const auto owner = open_mirror("first", "a"), standby = open_mirror("second", "b");
+  bootstrap_from_root(*owner);
+  put("/a/1", "of the source");
+  receive_all(*standby);
+  must(owner->promote("prod-us", "registry"));
+  must(target_user_.commit(std::array{Operation::put("/a/1", "promoted"), Operation::put("/a/new", "promoted")}));
+  const auto promoted = record();
+  EXPECT_EQ(refusal(standby->switch_snapshot()), "MirrorPromoted");
+  EXPECT_EQ(target(), (Contents{{"/a/1", "promoted"}, {"/a/new", "promoted"}}));
+  EXPECT_EQ(record(), promoted);
+  must(standby->sync());
+  EXPECT_EQ(standby->mirror_state().role, DatabaseRole::promoted);
+  EXPECT_EQ(standby->mirror_state().promoted_from->cluster, "prod-us");
+  EXPECT_FALSE(standby->mirror_state().partial);
+  EXPECT_EQ(standby->source_state().head, owner->source_state().head);
+}
+
+TEST_F(EtcdOwners, a_standby_writes_nothing_once_another_node_promoted) {
+  put("/a/1", "1");
+  const auto owner = open_mirror("first", "a");
+  bootstrap_from_root(*owner);
+  const std::array standbys{open_mirror("applies", "b"), open_mirror("owns", "c"), open_mirror("begins", "d"),
+                            open_mirror("steps back", "e"), open_mirror("promotes", "f"), open_mirror("syncs", "g")};
+  must(owner->promote("prod-us", "registry"));
+  put("/a/1", "2");
+  const auto promoted = record();
+  EXPECT_EQ(apply_next(*standbys[0]), "MirrorPromoted");
+  EXPECT_EQ(refusal(standbys[1]->own()), "MirrorPromoted");
+  EXPECT_EQ(refusal(standbys[2]->begin_snapshot(open_kv(*root_)->facts())), "MirrorPromoted");
+  EXPECT_EQ(refusal(standbys[3]->step_back(Lsn{1})), "MirrorPromoted");
+  EXPECT_EQ(refusal(standbys[4]->promote("prod-us", "registry")), "MirrorPromoted");
+  must(standbys[5]->sync());
+  for (const auto& standby : standbys)
+    EXPECT_EQ(standby->mirror_state().role, DatabaseRole::promoted);
+  EXPECT_EQ(target(), (Contents{{"/a/1", "1"}}));
+  EXPECT_EQ(record(), promoted);
+}
+
+TEST_F(EtcdOwners, an_idle_standby_is_told_that_another_node_promoted) {
+  put("/a/1", "1");
+  const auto owner = open_mirror("first", "a");
+  bootstrap_from_root(*owner);
+  const auto standby = open_mirror("second", "b");
+  std::promise<void> moved;
+  std::once_flag once;
+  standby->watch_position([&] { std::call_once(once, [&] { moved.set_value(); }); });
+  must(owner->promote("prod-us", "registry"));
+  EXPECT_EQ(moved.get_future().wait_for(patience), std::future_status::ready);
+  EXPECT_EQ(standby->mirror_state().role, DatabaseRole::promoted);
+  standby->watch_position({});
+}
+
+TEST_F(EtcdOwners, a_dry_run_of_a_promotion_at_a_standby_hears_that_another_node_promoted) {
+  put("/a/1", "1");
+  const auto owner = open_mirror("first", "a");
+  bootstrap_from_root(*owner);
+  const auto standby = open_mirror("second", "b");
+  must(owner->promote("prod-us", "registry"));
+  must(standby->check_target());
+  EXPECT_EQ(standby->mirror_state().role, DatabaseRole::promoted);
+}
+
+TEST_F(EtcdOwners, a_standby_that_is_deleted_leaves_the_record_of_what_another_node_promoted) {
+  put("/a/1", "1");
+  const auto owner = open_mirror("first", "a");
+  bootstrap_from_root(*owner);
+  const auto standby = open_mirror("second", "b");
+  must(owner->promote("prod-us", "registry"));
+  const auto promoted = record();
+  const auto refused = standby->forget(ForgetPromoted::no);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind(), ErrorKind::MirrorPromoted);
+  EXPECT_NE(refused.error().message().find("node a promoted"), std::string::npos) << refused.error().message();
+  EXPECT_EQ(refusal(standby->forget(ForgetPromoted::own)), "MirrorPromoted");
+  EXPECT_EQ(record(), promoted);
+  EXPECT_EQ(refusal(owner->forget(ForgetPromoted::no)), "MirrorPromoted");
+  EXPECT_EQ(record(), promoted);
+  must(owner->forget(ForgetPromoted::own));
+  EXPECT_FALSE(record());
+}
+
+TEST_F(EtcdOwners, a_standby_that_is_deleted_leaves_the_record_of_a_mirror_that_another_node_follows) {
+  put("/a/1", "1");
+  const auto owner = open_mirror("first", "a");
+  bootstrap_from_root(*owner);
+  const auto standby = open_mirror("second", "b");
+  const auto followed = record();
+  const auto refused = standby->forget(ForgetPromoted::no);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind(), ErrorKind::Busy);
+  EXPECT_NE(refused.error().message().find("node a, owns this mirror"), std::string::npos) << refused.error().message();
+  EXPECT_EQ(record(), followed);
 }
 
 }  // namespace

@@ -120,6 +120,12 @@ TEST(AdminText, a_delete_says_that_a_record_stays_in_etcd) {
             "Another mirror of that name would go on from it, or be refused when it cannot be read: once etcd answers, "
             "`etcdctl del /crosslink/orders` and "
             "`etcdctl del --prefix /crosslink/orders/` remove it");
+  deleted["record_left"].as_object()["in_use"] = true;
+  deleted["record_left"].as_object()["detail"] = "node a promoted this mirror";
+  EXPECT_EQ(deleted_text(deleted),
+            "orders  deleted; its keys stay in etcd, where it wrote them; how many is not known: it was not open\n"
+            "its record /crosslink/orders stays at etcd http://a:1: node a promoted this mirror. Leave it there: that "
+            "node needs it");
 }
 
 }  // namespace

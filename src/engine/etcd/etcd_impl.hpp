@@ -71,13 +71,16 @@ struct EtcdDatabase::Impl {
   void note_moved(const etcd::Record& next);
   bool take_record(etcd::Record next, std::int64_t revision);
   void lose(const Found& found);
-  Result<void> forget();
+  Result<void> check_promoted(const Found& found);
+  Result<void> begin_promoted();
+  Result<void> forget(ForgetPromoted promoted);
   /// Is the record not the one that we know, nor one that came after it?
   bool is_gone_back(const Found& found) const;
   /// Takes what the target holds now for the truth, and tells.
   MirrorError take_gone_back(const Found& found);
   /// Every few seconds, while nothing is written.
   void watch_record();
+  void hear_of_promotion(const Found& found);
   void on_target_silent();
   void keep_ownership();
   void give_way();

@@ -348,8 +348,14 @@ Result<Lsn> EtcdDatabase::sync() {
   const std::scoped_lock writing(impl_->write_mutex);
   if (impl_->root) return impl_->state().head;
   if (impl_->record.role == DatabaseRole::mirror) {
-    if (auto owned = impl_->ensure_owned(true); !owned) return owned.error();
-    if (auto back = impl_->take_back_promotion(); !back) return back.error();
+    const auto owned = impl_->ensure_owned(true);
+    if (!owned && owned.error().kind() != ErrorKind::MirrorPromoted) return owned.error();
+    if (owned) {
+      if (auto back = impl_->take_back_promotion(); !back) return back.error();
+    }
+  }
+  if (impl_->record.role == DatabaseRole::promoted) {
+    if (auto begun = impl_->begin_promoted(); !begun) return begun.error();
   }
   return impl_->record.position ? impl_->record.position->applied_lsn : Lsn{};
 }
@@ -374,6 +380,10 @@ Result<void> EtcdDatabase::begin_snapshot(const SnapshotFacts& facts) {
   if (auto follows = impl_->check_follows(); !follows) return follows;
   if (facts.format != kv_format)
     return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::peer, "a mirror in etcd reads kv snapshots only");
+  // A snapshot may take hours to come, and would be for nothing.
+  const auto found = impl_->look();
+  if (!found) return found.error();
+  if (auto promoted = impl_->check_promoted(*found); !promoted) return promoted;
   if (auto good = impl_->check_prefixes(facts); !good) return good;
   if (!impl_->options.prefix && facts.key_prefix.empty()) return Impl::no_common_prefix();
   if (auto good = impl_->check_source(facts); !good) return good;

@@ -19,6 +19,12 @@ constexpr std::chrono::seconds keep_every(3);
 
 MirrorError busy(std::string why) { return {ErrorKind::Busy, CausedBy::us, std::move(why)}; }
 
+MirrorError promoted_by(const std::string& node) {
+  return {ErrorKind::MirrorPromoted, CausedBy::us,
+          fmt::format("node {} promoted this mirror: clients may write to it, and it follows no source any more",
+                      escape(node))};
+}
+
 std::string owner_value(const std::string& node, std::uint64_t epoch) { return fmt::format("{}\n{}", epoch, node); }
 
 void read_owner(std::string_view value, EtcdDatabase::Impl::Found& found) {
@@ -107,6 +113,28 @@ void EtcdDatabase::Impl::lose(const Found& found) {
   if (back) history_changed();
 }
 
+/// Did another node promote the mirror? It could not tell us, and what we have received would undo its clients' writes.
+Result<void> EtcdDatabase::Impl::check_promoted(const Found& found) {
+  if (!found.record || found.record->role != DatabaseRole::promoted) return {};
+  lose(found);
+  return promoted_by(found.record->owner);
+}
+
+/// Of a database that was promoted, here or by another node. Again: nothing that is done already.
+Result<void> EtcdDatabase::Impl::begin_promoted() {
+  lease_keeper.reset();
+  if (auto dropped = partial.drop(); !dropped) return dropped;
+  // What was agreed to was a mirror's.
+  if (auto withdrawn = remove_tree(agreement_file()); !withdrawn) return withdrawn;
+  {
+    const std::scoped_lock holding(mutex);
+    shown_partial.reset();
+    shown_deletions = 0;
+    if (tail) return {};
+  }
+  return start_tail();
+}
+
 /// After a comparison that failed, or an outcome that is not known.
 Result<void> EtcdDatabase::Impl::settle(const Record& attempted) {
   auto found = look();
@@ -124,6 +152,7 @@ Result<void> EtcdDatabase::Impl::settle(const Record& attempted) {
     adopt(*found->record, found->record_revision, true);
     return busy("an earlier write, whose outcome was not known, has come through");
   }
+  if (auto promoted = check_promoted(*found); !promoted) return promoted;
   lose(*found);
   return busy(fmt::format("another crosslink, node {}, has taken this mirror over",
                           found->record ? escape(found->record->owner) : std::string("?")));
@@ -189,6 +218,7 @@ Result<void> EtcdDatabase::Impl::own_again() {
     static_cast<void>(take_gone_back(*found));  // `moved` says so
     owned = false;
   }
+  if (auto promoted = check_promoted(*found); !promoted) return promoted;
   if (!owned) return acquire(*found);
   const bool ours = found->record && found->record->owner == options.node && found->record->epoch == record.epoch;
   if (!ours) {
@@ -282,15 +312,19 @@ Result<void> EtcdDatabase::Impl::load_leases() {
   return {};
 }
 
-Result<void> EtcdDatabase::forget() {
+Result<void> EtcdDatabase::forget(ForgetPromoted promoted) {
   const std::scoped_lock writing(impl_->write_mutex);
   if (impl_->root) return MirrorError::configuration("a root has no record in its etcd");
-  return impl_->forget();
+  return impl_->forget(promoted);
 }
 
-Result<void> EtcdDatabase::Impl::forget() {
+Result<void> EtcdDatabase::Impl::forget(ForgetPromoted promoted) {
   const auto found = look();
   if (!found) return found.error();
+  if (found->record && found->record->role == DatabaseRole::promoted) {
+    const bool ours = found->record->owner == options.node;
+    if (!ours || promoted == ForgetPromoted::no) return promoted_by(found->record->owner);
+  }
   if (!found->owner_node.empty() && found->owner_node != options.node)
     return busy(fmt::format("another crosslink, node {}, owns this mirror", escape(found->owner_node)));
   TxnBuilder builder;

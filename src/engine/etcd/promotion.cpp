@@ -194,13 +194,7 @@ Result<PromotedFrom> EtcdDatabase::Impl::promote(const std::string& source_clust
   if (root) return MirrorError::configuration("a root is no mirror");
   if (record.role == DatabaseRole::promoted) {
     // Its log may not have been begun: the record said it before.
-    const bool follows = [this] {
-      const std::scoped_lock holding(mutex);
-      return tail != nullptr;
-    }();
-    if (!follows) {
-      if (auto started = start_tail(); !started) return started.error();
-    }
+    if (auto begun = begin_promoted(); !begun) return begun.error();
     return *record.promoted_from;
   }
   if (!record.position) return MirrorError::configuration("there is no mirrored data to promote");
@@ -227,14 +221,8 @@ Result<PromotedFrom> EtcdDatabase::Impl::promote(const std::string& source_clust
     return done.error();
   }
   lease_keeper->renew_all();
-  lease_keeper.reset();
   release();
-  if (auto dropped = partial.drop(); !dropped) return dropped.error();
-  {
-    const std::scoped_lock holding(mutex);
-    shown_partial.reset();
-  }
-  if (auto started = start_tail(); !started) return started.error();
+  if (auto begun = begin_promoted(); !begun) return begun.error();
   return *record.promoted_from;
 }
 

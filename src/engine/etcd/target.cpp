@@ -75,7 +75,16 @@ Result<void> EtcdDatabase::check_target() {
   const auto found = impl_->look();
   if (!found) return found.error();
   if (!writing || !impl_->is_mirror()) return {};
-  return impl_->is_gone_back(*found) ? Result<void>(impl_->take_gone_back(*found)) : Result<void>{};
+  if (impl_->is_gone_back(*found)) return impl_->take_gone_back(*found);
+  impl_->hear_of_promotion(*found);
+  return {};
+}
+
+/// By another node. An idle standby calls nothing that would tell it.
+void EtcdDatabase::Impl::hear_of_promotion(const Found& found) {
+  if (check_promoted(found)) return;
+  const std::scoped_lock telling(history_mutex);
+  if (on_moved) on_moved();
 }
 
 void EtcdDatabase::Impl::watch_record() {
@@ -88,7 +97,11 @@ void EtcdDatabase::Impl::watch_record() {
   if (!found) return on_target_silent();
   target_answered_at = std::chrono::steady_clock::now();
   target_silent = false;
-  if (is_gone_back(*found)) static_cast<void>(take_gone_back(*found));  // the mirror was told by on_moved
+  if (is_gone_back(*found)) {
+    static_cast<void>(take_gone_back(*found));  // the mirror was told by on_moved
+  } else {
+    hear_of_promotion(*found);
+  }
 }
 
 /// The mirror reads its position anew, which fails as long as the target is silent: its status says so, and its lag is

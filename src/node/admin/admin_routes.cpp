@@ -12,6 +12,7 @@
 #include "node/admin/mirror_plan.hpp"
 #include "node/admin/promotion_report.hpp"
 #include "node/admin/reports.hpp"
+#include "node/hosting/database_engine.hpp"
 #include "node/hosting/hosting.hpp"
 #include "node/log.hpp"
 #include "node/text.hpp"
@@ -300,7 +301,10 @@ awaitable<AdminResponse> AdminRoutes::delete_mirror(const AdminRequest& request,
   }
   if (deleted->record_left) {
     report["record_left"] =
-        json::object{{"kept_at", where}, {"key", "/crosslink/" + name}, {"detail", deleted->record_left->message()}};
+        json::object{{"kept_at", where},
+                     {"key", "/crosslink/" + name},
+                     {"detail", deleted->record_left->message()},
+                     {"in_use", is_in_use(*deleted->record_left)}};
   }
   co_return object_answer(report);
 }

@@ -154,7 +154,11 @@ Result<void> forget_position(const EngineRequest& request) {
   if (!request.entry.etcd || request.entry.kind == DatabaseKind::root) return {};
   auto opened = EtcdDatabase::open_mirror(etcd_options(request));
   if (!opened) return opened.error();
-  return (*opened)->forget();
+  return (*opened)->forget(request.entry.promoted ? ForgetPromoted::own : ForgetPromoted::no);
+}
+
+bool is_in_use(const MirrorError& forgotten) {
+  return forgotten.kind() == ErrorKind::Busy || forgotten.kind() == ErrorKind::MirrorPromoted;
 }
 
 }  // namespace crosslink::node

@@ -68,6 +68,9 @@ bool kept_elsewhere(const CatalogEntry& entry);
 
 /// Removes what a mirror left of its position elsewhere than in its folder, so that the next one of that name begins
 /// anew; the data stays. Its engine is closed. Blocks. Errors: as open_engine; Busy while another node follows with it.
+/// MirrorPromoted when another node promoted it, or this one and `entry.promoted` does not say so.
 Result<void> forget_position(const EngineRequest& request);
+/// Of an error of forget_position(): the record is there for others, who go on with it.
+bool is_in_use(const MirrorError& forgotten);
 
 }  // namespace crosslink::node

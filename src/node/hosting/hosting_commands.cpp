@@ -282,6 +282,15 @@ Result<void> Hosting::Impl::check_not_in_config(const std::string& name) const {
       fmt::format("the config has a table for '{}', which would make it anew: take that out first, then SIGHUP", name));
 }
 
+/// What keeps a mirror elsewhere may say by now that another node promoted it.
+Task<void> Hosting::Impl::look_at_target(std::string name) {
+  auto work = [self = shared_from_this(), name = std::move(name)]() -> Result<void> {
+    const auto database = self->list.find(name);
+    return database && database->engine().check_target ? database->engine().check_target() : Result<void>{};
+  };
+  return blocking(context.executors.elsewhere, std::move(work));
+}
+
 /// What `delete_mirror` writes. What takes writes, or may for all that is known, goes to set-aside and is not removed.
 Result<CatalogEntry> Hosting::Impl::plan_delete(const std::string& name, const DeleteOptions& options) const {
   const auto present = catalog.find(name);
@@ -295,12 +304,14 @@ Result<CatalogEntry> Hosting::Impl::plan_delete(const std::string& name, const D
   }
   if (auto good = check_not_in_config(name); !good) return good.error();
   const auto database = list.find(name);
-  if ((database ? database->takes_writes() : entry.promoted) && !options.promoted) {
+  const bool promoted = database ? database->takes_writes() : entry.promoted;
+  if (promoted && !options.promoted) {
     return MirrorError::configuration(
         fmt::format("'{}' was promoted and takes writes: to delete it all the same say --promoted, which {}", name,
                     kept_elsewhere(entry) ? "leaves its keys where they are" : "moves its data to set-aside"));
   }
   entry.change = DatabaseChange::deleting;
+  if (kept_elsewhere(entry)) entry.promoted = promoted;  // --promoted was said for its record, too
   if (entry.set_aside.empty() && (!database || database->takes_writes()) && !kept_elsewhere(entry))
     entry.set_aside = free_set_aside(name);
   return entry;
@@ -312,6 +323,9 @@ Task<DeletedDatabase> Hosting::delete_mirror(std::string name, DeleteOptions opt
     auto taking = self->take_turn("mirror delete", wanted, std::move(asking));
     const auto turn = co_await std::move(taking);
     if (!turn) co_return caller_left();
+    auto looking = self->look_at_target(wanted);
+    const auto looked = co_await std::move(looking);
+    static_cast<void>(looked);  // a cluster that does not answer keeps no mirror from being deleted
     auto planned = self->plan_delete(wanted, chosen);
     if (!planned) co_return planned.error();
     auto deleting = Impl::carry_out_delete(self, *std::move(planned));
@@ -376,8 +390,9 @@ Task<DeletedDatabase> Hosting::Impl::carry_out_delete(std::shared_ptr<Impl> self
   const auto took_writes = co_await std::move(retiring);
   if (!took_writes) co_return node_stops();
   self->step("delete.closed");
-  // It may have been promoted meanwhile, or a promotion that was under way was ended.
-  put->promoted = *took_writes;
+  // It may have been promoted meanwhile, or a promotion that was under way was ended. The record that says so in an
+  // etcd stays then: nobody asked for that one to be removed.
+  if (!kept_elsewhere(*put)) put->promoted = *took_writes;
   const auto deleted = std::make_shared<DeletedDatabase>();
   auto calling =
       self->opening(*put, [own = self.get(), entry = *put, deleted] { return own->finish_or_note(entry, *deleted); });

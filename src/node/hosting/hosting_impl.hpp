@@ -106,6 +106,7 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   Result<std::optional<CatalogEntry>> plan_new_mirror(const std::string& name, const MirrorSpec& spec,
                                                       const std::optional<EtcdPlace>& etcd, bool replace) const;
   std::vector<std::string> set_aside_before(const std::string& name, const std::string& but) const;
+  Task<void> look_at_target(std::string name);
   Result<CatalogEntry> plan_delete(const std::string& name, const DeleteOptions& options) const;
   Result<CatalogEntry> plan_delete_root(const std::string& name, bool followed) const;
   static Task<DeletedDatabase> carry_out_delete(std::shared_ptr<Impl> self, CatalogEntry planned);

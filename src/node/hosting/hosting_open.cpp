@@ -30,7 +30,10 @@ constexpr std::chrono::seconds wait_at_start_max{5};
 std::optional<MirrorError> Hosting::Impl::forget(const EngineRequest& request) {
   const auto forgotten = forget_position(request);
   if (forgotten) return std::nullopt;
-  log(Severity::warning, "the position of a mirror stays where it is kept: another of that name would go on from it",
+  const bool in_use = is_in_use(forgotten.error());
+  log(in_use ? Severity::info : Severity::warning,
+      in_use ? "the record of a mirror stays where it is kept: another node uses it"
+             : "the position of a mirror stays where it is kept: another of that name would go on from it",
       {{"database", request.entry.name}, {"message", forgotten.error().message()}});
   return forgotten.error();
 }
@@ -73,7 +76,11 @@ Result<CatalogEntry> Hosting::Impl::finish_replace(CatalogEntry entry) {
     if (auto moved = move_aside(old, entry.set_aside); !moved) return moved.error();
   }
   step("replace.moved");
-  static_cast<void>(forget(engine_request(entry)));  // logged
+  // The word for the replacing was also one for what this node promoted itself.
+  auto request = engine_request(entry);
+  request.entry.promoted = true;
+  const auto forgotten = forget(request);  // logged
+  if (forgotten && forgotten->kind() == ErrorKind::MirrorPromoted) return *forgotten;
   step("replace.forgotten");
   entry.change = DatabaseChange::none;
   entry.set_aside.clear();

@@ -98,11 +98,14 @@ void MirrorMachine::on_failed(const EngineCall& which, const MirrorError& error,
                          [](call::BeginSnapshot) { return true; }, [](call::DropSnapshot) { return true; },
                          [](call::Promote) { return true; }},
                  which);
-  const bool passes = error.kind() == ErrorKind::Storage || error.kind() == ErrorKind::Busy;
+  // Another process owns the mirror, or promoted it: the engine is asked what it is now.
+  const bool moved = error.kind() == ErrorKind::Busy || error.kind() == ErrorKind::MirrorPromoted;
+  const bool passes = error.kind() == ErrorKind::Storage || moved;
   if (std::holds_alternative<call::OpenView>(which)) return;
   if (passes) {
     on_storage_error(error, now);
-    if (error.kind() == ErrorKind::Busy) reread_engine();
+    if (moved) reread_engine();
+    if (error.kind() == ErrorKind::MirrorPromoted) give_up_promotion(error, now);
     if (promotion_.giving_up()) give_up_promotion(MirrorError(*promotion_.giving_up()), now);
   } else if (concerns_engine) {
     promotion_.end();

@@ -1,0 +1,51 @@
+"""Two nodes that hold one mirror in etcd: what one promotes, the other neither overwrites nor forgets."""
+
+import unittest
+
+from cli_support import run
+from node_etcd_support import PREFIX, EtcdNodeTest
+from node_support import eventually
+
+
+class NodeEtcdStandby(EtcdNodeTest):
+    def promoted_by_another(self):
+        source, target = self.cluster(), self.cluster()
+        prod = self.etcd_node(source)
+        source.put(f"{PREFIX}a", "1")
+        owner, standby = (self.node(name, cluster="eu-1", databases=()) for name in ("eu-1-a", "eu-1-b"))
+        self.follow(owner, prod, target)
+        self.follow(standby, prod, target)
+        owner.verb("promote", "registry", "--yes")
+        target.put(f"{PREFIX}a", "promoted")
+        return owner, standby, target
+
+    def status(self, node):
+        return node.call("GET", "/v1/mirrors/registry")["status"]
+
+    def test_an_idle_standby_says_that_another_node_promoted_and_follows_no_more(self):
+        owner, standby, target = self.promoted_by_another()
+        eventually(lambda: self.status(standby), lambda status: status == "Promoted", "the standby to hear of it", 10)
+        resynced = run("resync", "registry", "--yes", *self.admin(standby))
+        self.assertNotEqual(resynced.returncode, 0, resynced)
+        self.assertEqual(target.pairs(PREFIX), {f"{PREFIX}a": "promoted"})
+        self.assertEqual(self.status(owner), "Promoted")
+
+    def test_a_delete_at_a_standby_leaves_the_record_of_what_another_node_promoted(self):
+        owner, standby, target = self.promoted_by_another()
+        refused = run("mirror", "delete", "registry", "--yes", *self.admin(standby))
+        self.assertIn("--promoted", refused.stderr)
+        deleted = run("mirror", "delete", "registry", "--promoted", "--yes", *self.admin(standby))
+        self.assertEqual(deleted.returncode, 0, deleted)
+        self.assertIn("promoted this mirror", deleted.stdout)
+        self.assertNotIn("etcdctl", deleted.stdout)
+        self.assertIsNotNone(target.get_bytes("/crosslink/registry"))
+        owner.stop()
+        owner.start()
+        eventually(lambda: self.status(owner), lambda status: status == "Promoted", "it to be what it was")
+        owner.verb("mirror", "delete", "registry", "--promoted", "--yes")
+        self.assertIsNone(target.get_bytes("/crosslink/registry"))
+        self.assertEqual(target.pairs(PREFIX), {f"{PREFIX}a": "promoted"})
+
+
+if __name__ == "__main__":
+    unittest.main()
