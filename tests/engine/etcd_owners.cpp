@@ -226,6 +226,42 @@ TEST_F(EtcdOwners, one_that_is_taken_over_before_its_promotion_does_not_promote)
   EXPECT_EQ(refusal(older->step_back(Lsn{1})), "MirrorPromoted");
 }
 
+// --- which mirror it is
+
+TEST_F(EtcdOwners, a_mirror_was_another_one_for_its_source_after_the_first_restart) {
+  put("/a/1", "1");
+  auto mirror = open_mirror("first", "a");
+  const auto id = mirror->mirror_id();
+  EXPECT_EQ(open_mirror("second", "b")->mirror_id(), id);
+  bootstrap_from_root(*mirror);
+  EXPECT_EQ(mirror->mirror_id(), id);
+  mirror.reset();
+  EXPECT_EQ(open_mirror("first", "a")->mirror_id(), id);
+  EXPECT_EQ(open_mirror("second", "b")->mirror_id(), id);
+}
+
+TEST_F(EtcdOwners, a_mirror_of_an_older_version_stays_the_one_that_its_source_counts) {
+  put("/a/1", "1");
+  auto mirror = open_mirror("first", "a");
+  bootstrap_from_root(*mirror);
+  mirror.reset();
+  auto older = *record();
+  older.id.reset();
+  etcd::TxnBuilder builder;
+  builder.put("/crosslink/copy", etcd::encode_record(older));
+  must(target_user_.client().txn(builder.build()));
+  PairDigest digest;
+  digest.add("etcd cluster", std::to_string(target_user_.client().cluster_id()));
+  digest.add("prefix", "/a/");
+  digest.add("crosslink cluster", "prod-us");
+  digest.add("mirror", "copy");
+  mirror = open_mirror("first", "a");
+  EXPECT_EQ(mirror->mirror_id(), (MirrorId{digest.digest().bytes}));
+  put("/a/2", "2");
+  EXPECT_EQ(apply_next(*mirror), "done");
+  EXPECT_EQ(record()->id, mirror->mirror_id());
+}
+
 // --- one node promoted the mirror, another one stands by
 
 TEST_F(EtcdOwners, a_standby_does_not_bootstrap_over_what_another_node_promoted) {
@@ -251,7 +287,7 @@ TEST_F(EtcdOwners, a_standby_writes_nothing_once_another_node_promoted) {
   put("/a/1", "1");
   const auto owner = open_mirror("first", "a");
   bootstrap_from_root(*owner);
-  const std::array standbys{open_mirror("applies", "b"), open_mirror("owns", "c"), open_mirror("begins", "d"),
+  const std::array standbys{open_mirror("applies", "b"),    open_mirror("owns", "c"),     open_mirror("begins", "d"),
                             open_mirror("steps back", "e"), open_mirror("promotes", "f"), open_mirror("syncs", "g")};
   must(owner->promote("prod-us", "registry"));
   put("/a/1", "2");

@@ -78,14 +78,20 @@ Result<void> EtcdDatabase::Impl::check_source(const SnapshotFacts& facts) {
   return *same ? own_source(prefix) : Result<void>{};
 }
 
-MirrorId EtcdDatabase::mirror_id() const {
+/// Made of what is known before the first bootstrap, and from then on as the record says: a source counts it, and must
+/// not take the mirror for another one once it has its keys. Older versions made it of the prefix as well, and said
+/// nothing in the record: what they followed stays what it is.
+MirrorId EtcdDatabase::Impl::id_in(const Record& of) const {
+  if (of.id) return *of.id;
   PairDigest digest;
-  digest.add("etcd cluster", std::to_string(impl_->client->cluster_id()));
-  digest.add("prefix", impl_->keys.prefix);
-  digest.add("crosslink cluster", impl_->options.crosslink_cluster);
-  digest.add("mirror", impl_->options.name);
+  digest.add("etcd cluster", std::to_string(client->cluster_id()));
+  if (explains(of)) digest.add("prefix", of.prefix);
+  digest.add("crosslink cluster", options.crosslink_cluster);
+  digest.add("mirror", options.name);
   return {digest.digest().bytes};
 }
+
+MirrorId EtcdDatabase::mirror_id() const { return impl_->id; }
 
 Result<void> EtcdDatabase::may_follow(const Incarnation& source, const std::string& crosslink_cluster, Lsn head) const {
   const auto& client = *impl_->client;

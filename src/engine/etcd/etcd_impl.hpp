@@ -142,6 +142,7 @@ struct EtcdDatabase::Impl {
   // conflicts.cpp
   Result<bool> happened_here(const std::string& prefix, Lsn revision);
   /// With write_mutex held. Errors: UnsupportedOperation.
+  MirrorId id_in(const etcd::Record& of) const;
   Result<void> check_source(const SnapshotFacts& facts);
   Result<void> check_neighbours(const std::string& prefix);
   bool would_echo(const Position& position) const;
@@ -180,6 +181,7 @@ struct EtcdDatabase::Impl {
   Incarnation root_incarnation;
   const std::shared_ptr<const base::Space> space;
   const std::shared_ptr<etcd::Shortage> log_shortage, snapshot_shortage;
+  MirrorId id;  ///< of a mirror
   etcd::LogStore store;
   etcd::SnapshotStore snapshot_store;
   etcd::PartialStore partial;

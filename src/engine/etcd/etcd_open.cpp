@@ -153,6 +153,7 @@ Result<void> EtcdDatabase::Impl::open_mirror() {
     record_revision = found->record_revision;
     if (record.position && !record.bootstrapping) accounted_revision = record_revision;
   }
+  id = id_in(record);
   if (record.position && options.prefix && *options.prefix != record.prefix) {
     return MirrorError::configuration(
         fmt::format("the mirror {} keeps its keys below \"{}\" in this etcd, not below \"{}\": delete it first",

@@ -159,8 +159,8 @@ Result<void> EtcdDatabase::Impl::settle(const Record& attempted) {
 }
 
 Result<void> EtcdDatabase::Impl::commit(TxnBuilder builder, Record next, std::vector<wire::RequestOperation> beside) {
-  const auto id = base::random_id<SnapshotId>();
-  next.write_id = std::string(base::text_of(std::span(id.bytes).first(8)));
+  const auto write_id = base::random_id<SnapshotId>();
+  next.write_id = std::string(base::text_of(std::span(write_id.bytes).first(8)));
   next.owner = options.node;
   next.epoch = record.epoch;
   builder.compare_mod_revision(record_key(options.name), record_revision);
@@ -250,8 +250,9 @@ Result<void> EtcdDatabase::Impl::acquire(const Found& found) {
   auto next = found.record.value_or(Record{});
   next.owner = options.node;
   ++next.epoch;
-  const auto id = base::random_id<SnapshotId>();
-  next.write_id = std::string(base::text_of(std::span(id.bytes).first(8)));
+  if (!next.id) next.id = id;
+  const auto write_id = base::random_id<SnapshotId>();
+  next.write_id = std::string(base::text_of(std::span(write_id.bytes).first(8)));
   TxnBuilder builder;
   builder.compare_mod_revision(owner_key(options.name), found.owner_revision);
   builder.compare_mod_revision(record_key(options.name), found.record_revision);

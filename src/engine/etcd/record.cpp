@@ -84,6 +84,7 @@ std::string encode_record(const Record& record) {
               {"owner", {record.owner}},
               {"epoch", {record.epoch}},
               {"write_id", {Binary{record.write_id}}}};
+  if (record.id) map.push_back({"id", id_tree(record.id->bytes)});
   if (record.lease_seed) map.push_back({"lease_seed", id_tree(record.lease_seed->bytes)});
   if (record.snapshot) map.push_back({"snapshot", id_tree(record.snapshot->bytes)});
   if (record.position) map.push_back({"position", {tree_of(*record.position)}});
@@ -128,6 +129,7 @@ Result<Record> decode_record(std::string_view value) {
   record.owner = r.text("owner");
   record.epoch = r.u64("epoch");
   record.write_id = r.optional_key("write_id").value_or("");
+  if (const auto id = r.optional_bytes16("id")) record.id = MirrorId{*id};
   if (const auto id = r.optional_bytes16("lease_seed")) record.lease_seed = SnapshotId{*id};
   if (const auto id = r.optional_bytes16("snapshot")) record.snapshot = SnapshotId{*id};
   if (const auto* map = r.map("position")) {

@@ -22,7 +22,8 @@ struct Record {
   crosslink::History history;
   std::optional<PromotedFrom> promoted_from;
   std::string prefix, source_prefix;
-  std::string owner;  ///< node
+  std::optional<MirrorId> id;  ///< of the mirror, whichever node follows for it; absent in one of an older version
+  std::string owner;           ///< node
   std::uint64_t epoch = 0;
   std::string write_id;  ///< of the write that made it: tells what an attempt of unknown outcome came to
   /// An entry too large for one transaction is under way: so many changes of the list are done that the node which
