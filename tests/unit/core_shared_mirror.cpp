@@ -54,6 +54,54 @@ TEST(SharedMirror, it_stays_busy_as_long_as_another_owns_it) {
   }
 }
 
+TEST(SharedMirror, one_that_another_process_promoted_says_so_and_does_not_halt) {
+  MirrorDriver mirror(true);
+  apply_an_entry(mirror);
+  mirror.machine->on_engine(MirrorError(ErrorKind::MirrorPromoted, CausedBy::us, "node a promoted it"), mirror.now());
+  EXPECT_NE(mirror.machine->status(mirror.now()).kind, StatusKind::Halted);
+  mirror.pass(after_a_retry);
+  ASSERT_EQ(count<action::Sync>(mirror.take()), 1u);
+  mirror.mark.promoted_from = PromotedFrom{"prod-us", "orders", *mirror.mark.position};
+  mirror.engine_answers();
+  EXPECT_TRUE(mirror.machine->promoted());
+  EXPECT_EQ(mirror.machine->status(mirror.now()).kind, StatusKind::Promoted);
+}
+
+TEST(SharedMirror, a_promotion_of_what_another_process_promoted_is_given_up_with_its_name) {
+  MirrorDriver mirror(true);
+  mirror.take();
+  ASSERT_TRUE(mirror.machine->promote(mirror.now()).ok());
+  mirror.disconnect();
+  ASSERT_EQ(count<action::Promote>(mirror.take()), 1u);
+  mirror.machine->on_engine(MirrorError(ErrorKind::MirrorPromoted, CausedBy::us, "node a promoted it"), mirror.now());
+  ASSERT_TRUE(mirror.machine->given_up());
+  EXPECT_EQ(mirror.machine->given_up()->kind(), ErrorKind::MirrorPromoted);
+  EXPECT_NE(mirror.machine->status(mirror.now()).kind, StatusKind::Halted);
+}
+
+TEST(SharedMirror, a_resume_after_a_refused_snapshot_did_not_ask_the_mended_source) {
+  MirrorDriver mirror(true);
+  ASSERT_TRUE(mirror.machine->resync(mirror.now()).ok());
+  mirror.engine_answers();  // what was received before is dropped
+  mirror.hear(3, a_snapshot());
+  ASSERT_EQ(count<action::BeginSnapshot>(mirror.take()), 1u);
+  mirror.machine->on_engine(MirrorError(ErrorKind::UnsupportedOperation, CausedBy::peer, "another prefix: resume"),
+                            mirror.now());
+  EXPECT_EQ(mirror.machine->status(mirror.now()).kind, StatusKind::Halted);
+  mirror.disconnect();
+  mirror.take();
+  ASSERT_TRUE(mirror.machine->resume(mirror.now()).ok());
+  auto said = mirror.take();
+  EXPECT_EQ(count<action::BeginSnapshot>(said), 0u);
+  EXPECT_EQ(count<action::DropSnapshot>(said), 1u);
+  auto dials = count<action::Dial>(said);
+  mirror.engine_answers();
+  said = mirror.take();
+  dials += count<action::Dial>(said);
+  EXPECT_EQ(dials, 1u);
+  EXPECT_NE(mirror.machine->status(mirror.now()).kind, StatusKind::Halted);
+}
+
 TEST(SharedMirror, one_that_another_left_in_the_middle_of_a_bootstrap_bootstraps) {
   MirrorDriver mirror(true, false, false);
   apply_an_entry(mirror);

@@ -62,6 +62,14 @@ void Bootstrap::resync(bool link_up) {
   reason_ = "an operator asked for it";
 }
 
+void Bootstrap::ask_anew(bool link_up) {
+  if (phase_ != BootstrapPhase::beginning) return;
+  drop_stream(link_up);
+  forget_chunks();
+  assembler_.on_stream_end();
+  on(BootstrapEvent::unusable);
+}
+
 void Bootstrap::on_log_begun() {
   on(BootstrapEvent::log_began);
   windows_lost_ = 0;

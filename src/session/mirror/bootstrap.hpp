@@ -25,6 +25,9 @@ class Bootstrap {
   /// The log does not go on. `after_switch`: from a snapshot that has just been switched in.
   void want_for_lost_log(bool after_switch, const MirrorError& why, Instant now);
   void resync(bool link_up);
+  /// After a halt: what the engine refused to begin with is not offered to it again; the source, which may have been
+  /// mended, says anew what it has.
+  void ask_anew(bool link_up);
   void on_log_begun();
   void on_promoted();
   BootstrapPhase phase() const { return phase_; }

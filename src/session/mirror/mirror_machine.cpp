@@ -209,6 +209,7 @@ Result<void> MirrorMachine::resume(Instant now) {
   if (auto refused = refuse_if_promoted(); !refused) return refused;
   limit_changed_ = limit_changed_ || paused_;
   paused_ = false;
+  if (halted_) bootstrap_.ask_anew(link_.up());
   halted_.reset();
   engine_.accept_again();
   log_.retry().clear();
