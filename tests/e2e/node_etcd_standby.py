@@ -46,6 +46,27 @@ class NodeEtcdStandby(EtcdNodeTest):
         self.assertIsNone(target.get_bytes("/crosslink/registry"))
         self.assertEqual(target.pairs(PREFIX), {f"{PREFIX}a": "promoted"})
 
+    def test_a_create_of_what_was_promoted_is_refused_and_a_replace_says_whose_keys_it_deletes(self):
+        source, target = self.cluster(), self.cluster()
+        prod = self.etcd_node(source)
+        source.put(f"{PREFIX}a", "1")
+        node = self.node("eu-1", cluster="eu-1", databases=())
+        self.assertEqual(self.create(node, prod, target, "--wait").returncode, 0)
+        node.verb("promote", "registry", "--yes")
+        target.put(f"{PREFIX}after", "1")
+        again = self.create(node, prod, target)
+        self.assertNotEqual(again.returncode, 0, again)
+        self.assertIn("was promoted", again.stderr)
+        dry = self.create(node, prod, target, "--replace", "--dry-run")
+        self.assertIn("2 keys", dry.stdout)
+        self.assertIn("what clients wrote since", dry.stdout)
+        self.assertNotIn("data is moved aside", dry.stdout)
+        self.assertNotIn("this mirror's, by its record", dry.stdout)
+        self.assertEqual(target.pairs(PREFIX), {f"{PREFIX}a": "1", f"{PREFIX}after": "1"})
+        replaced = self.create(node, prod, target, "--replace", "--yes", "--wait")
+        self.assertEqual(replaced.returncode, 0, replaced)
+        self.assertEqual(target.pairs(PREFIX), {f"{PREFIX}a": "1"})
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -300,11 +300,10 @@ awaitable<AdminResponse> AdminRoutes::delete_mirror(const AdminRequest& request,
     report["set_aside"] = deleted->set_aside.string();
   }
   if (deleted->record_left) {
-    report["record_left"] =
-        json::object{{"kept_at", where},
-                     {"key", "/crosslink/" + name},
-                     {"detail", deleted->record_left->message()},
-                     {"in_use", is_in_use(*deleted->record_left)}};
+    report["record_left"] = json::object{{"kept_at", where},
+                                         {"key", "/crosslink/" + name},
+                                         {"detail", deleted->record_left->message()},
+                                         {"in_use", is_in_use(*deleted->record_left)}};
   }
   co_return object_answer(report);
 }
@@ -402,7 +401,8 @@ awaitable<AdminResponse> AdminRoutes::make_mirror(const AdminRequest& request, c
   if (*place) {
     if (wanted.yes) agreed = (*place)->revision;
     more["target"] = report_survey(**place);
-    const auto why = why_agreement(**place);
+    const auto present = hosting_->databases().find(wanted.name);
+    const auto why = why_agreement(**place, wanted.name, present && present->takes_writes());
     if (why && !wanted.yes) co_return failed(MirrorError::configuration(*why), exit_refused, std::move(more));
     etcd->prefix = (*place)->prefix;  // whatever the source says later
   }

@@ -166,10 +166,13 @@ json::object check_name(const Hosting& hosting, const MirrorRequest& request, st
                  fmt::format("this takes the place of '{}', kept at {}: --yes if that is wanted", request.name,
                              hosting.place_of(request.name)));
   }
-  return check("name", true,
-               fmt::format("'{}' is taken; {}", request.name,
-                           hosting.is_kept_elsewhere(request.name) ? "it ends, and its keys stay where they are"
-                                                                   : "its data is moved aside"));
+  return check(
+      "name", true,
+      fmt::format(
+          "'{}' is taken; {}", request.name,
+          hosting.is_kept_elsewhere(request.name)
+              ? "it ends; its keys stay in that etcd, unless the new mirror is kept over them: nothing is moved aside"
+              : "its data is moved aside"));
 }
 
 }  // namespace
@@ -294,8 +297,16 @@ std::string survey_text(const EtcdSurvey& survey) {
                             text.empty() ? "" : "; ", escape(survey.prefix, 200), quoted(survey.neighbours));
 }
 
-std::optional<std::string> why_agreement(const EtcdSurvey& survey) {
-  if (survey.explained || survey.keys == 0) return std::nullopt;
+std::optional<std::string> why_agreement(const EtcdSurvey& survey, const std::string& name, bool promoted) {
+  if (survey.keys == 0 || (survey.explained && !promoted)) return std::nullopt;
+  if (survey.explained) {
+    return fmt::format(
+        "'{}' was promoted and takes writes: {} keys stand below \"{}\" in that etcd, also what clients wrote since; "
+        "nothing of it is moved aside: those that the source does not have are deleted, the others become what they "
+        "are "
+        "there ({}); --yes if that is wanted",
+        name, survey.keys, escape(survey.prefix, 200), survey_text(survey));
+  }
   return fmt::format(
       "{} keys stand below \"{}\" in that etcd, and no record says that they are this mirror's: those that "
       "the source does not have are deleted ({}); --yes if that is wanted",
@@ -337,8 +348,6 @@ json::object check_keys(const EtcdSurvey& survey, const std::optional<std::strin
   return check("keys", true, about.empty() ? detail : detail + "; " + about);
 }
 
-}  // namespace
-
 bool follows(const replication::SourceFacts& source, const std::string& database) {
   return std::ranges::find(source.chain, database) != source.chain.end();
 }
@@ -348,6 +357,7 @@ json::object check_mirror(Hosting& hosting, const MirrorRequest& request, const 
   json::array checks;
   std::optional<int> code;
   checks.push_back(check_name(hosting, request, code));
+  const auto present = hosting.databases().find(request.name);
   if (!asked) {
     checks.push_back(check(check_of(asked.error().kind()), false, asked.error().message()));
     code = exit_code(asked.error());
@@ -369,7 +379,7 @@ json::object check_mirror(Hosting& hosting, const MirrorRequest& request, const 
   if (!target && !code) code = exit_code(target.error());
   const auto survey = target ? target->survey : std::nullopt;
   if (survey) {
-    const auto why = why_agreement(*survey);
+    const auto why = why_agreement(*survey, request.name, present && present->takes_writes());
     checks.push_back(check_keys(*survey, why, request.yes));
     if (why && !request.yes && !code) code = exit_refused;
   }

@@ -38,8 +38,8 @@ Result<TargetFacts> ask_target(const Hosting& hosting, const MirrorRequest& requ
 /// again. Errors: UnsupportedOperation when its source or another mirror has the place.
 Task<std::optional<EtcdSurvey>> check_place(const Hosting& hosting, MirrorRequest request);
 
-/// Why that takes --yes; absent: it does not.
-std::optional<std::string> why_agreement(const EtcdSurvey& survey);
+/// Why that takes --yes; absent: it does not. `promoted`: the database of that name takes writes now, and is replaced.
+std::optional<std::string> why_agreement(const EtcdSurvey& survey, const std::string& name, bool promoted);
 /// "such as a, b", and what the prefix is shared with, if it ends in no separator.
 std::string survey_text(const EtcdSurvey& survey);
 boost::json::object report_survey(const EtcdSurvey& survey);

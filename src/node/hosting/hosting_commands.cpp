@@ -183,11 +183,17 @@ Result<std::optional<CatalogEntry>> plan_mirror(const std::optional<CatalogEntry
   entry.mirror_id = base::random_id<MirrorId>();
   entry.etcd = etcd;
   if (!present) return std::optional(std::move(entry));
-  if (present->kind == DatabaseKind::mirror && present->mirror == spec && same_place(present->etcd) && !replace)
-    return std::optional<CatalogEntry>();
+  if (present->kind == DatabaseKind::mirror && present->mirror == spec && same_place(present->etcd) && !replace) {
+    if (!present->promoted) return std::optional<CatalogEntry>();
+    return MirrorError::configuration(
+        fmt::format("'{}' was promoted and takes writes: it follows no source any more; --replace --yes makes it a "
+                    "mirror again, whose data is the source's",
+                    name));
+  }
   if (!replace) {
-    return MirrorError::configuration(fmt::format(
-        "database '{}' exists already; --replace --yes moves its data aside and makes a mirror in its place", name));
+    return MirrorError::configuration(
+        fmt::format("database '{}' exists already; --replace --yes makes a mirror in its place{}", name,
+                    kept_elsewhere(*present) ? "" : " and moves its data aside"));
   }
   entry.allow_mirrors = present->allow_mirrors;
   entry.open_without_list = present->open_without_list;
