@@ -23,6 +23,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -124,6 +125,9 @@ struct EtcdOptions {
   /// Called with what an operator should read in a log, in words, from any thread. It must not block or call back. Null
   /// (the default): it is not said.
   std::function<void(const std::string& what)> on_warning = nullptr;
+  /// Once it is requested, calls of the cluster that are under way or come later end at once with Storage, whatever
+  /// hangs: for a process that stops. Default: never.
+  std::stop_token stop = {};
   /// Threads that write at once during a bootstrap. Default 4. More fill a distant cluster's line, and take more of
   /// what its other clients need.
   std::size_t bootstrap_writers = 4;
@@ -145,7 +149,8 @@ class EtcdDatabase final : public SourceEngine, public MirrorEngine, public Veri
   /// UnsupportedOperation when the record was written by a newer crosslink, or another mirror keeps keys of the same
   /// prefix there.
   static Result<std::unique_ptr<EtcdDatabase>> open_mirror(EtcdOptions options);
-  /// Gives up ownership, so that another may take over at once. Precondition: no call is under way.
+  /// Gives up ownership, so that another may take over at once; waits a second for the cluster at most to take that
+  /// in. Precondition: no call is under way.
   ~EtcdDatabase() override;
 
   /// Takes the mirror over now. Errors: Busy while another owns it; MirrorPromoted, as of every call that writes, when

@@ -45,10 +45,11 @@ int list(const Globals& globals, const Options& options) {
 
 int remove(const Globals& globals, const Options& options) {
   const auto what =
-      options.keep_data  ? fmt::format("delete ends the mirror '{}' and keeps its data, read-only", options.name)
-      : options.promoted ? fmt::format("delete takes '{}', which may take writes, out of the node", options.name)
-                         : fmt::format("delete ends the mirror '{}' and removes its data; of one in etcd the keys stay there",
-                                       options.name);
+      options.keep_data ? fmt::format("delete ends the mirror '{}' and keeps its data, read-only", options.name)
+      : options.promoted
+          ? fmt::format("delete takes '{}', which may take writes, out of the node", options.name)
+          : fmt::format("delete ends the mirror '{}' and removes its data; of one in etcd the keys stay there",
+                        options.name);
   if (const auto agreed = demand_yes(options.yes, what); !agreed) return report_unasked(globals, agreed.error());
   const auto path =
       fmt::format("/v1/mirrors/{}?keep_data={}&promoted={}", options.name, options.keep_data, options.promoted);

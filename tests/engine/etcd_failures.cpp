@@ -1,6 +1,8 @@
 // Members that hang, and clusters that ask for certificates.
 #include <chrono>
+#include <stop_token>
 #include <string>
+#include <thread>
 
 #include "crosslink/etcd_engine.hpp"
 #include "crosslink/testing/engine_steps.hpp"
@@ -155,6 +157,29 @@ TEST_F(EtcdWithCertificates, another_authority_or_no_certificate_is_told_as_what
   none.key_file.clear();
   EXPECT_NE(said_to(none).find("certificate"), std::string::npos) << said_to(none);
   EXPECT_EQ(said_to(cluster(servers)), "done");
+}
+
+TEST(EtcdThatHangsAtTheEnd, held_up_a_process_that_stops) {
+  EtcdServers servers;
+  TemporaryFolder folder;
+  std::stop_source stop;
+  auto options = options_at(servers, folder.path() / "copy");
+  options.cluster.call_deadline = 2 * moved_on_after;
+  options.name = "copy";
+  options.node = "node";
+  options.stop = stop.get_token();
+  auto mirror = must(EtcdDatabase::open_mirror(options));
+  must(mirror->own());
+  servers.freeze(0);
+  const auto begun = Clock::now();
+  std::string said;
+  std::jthread asking([&] { said = refusal(mirror->check_target()); });
+  stop.request_stop();
+  asking.join();
+  EXPECT_EQ(said, "Storage");
+  mirror.reset();
+  EXPECT_EQ(refusal(EtcdDatabase::open_mirror(options)), "Storage");
+  EXPECT_LT(Clock::now() - begun, moved_on_after);
 }
 
 }  // namespace

@@ -95,7 +95,7 @@ class Writers {
         return MirrorError(ErrorKind::Busy, CausedBy::us,
                            "another crosslink has taken this mirror over during its bootstrap");
       }
-      if (done.error().kind() != ErrorKind::Storage || attempt == attempts_max) {
+      if (done.error().kind() != ErrorKind::Storage || attempt == attempts_max || client_->stopping()) {
         const auto* const largest = largest_put(request);
         if (largest == nullptr) return done.error();
         return explain_too_large(done.error(), largest->key(), largest->value().size(), lsn_);

@@ -13,6 +13,7 @@ namespace {
 
 using Code = grpc::StatusCode;
 
+constexpr std::chrono::seconds end_takes_at_most(1);
 constexpr std::string_view plain = "http://", encrypted = "https://";
 
 grpc::ChannelArguments channel_arguments() {
@@ -88,8 +89,8 @@ bool Version::loses_deletes_at_compaction() const {
 // --- endpoints
 // -------------------------------------------------------------------------------------------------
 
-Result<std::shared_ptr<Client>> Client::open(const EtcdCluster& cluster) {
-  std::shared_ptr<Client> client(new Client(cluster));
+Result<std::shared_ptr<Client>> Client::open(const EtcdCluster& cluster, std::stop_token stop) {
+  std::shared_ptr<Client> client(new Client(cluster, std::move(stop)));
   if (auto connected = client->connect(); !connected) return connected.error();
   const auto answered = client->status();
   if (!answered) return answered.error();
@@ -163,6 +164,7 @@ Result<std::string> Client::token() {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + cluster_.call_deadline);
   ask_for_leader(context);
+  const std::stop_callback ends(stop_, [&context] { context.TryCancel(); });
   const auto status = etcdserverpb::Auth::NewStub(channel)->Authenticate(&context, request, &response);
   const std::scoped_lock lock(mutex_);
   if (status.ok()) {
@@ -271,8 +273,10 @@ Result<Response> Client::call(std::string_view what, Repeat repeat, Answers answ
   std::optional<MirrorError> last;
   while (attempt < attempts) {
     const auto where = place();
+    if (stopping()) return storage_error(fmt::format("{}: the node stops", what));
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + cluster_.call_deadline);
+    const std::stop_callback ends(stop_, [&context] { context.TryCancel(); });
     Response response;
     if (auto prepared = prepare(context); !prepared) {
       if (prepared.error().kind() != ErrorKind::Storage) return prepared.error();
@@ -353,6 +357,22 @@ Result<void> Client::revoke(std::int64_t lease) {
   return done ? Result<void>{} : done.error();
 }
 
+void Client::revoke_at_end(std::int64_t lease) {
+  wire::LeaseRevokeRequest request;
+  request.set_id(lease);
+  wire::LeaseRevokeResponse response;
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + end_takes_at_most);
+  ask_for_leader(context);
+  std::shared_ptr<grpc::Channel> channel;
+  {
+    const std::scoped_lock lock(mutex_);
+    channel = channels_[current_];
+    if (!token_.empty()) context.AddMetadata("token", token_);
+  }
+  static_cast<void>(etcdserverpb::Lease::NewStub(channel)->LeaseRevoke(&context, request, &response));
+}
+
 Result<std::vector<std::int64_t>> Client::keep_alive(std::span<const std::int64_t> leases) {
   // So many questions and answers are on their way at once: more of them than a stream holds would wait for one
   // another.
@@ -397,6 +417,7 @@ Result<wire::StatusResponse> Client::status() {
 Result<Version> Client::version_at(const Place& place) {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + cluster_.call_deadline);
+  const std::stop_callback ends(stop_, [&context] { context.TryCancel(); });
   if (auto prepared = prepare(context); !prepared) return prepared.error();
   wire::StatusResponse response;
   const auto status = ask_status(place.channel, context, response);

@@ -13,7 +13,9 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "crosslink/etcd_engine.hpp"
@@ -45,7 +47,7 @@ struct Version {
 class Client {
  public:
   /// Asks an endpoint for its status. Errors: Configuration, NotAuthorized, Storage.
-  static Result<std::shared_ptr<Client>> open(const EtcdCluster& cluster);
+  static Result<std::shared_ptr<Client>> open(const EtcdCluster& cluster, std::stop_token stop = {});
   /// For streams: an endpoint and its channel.
   struct Place {
     std::size_t endpoint = 0;
@@ -57,6 +59,10 @@ class Client {
   Result<wire::RangeResponse> range(const wire::RangeRequest& request);
   Result<wire::LeaseGrantResponse> grant(const wire::LeaseGrantRequest& request);
   Result<void> revoke(std::int64_t lease);
+  /// Of a process that ends: it waits for a second at most, also after `stop`. What comes of it is not known.
+  void revoke_at_end(std::int64_t lease);
+  /// Nothing is asked any more: EtcdOptions::stop.
+  bool stopping() const { return stop_.stop_requested(); }
   /// How long each lives from now on; 0: it is gone.
   Result<std::vector<std::int64_t>> keep_alive(std::span<const std::int64_t> leases);
   Result<wire::LeaseTimeToLiveResponse> time_to_live(std::int64_t lease);
@@ -104,7 +110,8 @@ class Client {
   Meaning meaning(const grpc::Status& status, std::string_view what, Answers answers);
 
  private:
-  explicit Client(EtcdCluster cluster) : cluster_(std::move(cluster)), files_(cluster_) {}
+  Client(EtcdCluster cluster, std::stop_token stop)
+      : cluster_(std::move(cluster)), stop_(std::move(stop)), files_(cluster_) {}
   Result<void> connect();
   std::vector<std::shared_ptr<grpc::Channel>> channels_with(
       const std::shared_ptr<grpc::ChannelCredentials>& credentials) const;
@@ -115,6 +122,7 @@ class Client {
   Result<Response> call(std::string_view what, Repeat repeat, Answers answers, Call&& make);
 
   const EtcdCluster cluster_;
+  const std::stop_token stop_;
   CredentialFiles files_;
   std::vector<std::string> addresses_;  ///< of the endpoints, as channels want them
   Connector connector_;

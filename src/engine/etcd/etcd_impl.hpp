@@ -3,6 +3,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
@@ -84,7 +85,8 @@ struct EtcdDatabase::Impl {
   void on_target_silent();
   void keep_ownership();
   void give_way();
-  void release();
+  enum class AtEnd : std::uint8_t { no, yes };
+  void release(AtEnd end = AtEnd::no);
 
   // etcd_mirror.cpp: with write_mutex held
   Result<void> check_follows() const;
@@ -140,9 +142,9 @@ struct EtcdDatabase::Impl {
   Result<bool> has_leased_keys();
 
   // conflicts.cpp
+  MirrorId id_in(const etcd::Record& of) const;
   Result<bool> happened_here(const std::string& prefix, Lsn revision);
   /// With write_mutex held. Errors: UnsupportedOperation.
-  MirrorId id_in(const etcd::Record& of) const;
   Result<void> check_source(const SnapshotFacts& facts);
   Result<void> check_neighbours(const std::string& prefix);
   bool would_echo(const Position& position) const;
@@ -179,9 +181,9 @@ struct EtcdDatabase::Impl {
   std::shared_ptr<etcd::Client> client;
   std::shared_ptr<etcd::LeaseBook> lease_book;
   Incarnation root_incarnation;
+  MirrorId id;  ///< of a mirror
   const std::shared_ptr<const base::Space> space;
   const std::shared_ptr<etcd::Shortage> log_shortage, snapshot_shortage;
-  MirrorId id;  ///< of a mirror
   etcd::LogStore store;
   etcd::SnapshotStore snapshot_store;
   etcd::PartialStore partial;

@@ -48,7 +48,7 @@ EtcdDatabase::Impl::~Impl() {
   for (auto* thread : {&keeper, &maintainer}) {
     if (thread->joinable()) thread->join();
   }
-  if (client && !root) release();
+  if (client && !root) release(AtEnd::yes);
 }
 
 EtcdDatabase::EtcdDatabase(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -85,7 +85,7 @@ Result<void> EtcdDatabase::Impl::open(bool as_root) {
     if (auto removed = files.remove_tree(options.folder / name); !removed) return removed;
     if (auto made = files.make_folder(options.folder / name); !made) return made;
   }
-  auto connected = Client::open(options.cluster);
+  auto connected = Client::open(options.cluster, options.stop);
   if (!connected) return connected.error();
   client = *std::move(connected);
   lease_book = std::make_shared<LeaseBook>(client);

@@ -382,14 +382,16 @@ void EtcdDatabase::Impl::keep_ownership() {
   }
 }
 
-void EtcdDatabase::Impl::release() {
+void EtcdDatabase::Impl::release(AtEnd end) {
   std::int64_t lease = 0;
   {
     const std::scoped_lock holding(mutex);
     if (!std::exchange(ownership.owned, false)) return;
     lease = ownership.lease;
   }
-  static_cast<void>(client->revoke(lease));  // it ends by itself, else
+  // It ends by itself, else.
+  if (end == AtEnd::yes) return client->revoke_at_end(lease);
+  static_cast<void>(client->revoke(lease));
 }
 
 }  // namespace crosslink

@@ -274,6 +274,7 @@ Result<TargetFacts> ask_target(const Hosting& hosting, const MirrorRequest& requ
   engine.data_dir = context.data_dir / "asked" / to_string(base::random_id<SnapshotId>());
   engine.cluster_id = context.cluster_id;
   engine.node_id = context.node_id;
+  engine.stop = context.stop;
   Result<TargetFacts> said = TargetFacts{};
   {
     const auto opened = open_engine(engine);
@@ -347,6 +348,8 @@ json::object check_keys(const EtcdSurvey& survey, const std::optional<std::strin
                                  : fmt::format("the {} keys there are this mirror's, by its record", survey.keys);
   return check("keys", true, about.empty() ? detail : detail + "; " + about);
 }
+
+}  // namespace
 
 bool follows(const replication::SourceFacts& source, const std::string& database) {
   return std::ranges::find(source.chain, database) != source.chain.end();

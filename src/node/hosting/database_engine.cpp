@@ -75,6 +75,7 @@ EtcdOptions etcd_options(const EngineRequest& request) {
   options.folder = engine_folder(request.data_dir, request.entry);
   options.name = request.entry.name;
   options.node = request.node_id;
+  options.stop = request.stop;
   options.log_window_bytes = request.config.log_window.bytes;
   options.log_budget_bytes = request.config.log_window.budget_bytes;
   options.target_revisions_kept =
@@ -152,7 +153,9 @@ Result<DatabaseEngine> open_engine(const EngineRequest& request) {
 
 Result<void> forget_position(const EngineRequest& request) {
   if (!request.entry.etcd || request.entry.kind == DatabaseKind::root) return {};
-  auto opened = EtcdDatabase::open_mirror(etcd_options(request));
+  auto options = etcd_options(request);
+  options.stop = {};  // what was begun for an operator is finished, or said not to be
+  auto opened = EtcdDatabase::open_mirror(std::move(options));
   if (!opened) return opened.error();
   return (*opened)->forget(request.entry.promoted ? ForgetPromoted::own : ForgetPromoted::no);
 }

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -44,7 +45,8 @@ struct EngineRequest {
   CatalogEntry entry;
   std::filesystem::path data_dir;
   std::string cluster_id;
-  std::string node_id;  ///< tells this node from others of its cluster
+  std::string node_id;        ///< tells this node from others of its cluster
+  std::stop_token stop = {};  ///< the node stops: what a cluster is asked is not waited for
 };
 
 /// What the node keeps of a database: all of it, or what stands beside a cluster that keeps it.

@@ -15,6 +15,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,7 @@ struct HostingContext {
   std::chrono::seconds stall_max = NodeConfig().stall_max;
   std::string node_id;        ///< of this node among those of its cluster
   ClientsMaker make_clients;  ///< who reads and writes its databases here; empty: no client does
+  std::stop_token stop = {};  ///< the node stops
 };
 
 /// Is one of these certificate names in the list? Without one, any is.

@@ -200,6 +200,8 @@ Task<void> Hosting::run() {
     const bool stopped = co_await self->stop.wait();
     self->stopping = true;
     looking.cancel();
+    // Before anything is waited for: a cluster that hangs holds up no end.
+    self->node_stop.request_stop();
     for (const auto& database : self->list.all()) {
       if (auto* const mirror = database->mirror()) mirror->mirror().stop();
     }

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -41,7 +42,9 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
         catalog(std::move(own)),
         context(std::move(shared)),
         on_step(std::move(listener)),
-        authorities(authorities_in(config.tls)) {}
+        authorities(authorities_in(config.tls)) {
+    context.stop = node_stop.get_token();
+  }
 
   void step(std::string_view name) const {
     if (on_step) on_step(name);
@@ -51,7 +54,7 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   /// Any thread.
   DatabaseConfig config_of(const CatalogEntry& entry) const;
   EngineRequest engine_request(const CatalogEntry& entry) const {
-    return {config_of(entry), entry, config.data_dir, context.cluster_id, context.node_id};
+    return {config_of(entry), entry, config.data_dir, context.cluster_id, context.node_id, context.stop};
   }
   HostingContext context_now() const {
     const std::scoped_lock lock(settings_mutex);
@@ -173,6 +176,7 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   CommandTurns turns;
   std::string authorities;  ///< what the CA file says
   async::StopEvent stop;
+  std::stop_source node_stop;  ///< of what is asked of clusters, on threads of its own
   std::optional<async::TaskGroup> group;
   bool stopping = false;
   /// Which are not opened as long as this config holds, and why. Not changed once the node is open.
