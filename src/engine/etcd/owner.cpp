@@ -125,7 +125,7 @@ Result<void> EtcdDatabase::Impl::begin_promoted() {
   lease_keeper.reset();
   if (auto dropped = partial.drop(); !dropped) return dropped;
   // What was agreed to was a mirror's.
-  if (auto withdrawn = remove_tree(agreement_file()); !withdrawn) return withdrawn;
+  if (auto withdrawn = notes.write_agreement(0); !withdrawn) return withdrawn;
   {
     const std::scoped_lock holding(mutex);
     shown_partial.reset();
