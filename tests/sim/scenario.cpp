@@ -390,7 +390,7 @@ void Scenario::count_other() {
   if (!fleet_.two_copies || fleet_.root->is_down()) return;
   const auto& near = fleet_.near->config();
   const bool near_counts = fleet_.root->writers().standing(near.peer, near.identity) != SyncStanding::not_counted;
-  fleet_.root->writers().count((near_counts ? fleet_.middle : fleet_.near)->config().identity.id);
+  fleet_.root->count_mirror((near_counts ? fleet_.middle : fleet_.near)->config().identity.id);
 }
 
 void Scenario::limit() {

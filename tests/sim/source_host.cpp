@@ -280,6 +280,10 @@ void SourceHost::head_moved() {
   }
 }
 
+void SourceHost::count_mirror(const MirrorId& id) {
+  writers_.count(id, point(database_->engine().source_state().head));
+}
+
 core::SyncPoint SourceHost::point(Lsn lsn) const {
   return {database_->engine().source_state().history.newest().incarnation, lsn};
 }

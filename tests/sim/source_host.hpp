@@ -64,6 +64,8 @@ class SourceHost {
   /// What a mirror would hold after a power cut, for sync mode's promise.
   std::function<const Node*(const MirrorIdentity& mirror)> durable_at;
   SyncWriters& writers() { return writers_; }
+  /// The operator: this copy counts from now on.
+  void count_mirror(const MirrorId& id);
   /// Told when a mirror is sent LogWindowExceeded, by its name.
   std::map<std::string, std::function<void()>> on_window_exceeded;
   Database& database() { return *database_; }

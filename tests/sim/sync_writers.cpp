@@ -99,9 +99,9 @@ void SyncWriters::look() {
   after_gate();
 }
 
-void SyncWriters::count(const MirrorId& id) {
+void SyncWriters::count(const MirrorId& id, const core::SyncPoint& head) {
   if (!gate_) return;
-  const auto counted = gate_->count(id);
+  const auto counted = gate_->count(id, head);
   world_->tell(fmt::format("{}: operator: count {}{}", database_, to_string(id),
                            counted ? std::string() : ", refused: " + counted.error().message()));
   if (!counted) return;

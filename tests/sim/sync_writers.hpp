@@ -40,7 +40,7 @@ class SyncWriters {
   void look();
 
   /// The operator: another copy counts from now on; what was promised before is not promised by that one.
-  void count(const MirrorId& id);
+  void count(const MirrorId& id, const core::SyncPoint& head);
   /// An operator took the data back: what was confirmed before is his to answer for.
   void forget_promises() {
     last_confirmed_ = nullptr;
