@@ -152,7 +152,7 @@ class Budgets(NodeTest):
         with client(node) as one, client(node) as other:
             one.set("warm", "up")
             pipeline = one.pipeline(transaction=False)
-            for number in range(20):
+            for number in range(30):
                 pipeline.setrange(f"k{number}", 2**26 - 1, "x")
             highest, done = 0, threading.Event()
             thread = threading.Thread(target=lambda: (pipeline.execute(), done.set()))
@@ -161,8 +161,11 @@ class Budgets(NodeTest):
                 highest = max(highest, node.rss_bytes())
                 other.set("other", "1")
             thread.join()
-            self.assertEqual(one.strlen("k19"), 2**26)
-        self.assertLess(highest, 900 * 2**20 + SANITIZER_BYTES)
+            self.assertEqual(one.strlen("k29"), 2**26)
+        # A value is there as such, in its entry and in the batch; two memtables wait while a third is filled; a flush and a
+        # compaction each hold a block of 64 MiB, read and compressed. On a busy machine all of that is at once: 1.05 GiB
+        # were seen. What was written is 1.9 GiB.
+        self.assertLess(highest, 1250 * 2**20 + SANITIZER_BYTES)
 
     def test_an_unwatch_of_what_many_watch_often_is_quick(self):
         node = self.node()
