@@ -57,8 +57,9 @@ MirrorError timed_out(const WaitOptions& options, const array& mirrors) {
     const auto* mirror = one.if_object();
     if (mirror == nullptr || text(*mirror, "status") == "Following") continue;
     const auto reason = text(*mirror, "reason", 4096);
-    const auto line = progress_line(*mirror);
-    waiting.push_back(reason.empty() || line.contains(reason) ? line : line + ": " + reason);
+    auto line = progress_line(*mirror);
+    if (!line.contains(reason)) line += ": " + reason;
+    waiting.push_back(std::move(line));
   }
   const auto seconds = std::chrono::duration<double>(*options.timeout).count();
   const auto what =

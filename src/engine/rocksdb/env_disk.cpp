@@ -34,7 +34,8 @@ class EnvAppended final : public base::Disk::Appended {
   EnvAppended& operator=(const EnvAppended&) = delete;
   ~EnvAppended() override { file_->Close().PermitUncheckedError(); }
   Result<void> append(std::span<const std::byte> bytes) override {
-    return done("writing", path_, file_->Append({text_of(bytes).data(), bytes.size()}));
+    const auto text = text_of(bytes);
+    return done("writing", path_, file_->Append({text.data(), text.size()}));
   }
   void begin_sync(std::uint64_t offset, std::uint64_t bytes) override {
     file_->RangeSync(offset, bytes).PermitUncheckedError();
