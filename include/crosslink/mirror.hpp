@@ -96,7 +96,7 @@ struct MirrorFacts {
   std::optional<std::chrono::microseconds> source_behind;
   /// The source has another history than this mirror, and how it said so: its LSNs are of another count. Until a
   /// snapshot of it is switched in, or it lets the log go on. Absent: not as far as it is known.
-  std::optional<std::string> parted_from_source;
+  std::optional<std::string> diverged_from_source;
   bool sync = false;  ///< in sync mode: demanded here, or the source names this mirror
   /// In sync mode: what the source promises, as it last said; absent: it names no such mirror, or was not heard.
   std::optional<SyncPromise> sync_promise;

@@ -4,7 +4,7 @@
 #include <limits>
 #include <utility>
 
-#include "replication/session_stream.hpp"
+#include "replication/session_clock.hpp"
 
 namespace crosslink::replication {
 namespace {

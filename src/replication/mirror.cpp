@@ -384,7 +384,7 @@ MirrorFacts Mirror::facts() const {
   const auto& machine = impl_->machine;
   facts.position = machine.position();
   facts.position_in_doubt = machine.position_in_doubt();
-  facts.parted_from_source = machine.parted_from_source();
+  facts.diverged_from_source = machine.diverged_from_source();
   facts.durable = machine.durable();
   facts.source_head = machine.source_head();
   if (machine.answered_probe_at()) facts.heard_ago = replication::session_now() - *machine.answered_probe_at();

@@ -16,6 +16,7 @@
 #include "async/task_group.hpp"
 #include "crosslink/engine.hpp"
 #include "replication/range_digest.hpp"
+#include "replication/session_clock.hpp"
 #include "replication/session_stream.hpp"
 #include "replication/session_streams.hpp"
 #include "session/lag_tracker.hpp"

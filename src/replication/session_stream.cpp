@@ -1,7 +1,6 @@
 #include "replication/session_stream.hpp"
 
 #include <fmt/format.h>
-#include <time.h>
 
 #include <chrono>
 #include <utility>
@@ -9,14 +8,6 @@
 #include "crosslink/backoff.hpp"
 
 namespace crosslink::replication {
-
-core::Instant session_now() {
-  timespec now{};
-  // Fails for an unknown clock alone.
-  static_cast<void>(::clock_gettime(CLOCK_BOOTTIME, &now));
-  return std::chrono::duration_cast<core::Instant>(std::chrono::seconds(now.tv_sec) +
-                                                   std::chrono::nanoseconds(now.tv_nsec));
-}
 
 std::optional<MirrorError> SessionStream::check_session_header(FrameHeader header) {
   const auto bytes_max = core::payload_bytes_max(header.kind);

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "crosslink/etcd_engine.hpp"
 #include "crosslink/testing/engine_steps.hpp"
@@ -48,6 +49,13 @@ class EtcdOwners : public testing::Test {
   void bootstrap_from_root(EtcdDatabase& mirror) {
     receive_all(mirror);
     must(mirror.switch_snapshot());
+  }
+  /// A mirror of one key at node "a", and the same one at node "b", which stands by.
+  std::pair<std::unique_ptr<EtcdDatabase>, std::unique_ptr<EtcdDatabase>> owner_and_standby() {
+    put("/a/1", "1");
+    auto owner = open_mirror("first", "a");
+    bootstrap_from_root(*owner);
+    return {std::move(owner), open_mirror("second", "b")};
   }
   void receive_all(EtcdDatabase& mirror) {
     receive(mirror, *open_kv(*root_), std::size_t{1} << 20);
@@ -305,10 +313,7 @@ TEST_F(EtcdOwners, a_standby_writes_nothing_once_another_node_promoted) {
 }
 
 TEST_F(EtcdOwners, an_idle_standby_is_told_that_another_node_promoted) {
-  put("/a/1", "1");
-  const auto owner = open_mirror("first", "a");
-  bootstrap_from_root(*owner);
-  const auto standby = open_mirror("second", "b");
+  const auto [owner, standby] = owner_and_standby();
   std::promise<void> moved;
   std::once_flag once;
   standby->watch_position([&] { std::call_once(once, [&] { moved.set_value(); }); });
@@ -319,20 +324,14 @@ TEST_F(EtcdOwners, an_idle_standby_is_told_that_another_node_promoted) {
 }
 
 TEST_F(EtcdOwners, a_dry_run_of_a_promotion_at_a_standby_hears_that_another_node_promoted) {
-  put("/a/1", "1");
-  const auto owner = open_mirror("first", "a");
-  bootstrap_from_root(*owner);
-  const auto standby = open_mirror("second", "b");
+  const auto [owner, standby] = owner_and_standby();
   must(owner->promote("prod-us", "registry"));
   must(standby->check_target());
   EXPECT_EQ(standby->mirror_state().role, DatabaseRole::promoted);
 }
 
 TEST_F(EtcdOwners, a_standby_that_is_deleted_leaves_the_record_of_what_another_node_promoted) {
-  put("/a/1", "1");
-  const auto owner = open_mirror("first", "a");
-  bootstrap_from_root(*owner);
-  const auto standby = open_mirror("second", "b");
+  const auto [owner, standby] = owner_and_standby();
   must(owner->promote("prod-us", "registry"));
   const auto promoted = record();
   const auto refused = standby->forget(ForgetPromoted::no);
@@ -348,10 +347,7 @@ TEST_F(EtcdOwners, a_standby_that_is_deleted_leaves_the_record_of_what_another_n
 }
 
 TEST_F(EtcdOwners, a_standby_that_is_deleted_leaves_the_record_of_a_mirror_that_another_node_follows) {
-  put("/a/1", "1");
-  const auto owner = open_mirror("first", "a");
-  bootstrap_from_root(*owner);
-  const auto standby = open_mirror("second", "b");
+  const auto [owner, standby] = owner_and_standby();
   const auto followed = record();
   const auto refused = standby->forget(ForgetPromoted::no);
   ASSERT_FALSE(refused);

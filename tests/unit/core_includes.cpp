@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <initializer_list>
 #include <iterator>
 #include <map>
 #include <regex>
@@ -151,52 +152,36 @@ TEST(Map, lets_each_folder_of_the_node_include_only_what_the_map_says) {
   EXPECT_GT(checked, 100U);
 }
 
-TEST(Map, has_one_table_of_exit_codes) {
-  static const std::regex defines(R"(\bconstexpr int exit_\w+ *=)");
+/// What of `folders` matches `pattern` stands in files whose names begin with `place` only. How often it does there.
+std::size_t expect_only_in(const std::string& place, std::initializer_list<fs::path> folders,
+                           const std::regex& pattern) {
   std::vector<std::string> elsewhere;
-  std::size_t in_table = 0;
-  for (const auto& where : found_in(lines_below("src"), defines)) {
-    if (where.starts_with("src/wire/exit_codes.hpp")) {
-      ++in_table;
-    } else {
-      elsewhere.push_back(where);
-    }
-  }
-  EXPECT_EQ(elsewhere, std::vector<std::string>{});
-  EXPECT_EQ(in_table, 7U);
-}
-
-TEST(Core, has_deliberate_mistakes_that_nothing_in_the_product_can_switch_on) {
-  static const std::regex switches_on(R"(\b(set_mistake|MistakeInForce)\b)");
-  std::vector<std::string> elsewhere;
-  std::size_t of_its_own = 0;
-  for (const fs::path folder : {"include", "src"}) {
-    for (const auto& where : found_in(lines_below(folder), switches_on)) {
-      if (where.starts_with("src/session/mistakes.")) {
-        ++of_its_own;
+  std::size_t there = 0;
+  for (const auto& folder : folders) {
+    for (const auto& where : found_in(lines_below(folder), pattern)) {
+      if (where.starts_with(place)) {
+        ++there;
       } else {
         elsewhere.push_back(where);
       }
     }
   }
   EXPECT_EQ(elsewhere, std::vector<std::string>{});
-  EXPECT_GT(of_its_own, 0U);
+  return there;
+}
+
+TEST(Map, has_one_table_of_exit_codes) {
+  static const std::regex defines(R"(\bconstexpr int exit_\w+ *=)");
+  EXPECT_EQ(expect_only_in("src/wire/exit_codes.hpp", {"src"}, defines), 7U);
+}
+
+TEST(Core, has_deliberate_mistakes_that_nothing_in_the_product_can_switch_on) {
+  static const std::regex switches_on(R"(\b(set_mistake|MistakeInForce)\b)");
+  EXPECT_GT(expect_only_in("src/session/mistakes.", {"include", "src"}, switches_on), 0U);
 }
 
 TEST(Map, lets_only_src_quic_include_msquic) {
-  std::vector<std::string> found;
-  std::size_t in_quic = 0;
-  for (const fs::path folder : {"include", "src", "tests", "examples", "fuzz"}) {
-    for (const auto& where : found_in(lines_below(folder), includes_msquic)) {
-      if (where.starts_with("src/quic/")) {
-        ++in_quic;
-      } else {
-        found.push_back(where);
-      }
-    }
-  }
-  EXPECT_EQ(found, std::vector<std::string>{});
-  EXPECT_GT(in_quic, 0U);
+  EXPECT_GT(expect_only_in("src/quic/", {"include", "src", "tests", "examples", "fuzz"}, includes_msquic), 0U);
 }
 
 TEST(Map, is_there_as_the_documents_say) {

@@ -72,18 +72,22 @@ std::string uncommented(std::string text, std::initializer_list<const char*> key
   return text;
 }
 
+void expect_default_limits(const NodeConfig& config) {
+  const NodeConfig defaults;
+  EXPECT_EQ(config.clients_max, defaults.clients_max);
+  EXPECT_EQ(config.clients_buffers_bytes, defaults.clients_buffers_bytes);
+  EXPECT_EQ(config.mirrors_per_name_max, defaults.mirrors_per_name_max);
+  EXPECT_EQ(config.mirrors_max, defaults.mirrors_max);
+  EXPECT_EQ(config.stall_max, defaults.stall_max);
+}
+
 TEST(NodeConfig, the_example_says_each_default) {
   const auto text = uncommented(std::string(example_config()),
                                 {"sync_timeout", "on_sync_loss", "snapshot_formats", "target_revisions_kept"});
   const auto config = parse_config(text, "/etc");
   ASSERT_TRUE(config) << config.error().message();
-  const NodeConfig defaults;
-  EXPECT_EQ(config->clients_max, defaults.clients_max);
-  EXPECT_EQ(config->clients_buffers_bytes, defaults.clients_buffers_bytes);
-  EXPECT_EQ(config->mirrors_per_name_max, defaults.mirrors_per_name_max);
-  EXPECT_EQ(config->mirrors_max, defaults.mirrors_max);
-  EXPECT_EQ(config->stall_max, defaults.stall_max);
-  EXPECT_EQ(config->disconnected_after, defaults.disconnected_after);
+  expect_default_limits(*config);
+  EXPECT_EQ(config->disconnected_after, NodeConfig().disconnected_after);
   const DatabaseConfig of_database;
   const auto& database = config->databases.front();
   EXPECT_EQ(database.sync, of_database.sync);
@@ -128,12 +132,7 @@ TEST(NodeConfig, the_limits_that_are_documented_are_the_defaults) {
   }
   const auto config = parse_config(text, "/etc");
   ASSERT_TRUE(config) << config.error().message() << text;
-  const NodeConfig defaults;
-  EXPECT_EQ(config->clients_max, defaults.clients_max);
-  EXPECT_EQ(config->clients_buffers_bytes, defaults.clients_buffers_bytes);
-  EXPECT_EQ(config->mirrors_per_name_max, defaults.mirrors_per_name_max);
-  EXPECT_EQ(config->mirrors_max, defaults.mirrors_max);
-  EXPECT_EQ(config->stall_max, defaults.stall_max);
+  expect_default_limits(*config);
 }
 
 TEST(NodeConfig, each_key_of_a_database_is_read) {

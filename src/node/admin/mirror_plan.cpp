@@ -304,8 +304,7 @@ std::optional<std::string> why_agreement(const EtcdSurvey& survey, const std::st
     return fmt::format(
         "'{}' was promoted and takes writes: {} keys stand below \"{}\" in that etcd, also what clients wrote since; "
         "nothing of it is moved aside: those that the source does not have are deleted, the others become what they "
-        "are "
-        "there ({}); --yes if that is wanted",
+        "are there ({}); --yes if that is wanted",
         name, survey.keys, escape(survey.prefix, 200), survey_text(survey));
   }
   return fmt::format(

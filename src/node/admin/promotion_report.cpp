@@ -34,14 +34,14 @@ json::object known_loss(const MirrorFacts& facts, bool linked) {
             {"detail", "the source was not heard since this node started"}};
   }
   const auto ms = *milliseconds_of(facts.heard_ago);
-  if (facts.parted_from_source) {
+  if (facts.diverged_from_source) {
     return {
         {"known", false},
         {"entries_lsn", nullptr},
         {"heard_ms_ago", nullptr},
         {"detail", fmt::format("the source was last heard {:.0f} ms ago, and has another history, whose LSNs are not "
                                "those of this mirror: {}; what it has and this mirror has not, none of it is here",
-                               ms, *facts.parted_from_source)}};
+                               ms, *facts.diverged_from_source)}};
   }
   // What counts is when the root was heard: a source that hears nothing itself does not know its head.
   const auto& behind = facts.source_behind;
@@ -75,7 +75,7 @@ json::value confirmed_loss(const MirrorFacts& facts, bool linked) {
     return said("unknown",
                 "the source did not say since this node started whether it answers writes without this mirror");
   }
-  if (facts.parted_from_source) {
+  if (facts.diverged_from_source) {
     return said(
         "possible",
         "the source has another history: what it answered OK in that one is not here, whether or not this mirror "
@@ -95,8 +95,7 @@ json::value confirmed_loss(const MirrorFacts& facts, bool linked) {
   if (*promise->standing == SyncStanding::suspended) {
     return said("possible",
                 "the source had let this mirror go (on_sync_loss = async), or this mirror was made to count and has "
-                "not caught up "
-                "since: writes that the source answered OK without it may be missing here");
+                "not caught up since: writes that the source answered OK without it may be missing here");
   }
   const auto ago = facts.heard_ago ? std::chrono::ceil<std::chrono::milliseconds>(*facts.heard_ago).count() : 0;
   const bool all = facts.position && facts.source_head && facts.position->applied_lsn >= *facts.source_head;

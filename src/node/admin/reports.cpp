@@ -42,8 +42,8 @@ void put_position(json::object& into, const MirrorFacts& facts, const MirrorStat
   into["durable_lsn"] = position ? json::value(facts.durable.value) : nullptr;
   into["source_lsn"] = facts.source_head ? json::value(facts.source_head->value) : nullptr;
   const bool follows = status.kind != StatusKind::Promoted;
-  const bool comparable =
-      position && facts.source_head && follows && !facts.parted_from_source && status.kind != StatusKind::Bootstrapping;
+  const bool comparable = position && facts.source_head && follows && !facts.diverged_from_source &&
+                          status.kind != StatusKind::Bootstrapping;
   const auto behind = comparable && facts.source_head->value > position->applied_lsn.value
                           ? facts.source_head->value - position->applied_lsn.value
                           : 0;

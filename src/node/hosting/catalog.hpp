@@ -45,8 +45,8 @@ struct CatalogEntry {
   MirrorId mirror_id;                ///< of mirrors; drawn when one is created
   std::optional<EtcdPlace> etcd;     ///< where it is kept; absent: RocksDB, below data_dir
   std::string set_aside;  ///< where its data goes, a name under data_dir/set-aside; of `deleting` empty: it is removed
-  std::string
-      moving_from;  ///< of `replacing`: the folder that goes there, below data_dir; empty: an older version began
+  /// Of `replacing`: the folder that goes there, below data_dir. Empty: an older version began.
+  std::string moving_from;
   /// It stood here once: a folder that is gone is not made anew.
   bool made = false;
   /// Which data its folder held when that was last noted (data_id()), so that another database's is told from it.
@@ -60,7 +60,7 @@ struct CatalogEntry {
   std::optional<bool> configured = false;
   /// Of a mirror: it takes writes, or a promotion of it was begun. While it is not open nothing else tells.
   bool promoted = false;
-  /// Mirrors follow it, or did a short time ago (followed_for): right after a start none of them has dialled yet.
+  /// Of a root: mirrors follow it, or did a short time ago (followed_for): right after a start none has dialled yet.
   bool followed = false;
   /// As given by command; the config's own list goes before.
   std::optional<std::vector<std::string>> allow_mirrors;

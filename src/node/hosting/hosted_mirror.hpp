@@ -11,14 +11,14 @@
 
 #include "crosslink/mirror.hpp"
 #include "node/hosting/mirror_spec.hpp"
-#include "replication/session_stream.hpp"
+#include "replication/session_clock.hpp"
 
 namespace crosslink::node {
 
 struct LastVerify {
   VerifyResult result;
   std::chrono::system_clock::time_point at;
-  core::Instant ended;  ///< the same by replication::session_now(), which nobody sets
+  core::Instant ended;  ///< the same by replication::session_now(), which no operator can set
 };
 
 /// Thread safe.

@@ -106,17 +106,21 @@ awaitable<void> Hosting::Impl::note_found_data(std::shared_ptr<Impl> self, Datab
 }
 
 awaitable<void> Hosting::Impl::note_followed(std::shared_ptr<Impl> self) {
-  std::map<std::string, std::chrono::steady_clock::time_point> last;  // when mirrors of it had a session
+  using Times = std::map<std::string, std::chrono::steady_clock::time_point>;
+  Times last;  // when mirrors of it had a session
   for (;;) {
     bool good = true;
+    Times before = std::exchange(last, {});  // what is gone by now is left there
     const auto now = std::chrono::steady_clock::now();
     for (const auto& entry : self->catalog.entries()) {
+      if (entry.kind != DatabaseKind::root) continue;  // of others no command asks
       const auto database = self->list.find(entry.name);
       const bool follows = database && database->source().sessions() > 0;
       // What is not open cannot be followed: its mirrors come back when it is.
-      const auto since = last.try_emplace(entry.name, now).first;
-      if (follows || !database) since->second = now;
-      const bool followed = follows || (entry.followed && now - since->second < followed_for);
+      const auto known = before.find(entry.name);
+      const auto since = follows || !database || known == before.end() ? now : known->second;
+      last.emplace(entry.name, since);
+      const bool followed = follows || (entry.followed && now - since < followed_for);
       if (followed == entry.followed) continue;
       auto noting = self->note(entry.name, [followed](CatalogEntry& noted) { noted.followed = followed; });
       const auto noted = co_await std::move(noting);

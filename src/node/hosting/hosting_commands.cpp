@@ -397,7 +397,7 @@ Task<DeletedDatabase> Hosting::Impl::carry_out_delete(std::shared_ptr<Impl> self
   if (!took_writes) co_return node_stops();
   self->step("delete.closed");
   // It may have been promoted meanwhile, or a promotion that was under way was ended. The record that says so in an
-  // etcd stays then: nobody asked for that one to be removed.
+  // etcd stays then: no operator asked for that one to be removed.
   if (!kept_elsewhere(*put)) put->promoted = *took_writes;
   const auto deleted = std::make_shared<DeletedDatabase>();
   auto calling =

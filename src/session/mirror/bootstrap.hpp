@@ -101,8 +101,8 @@ class Bootstrap {
   Retry retry_;
   BootstrapPhase phase_ = BootstrapPhase::none;
   std::string reason_;
-  std::string
-      failed_with_;  ///< the last failure of a snapshot that was asked for; empty: one came since, or none failed
+  /// The last failure of a snapshot that was asked for. Empty: one came since, or none failed.
+  std::string failed_with_;
   std::optional<Stream> stream_;
   SnapshotAssembler assembler_;
   std::deque<Chunk> chunks_;

@@ -36,7 +36,7 @@ bool Link::on_disconnected(const MirrorError& error) {
 
 void Link::on_begun() {
   state_ = State::up;
-  reason_.clear();  // nobody asks why it is up
+  reason_.clear();  // of a link that is up none is shown
 }
 
 void Link::note(const MirrorError& error, bool is_reason) {

@@ -37,7 +37,7 @@ void MirrorMachine::on_answered(const EngineCall& which, const EngineAnswer& ans
                      },
                      [&](call::SwitchSnapshot) {
                        bootstrap_.on_switched(link_.up());
-                       parted_from_source_.reset();
+                       diverged_from_source_.reset();
                        unverified_ = false;
                        log_.forget_pending();
                        probe_.forget();

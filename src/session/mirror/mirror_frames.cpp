@@ -145,7 +145,7 @@ void MirrorMachine::on_log_failure(const MirrorError& error, Instant now) {
     case InReconnect::bootstrap: return bootstrap_.want_for_lost_log(after_switch, error, now);
     case InReconnect::halt:
       if (error.kind() != ErrorKind::SourceBehind || !config_.resync_when_source_behind || sync()) return halt(error);
-      note_parted(error);
+      note_diverged(error);
       return bootstrap_.want(error.message());
     case InReconnect::hard:
     case InReconnect::retry:
@@ -186,7 +186,7 @@ void MirrorMachine::on_log_begin(StreamToken stream, const LogBegin& begin) {
   // What was copied just now is the source's own, whatever it remembers of it.
   unverified_ = begin.unverified && bootstrap_.phase() != mirror::BootstrapPhase::switched;
   bootstrap_.on_log_begun();
-  parted_from_source_.reset();
+  diverged_from_source_.reset();
 }
 
 void MirrorMachine::on_snapshot_frame(StreamToken stream, const Decoded& decoded, std::shared_ptr<const void> keep,

@@ -94,16 +94,16 @@ void MirrorMachine::session_over() {
 
 void MirrorMachine::halt(const MirrorError& error) {
   link_.note(error);
-  note_parted(error);
+  note_diverged(error);
   halted_ = fmt::format("{}: {}", to_string(error.kind()), error.message());
   log_.forget_pending();
   link_.close();
 }
 
-void MirrorMachine::note_parted(const MirrorError& error) {
+void MirrorMachine::note_diverged(const MirrorError& error) {
   const auto kind = error.kind();
   if (kind == ErrorKind::OriginChanged || kind == ErrorKind::HistoriesParted || kind == ErrorKind::SourceBehind)
-    parted_from_source_ = error.message();
+    diverged_from_source_ = error.message();
 }
 
 Duration MirrorMachine::threshold() const {

@@ -111,8 +111,8 @@ class MirrorMachine {
   const std::optional<Position>& position() const { return engine_.position(); }
   /// The engine is to say where it stands, and has not yet.
   bool position_in_doubt() const { return engine_.unknown(); }
-  /// MirrorFacts::parted_from_source.
-  const std::optional<std::string>& parted_from_source() const { return parted_from_source_; }
+  /// MirrorFacts::diverged_from_source.
+  const std::optional<std::string>& diverged_from_source() const { return diverged_from_source_; }
   Lsn durable() const { return engine_.durable(); }
   std::uint64_t bootstraps() const {
     return bootstrap_.switched_in();
@@ -157,7 +157,7 @@ class MirrorMachine {
   void advance_streams(Instant now);
   void session_over();
   void halt(const MirrorError& error);
-  void note_parted(const MirrorError& error);
+  void note_diverged(const MirrorError& error);
   Duration threshold() const;
   /// Of the mirror's own commands: it was promoted, or is being promoted.
   Result<void> refuse_if_promoted() const;
@@ -211,7 +211,7 @@ class MirrorMachine {
   StatusJudge status_judge_;
   StreamToken last_token_ = control_stream;
   std::optional<PromotedFrom> promoted_from_;
-  std::optional<std::string> halted_, parted_from_source_;
+  std::optional<std::string> halted_, diverged_from_source_;
   bool unverified_ = false;  ///< of the log that goes on, or went on last
   bool paused_ = false, stopped_ = false;
   std::uint64_t bandwidth_ = 0;
