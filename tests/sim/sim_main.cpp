@@ -114,7 +114,13 @@ int replay(const Options& options) {
 bool is_caught(const sim::Variant& variant, Options options, Total& total) {
   options.variant = std::string(variant.name);
   Total of_variant;
-  const auto found = run_seeds(options, of_variant);
+  const auto end = options.first + options.seeds;
+  auto found = run_seeds(options, of_variant);
+  while (found && !variant.shows_as_well.empty() && found->outcome.violation->contains(variant.shows_as_well)) {
+    options.first = found->seed + 1;
+    options.seeds = end - options.first;
+    found = run_seeds(options, of_variant);
+  }
   total.runs += of_variant.runs;
   total.tally.steps += of_variant.tally.steps;
   total.tally.faults += of_variant.tally.faults;

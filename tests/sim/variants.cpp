@@ -39,7 +39,7 @@ constexpr std::array all{
     Variant{Mistake::restored_source_taken_for_window, "restored_source_taken_for_window",
             "a source that was restored is taken for one whose window has passed", "told to let go"},
     Variant{Mistake::history_outlived_by_session, "history_outlived_by_session",
-            "a session goes on under a history that has changed", "and holds the commit"},
+            "a session goes on under a history that has changed", "and holds the commit", "is told to let go of"},
     Variant{Mistake::lsn_confirmed_across_histories, "lsn_confirmed_across_histories",
             "what a mirror said of a history that is gone confirms commits of the next", "does not hold durably"},
     Variant{Mistake::confirmed_before_history_change, "confirmed_before_history_change",
