@@ -10,9 +10,11 @@
 
 #include <array>
 #include <cerrno>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <system_error>
 #include <utility>
 
 namespace crosslink::bench {
@@ -36,6 +38,15 @@ pid_t spawn(const std::string& program, std::vector<std::string>& arguments, int
     ::_exit(ChildProcess::exit_not_found);
   }
   return process;
+}
+
+/// How many entries a folder has; 0 when it cannot be read.
+std::uint64_t entries_of(const std::filesystem::path& folder) {
+  std::uint64_t entries = 0;
+  std::error_code error;
+  for (std::filesystem::directory_iterator one(folder, error), end; !error && one != end; one.increment(error))
+    ++entries;
+  return entries;
 }
 
 }  // namespace
@@ -93,6 +104,16 @@ std::uint64_t ChildProcess::cpu_us() const {
   std::uint64_t user_ticks = 0, system_ticks = 0;
   fields >> user_ticks >> system_ticks;
   return (user_ticks + system_ticks) * 1'000'000 / static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
+}
+
+std::uint64_t ChildProcess::threads() const { return entries_of(fmt::format("/proc/{}/task", process_)); }
+
+std::uint64_t ChildProcess::descriptors() const { return entries_of(fmt::format("/proc/{}/fd", process_)); }
+
+void ChildProcess::kill() {
+  if (process_ <= 0) return;
+  ::kill(process_, SIGKILL);
+  wait();
 }
 
 ChildProcess::End ChildProcess::wait() {

@@ -33,6 +33,10 @@ class ChildProcess {
   std::uint64_t resident_bytes() const;
   /// Of all its threads, user and system, since it began.
   std::uint64_t cpu_us() const;
+  std::uint64_t threads() const;
+  std::uint64_t descriptors() const;
+  /// SIGKILL, then wait(). Afterwards stop() does nothing.
+  void kill();
   /// Waits for its end. Precondition of both: it was not waited for.
   End wait();
   /// SIGTERM, then wait(). Again: nothing.

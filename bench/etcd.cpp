@@ -4,9 +4,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/this_coro.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <chrono>
 #include <functional>
 #include <optional>
@@ -14,7 +11,6 @@
 #include <thread>
 #include <vector>
 
-#include "async/engine_call.hpp"
 #include "bench/etcd_server.hpp"
 #include "bench/nodes.hpp"
 #include "bench/options.hpp"
@@ -125,12 +121,6 @@ class EtcdBench {
   EtcdBench(const BenchOptions& options, std::filesystem::path folder)
       : options_(options), folder_(std::move(folder)) {}
   Result<Figures> measure();
-  void stop() {
-    mirror_.reset();
-    source_.reset();
-    target_etcd_.reset();
-    source_etcd_.reset();
-  }
 
  private:
   Result<void> start_etcd();
@@ -334,28 +324,13 @@ int report(const cli::Globals& globals, const BenchOptions& options, const Figur
   return cli::report_good(globals, std::move(fields), said);
 }
 
-boost::asio::awaitable<int> run(const cli::Globals& globals, const BenchOptions& options, EtcdBench& bench) {
-  co_await boost::asio::this_coro::throw_if_cancelled(false);
-  boost::asio::thread_pool worker(1);
-  auto work = [&bench] { return bench.measure(); };
-  auto calling = async::call_engine(worker.get_executor(), std::move(work));
-  const auto figures = co_await std::move(calling);
-  bench.stop();
-  co_return figures ? report(globals, options, *figures) : cli::report_error(globals, figures.error());
-}
-
 }  // namespace
 
 int run_bench_etcd(const cli::Globals& globals, const BenchOptions& options) {
-  boost::asio::io_context context(1);
-  BenchSignals signals(context);
-  auto folder = BenchFolder::make(options.dir);
-  if (!folder) return cli::report_error(globals, folder.error());
-  if (auto made = folder->make_certificates({source_id, mirror_id}); !made)
-    return cli::report_error(globals, made.error());
-  EtcdBench bench(options, folder->path());
-  // The servers and nodes end with this process.
-  return signals.run(context, run(globals, options, bench), [&] { folder->remove(); });
+  return run_beside_signals(globals, options, {source_id, mirror_id}, [&](const std::filesystem::path& folder) {
+    const auto figures = EtcdBench(options, folder).measure();
+    return figures ? report(globals, options, *figures) : cli::report_error(globals, figures.error());
+  });
 }
 
 }  // namespace crosslink::bench

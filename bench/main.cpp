@@ -104,6 +104,21 @@ void add_node_verb(const cli::Command& program) {
   verb.run([options](const cli::Globals& globals) { return run_bench_node(globals, *options); });
 }
 
+void add_scale_verb(const cli::Command& program) {
+  const auto options = std::make_shared<BenchOptions>();
+  const auto verb = program.add("scale", "Two nodes on loopback with many databases, each mirrored: what they cost");
+  verb.number("--databases", options->databases, "Of each node", {.min = 1, .max = 1'000});
+  verb.number("--idle-seconds", options->idle_seconds, "How long nothing is written while the CPU is measured",
+              {.min = 1, .max = 3'600});
+  verb.option("--dir", options->dir,
+              "Where databases are made, in a folder that is removed at the end; TMPDIR if not given");
+  verb.footer(
+      "Ten small keys in each database. How soon a node serves, threads, descriptors, memory and disk of it; how soon\n"
+      "all mirrors follow, also after kill -9 of either node; what they cost while nothing is written.\n"
+      "Example:\n  crosslink-bench scale --databases 1000");
+  verb.run([options](const cli::Globals& globals) { return run_bench_scale(globals, *options); });
+}
+
 void add_etcd_verb(const cli::Command& program) {
   const auto options = std::make_shared<BenchOptions>();
   const auto verb =
@@ -129,7 +144,7 @@ int main(int argc, char** argv) {
       "crosslink-bench",
       "crosslink-bench measures crosslink on this machine, or a line between two.",
       "Example:\n  crosslink-bench link --bytes 4000000000\n  crosslink-bench handshakes",
-      {add_link_verb, add_handshakes_verb, add_mirror_verb, add_node_verb, add_etcd_verb},
+      {add_link_verb, add_handshakes_verb, add_mirror_verb, add_node_verb, add_scale_verb, add_etcd_verb},
       {}};
   return crosslink::cli::run_program(program, argc, argv);
 }

@@ -41,15 +41,15 @@ Result<object> ask_for(const cli::AdminOptions& admin, cli::AdminRequest request
 }
 
 Result<BenchNode> BenchNode::start(const std::filesystem::path& folder, const std::string& cluster_id,
-                                   const std::string& tables) {
+                                   const std::string& tables, const std::string& mirrors_at) {
   const auto config = (folder / (cluster_id + ".toml")).string();
   {
     std::ofstream file(config);
     file << fmt::format(
-        "cluster_id = \"{0}\"\ndata_dir = \"{0}.data\"\n[listen]\nmirrors = \"127.0.0.1:0\"\nclients = "
+        "cluster_id = \"{0}\"\ndata_dir = \"{0}.data\"\n[listen]\nmirrors = \"{2}\"\nclients = "
         "\"127.0.0.1:0\"\n"
         "admin = \"127.0.0.1:0\"\n[tls]\nca = \"ca.pem\"\ncert = \"{0}.pem\"\nkey = \"{0}.key\"\n{1}",
-        cluster_id, tables);
+        cluster_id, tables, mirrors_at);
     if (!file.flush()) return MirrorError::configuration(fmt::format("cannot write {}", config));
   }
   const auto program = product();

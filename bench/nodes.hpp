@@ -16,9 +16,10 @@ namespace crosslink::bench {
 Result<boost::json::object> ask_for(const cli::AdminOptions& admin, cli::AdminRequest request);
 
 struct BenchNode {
-  /// `folder` has its certificates; `tables` is what its config says of databases. Errors: Configuration.
+  /// `folder` has its certificates; `tables` is what its config says of databases, `mirrors_at` where
+  /// mirrors find it. Errors: Configuration.
   static Result<BenchNode> start(const std::filesystem::path& folder, const std::string& cluster_id,
-                                 const std::string& tables);
+                                 const std::string& tables, const std::string& mirrors_at = "127.0.0.1:0");
 
   ChildProcess process;
   cli::AdminOptions admin;

@@ -33,6 +33,8 @@ struct BenchOptions {
   std::uint64_t runs = 3;
   std::uint64_t keys = 200'000;        ///< of etcd
   std::uint64_t requests = 2'000'000;  ///< of redis-benchmark, each time
+  std::uint64_t databases = 100;       ///< of scale
+  std::uint64_t idle_seconds = 20;
   quic::CongestionControl congestion = quic::CongestionControl::bbr;
   std::string listen, connect;
   std::string cluster_id = "bench-source";
@@ -46,6 +48,7 @@ int run_bench_mirror(const cli::Globals& globals, const BenchOptions& options);
 int run_bench_link(const cli::Globals& globals, const BenchOptions& options);
 int run_bench_handshakes(const cli::Globals& globals, const BenchOptions& options);
 int run_bench_node(const cli::Globals& globals, const BenchOptions& options);
+int run_bench_scale(const cli::Globals& globals, const BenchOptions& options);
 int run_bench_etcd(const cli::Globals& globals, const BenchOptions& options);
 
 /// A folder of this run alone, removed with this.
@@ -76,6 +79,11 @@ class BenchSignals {
  private:
   std::unique_ptr<boost::asio::signal_set> signals_;
 };
+
+/// A benchmark that blocks: `work` is run beside the thread that hears signals, with a folder that has a certificate for
+/// each of `ids` and is removed at the end. SIGINT and SIGTERM end this process as they would, its processes with it.
+int run_beside_signals(const cli::Globals& globals, const BenchOptions& options, std::initializer_list<std::string> ids,
+                       std::function<int(const std::filesystem::path& folder)> work);
 
 /// This program, for ChildProcess.
 inline constexpr const char* own_program = "/proc/self/exe";

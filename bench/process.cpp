@@ -6,9 +6,12 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/this_coro.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <vector>
 
+#include "async/engine_call.hpp"
 #include "bench/options.hpp"
+#include "cli/report.hpp"
 #include "tls/certificate_authority.hpp"
 
 namespace crosslink::bench {
@@ -73,6 +76,24 @@ int BenchSignals::run(boost::asio::io_context& context, boost::asio::awaitable<i
     co_return code;
   };
   return cli::run_to_end(context, until_done(std::move(work), *signals_));
+}
+
+int run_beside_signals(const cli::Globals& globals, const BenchOptions& options, std::initializer_list<std::string> ids,
+                       std::function<int(const std::filesystem::path& folder)> work) {
+  boost::asio::io_context context(1);
+  BenchSignals signals(context);
+  auto folder = BenchFolder::make(options.dir);
+  if (!folder) return cli::report_error(globals, folder.error());
+  if (auto made = folder->make_certificates(ids); !made) return cli::report_error(globals, made.error());
+  auto beside = [&work, &folder]() -> awaitable<int> {
+    co_await boost::asio::this_coro::throw_if_cancelled(false);
+    boost::asio::thread_pool worker(1);
+    auto call = [&work, &folder]() -> Result<int> { return work(folder->path()); };
+    auto calling = async::call_engine(worker.get_executor(), std::move(call));
+    const auto code = co_await std::move(calling);
+    co_return *code;
+  };
+  return signals.run(context, beside(), [&] { folder->remove(); });
 }
 
 Result<BenchSource> BenchSource::start(boost::asio::io_context& context, const BenchOptions& options,

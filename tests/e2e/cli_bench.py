@@ -68,6 +68,21 @@ class Bench(CommandLineTest):
                 self.assertIn(figures[name], of_runs)
             self.assertEqual(os.listdir(folder), [])
 
+    def test_many_databases_are_measured_and_leave_nothing(self):
+        with tempfile.TemporaryDirectory(prefix="crosslink-test-") as folder:
+            result = bench("scale", "--databases", 3, "--idle-seconds", 1, "--dir", folder, "-o", "json",
+                           timeout=4 * DEADLINE_S)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            figures = json.loads(result.stdout)
+            self.assertEqual((figures["databases"], figures["following"], figures["copied_anew_after_kills"]),
+                             (3, 3, 0))
+            for name in ("ports_open_seconds", "first_database_seconds", "all_databases_seconds", "source_threads",
+                         "mirror_threads", "source_descriptors", "mirror_descriptors", "source_bytes", "mirror_bytes",
+                         "disk_bytes_per_database", "mirrors_made_seconds", "all_following_seconds",
+                         "following_after_mirror_kill_seconds", "following_after_source_kill_seconds"):
+                self.assertGreater(figures[name], 0, name)
+            self.assertEqual(os.listdir(folder), [])
+
     def test_etcd_is_measured_beside_make_mirror_and_leaves_nothing(self):
         with tempfile.TemporaryDirectory(prefix="crosslink-test-") as folder:
             result = bench("etcd", "--keys", 2000, "--large-bytes", 2_000_000, "--dir", folder, "-o", "json",
