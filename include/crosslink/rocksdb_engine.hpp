@@ -50,6 +50,34 @@ struct RocksdbLogWindow {
   std::uint64_t budget_bytes = 4ull * 1024 * 1024 * 1024;
 };
 
+/// What databases of one process share, so that a thousand of them cost little more than their data. Thread safe; it goes
+/// with the last database that has it.
+class RocksdbResources {
+ public:
+  struct Options {
+    /// Parts of tables that were read, kept in memory, of all databases. Default 256 MiB. Raise it where reads wait for
+    /// the disk.
+    std::uint64_t cache_bytes = 256ull * 1024 * 1024;
+    /// Data in memory before it becomes tables, of all databases together. Default 256 MiB: four databases that are
+    /// written to flat out. Above it the one that is written to makes its tables early. Raise it where many are written
+    /// to at once.
+    std::uint64_t write_buffers_bytes = 256ull * 1024 * 1024;
+    /// Threads that look after the databases, each once a second: what sync every_second promises, dropping log. Default
+    /// 4, as one waits for the disk. At least 1.
+    std::size_t threads = 4;
+  };
+  /// Does not fail.
+  static std::shared_ptr<RocksdbResources> make(const Options& options);
+  ~RocksdbResources();
+
+  struct Impl;
+  Impl& impl() { return *impl_; }  ///< for the implementation
+
+ private:
+  explicit RocksdbResources(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
 /// Each says its default, when to change it and what that costs.
 struct RocksdbOptions {
   /// Required. Everything of the database, and nothing else, stands in it; made with mode 0700. One process at a time.
@@ -63,8 +91,11 @@ struct RocksdbOptions {
   /// A WAL file, and the data in memory before it becomes a table, at most about this. Default 64 MiB. Raise it for a
   /// database that is written to without pause; costs twice that in memory, and the log is dropped in larger pieces.
   std::uint64_t write_buffer_bytes = 64ull * 1024 * 1024;
-  /// Parts of tables that were read, kept in memory. Default 64 MiB. Raise it where reads wait for the disk.
-  std::uint64_t cache_bytes = 64ull * 1024 * 1024;
+  /// What it shares with other databases. Null (the default): it shares nothing, and has one thread of its own.
+  std::shared_ptr<RocksdbResources> resources = nullptr;
+  /// Parts of tables that were read, kept in memory for this database alone. Absent (the default): those of `resources`;
+  /// without these, 64 MiB. Give it one where others' reads must not push out its tables.
+  std::optional<std::uint64_t> cache_bytes = std::nullopt;
   /// The largest commit; a larger one is refused (UnsupportedOperation). Default 256 MiB; see entry.hpp before raising
   /// it.
   std::uint64_t entry_bytes_max = entry_bytes_max_default;

@@ -19,6 +19,7 @@
 namespace crosslink::node {
 namespace {
 
+constexpr std::uint64_t write_buffers_bytes_min = 16ull * 1024 * 1024;
 constexpr std::uintmax_t config_bytes_max = 1024 * 1024;
 
 MirrorError wrong(std::string_view key, std::string_view what) {
@@ -349,9 +350,15 @@ Result<NodeConfig> parse_config(std::string_view text, const std::filesystem::pa
   }
   auto mirror = root.table("mirror");
   if (const auto time = mirror.parsed("disconnected_after", parse_duration)) config.disconnected_after = *time;
+  auto memory = root.table("memory");
+  if (const auto bytes = memory.parsed("cache_bytes", parse_size)) config.memory.cache_bytes = *bytes;
+  if (const auto bytes = memory.parsed("write_buffers_bytes", parse_size)) {
+    config.memory.write_buffers_bytes = *bytes;
+    if (*bytes < write_buffers_bytes_min) memory.fail("write_buffers_bytes", "must be 16MiB at least");
+  }
   const auto* databases = root.tables("database");
   auto defaults = read_database(root.table("database_defaults"), {}, folder, false);
-  for (auto* table : std::array{&root, &clients, &listen, &tls, &source, &mirror}) {
+  for (auto* table : std::array{&root, &clients, &listen, &tls, &source, &mirror, &memory}) {
     if (auto good = table->finish(); !good) return good.error();
   }
   if (!defaults) return defaults.error();

@@ -37,8 +37,7 @@ struct DatabaseConfig {
   std::optional<std::vector<std::string>> allow_mirrors;
   RocksdbSync sync = RocksdbOptions().sync;
   RocksdbCompression compression = RocksdbOptions().compression;
-  /// More than RocksdbOptions': a node's own database is what its clients read.
-  std::uint64_t cache_bytes = 256ull * 1024 * 1024;
+  std::optional<std::uint64_t> cache_bytes = RocksdbOptions().cache_bytes;
   RocksdbLogWindow log_window;
   bool snapshot_files = RocksdbOptions().snapshot_files;
   /// What a mirror's bootstrap, and entries that wait until they are whole, leave free on the disk.
@@ -72,6 +71,8 @@ struct NodeConfig {
   std::chrono::seconds stall_max = DatabaseSourceOptions().stall_max;
   /// Of mirrors: without a control frame for this long the status is Disconnected.
   std::chrono::milliseconds disconnected_after = MirrorOptions().disconnected_after;
+  /// What the databases in RocksDB share. Its threads are not configured.
+  RocksdbResources::Options memory;
   std::vector<DatabaseConfig> databases;
   DatabaseConfig database_defaults;  ///< of mirrors and databases made by command; without a name
 };

@@ -59,6 +59,8 @@ std::vector<std::string> needs_restart(const NodeConfig& running, const NodeConf
   changes.compare("source.mirrors_per_name_max", running.mirrors_per_name_max, fresh.mirrors_per_name_max);
   changes.compare("source.mirrors_max", running.mirrors_max, fresh.mirrors_max);
   changes.compare("source.stall_max", running.stall_max, fresh.stall_max);
+  changes.compare("memory.cache_bytes", running.memory.cache_bytes, fresh.memory.cache_bytes);
+  changes.compare("memory.write_buffers_bytes", running.memory.write_buffers_bytes, fresh.memory.write_buffers_bytes);
   changes.compare("mirror.disconnected_after", running.disconnected_after, fresh.disconnected_after);
   changes.compare_databases("database_defaults", running.database_defaults, fresh.database_defaults);
   for (const auto& now : fresh.databases) {

@@ -47,9 +47,16 @@ stall_max = "5m"
 # A mirror that hears nothing from its source for this long is Disconnected.
 disconnected_after = "30s"
 
+# What all databases in RocksDB share.
+[memory]
+# Parts of tables that were read.
+cache_bytes = "256MiB"
+# What was written and is not in tables yet; a database makes its tables early where all together hold more.
+write_buffers_bytes = "256MiB"
+
 # For mirrors and databases made by command: every key of [[database]] below but the name. Not said there, it holds there too.
 [database_defaults]
-cache_bytes = "64MiB"
+min_free_bytes = "1GiB"
 
 # One of these for each database that takes writes here. SELECT 0 is the first, SELECT 1 the second, or SELECT NAME.
 [[database]]
@@ -63,8 +70,8 @@ allow_mirrors = ["eu-standby"]
 sync = "1s"
 # Of tables on disk: "none", "lz4" or "zstd".
 compression = "lz4"
-# Parts of tables that were read, kept in memory.
-cache_bytes = "256MiB"
+# A cache of its own, beside what all share: for a database whose reads must not wait because of others' reads.
+# cache_bytes = "256MiB"
 # Log kept for mirrors that are away, as much and as long as this, whichever is reached first ...
 log_window_bytes = "1GiB"
 log_window_time = "24h"

@@ -79,6 +79,8 @@ void expect_default_limits(const NodeConfig& config) {
   EXPECT_EQ(config.mirrors_per_name_max, defaults.mirrors_per_name_max);
   EXPECT_EQ(config.mirrors_max, defaults.mirrors_max);
   EXPECT_EQ(config.stall_max, defaults.stall_max);
+  EXPECT_EQ(config.memory.cache_bytes, defaults.memory.cache_bytes);
+  EXPECT_EQ(config.memory.write_buffers_bytes, defaults.memory.write_buffers_bytes);
 }
 
 TEST(NodeConfig, the_example_says_each_default) {
@@ -122,7 +124,7 @@ std::map<std::string, std::string> documented_limits() {
 
 TEST(NodeConfig, the_limits_that_are_documented_are_the_defaults) {
   const auto limits = documented_limits();
-  ASSERT_EQ(limits.size(), 5u);
+  ASSERT_EQ(limits.size(), 7u);
   std::string text(least);
   for (const auto& [key, value] : limits) {
     const auto dot = key.find('.');
@@ -295,7 +297,7 @@ TEST(NodeConfig, mistakes_are_named) {
   EXPECT_EQ(error_of(with("data_dir = \"data\"", "data_dir = 5")), "config: data_dir: must be a text in quotes");
   EXPECT_EQ(error_of(with("[tls]", "[tsl]")),
             "config: tsl: unknown key; known here: clients, cluster_id, data_dir, database, "
-            "database_defaults, listen, mirror, source, tls");
+            "database_defaults, listen, memory, mirror, source, tls");
   EXPECT_EQ(error_of(with("ca = ", "x = 1\nca = ")),
             "config: tls.x: unknown key; known here: ca, cert, denied_serials, key");
   EXPECT_EQ(error_of(with("127.0.0.1:6380", "6380")).substr(0, 24), "config: listen.clients: ");
@@ -388,7 +390,7 @@ TEST(NodeConfig, a_value_of_the_wrong_type_is_an_error_that_names_its_key_whiche
 TEST(NodeConfig, an_unknown_key_is_an_error_that_names_it_in_every_table_and_the_example_shows_every_known_one) {
   const auto lines = example_lines();
   std::map<std::string, std::set<std::string>> shown, known;
-  shown[""] = {"clients", "database", "database_defaults", "listen", "mirror", "source", "tls"};
+  shown[""] = {"clients", "database", "database_defaults", "listen", "memory", "mirror", "source", "tls"};
   shown["clients."] = {"password_file"};
   for (std::size_t i = 0; i < lines.size(); ++i) {
     const auto& path = lines[i].path;
@@ -497,6 +499,7 @@ TEST(Config, a_reload_did_not_name_what_takes_a_restart) {
   EXPECT_EQ(changed("", "allow_mirrors = [\"eu-1\"]\n"), Keys()) << "lists hold at once";
   EXPECT_EQ(changed("", "cache_bytes = \"8MiB\"\n"), Keys{"database 'packages'.cache_bytes"});
   EXPECT_EQ(changed("[clients]\nconnections_max = 5\n", ""), Keys{"clients.connections_max"});
+  EXPECT_EQ(changed("[memory]\ncache_bytes = \"1GiB\"\n", ""), Keys{"memory.cache_bytes"});
   EXPECT_EQ(changed("[database_defaults]\nsync_timeout = \"9s\"\n", ""),
             (Keys{"database_defaults.sync_timeout", "database 'packages'.sync_timeout"}));
   EXPECT_EQ(changed("", "[[database]]\nname = \"fresh\"\n"), Keys{"database 'fresh', which is new"});

@@ -12,13 +12,15 @@
 #include <limits>
 #include <utility>
 
+#include "engine/rocksdb/resources.hpp"
 #include "wire/session_frames.hpp"
 
 namespace crosslink::rocks {
 namespace {
 
 constexpr std::uint64_t room_beside_tables = 8 * 1024 * 1024;  // a log, a manifest, what tables have besides pairs
-constexpr double filter_bits_per_key = 10;                     // one false alarm in a hundred
+constexpr std::size_t arena_block_bytes = 64 * 1024;  // a family takes so much memory with its first few writes
+constexpr double filter_bits_per_key = 10;            // one false alarm in a hundred
 constexpr const char* own_family_name = "crosslink";
 constexpr std::string_view database_key = "database", role_key = "role", position_key = "position";
 
@@ -51,6 +53,14 @@ rocksdb::DBOptions database_options(const RocksdbOptions& options, bool create) 
   chosen.keep_log_file_num = 2;
   chosen.max_log_file_size = 4 * 1024 * 1024;
   chosen.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
+  // A log file takes what is written to it: with 1,000 databases, what RocksDB would take ahead, write_buffer_bytes and a
+  // tenth for each, is the disk.
+  chosen.allow_fallocate = false;
+  // Files of one database are few: one shard, where the default has 64 for each.
+  chosen.table_cache_numshardbits = 0;
+  chosen.stats_dump_period_sec = 0;
+  chosen.stats_persist_period_sec = 0;
+  if (options.resources) chosen.write_buffer_manager = options.resources->impl().write_buffers;
   if (options.env != nullptr) chosen.env = options.env;
   return chosen;
 }
@@ -73,14 +83,30 @@ class ThreadListener final : public rocksdb::EventListener {
   std::shared_ptr<std::atomic<bool>> failed_;
 };
 
-rocksdb::ColumnFamilyOptions data_options(const RocksdbOptions& options) {
+std::shared_ptr<rocksdb::Cache> cache_of(const RocksdbOptions& options) {
+  if (options.resources && !options.cache_bytes) return options.resources->impl().cache;
+  return rocksdb::NewLRUCache(static_cast<std::size_t>(options.cache_bytes.value_or(rocksdb_cache_bytes)));
+}
+
+rocksdb::ColumnFamilyOptions data_options(const RocksdbOptions& options, const std::shared_ptr<rocksdb::Cache>& cache) {
   rocksdb::ColumnFamilyOptions chosen;
   chosen.write_buffer_size = static_cast<std::size_t>(options.write_buffer_bytes);
+  chosen.arena_block_size = arena_block_bytes;
   chosen.compression = compression_of(options.compression);
   // A read looks into one table that has the key, not into each that might.
   rocksdb::BlockBasedTableOptions tables;
   tables.filter_policy.reset(rocksdb::NewBloomFilterPolicy(filter_bits_per_key));
-  tables.block_cache = rocksdb::NewLRUCache(static_cast<std::size_t>(options.cache_bytes));
+  tables.block_cache = cache;
+  chosen.table_factory.reset(rocksdb::NewBlockBasedTableFactory(tables));
+  return chosen;
+}
+
+/// Of the database's own record: a few keys, written again and again.
+rocksdb::ColumnFamilyOptions own_options(const std::shared_ptr<rocksdb::Cache>& cache) {
+  rocksdb::ColumnFamilyOptions chosen;
+  chosen.arena_block_size = arena_block_bytes;
+  rocksdb::BlockBasedTableOptions tables;
+  tables.block_cache = cache;
   chosen.table_factory.reset(rocksdb::NewBlockBasedTableFactory(tables));
   return chosen;
 }
@@ -169,8 +195,10 @@ Result<std::shared_ptr<Live>> Live::open_as(const Path& folder, const RocksdbOpt
   std::shared_ptr<Live> live(new Live(folder, files_of(options.env)));
   auto chosen = database_options(options, create);
   chosen.listeners.push_back(std::make_shared<ThreadListener>(live->failed_));
-  std::vector<rocksdb::ColumnFamilyDescriptor> families{{rocksdb::kDefaultColumnFamilyName, data_options(options)}};
-  if (kind == LiveKind::hosted) families.emplace_back(own_family_name, rocksdb::ColumnFamilyOptions());
+  const auto cache = cache_of(options);
+  std::vector<rocksdb::ColumnFamilyDescriptor> families{
+      {rocksdb::kDefaultColumnFamilyName, data_options(options, cache)}};
+  if (kind == LiveKind::hosted) families.emplace_back(own_family_name, own_options(cache));
   rocksdb::DB* database = nullptr;
   const auto status = read_only
                           ? rocksdb::DB::OpenForReadOnly(chosen, folder.string(), families, &live->families_, &database)

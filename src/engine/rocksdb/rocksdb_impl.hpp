@@ -4,13 +4,13 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
-#include <thread>
 
 #include "crosslink/rocksdb_engine.hpp"
 #include "engine/rocksdb/env_disk.hpp"
 #include "engine/rocksdb/live.hpp"
 #include "engine/rocksdb/log_window.hpp"
 #include "engine/rocksdb/partial.hpp"
+#include "engine/rocksdb/resources.hpp"
 #include "engine/rocksdb/snapshot_store.hpp"
 
 namespace crosslink {
@@ -56,7 +56,12 @@ struct RocksdbDatabase::Impl {
   Result<void> begin_log_anew();
   Result<void> note_running();
   Result<void> remove_strays(const std::string& live_name);
-  void maintain(const std::stop_token& stop);
+  /// Once a second: syncs, recovers, drops what of log and snapshots is kept no more.
+  void look_after();
+  /// Is there nothing that a look would find changed, but for what time alone brings?
+  bool is_at_rest() const;
+  /// What nobody writes to gives its memory to those that are written to, once these need it.
+  void flush_if_idle();
   /// After an error of the disk: opens the data anew if it looks as if that went well. With write_mutex held. Errors:
   /// Storage; Busy, once, when the log had lost its tail: all is well again, but what its caller knew is of before.
   Result<void> recover();
@@ -171,9 +176,13 @@ struct RocksdbDatabase::Impl {
   std::deque<Request*> queue;
   bool leading = false;
 
-  std::mutex maintenance_mutex;
-  std::condition_variable_any maintenance_wake;
-  std::jthread maintenance;
+  // Of look_after() alone.
+  Lsn synced_head, looked_at_head;  ///< at the last call, and at the last whole look
+  std::chrono::steady_clock::time_point looked_at;
+  std::atomic<bool> look_soon = false;  ///< a pin went
+
+  /// The last: nothing looks at the others when it is gone.
+  std::unique_ptr<rocks::Upkeep::Place> upkeep;
 };
 
 }  // namespace crosslink

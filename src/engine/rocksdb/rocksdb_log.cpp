@@ -103,6 +103,7 @@ void RocksdbDatabase::pin(const std::string& holder, Lsn from) {
 void RocksdbDatabase::unpin(const std::string& holder) {
   const std::scoped_lock lock(impl_->mutex);
   impl_->window.unpin(holder);
+  impl_->look_soon = true;
 }
 
 Result<void> RocksdbDatabase::purge_log() {

@@ -1,8 +1,10 @@
-// Opening and closing a hosted database; what happens on its maintenance thread.
+// Opening and closing a hosted database, and looking after it while it is open.
 #include <fmt/format.h>
 #include <rocksdb/convenience.h>
+#include <rocksdb/write_buffer_manager.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "base/random_id.hpp"
@@ -20,6 +22,8 @@ constexpr const char *live_name = "live", *running_name = "running", *data_prefi
 constexpr std::string_view all_synced = " synced";  // in `running`, after the boot's name: every commit is
 constexpr std::size_t small_file_bytes_max = 4096;
 constexpr auto readers_waited_for = std::chrono::seconds(2);
+// Of a database that is not written to: log and snapshots grow old, compactions end. A short time is kept to a tenth.
+constexpr std::chrono::steady_clock::duration rest_max = std::chrono::seconds(10);
 
 }  // namespace
 
@@ -32,11 +36,7 @@ RocksdbDatabase::Impl::Impl(RocksdbOptions chosen)
       window(options.log_window) {}
 
 RocksdbDatabase::Impl::~Impl() {
-  if (maintenance.joinable()) {
-    maintenance.request_stop();
-    maintenance_wake.notify_all();
-    maintenance.join();
-  }
+  upkeep.reset();
   if (!live) return;
   // A clean end: what was written is on disk, and the mark that says otherwise goes.
   const bool synced = live->sync_log().ok();
@@ -48,6 +48,12 @@ RocksdbDatabase::Impl::~Impl() {
 Result<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::Impl::open(RocksdbOptions options, Wanted wanted) {
   if (auto made = rocks::files_of(options.env).make_folder(options.folder); !made) return made.error();
   if (options.boot_id.empty()) options.boot_id = rocks::system_boot_id();
+  if (!options.resources) {
+    // No limit beside write_buffer_bytes.
+    options.resources = RocksdbResources::make(
+        {options.cache_bytes.value_or(rocksdb_cache_bytes), std::numeric_limits<std::uint32_t>::max(), 1});
+    options.cache_bytes.reset();
+  }
   auto impl = std::make_unique<Impl>(std::move(options));
   if (auto started = impl->start(wanted); !started) return started.error();
   return std::unique_ptr<RocksdbDatabase>(new RocksdbDatabase(std::move(impl)));
@@ -101,7 +107,7 @@ Result<void> RocksdbDatabase::Impl::start(Wanted wanted) {
   }
   if (auto adopted = snapshot_store.adopt(record.history, head); !adopted) return adopted;
   data_bytes = live->data_bytes();
-  maintenance = std::jthread([this](const std::stop_token& stop) { maintain(stop); });
+  upkeep = options.resources->impl().upkeep.look_after([this] { look_after(); });
   return {};
 }
 
@@ -299,37 +305,60 @@ Result<void> RocksdbDatabase::Impl::finish_recovery() {
   return begun;
 }
 
-void RocksdbDatabase::Impl::maintain(const std::stop_token& stop) {
-  while (!stop.stop_requested()) {
+bool RocksdbDatabase::Impl::is_at_rest() const {
+  if (look_soon) return false;
+  const auto shortest = std::min(options.log_window.time, options.snapshot_kept);
+  if (std::chrono::steady_clock::now() - looked_at >
+      std::min(rest_max, std::chrono::steady_clock::duration(shortest) / 10))
+    return false;
+  const std::scoped_lock lock(mutex);
+  return head == looked_at_head && !live->has_failed();
+}
+
+void RocksdbDatabase::Impl::flush_if_idle() {
+  const auto& all = *options.resources->impl().write_buffers;
+  const auto at = Lsn{shown_head};
+  const bool idle = at == std::exchange(synced_head, at);
+  if (!idle || all.memory_usage() < all.buffer_size() / 2) return;
+  const auto now = live_now();
+  std::uint64_t entries = 0;
+  now->db().GetAggregatedIntProperty(rocksdb::DB::Properties::kNumEntriesActiveMemTable, &entries);
+  if (entries == 0 || now->has_failed() || !now->check_room_to_flush()) return;
+  rocksdb::FlushOptions beside;
+  beside.wait = false;
+  // An error is found by the next write, as of any flush.
+  static_cast<void>(now->db().Flush(beside, {now->data(), now->own()}));
+}
+
+void RocksdbDatabase::Impl::look_after() {
+  if (options.sync == RocksdbSync::every_second) {
+    bool wanted = false;
     {
-      std::unique_lock lock(maintenance_mutex);
-      maintenance_wake.wait_for(lock, stop, std::chrono::seconds(1), [] { return false; });
-    }
-    if (stop.stop_requested()) return;
-    if (options.sync == RocksdbSync::every_second) {
-      bool wanted = false;
-      {
-        const std::scoped_lock writing(write_mutex);
-        wanted = std::exchange(dirty, false);
-      }
-      // Beside the writers: RocksDB syncs what was written before.
-      if (wanted && !live_now()->sync_log()) {
-        const std::scoped_lock writing(write_mutex);
-        dirty = true;  // again in a second; the next commit meets the error itself
-      }
-    }
-    if (live_now()->has_failed()) {
       const std::scoped_lock writing(write_mutex);
-      if (recover()) publish();  // else again in a second
+      wanted = std::exchange(dirty, false);
     }
-    data_bytes = live_now()->data_bytes();
-    trim();
-    const auto [history, oldest] = [this] {
-      const std::scoped_lock lock(mutex);
-      return std::pair(record.history, window.oldest());
-    }();
-    snapshot_store.prune(history, oldest);
+    // Beside the writers: RocksDB syncs what was written before.
+    if (wanted && !live_now()->sync_log()) {
+      const std::scoped_lock writing(write_mutex);
+      dirty = true;  // again in a second; the next commit meets the error itself
+    }
   }
+  flush_if_idle();
+  if (is_at_rest()) return;
+  look_soon = false;
+  looked_at = std::chrono::steady_clock::now();
+  if (live_now()->has_failed()) {
+    const std::scoped_lock writing(write_mutex);
+    if (recover()) publish();  // else again in a second
+  }
+  data_bytes = live_now()->data_bytes();
+  trim();
+  const auto [history, oldest] = [this] {
+    const std::scoped_lock lock(mutex);
+    looked_at_head = head;
+    return std::pair(record.history, window.oldest());
+  }();
+  snapshot_store.prune(history, oldest);
 }
 
 }  // namespace crosslink

@@ -18,6 +18,7 @@ RocksdbOptions rocksdb_options(const EngineRequest& request) {
   options.folder = engine_folder(request.data_dir, request.entry);
   options.sync = config.sync;
   options.compression = config.compression;
+  options.resources = request.resources;
   options.cache_bytes = config.cache_bytes;
   options.log_window = config.log_window;
   options.min_free_bytes = config.min_free_bytes;

@@ -45,8 +45,9 @@ struct EngineRequest {
   CatalogEntry entry;
   std::filesystem::path data_dir;
   std::string cluster_id;
-  std::string node_id;        ///< tells this node from others of its cluster
-  std::stop_token stop = {};  ///< the node stops: what a cluster is asked is not waited for
+  std::string node_id;                                    ///< tells this node from others of its cluster
+  std::shared_ptr<RocksdbResources> resources = nullptr;  ///< of all databases of the node
+  std::stop_token stop = {};                              ///< the node stops: what a cluster is asked is not waited for
 };
 
 /// What the node keeps of a database: all of it, or what stands beside a cluster that keeps it.

@@ -54,7 +54,7 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   /// Any thread.
   DatabaseConfig config_of(const CatalogEntry& entry) const;
   EngineRequest engine_request(const CatalogEntry& entry) const {
-    return {config_of(entry), entry, config.data_dir, context.cluster_id, context.node_id, context.stop};
+    return {config_of(entry), entry, config.data_dir, context.cluster_id, context.node_id, resources, context.stop};
   }
   HostingContext context_now() const {
     const std::scoped_lock lock(settings_mutex);
@@ -168,6 +168,7 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   /// them while engine threads open databases. Held as well while a database is listed, so that none misses a reload.
   mutable std::mutex settings_mutex;
   NodeConfig config;
+  const std::shared_ptr<RocksdbResources> resources = RocksdbResources::make(config.memory);
   base::FileLock folder_lock;  ///< of data_dir
   Catalog catalog;
   HostingContext context;
