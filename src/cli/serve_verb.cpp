@@ -92,11 +92,17 @@ awaitable<int> serve(const Globals& globals, const std::string& file, const node
   const auto clients_at = served.clients_address();
   const auto admin_at = served.admin_address();
   if (globals.json()) {
-    print_json(
-        {{"cluster_id", config.cluster_id}, {"mirrors", mirrors_at}, {"clients", clients_at}, {"admin", admin_at}});
+    print_json({{"cluster_id", config.cluster_id},
+                {"mirrors", mirrors_at},
+                {"clients", clients_at},
+                {"admin", admin_at},
+                {"opening", served.opening()}});
   } else {
-    print_line(fmt::format("serving {}: mirrors at {}, clients at {}, commands at {}", config.cluster_id, mirrors_at,
-                           clients_at, admin_at));
+    const auto opening = served.opening();
+    const auto rest =
+        opening > 0 ? fmt::format("; {} database{} still to open", opening, opening == 1 ? "" : "s") : std::string();
+    print_line(fmt::format("serving {}: mirrors at {}, clients at {}, commands at {}{}", config.cluster_id, mirrors_at,
+                           clients_at, admin_at, rest));
   }
   const auto ended = co_await served.run();
   hangups.cancel();

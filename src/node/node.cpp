@@ -275,6 +275,7 @@ Task<void> Node::run() {
 
 void Node::stop() { impl_->acceptor->stop(); }
 
+std::size_t Node::opening() const { return impl_->hosting->opening(); }
 quic::Address Node::mirrors_address() const { return impl_->acceptor->local_address(); }
 std::string Node::clients_address() const { return text_of(impl_->clients->address()); }
 std::string Node::admin_address() const { return text_of(impl_->admin->address()); }

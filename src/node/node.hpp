@@ -26,6 +26,8 @@ class Node {
   quic::Address mirrors_address() const;
   std::string clients_address() const;
   std::string admin_address() const;
+  /// How many databases take longer to open than open() waited: they are opened while the others are served.
+  std::size_t opening() const;
   /// Lists of names, denied serials, the clients' password and certificates from a config that was read again. Mirrors
   /// that no longer pass are cut. The result is what else is in it and takes a restart (needs_restart). On run()'s
   /// thread. Errors: Configuration when the certificate files cannot be used: the old ones stay in use, and the lists

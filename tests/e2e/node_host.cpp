@@ -41,8 +41,9 @@ awaitable<void> serve(const node::NodeConfig& config, quic::Endpoint endpoint, A
     co_return;
   }
   const auto at = (*opened)->mirrors_address();
-  fmt::print("serving {}: mirrors at {}:{}, clients at {}, commands at {}\n", config.cluster_id,
-             at.address().to_string(), at.port(), (*opened)->clients_address(), (*opened)->admin_address());
+  const auto* const rest = (*opened)->opening() > 0 ? "; some still to open" : "";
+  fmt::print("serving {}: mirrors at {}:{}, clients at {}, commands at {}{}\n", config.cluster_id,
+             at.address().to_string(), at.port(), (*opened)->clients_address(), (*opened)->admin_address(), rest);
   std::fflush(stdout);
   auto running = (*opened)->run();
   const auto ended = co_await std::move(running);

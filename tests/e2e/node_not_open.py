@@ -4,13 +4,15 @@ mounted, a disk or an operator; then the node starts."""
 
 import os
 import shutil
+import socket
+import time
 import unittest
 
 import redis
 
 from cli_support import unused_port
 from node_etcd_support import PREFIX, EtcdNodeTest, place
-from node_support import NodeTest, client, eventually
+from node_support import DEADLINE_S, NodeTest, client, eventually
 
 HOST = os.environ["NODE_HOST"]
 
@@ -279,6 +281,30 @@ class DeletingWhatTakesWrites(NodeTest):
 
 
 class NotOpenElsewhere(EtcdNodeTest):
+    def test_an_etcd_that_hangs_held_up_the_start_of_all_other_databases_for_three_seconds(self):
+        node = self.node(databases=("here",))
+        with client(node, "here") as one:
+            one.set("who", "here")
+        node.stop()
+        with socket.create_server(("127.0.0.1", 0)) as hung:  # takes connections and says nothing
+            at = f"http://127.0.0.1:{hung.getsockname()[1]}"
+            with open(node.config, "a", encoding="utf-8") as config:
+                config.write(f'[[database]]\nname = "far"\nengine = "etcd"\nendpoints = ["{at}"]\nprefix = "/r/"\n')
+            node.start(opening_s=0)
+            self.assertEqual(node.serving_line.split("; ")[1], "1 database still to open\n")
+            with client(node, "here") as one:
+                self.assertEqual(one.get("who"), b"here")
+            # Not by the library, which asks again until it is another error.
+            with socket.create_connection(("127.0.0.1", node.port)) as raw, raw.makefile("rw", newline="") as said:
+                said.write("SELECT far\r\n")
+                said.flush()
+                self.assertRegex(said.readline(), "^-LOADING database 'far' is not open: it is being opened since")
+            self.assertIn("being opened since the node's start", node.verb("db", "list"))
+            node.await_log("a database is not open database=far")
+            begun = time.monotonic()
+            node.stop()
+            self.assertLess(time.monotonic() - begun, DEADLINE_S / 4, "a node that stops waits for no cluster")
+
     def test_a_replace_on_a_slow_disk_met_a_try_to_open_what_it_had_just_put_there(self):
         gone, source, target = self.own_cluster("gone"), self.cluster(), self.cluster()
         source.put(f"{PREFIX}a", "1")

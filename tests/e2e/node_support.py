@@ -71,17 +71,28 @@ class Node:
         self.process = None
         self.start()
 
-    def start(self, command=None):
+    def start(self, command=None, opening_s=5):
         self.log = open(self.folder / "log", "a", encoding="utf-8")
         self.process = subprocess.Popen(command or [PROGRAM, "serve", "--config", str(self.config)], stdout=subprocess.PIPE,
                                         stderr=self.log, text=True)
-        line = self.process.stdout.readline()
+        line = self.serving_line = self.process.stdout.readline()
         if not line.startswith("serving "):
             code = self.process.wait(DEADLINE_S)
             self.close()
             raise AssertionError(f"{line!r}, exit {code}: {self.log_text()}")
-        self.mirrors, self.clients, self.admin = (word.split(" ")[0].strip().rstrip(",") for word in line.split(" at ")[1:])
+        self.mirrors, self.clients, self.admin = (word.split(" ")[0].strip().rstrip(",;")
+                                                  for word in line.split(" at ")[1:])
         self.port = int(self.clients.rsplit(":", 1)[1])
+        if " still to open" in line and opening_s:
+            self.await_opening(opening_s)
+
+    def await_opening(self, seconds):
+        """Until all are open that can be: a slow machine has some that are not when the ports open."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            listed = self.run("db", "list", "-o", "json")
+            if "being opened since" not in listed.stdout:
+                return
 
     def log_text(self):
         return (self.folder / "log").read_text(encoding="utf-8")

@@ -27,7 +27,7 @@ class EtcdUpstream(EtcdNodeTest):
         self.assertGreater(seen["lost"]["heard_ms_ago"], 2000)
         self.assertIn("it had itself last heard what it follows or reads", seen["lost"]["detail"])
         self.assertNotIn("lost          nothing", standby.verb("promote", "registry", "--dry-run"))
-        prod.await_log("database remark")
+        prod.await_log("database detail")
         self.assertIn("registry: the watch of etcd waits", prod.verb("status"))
         # A restart meanwhile: it is not told that it may not see the database, or that there is none.
         prod.stop()

@@ -25,7 +25,9 @@ std::optional<std::string> ChosenDatabase::why_not_open(const Place& place) cons
   const auto shut =
       index != nullptr ? databases_->not_open_at(*index) : databases_->not_open(std::get<std::string>(place));
   if (!shut) return std::nullopt;
-  return fmt::format("ERR database '{}' is not open: {}", shut->name, escape(shut->reason.message(), 500));
+  // Libraries know Redis' word for it, and ask again.
+  const auto* const word = shut->is_opening ? "LOADING" : "ERR";
+  return fmt::format("{} database '{}' is not open: {}", word, shut->name, escape(shut->reason.message(), 500));
 }
 
 std::string ChosenDatabase::why_none() const {

@@ -51,8 +51,9 @@ bool DatabaseList::put_not_open(NotOpen database) {
   const std::scoped_lock lock(mutex_);
   const auto known = std::ranges::find(not_open_, database.name, &NotOpen::name);
   if (known != not_open_.end()) {
+    const bool was_opening = known->is_opening;
     *known = std::move(database);
-    return false;
+    return was_opening && !known->is_opening;
   }
   not_open_.insert(std::ranges::upper_bound(not_open_, database.index, {}, &NotOpen::index), std::move(database));
   return true;

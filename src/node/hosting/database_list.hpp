@@ -23,6 +23,7 @@ struct NotOpen {
   std::string name;
   std::uint32_t index = 0;
   MirrorError reason;
+  bool is_opening = false;  ///< since the start: it is not known yet whether it can be
 };
 
 /// Thread safe.
@@ -37,7 +38,8 @@ class DatabaseList {
   DatabasePointer take(std::string_view name);
   void clear();
 
-  /// It is not open, for this reason: the last one that was given counts. True: it was not known for that before.
+  /// It is not open, for this reason: the last one that was given counts. True: it was not known before that it cannot
+  /// be opened.
   bool put_not_open(NotOpen database);
   /// It is open, or gone.
   void drop_not_open(std::string_view name);

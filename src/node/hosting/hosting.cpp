@@ -53,9 +53,9 @@ std::string authorities_in(const quic::TlsFiles& tls) {
 void Hosting::Impl::log_detail(HostedDatabase& database, std::set<std::string>& with_detail) {
   const auto detail = database.engine().source->detail();
   if (!detail.empty() && with_detail.insert(database.name()).second)
-    log(Severity::warning, "database remark", {{"database", database.name()}, {"message", detail}});
+    log(Severity::warning, "database detail", {{"database", database.name()}, {"message", detail}});
   if (detail.empty() && with_detail.erase(database.name()) > 0)
-    log(Severity::info, "database remark gone", {{"database", database.name()}});
+    log(Severity::info, "database detail gone", {{"database", database.name()}});
 }
 
 void Hosting::Impl::start_mirror(const DatabasePointer& database) {
@@ -180,6 +180,7 @@ Result<std::unique_ptr<Hosting>> Hosting::open(const NodeConfig& config, quic::E
   return hosting;
 }
 
+std::size_t Hosting::opening() const { return impl_->opening_since_start.size(); }
 DatabaseList& Hosting::databases() { return impl_->list; }
 const HostingContext& Hosting::context() const { return impl_->context; }
 bool Hosting::is_kept_elsewhere(const std::string& name) const {
@@ -197,6 +198,7 @@ Task<void> Hosting::run() {
     self->group.emplace(executor);
     for (const auto& database : self->list.all())
       self->start_mirror(database);
+    self->go_on_opening();
     async::TaskGroup looking(executor);
     looking.spawn(Impl::look_at_mirrors(self));
     looking.spawn(Impl::note_followed(self));

@@ -64,6 +64,8 @@ class Hosting {
   Hosting(const Hosting&) = delete;
   Hosting& operator=(const Hosting&) = delete;
 
+  /// How many databases were not open yet when open() returned. Before run().
+  std::size_t opening() const;
   DatabaseList& databases();
   const HostingContext& context() const;
   /// May a mirror with one of these certificate names see that database? False also when there is none. Any thread.

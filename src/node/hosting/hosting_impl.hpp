@@ -94,7 +94,11 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   Result<void> open_all();
   void agree_to_deletions(const CatalogEntry& entry, const DatabaseEngine& engine);
   bool is_wanted(const CatalogEntry& opened) const;
-  void open_elsewhere(const std::vector<CatalogEntry>& entries);
+  struct Opening;
+  void begin_opening(const CatalogEntry& entry);
+  Result<DatabasePointer> open_at_start(const CatalogEntry& entry);
+  void settle_opened(const CatalogEntry& entry, const Result<DatabasePointer>& opened);
+  Result<CatalogEntry> with_mirror_id(CatalogEntry entry);
   Result<DatabasePointer> open_database(const CatalogEntry& entry);
   Result<DatabasePointer> open_and_list(CatalogEntry entry);
   Result<DatabasePointer> open_made(const CatalogEntry& entry);
@@ -151,8 +155,11 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   static awaitable<void> open_again(std::shared_ptr<Impl> self, CatalogEntry entry);
   static awaitable<void> open_here_again(std::shared_ptr<Impl> self, std::string name);
   static awaitable<void> open_elsewhere_again(std::shared_ptr<Impl> self, CatalogEntry entry);
+  void go_on_opening();
+  static awaitable<void> finish_opening(std::shared_ptr<Impl> self, std::shared_ptr<Opening> opening);
+  static awaitable<void> take_over_elsewhere(std::shared_ptr<Impl> self, CatalogEntry entry,
+                                             Result<DatabasePointer> opened);
   /// What was opened, or not, for a database that is another by now, or none.
-  static awaitable<void> drop_opened(std::shared_ptr<Impl> self, CatalogEntry entry, Result<DatabasePointer> opened);
   static awaitable<void> close_dropped(std::shared_ptr<Impl> self, CatalogEntry entry, Result<DatabasePointer> opened);
   void note_not_open(const CatalogEntry& entry, const MirrorError& error);
   /// Did it take writes at its end? Absent: the node stops, and it is not closed.
@@ -186,11 +193,13 @@ struct Hosting::Impl : std::enable_shared_from_this<Impl> {
   std::set<std::string> being_opened;
   /// Begun at the start, and under way since then.
   struct Opening {
-    CatalogEntry entry;
+    Opening(CatalogEntry of, std::future<Result<DatabasePointer>> outcome)
+        : entry(std::move(of)), result(std::move(outcome)) {}
+    const CatalogEntry entry;
     std::future<Result<DatabasePointer>> result;
-    bool is_done() const { return result.wait_for(std::chrono::seconds(0)) == std::future_status::ready; }
+    async::StopEvent done;  ///< set after `result`
   };
-  std::map<std::string, Opening> opening_since_start;
+  std::map<std::string, std::shared_ptr<Opening>> opening_since_start;
 };
 
 }  // namespace crosslink::node

@@ -1,10 +1,9 @@
-// Opening databases: at the start, and again where what keeps one does not answer. What was begun is finished first.
+// Opening a database, and again where it could not be opened. What was begun is finished first.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <boost/asio/post.hpp>
 #include <chrono>
-#include <vector>
 
 #include "async/engine_call.hpp"
 #include "base/files.hpp"
@@ -19,8 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::chrono::milliseconds open_every{2000}, open_every_max{60'000};
-/// For clusters that keep a database; what takes longer is opened while the others are served.
-constexpr std::chrono::seconds wait_at_start_max{5};
 
 }  // namespace
 
@@ -108,61 +105,6 @@ Result<std::optional<CatalogEntry>> Hosting::Impl::finish_change(CatalogEntry en
 
 // --- opening
 
-Result<void> Hosting::Impl::open_all() {
-  if (auto adopted = adopt_databases(); !adopted) return adopted;
-  const auto entries = catalog.entries();
-  std::vector<CatalogEntry> elsewhere;
-  for (const auto& entry : entries) {
-    if (entry.change != DatabaseChange::none) {
-      log(Severity::info, "finishing what was begun before the last end", {{"database", entry.name}});
-      // It is to be forgotten in a cluster, which may not answer: the others do not wait for that.
-      if (kept_elsewhere(entry)) {
-        note_not_open(entry, MirrorError(ErrorKind::Busy, CausedBy::us, "what was begun with it is being finished"));
-        continue;
-      }
-    }
-    auto settled = finish_change(entry);
-    if (settled && !*settled) continue;
-    if (settled && kept_elsewhere(**settled)) {
-      elsewhere.push_back(**std::move(settled));
-      continue;
-    }
-    // One database that does not open keeps no other from being served.
-    auto opened = settled ? open_and_list(**std::move(settled)) : Result<DatabasePointer>(settled.error());
-    if (!opened) note_not_open(entry, opened.error());
-  }
-  open_elsewhere(elsewhere);
-  return {};
-}
-
-/// All at once, since each may take as long as its cluster lets it: the node is not held up by those that do.
-void Hosting::Impl::open_elsewhere(const std::vector<CatalogEntry>& entries) {
-  const auto deadline = std::chrono::steady_clock::now() + wait_at_start_max;
-  std::vector<std::future<Result<DatabasePointer>>> opening;
-  for (const auto& entry : entries) {
-    auto promise = std::make_shared<std::promise<Result<DatabasePointer>>>();
-    opening.push_back(promise->get_future());
-    boost::asio::post(context.executors.elsewhere,
-                      [self = shared_from_this(), entry, promise] { promise->set_value(self->open_database(entry)); });
-  }
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    const auto& entry = entries[i];
-    if (opening[i].wait_until(deadline) != std::future_status::ready) {
-      opening_since_start.emplace(entry.name, Opening{entry, std::move(opening[i])});
-      note_not_open(entry, MirrorError(ErrorKind::Busy, CausedBy::us,
-                                       "it is being opened; the cluster that keeps it takes its time"));
-      continue;
-    }
-    auto opened = opening[i].get();
-    if (opened) {
-      keep_beside(entry);
-      list_database(*opened, entry);
-    } else {
-      note_not_open(entry, opened.error());
-    }
-  }
-}
-
 /// From here on the engine knows. Without it the bootstrap halts, and says what it takes. What a command made of the
 /// entry meanwhile stays.
 void Hosting::Impl::agree_to_deletions(const CatalogEntry& entry, const DatabaseEngine& engine) {
@@ -212,18 +154,20 @@ Result<DatabasePointer> Hosting::Impl::open_database(const CatalogEntry& entry) 
   return DatabasePointer(database.release(), std::move(close));
 }
 
+/// A mirror of an older version's making, or one that was found without a catalog, is given one.
+Result<CatalogEntry> Hosting::Impl::with_mirror_id(CatalogEntry entry) {
+  if (entry.kind != DatabaseKind::mirror || entry.mirror_id != MirrorId{}) return entry;
+  entry.mirror_id = base::random_id<MirrorId>();
+  return put(std::move(entry));
+}
+
 Result<DatabasePointer> Hosting::Impl::open_and_list(CatalogEntry entry) {
-  // A mirror of an older version's making, or one that was found without a catalog.
-  if (entry.kind == DatabaseKind::mirror && entry.mirror_id == MirrorId{}) {
-    entry.mirror_id = base::random_id<MirrorId>();
-    auto kept = put(std::move(entry));
-    if (!kept) return kept.error();
-    entry = *std::move(kept);
-  }
-  auto opened = open_database(entry);
+  auto identified = with_mirror_id(std::move(entry));
+  if (!identified) return identified.error();
+  auto opened = open_database(*identified);
   if (!opened) return opened;
-  if (auto now = catalog.find(entry.name)) keep_beside(*now);
-  list_database(*opened, entry);
+  if (auto now = catalog.find(identified->name)) keep_beside(*now);
+  list_database(*opened, *identified);
   return opened;
 }
 
@@ -291,13 +235,6 @@ void Hosting::Impl::try_rest(std::map<std::string, Retry>& retries) {
     being_opened.insert(one.name);
     group->spawn(open_again(shared_from_this(), *entry));
   }
-  // Of what was deleted or replaced meanwhile the engine is not taken.
-  for (auto one = opening_since_start.begin(); one != opening_since_start.end();) {
-    const auto here = one++;
-    if (!here->second.is_done() || list.not_open(here->first) || being_opened.contains(here->first)) continue;
-    group->spawn(drop_opened(shared_from_this(), here->second.entry, here->second.result.get()));
-    opening_since_start.erase(here);
-  }
   std::erase_if(retries, [&](const auto& one) { return !list.not_open(one.first); });
 }
 
@@ -334,18 +271,15 @@ awaitable<void> Hosting::Impl::open_here_again(std::shared_ptr<Impl> self, std::
 
 /// A cluster that does not answer takes its time: commands do not wait for it.
 awaitable<void> Hosting::Impl::open_elsewhere_again(std::shared_ptr<Impl> self, CatalogEntry entry) {
-  auto begun = self->opening_since_start.find(entry.name);
-  if (begun != self->opening_since_start.end() && !begun->second.is_done()) co_return;
-  Result<DatabasePointer> opened{DatabasePointer()};
-  if (begun != self->opening_since_start.end()) {
-    entry = std::move(begun->second.entry);
-    opened = begun->second.result.get();
-    self->opening_since_start.erase(begun);
-  } else {
-    auto calling = self->opening(entry, [own = self.get(), entry] { return own->open_database(entry); });
-    auto answer = co_await std::move(calling);
-    opened = std::move(answer);
-  }
+  auto calling = self->opening(entry, [own = self.get(), entry] { return own->open_database(entry); });
+  auto opened = co_await std::move(calling);
+  auto taking_over = take_over_elsewhere(self, std::move(entry), std::move(opened));
+  co_await std::move(taking_over);
+}
+
+/// Of what was deleted or replaced meanwhile the engine is not taken.
+awaitable<void> Hosting::Impl::take_over_elsewhere(std::shared_ptr<Impl> self, CatalogEntry entry,
+                                                   Result<DatabasePointer> opened) {
   auto taking = self->turns.take(entry.name);
   const auto turn = co_await std::move(taking);
   const bool still_wanted = self->is_wanted(entry);
@@ -365,14 +299,6 @@ awaitable<void> Hosting::Impl::open_elsewhere_again(std::shared_ptr<Impl> self, 
     auto dropping = close_dropped(self, entry, std::move(opened));
     co_await std::move(dropping);
   }
-}
-
-awaitable<void> Hosting::Impl::drop_opened(std::shared_ptr<Impl> self, CatalogEntry entry,
-                                           Result<DatabasePointer> opened) {
-  auto taking = self->turns.take(entry.name);
-  const auto turn = co_await std::move(taking);
-  auto dropping = close_dropped(self, std::move(entry), std::move(opened));
-  co_await std::move(dropping);
 }
 
 /// In the database's turn. One that was deleted while it was being opened has a folder again.
