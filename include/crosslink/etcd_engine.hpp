@@ -60,6 +60,7 @@ struct EtcdSurvey {
                                         ///< otherwise than with '/', as "/app-prod/" does of "/app"; at most shown_max
   bool explained = false;               ///< this mirror's record says that the keys are its own
   std::string owner;                    ///< the node that owns the mirror now; empty: none
+  std::string promoted_by;              ///< the node that promoted it, so that clients may write to it; empty: none
   std::int64_t revision = 0;            ///< of the cluster, when it was asked: what came later is not counted for sure
 };
 

@@ -10,7 +10,7 @@ from node_support import eventually
 class NodeEtcdStandby(EtcdNodeTest):
     def promoted_by_another(self):
         source, target = self.cluster(), self.cluster()
-        prod = self.etcd_node(source)
+        prod = self.source = self.etcd_node(source)
         source.put(f"{PREFIX}a", "1")
         owner, standby = (self.node(name, cluster="eu-1", databases=()) for name in ("eu-1-a", "eu-1-b"))
         self.follow(owner, prod, target)
@@ -29,6 +29,30 @@ class NodeEtcdStandby(EtcdNodeTest):
         self.assertNotEqual(resynced.returncode, 0, resynced)
         self.assertEqual(target.pairs(PREFIX), {f"{PREFIX}a": "promoted"})
         self.assertEqual(self.status(owner), "Promoted")
+        # Clients wrote before the standby heard of it, and after.
+        target.put(f"{PREFIX}b", "promoted")
+        self.assertEqual(standby.call("GET", "/v1/mirrors/registry")["reason"], "it was promoted and takes writes")
+        self.assertEqual(standby.call("GET", "/v1/mirrors/registry")["counts"]["foreign_writes"], 0)
+
+    def test_a_create_at_another_node_of_what_was_promoted_made_it_a_promoted_database_there(self):
+        owner, standby, target = self.promoted_by_another()
+        third = self.node("eu-1-c", cluster="eu-1", databases=())
+        prod = self.source
+        for more in ((), ("--yes",), ("--replace", "--yes"), ("--dry-run",)):
+            refused = self.create(third, prod, target, *more)
+            self.assertNotEqual(refused.returncode, 0, refused)
+            self.assertIn("promoted 'registry' in that etcd", refused.stdout + refused.stderr)
+        again = self.create(standby, prod, target, "--replace", "--yes")
+        self.assertIn("promoted 'registry' in that etcd", again.stderr)
+        self.assertEqual(third.call("GET", "/v1/databases"), {"databases": []})
+        self.assertEqual(target.pairs(PREFIX), {f"{PREFIX}a": "promoted"})
+        # The owner is gone for good.
+        owner.stop()
+        standby.verb("mirror", "delete", "registry", "--promoted", "--yes")
+        target.delete_below("/crosslink/registry")
+        made = self.create(third, prod, target, "--yes", "--wait")
+        self.assertEqual(made.returncode, 0, made)
+        self.assertEqual(target.pairs(PREFIX), {f"{PREFIX}a": "1"})
 
     def test_a_delete_at_a_standby_leaves_the_record_of_what_another_node_promoted(self):
         owner, standby, target = self.promoted_by_another()

@@ -55,7 +55,8 @@ void EtcdDatabase::Impl::find_external_writes() {
     const std::unique_lock writing(write_mutex, std::try_to_lock);
     if (writing) {
       const std::unique_lock holding(mutex);
-      if (record.bootstrapping || accounted_revision == 0) return;
+      const bool is_promoted = record.role == DatabaseRole::promoted;  // heard of a moment ago: clients write now
+      if (record.bootstrapping || is_promoted || accounted_revision == 0) return;
     }
     const auto found = writing ? look() : Result<Found>(storage_error("it is being written to"));
     // Without an owner it is looked at as well: who has nothing to write does not take it over.

@@ -130,6 +130,9 @@ Result<void> EtcdDatabase::Impl::begin_promoted() {
     const std::scoped_lock holding(mutex);
     shown_partial.reset();
     shown_deletions = 0;
+    // Whose words tell an operator to verify and to resync a mirror.
+    external_writes_note.clear();
+    unexplained.reset();
     if (tail) return {};
   }
   return start_tail();

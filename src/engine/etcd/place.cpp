@@ -113,6 +113,7 @@ Result<EtcdSurvey> EtcdDatabase::survey(const std::optional<std::string>& source
   if (!survey) return survey.error();
   survey->explained = explained;
   survey->owner = found->owner_node;
+  if (found->record && found->record->role == DatabaseRole::promoted) survey->promoted_by = found->record->owner;
   return survey;
 }
 

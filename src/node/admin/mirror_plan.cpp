@@ -264,6 +264,25 @@ Result<TargetFacts> ask_opened(const DatabaseEngine& opened, const MirrorRequest
 
 }  // namespace
 
+namespace {
+
+/// What was promoted takes writes: a mirror over it undoes them. Only the node that promoted it may say so, by --replace.
+Result<void> check_not_promoted(const Hosting& hosting, const MirrorRequest& request, const EtcdSurvey& survey) {
+  if (survey.promoted_by.empty()) return {};
+  const auto place = hosting.place_for_mirror(request.name, request.spec, request.etcd, request.replace);
+  const bool own = survey.promoted_by == hosting.context().node_id;
+  if (own && !place) return place.error();
+  if (own && *place == MirrorPlace::taken) return {};
+  return MirrorError(
+      ErrorKind::MirrorPromoted, CausedBy::us,
+      fmt::format("node {0} promoted '{1}' in that etcd: clients may write to it. Where that is to end, say `crosslink "
+                  "mirror delete {1} --promoted` there, or, when that node is gone, `etcdctl del --prefix "
+                  "/crosslink/{1}`; then create it again",
+                  escape(survey.promoted_by), request.name));
+}
+
+}  // namespace
+
 Result<TargetFacts> ask_target(const Hosting& hosting, const MirrorRequest& request,
                                const replication::SourceFacts* source) {
   const auto& context = hosting.context();
@@ -281,6 +300,9 @@ Result<TargetFacts> ask_target(const Hosting& hosting, const MirrorRequest& requ
     said = opened ? ask_opened(*opened, request, source) : opened.error();
   }
   if (auto removed = base::Files().remove_durably(engine.data_dir); !removed) return removed.error();
+  if (said && said->survey) {
+    if (auto good = check_not_promoted(hosting, request, *said->survey); !good) return good.error();
+  }
   return said;
 }
 
@@ -327,6 +349,15 @@ json::object report_survey(const EtcdSurvey& survey) {
           {"explained", survey.explained}};
 }
 
+namespace {
+
+/// Not for a mirror that could be made all the same, and would wait for its target.
+bool is_final(const MirrorError& of_target) {
+  return of_target.kind() == ErrorKind::UnsupportedOperation || of_target.kind() == ErrorKind::MirrorPromoted;
+}
+
+}  // namespace
+
 Task<std::optional<EtcdSurvey>> check_place(const Hosting& hosting, MirrorRequest request) {
   if (!kept_elsewhere(entry_of(request))) co_return std::optional<EtcdSurvey>();
   auto asking = ask_source(hosting, request.spec);
@@ -334,7 +365,7 @@ Task<std::optional<EtcdSurvey>> check_place(const Hosting& hosting, MirrorReques
   auto asking_target = [&] { return ask_target(hosting, request, asked ? &*asked : nullptr); };
   auto calling = async::call_engine(hosting.context().executors.elsewhere, std::move(asking_target));
   const auto target = co_await std::move(calling);
-  if (!target && target.error().kind() == ErrorKind::UnsupportedOperation) co_return target.error();
+  if (!target && is_final(target.error())) co_return target.error();
   co_return target ? target->survey : std::nullopt;
 }
 
