@@ -2,15 +2,17 @@
 what survives the loss of the catalog. Method: folders and files of a stopped node go or are damaged, as by a volume that is not
 mounted, a disk or an operator; then the node starts."""
 
+import json
 import os
 import shutil
 import socket
+import subprocess
 import time
 import unittest
 
 import redis
 
-from cli_support import unused_port
+from cli_support import PROGRAM, unused_port
 from node_etcd_support import PREFIX, EtcdNodeTest, place
 from node_support import DEADLINE_S, NodeTest, client, eventually
 
@@ -304,6 +306,28 @@ class NotOpenElsewhere(EtcdNodeTest):
             begun = time.monotonic()
             node.stop()
             self.assertLess(time.monotonic() - begun, DEADLINE_S / 4, "a node that stops waits for no cluster")
+
+    def test_a_delete_that_waited_for_an_etcd_that_hangs_held_up_the_end_of_the_node(self):
+        source, target = self.cluster(), self.own_cluster("hung")
+        source.put(f"{PREFIX}a", "1")
+        prod = self.etcd_node(source)
+        node = self.node("eu-1", cluster="eu-1", databases=())
+        self.follow(node, prod, target)
+        target.freeze(0)
+        with subprocess.Popen([PROGRAM, "mirror", "delete", "registry", "--yes", *self.admin(node)],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as deleting:
+            eventually(lambda: json.loads((node.folder / "data" / "catalog.json").read_text(encoding="utf-8")),
+                       lambda catalog: catalog["databases"][0].get("change") == "deleting", "the delete to be begun")
+            begun = time.monotonic()
+            node.stop()
+            self.assertLess(time.monotonic() - begun, 2, "it held the end for as long as a call to the cluster may take")
+            self.assertNotEqual(deleting.wait(DEADLINE_S), 0)
+        target.thaw(0)
+        node.start()
+        eventually(lambda: node.call("GET", "/v1/databases"), lambda answer: answer == {"databases": []},
+                   "the delete to be finished")
+        self.assertEqual(target.pairs("/crosslink/registry"), {})
+        self.assertEqual(target.pairs(PREFIX), {f"{PREFIX}a": "1"})
 
     def test_a_replace_on_a_slow_disk_met_a_try_to_open_what_it_had_just_put_there(self):
         gone, source, target = self.own_cluster("gone"), self.cluster(), self.cluster()

@@ -154,9 +154,7 @@ Result<DatabaseEngine> open_engine(const EngineRequest& request) {
 
 Result<void> forget_position(const EngineRequest& request) {
   if (!request.entry.etcd || request.entry.kind == DatabaseKind::root) return {};
-  auto options = etcd_options(request);
-  options.stop = {};  // what was begun for an operator is finished, or said not to be
-  auto opened = EtcdDatabase::open_mirror(std::move(options));
+  auto opened = EtcdDatabase::open_mirror(etcd_options(request));
   if (!opened) return opened.error();
   return (*opened)->forget(request.entry.promoted ? ForgetPromoted::own : ForgetPromoted::no);
 }

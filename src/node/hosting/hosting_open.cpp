@@ -19,6 +19,11 @@ namespace fs = std::filesystem;
 
 constexpr std::chrono::milliseconds open_every{2000}, open_every_max{60'000};
 
+/// A cluster that does not answer holds up no end of a node; what was begun stays begun.
+MirrorError at_next_start() {
+  return {ErrorKind::Cancelled, CausedBy::us, "the node stops: what was begun with it is finished at its next start"};
+}
+
 }  // namespace
 
 // --- finishing what was begun
@@ -46,6 +51,7 @@ Result<DeletedDatabase> Hosting::Impl::finish_delete(CatalogEntry entry) {
   }
   DeletedDatabase deleted;
   deleted.record_left = forget(engine_request(entry));
+  if (deleted.record_left && node_stop.stop_requested()) return at_next_start();
   const auto folder = folder_of(entry);
   if (entry.set_aside.empty()) {
     if (auto removed = base::Files().remove_durably(folder); !removed) return removed.error();
@@ -77,6 +83,7 @@ Result<CatalogEntry> Hosting::Impl::finish_replace(CatalogEntry entry) {
   auto request = engine_request(entry);
   request.entry.promoted = true;
   const auto forgotten = forget(request);  // logged
+  if (forgotten && node_stop.stop_requested()) return at_next_start();
   if (forgotten && forgotten->kind() == ErrorKind::MirrorPromoted) return *forgotten;
   step("replace.forgotten");
   entry.change = DatabaseChange::none;
