@@ -14,6 +14,8 @@ namespace {
 
 /// Scans have what the others leave, whatever many ask for them.
 constexpr int scan_niceness = 10;
+/// They wait for the disk, where `sync` is always.
+constexpr std::size_t commit_threads = 8;
 constexpr std::size_t files_threads = 4;
 /// They wait, and compute nothing.
 constexpr std::size_t elsewhere_threads = 16;
@@ -73,14 +75,16 @@ ThreadPool::~ThreadPool() {
 }
 
 EngineThreads::EngineThreads()
-    : elsewhere_("elsewhere", elsewhere_threads),
+    : commits_("commits", commit_threads),
+      elsewhere_("elsewhere", elsewhere_threads),
       files_("files", files_threads),
       links_("links", processors(2, 16)),
       scans_("scans", processors(2, 8), Turns::left_over),
       reads_("reads", processors(2, 16), Turns::prompt) {}
 
 EngineExecutors EngineThreads::executors() {
-  return {reads_.executor(), scans_.executor(), links_.executor(), files_.executor(), elsewhere_.executor()};
+  return {commits_.executor(), reads_.executor(), scans_.executor(),
+          links_.executor(),   files_.executor(), elsewhere_.executor()};
 }
 
 std::unique_ptr<ThreadPool> own_threads(const std::string& database) {

@@ -42,10 +42,11 @@ class ThreadPool {
 
 /// Where which call is made.
 struct EngineExecutors {
-  boost::asio::any_io_executor reads;  ///< clients' reads of few keys
-  boost::asio::any_io_executor scans;  ///< what reads many keys, in slices: KEYS, SCAN, DBSIZE, verify
-  boost::asio::any_io_executor links;  ///< log, snapshots and applies of databases that are kept here
-  boost::asio::any_io_executor files;  ///< opening and closing those, commands about them
+  boost::asio::any_io_executor commits;  ///< of what clients write; each database has one turn at a time
+  boost::asio::any_io_executor reads;    ///< clients' reads of few keys
+  boost::asio::any_io_executor scans;    ///< what reads many keys, in slices: KEYS, SCAN, DBSIZE, verify
+  boost::asio::any_io_executor links;    ///< log, snapshots and applies of databases that are kept here
+  boost::asio::any_io_executor files;    ///< opening and closing those, commands about them
   /// Calls to other processes, which may take long to fail: opening, closing and asking what is kept elsewhere. What
   /// such a database does while it is open has threads of its own.
   boost::asio::any_io_executor elsewhere;
@@ -57,8 +58,9 @@ class EngineThreads {
   EngineExecutors executors();
 
  private:
-  // Destroyed from the last to the first: jobs of the others post to `elsewhere` and `files` what is to be closed.
-  ThreadPool elsewhere_, files_, links_, scans_, reads_;
+  // Destroyed from the last to the first: jobs of the others post to `elsewhere` and `files` what is to be closed, and a
+  // database that is closed waits for its last commit.
+  ThreadPool commits_, elsewhere_, files_, links_, scans_, reads_;
 };
 
 /// Of a database that is kept elsewhere: its calls wait for another process, and keep none of another database waiting.

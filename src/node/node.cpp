@@ -199,7 +199,8 @@ Result<std::unique_ptr<Node>> Node::open(const NodeConfig& config, quic::Endpoin
   auto impl = std::make_unique<Impl>(config);
   auto hosted = config;
   hosted.tls = impl->tls;
-  auto hosting = Hosting::open(hosted, endpoint, impl->threads->executors(), &make_client_database, std::move(on_step));
+  const auto executors = impl->threads->executors();
+  auto hosting = Hosting::open(hosted, endpoint, executors, client_databases(executors.commits), std::move(on_step));
   if (!hosting) return hosting.error();
   impl->hosting = *std::move(hosting);
   // Before they are in use: what changes from now on is seen.

@@ -28,7 +28,7 @@ namespace {
 
 class OfClients : public ::testing::Test {
  public:
-  OfClients() { database = open(&make_client_database); }
+  OfClients() { database = open(client_databases(committers.executor())); }
   DatabasePointer open(ClientsMaker make_clients) {
     CatalogEntry entry;
     entry.name = "orders";
@@ -57,6 +57,7 @@ class OfClients : public ::testing::Test {
     done.get_future().get();
     return run.reply.bytes();
   }
+  ThreadPool committers{"commits", 2};
   test::TemporaryFolder folder;
   const std::shared_ptr<test::FaultyDisk> disk = test::FaultyDisk::below(folder.path());
   EngineThreads threads;
@@ -103,7 +104,7 @@ TEST_F(OfClients, a_client_keeps_the_database_open_and_what_remembers_it_does_no
   EXPECT_EQ(remembered.lock(), held);
   held.reset();
   EXPECT_EQ(remembered.lock(), nullptr);
-  database = open(&make_client_database);
+  database = open(client_databases(committers.executor()));
   EXPECT_EQ(client_database(database)->known_count(), std::nullopt) << "its folder was free again";
 }
 
@@ -128,7 +129,7 @@ TEST_F(OfClients, writes_that_were_taken_on_are_carried_out_before_the_database_
   }
   database.reset();
   EXPECT_EQ(runs.back()->reply.bytes(), ":1000\r\n");
-  database = open(&make_client_database);
+  database = open(client_databases(committers.executor()));
   EXPECT_EQ(database->local()->get("n").value(), "1000");
 }
 
@@ -144,7 +145,7 @@ TEST_F(OfClients, a_connection_finds_the_database_that_took_the_place_of_the_one
   EXPECT_EQ(chosen.why_none(), "ERR there is no database 0 here now: SELECT another by its index or name");
   database.reset();
   EXPECT_EQ(chosen.last(), nullptr) << "nothing keeps it open";
-  database = open(&make_client_database);
+  database = open(client_databases(committers.executor()));
   list.add(database);
   EXPECT_FALSE(chosen.hold()) << "it is another one";
   EXPECT_EQ(&chosen.held()->hosted(), database.get());

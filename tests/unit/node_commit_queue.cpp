@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <future>
@@ -12,6 +13,7 @@
 #include "node/clients/held_bytes.hpp"
 #include "node/clients/password_door.hpp"
 #include "node/clients/watch_table.hpp"
+#include "node/engine_threads.hpp"
 #include "session/sync_rule.hpp"
 #include "support/faulty_disk.hpp"
 #include "support/temporary_folder.hpp"
@@ -42,7 +44,7 @@ class Commits : public ::testing::Test {
     options.folder = folder.path() / "db";
     options.sync = RocksdbSync::never;
     database = std::move(RocksdbDatabase::open_root(std::move(options)).value());
-    queue = std::make_unique<CommitQueue>(*database, watches, nullptr);
+    queue = std::make_unique<CommitQueue>(*database, watches, nullptr, committers.executor());
   }
   /// All at once, so that they may share a commit.
   void run(std::vector<Client*> clients) {
@@ -56,6 +58,7 @@ class Commits : public ::testing::Test {
   test::TemporaryFolder folder;
   std::unique_ptr<RocksdbDatabase> database;
   WatchTable watches;
+  ThreadPool committers{"commits", 2};
   std::unique_ptr<CommitQueue> queue;
 };
 
@@ -68,7 +71,8 @@ TEST(WaitingForMirrors, what_the_disk_lost_is_applied_by_nobody_though_its_lsn_c
   options.env = disk->env();
   const auto database = std::move(RocksdbDatabase::open_root(std::move(options)).value());
   WatchTable watches;
-  CommitQueue queue(*database, watches, nullptr);
+  ThreadPool committers("commits", 2);
+  CommitQueue queue(*database, watches, nullptr, committers.executor());
   const auto set = [&queue] {
     Client client({{"SET", "k", "v"}});
     queue.push(client.run, [&client] { client.done.set_value(); });
@@ -95,6 +99,38 @@ TEST(WaitingForMirrors, what_the_disk_lost_is_applied_by_nobody_though_its_lsn_c
 }
 
 const std::string last_byte = std::to_string(value_bytes_max - 1);
+
+TEST_F(Commits, two_databases_share_a_thread_and_each_has_its_turn) {
+  ThreadPool one{"commits", 1};
+  RocksdbOptions options;
+  options.folder = folder.path() / "second";
+  options.sync = RocksdbSync::never;
+  const auto other = std::move(RocksdbDatabase::open_root(std::move(options)).value());
+  WatchTable others;
+  auto first = std::make_unique<CommitQueue>(*database, watches, nullptr, one.executor());
+  auto second = std::make_unique<CommitQueue>(*other, others, nullptr, one.executor());
+  // The first goes on as long as its client does, which stops once the second has been answered.
+  std::atomic<bool> answered = false;
+  std::thread busy([&] {
+    while (!answered) {
+      Client client({{"SET", "n", "1"}});
+      first->push(client.run, [&client] { client.done.set_value(); });
+      client.done.get_future().get();
+    }
+  });
+  Client client({{"SET", "a", "1"}});
+  second->push(client.run, [&client] { client.done.set_value(); });
+  client.done.get_future().get();
+  answered = true;
+  busy.join();
+  EXPECT_EQ(client.got(), "+OK\r\n");
+  // What is queued when a queue goes is carried out first.
+  Client last({{"SET", "a", "2"}});
+  second->push(last.run, [&last] { last.done.set_value(); });
+  second.reset();
+  EXPECT_EQ(last.got(), "+OK\r\n");
+  EXPECT_EQ(other->get("a").value(), "2");
+}
 
 TEST_F(Commits, a_run_that_grows_values_commits_within_its_limit) {
   std::vector<std::vector<std::string>> commands;

@@ -10,6 +10,7 @@
 #include "crosslink/rocksdb_engine.hpp"
 #include "node/clients/commit_queue.hpp"
 #include "node/clients/watch_table.hpp"
+#include "node/engine_threads.hpp"
 #include "support/faulty_disk.hpp"
 
 namespace crosslink::node {
@@ -340,7 +341,7 @@ class SyncedQueue : public ::testing::Test {
     options.config = {{"eu-1"}, timeout, OnSyncLoss::error};
     options.keep = [](const CountedMirrors&, bool) { return Result<void>{}; };
     gate = std::make_unique<SyncGate>(std::move(options));
-    queue = std::make_unique<CommitQueue>(*database, watches, gate.get());
+    queue = std::make_unique<CommitQueue>(*database, watches, gate.get(), committers.executor());
   }
   /// Carries out one command; its answer comes later.
   std::future<std::string> say(std::vector<std::string> texts) {
@@ -368,6 +369,7 @@ class SyncedQueue : public ::testing::Test {
   std::unique_ptr<RocksdbDatabase> database;
   WatchTable watches;
   std::unique_ptr<SyncGate> gate;
+  ThreadPool committers{"commits", 2};
   std::unique_ptr<CommitQueue> queue;
 };
 

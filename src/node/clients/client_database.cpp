@@ -8,9 +8,10 @@
 
 namespace crosslink::node {
 
-ClientDatabase::ClientDatabase(HostedDatabase& hosted) : hosted_(&hosted) {
+ClientDatabase::ClientDatabase(HostedDatabase& hosted, const boost::asio::any_io_executor& committers)
+    : hosted_(&hosted) {
   if (auto* const local = hosted.local())
-    commits_ = std::make_unique<CommitQueue>(*local, watches_, hosted.sync_gate());
+    commits_ = std::make_unique<CommitQueue>(*local, watches_, hosted.sync_gate(), committers);
 }
 
 std::string ClientDatabase::why_stale(std::chrono::milliseconds max_lag) const {
@@ -52,8 +53,10 @@ ClientDatabasePointer client_database(DatabasePointer hosted) {
   return {std::move(hosted), clients};
 }
 
-std::unique_ptr<DatabaseClients> make_client_database(HostedDatabase& hosted) {
-  return std::make_unique<ClientDatabase>(hosted);
+ClientsMaker client_databases(boost::asio::any_io_executor committers) {
+  return [committers = std::move(committers)](HostedDatabase& hosted) {
+    return std::make_unique<ClientDatabase>(hosted, committers);
+  };
 }
 
 }  // namespace crosslink::node

@@ -27,12 +27,12 @@ class ClientDatabase;
 using ClientDatabasePointer = std::shared_ptr<ClientDatabase>;
 
 /// One for each HostedDatabase, which makes, owns and ends it: nothing of it is kept when a database is closed, and a
-/// client that watched a key or went through a SCAN begins anew. What clients write is carried out on a thread of its own;
+/// client that watched a key or went through a SCAN begins anew. What clients write is carried out by `committers`;
 /// everything else happens on its callers'. Thread safe.
 class ClientDatabase final : public DatabaseClients {
  public:
   /// `hosted` must outlive it, and have its engine and its gate already.
-  explicit ClientDatabase(HostedDatabase& hosted);
+  ClientDatabase(HostedDatabase& hosted, const boost::asio::any_io_executor& committers);
 
   HostedDatabase& hosted() { return *hosted_; }
   /// Precondition: hosted().local().
@@ -62,13 +62,13 @@ class ClientDatabase final : public DatabaseClients {
   ScanCursors cursors_;
   mutable std::mutex count_mutex_;
   std::optional<Count> count_;
-  std::unique_ptr<CommitQueue> commits_;  ///< null: it is kept elsewhere. Last: its thread ends first
+  std::unique_ptr<CommitQueue> commits_;  ///< null: it is kept elsewhere. Last: its turn ends first
 };
 
-/// The clients' side of a database that was opened with make_client_database(). Null for null, and for one that was
+/// The clients' side of a database that was opened with client_databases(). Null for null, and for one that was
 /// opened without clients.
 ClientDatabasePointer client_database(DatabasePointer hosted);
-/// A ClientsMaker.
-std::unique_ptr<DatabaseClients> make_client_database(HostedDatabase& hosted);
+/// Of a node whose databases are committed to by these threads.
+ClientsMaker client_databases(boost::asio::any_io_executor committers);
 
 }  // namespace crosslink::node

@@ -26,6 +26,8 @@ constexpr std::size_t group_bytes_max = 4ull * 1024 * 1024, group_operations_max
 /// Of a run that goes on: more than a value has, which may grow many times before it is committed, and with one more
 /// command less than an entry may have.
 constexpr std::size_t run_bytes_max = value_bytes_max + group_bytes_max, run_operations_max = 64 * 1024;
+/// Of a committing thread with one database while others may wait for it.
+constexpr std::chrono::milliseconds turn_max{5};
 /// A transaction of more shares its commit with nothing that came before it.
 constexpr std::size_t small_transaction_bytes_max = 1024 * 1024;
 
@@ -95,20 +97,19 @@ class CommitQueue::Committed final : public KeyReader {
   const RocksdbDatabase* const database_;
 };
 
-CommitQueue::CommitQueue(RocksdbDatabase& database, WatchTable& watches, SyncGate* gate)
+CommitQueue::CommitQueue(RocksdbDatabase& database, WatchTable& watches, SyncGate* gate,
+                         boost::asio::any_io_executor committers)
     : database_(&database),
       watches_(&watches),
       gate_(gate),
       committed_(std::make_unique<Committed>(database)),
       pending_(*committed_),
-      thread_([this] { work(); }) {}
+      committers_(std::move(committers)) {}
 
 CommitQueue::~CommitQueue() {
-  {
-    const std::scoped_lock lock(mutex_);
-    stopping_ = true;
-  }
-  changed_.notify_all();
+  std::unique_lock lock(mutex_);
+  stopping_ = true;
+  rested_.wait(lock, [this] { return !at_work_; });
 }
 
 void CommitQueue::push(WriteRun& run, std::function<void()> done) {
@@ -124,7 +125,7 @@ void CommitQueue::push(WriteRun& run, std::function<void()> done) {
       refusal = "READONLY a mirror takes the place of this database: write to its new source";
     } else if (queue_.size() + held < runs_max) {
       queue_.push_back({&run, std::move(done)});
-      changed_.notify_one();
+      if (!std::exchange(at_work_, true)) boost::asio::post(committers_, [this] { take_turn(); });
       return;
     }
   }
@@ -135,7 +136,7 @@ void CommitQueue::push(WriteRun& run, std::function<void()> done) {
 void CommitQueue::fence() {
   std::unique_lock lock(mutex_);
   ++fences_;
-  rested_.wait(lock, [this] { return queue_.empty() && !at_work_; });
+  rested_.wait(lock, [this] { return !at_work_; });
 }
 
 void CommitQueue::lift_fence() {
@@ -143,41 +144,47 @@ void CommitQueue::lift_fence() {
   --fences_;
 }
 
-void CommitQueue::work() {
-  std::vector<Member> group;
-  for (std::deque<AnsweredRun> waiting; take_queued(waiting);) {
-    while (!waiting.empty()) {
-      auto next = std::move(waiting.front());
-      waiting.pop_front();
-      // A transaction that may be too large for an entry is committed alone, so that it fails no other client's.
-      if (next.run->transaction && !is_small_transaction(*next.run)) commit_all(group);
-      group.push_back({std::move(next), 0});
-      if (!execute(group)) {
-        // It has had its commit: the others' turn.
-        auto unfinished = std::move(group.back().answered);
-        group.pop_back();
-        commit_all(group);
-        const std::scoped_lock lock(mutex_);
-        std::ranges::move(queue_, std::back_inserter(waiting));
-        queue_.clear();
-        waiting.push_back(std::move(unfinished));
-      } else if (pending_.bytes() >= group_bytes_max || pending_.operations().size() >= group_operations_max) {
-        commit_all(group);
-      }
-    }
-    commit_all(group);
+/// As long as something comes, for a while; then it is the next database's turn, and again this one's.
+void CommitQueue::take_turn() {
+  const auto until = std::chrono::steady_clock::now() + turn_max;
+  std::deque<AnsweredRun> waiting;
+  std::unique_lock lock(mutex_);
+  do {
+    waiting.swap(queue_);
+    lock.unlock();
+    carry_out(waiting);
+    lock.lock();
+  } while (!queue_.empty() && std::chrono::steady_clock::now() < until);
+  at_work_ = !queue_.empty();
+  if (at_work_) {
+    boost::asio::post(committers_, [this] { take_turn(); });
+  } else {
+    rested_.notify_all();  // with the lock: it may be destroyed once that is free
   }
 }
 
-/// Waits for some. False: nothing comes any more.
-bool CommitQueue::take_queued(std::deque<AnsweredRun>& waiting) {
-  std::unique_lock lock(mutex_);
-  at_work_ = false;
-  if (queue_.empty()) rested_.notify_all();
-  changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-  at_work_ = true;
-  waiting.swap(queue_);
-  return !waiting.empty();
+void CommitQueue::carry_out(std::deque<AnsweredRun>& waiting) {
+  std::vector<Member> group;
+  while (!waiting.empty()) {
+    auto next = std::move(waiting.front());
+    waiting.pop_front();
+    // A transaction that may be too large for an entry is committed alone, so that it fails no other client's.
+    if (next.run->transaction && !is_small_transaction(*next.run)) commit_all(group);
+    group.push_back({std::move(next), 0});
+    if (!execute(group)) {
+      // It has had its commit: the others' turn.
+      auto unfinished = std::move(group.back().answered);
+      group.pop_back();
+      commit_all(group);
+      const std::scoped_lock lock(mutex_);
+      std::ranges::move(queue_, std::back_inserter(waiting));
+      queue_.clear();
+      waiting.push_back(std::move(unfinished));
+    } else if (pending_.bytes() >= group_bytes_max || pending_.operations().size() >= group_operations_max) {
+      commit_all(group);
+    }
+  }
+  commit_all(group);
 }
 
 /// The last one of the group, from where it was. False: it is not done, and there is enough for a commit; a transaction

@@ -1,14 +1,14 @@
-// The thread that runs the commands which write to one database: one after another, each seeing what those before it
-// wrote, many of them in one commit.
+// Runs the commands which write to one database: one after another, each seeing what those before it wrote, many of them
+// in one commit.
 #pragma once
 
+#include <boost/asio/any_io_executor.hpp>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <thread>
 #include <vector>
 
 #include "crosslink/awaitable.hpp"
@@ -30,8 +30,9 @@ class CommitQueue {
   /// Waits at once to be carried out, or to be confirmed by mirrors; more are refused, and nothing of them is stored.
   static constexpr std::size_t runs_max = 100'000;
 
-  /// All must outlive it. `gate` may be null: nothing waits for mirrors.
-  CommitQueue(RocksdbDatabase& database, WatchTable& watches, SyncGate* gate);
+  /// All must outlive it. `gate` may be null: nothing waits for mirrors. `committers`: threads that commit for many
+  /// databases; for this one at most one of them does at a time.
+  CommitQueue(RocksdbDatabase& database, WatchTable& watches, SyncGate* gate, boost::asio::any_io_executor committers);
   /// Runs what was queued, then ends.
   ~CommitQueue();
   CommitQueue(const CommitQueue&) = delete;
@@ -48,12 +49,12 @@ class CommitQueue {
   void lift_fence();
 
  private:
-  void work();
+  void take_turn();
   struct Member {
     AnsweredRun answered;
     std::size_t first_answer;  ///< those before it were committed already
   };
-  bool take_queued(std::deque<AnsweredRun>& waiting);
+  void carry_out(std::deque<AnsweredRun>& waiting);
   bool execute(std::vector<Member>& group);
   void execute_transaction(WriteRun& run);
   void commit_pending(std::vector<Member>& group);
@@ -66,14 +67,13 @@ class CommitQueue {
   class Committed;
   const std::unique_ptr<Committed> committed_;
   PendingWrites pending_;
+  const boost::asio::any_io_executor committers_;
   std::mutex mutex_;
-  std::condition_variable changed_;
   std::deque<AnsweredRun> queue_;
   bool stopping_ = false;
   int fences_ = 0;
-  bool at_work_ = false;  ///< on what was taken out of queue_
+  bool at_work_ = false;  ///< a committer has its turn here, or is about to
   std::condition_variable rested_;
-  std::jthread thread_;
 };
 
 /// Has the committing thread carry out the run, and waits for it, whatever is cancelled meanwhile.
