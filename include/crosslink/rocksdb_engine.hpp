@@ -63,8 +63,8 @@ class RocksdbResources {
     /// to at once.
     std::uint64_t write_buffers_bytes = 256ull * 1024 * 1024;
     /// Threads that look after the databases, each once a second: what sync every_second promises, dropping log. Default
-    /// 4, as one waits for the disk. At least 1.
-    std::size_t threads = 4;
+    /// 2, as one waits for the disk. At least 1.
+    std::size_t threads = 2;
   };
   /// Does not fail.
   static std::shared_ptr<RocksdbResources> make(const Options& options);

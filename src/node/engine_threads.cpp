@@ -14,8 +14,6 @@ namespace {
 
 /// Scans have what the others leave, whatever many ask for them.
 constexpr int scan_niceness = 10;
-/// They wait for the disk, where `sync` is always.
-constexpr std::size_t commit_threads = 8;
 constexpr std::size_t files_threads = 4;
 /// They wait, and compute nothing.
 constexpr std::size_t elsewhere_threads = 16;
@@ -75,7 +73,7 @@ ThreadPool::~ThreadPool() {
 }
 
 EngineThreads::EngineThreads()
-    : commits_("commits", commit_threads),
+    : commits_("commits", processors(4, 8)),
       elsewhere_("elsewhere", elsewhere_threads),
       files_("files", files_threads),
       links_("links", processors(2, 16)),
