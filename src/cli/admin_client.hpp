@@ -14,7 +14,10 @@ namespace crosslink::cli {
 /// An answer larger than this is refused.
 inline constexpr std::size_t admin_answer_bytes_max = 64u * 1024 * 1024;
 inline constexpr std::chrono::seconds admin_connect_timeout{5};
-/// For what a node answers at once.
+/// For what a node only looks up. What watches a node by `status` learns that it hangs.
+inline constexpr std::chrono::seconds admin_look_timeout{15};
+/// For what a node does at once, unless another command has the database's turn; and beyond what it was told that a
+/// command may take.
 inline constexpr std::chrono::seconds admin_answer_timeout{60};
 /// For what takes as long as there is data.
 inline constexpr std::chrono::hours admin_work_timeout{24};

@@ -160,7 +160,9 @@ int create(const Globals& globals, const Options& options) {
                                        "--endpoints and what belongs to it is of a mirror that etcd keeps: say --into "
                                        "etcd, too, or leave it out"));
   }
-  auto answer = ask_node(options.admin, {AdminMethod::post, "/v1/mirrors", request_body(options), create_timeout});
+  auto patience = std::chrono::steady_clock::duration(create_timeout);
+  if (const auto most = seconds_of(options.timeout_s)) patience = std::min(patience, *most + admin_answer_timeout);
+  auto answer = ask_node(options.admin, {AdminMethod::post, "/v1/mirrors", request_body(options), patience});
   if (!answer) return report_unasked(globals, answer.error());
   if (options.dry_run && !answer->exit_code) return report_checks(globals, std::move(answer->body));
   show_replaced(globals, answer->body);

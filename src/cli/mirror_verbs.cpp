@@ -16,6 +16,7 @@
 #include "cli/report.hpp"
 #include "cli/status_text.hpp"
 #include "cli/verbs.hpp"
+#include "crosslink/mirror.hpp"
 #include "node/quantity.hpp"
 #include "wire/exit_codes.hpp"
 
@@ -85,6 +86,7 @@ int limit(const Globals& globals, const Options& options) {
 int promote(const Globals& globals, const Options& options) {
   boost::json::object body{
       {"require_lag_ms", nullptr}, {"dry_run", options.dry_run}, {"accept_inconsistent", options.accept_inconsistent}};
+  auto patience = std::chrono::steady_clock::duration(PromotionOptions().timeout + admin_answer_timeout);
   if (options.lag_max) {
     const auto lag = node::parse_duration(*options.lag_max);
     if (!lag) return report_unasked(globals, lag.error().with_context("--require-lag"));
@@ -94,6 +96,7 @@ int promote(const Globals& globals, const Options& options) {
     const auto timeout = node::parse_duration(*options.timeout);
     if (!timeout) return report_unasked(globals, timeout.error().with_context("--timeout"));
     body["timeout_ms"] = timeout->count();
+    patience = *timeout + admin_answer_timeout;  // a step of the engine that is under way
   }
   const auto agreed =
       demand_yes(options.yes || options.dry_run,
@@ -102,8 +105,7 @@ int promote(const Globals& globals, const Options& options) {
                              options.name));
   if (!agreed) return report_unasked(globals, agreed.error());
   return ask_and_report(globals, options.admin,
-                        {AdminMethod::post, path_of(options, "promote"), std::move(body), admin_work_timeout},
-                        promote_text);
+                        {AdminMethod::post, path_of(options, "promote"), std::move(body), patience}, promote_text);
 }
 
 int verify(const Globals& globals, const Options& options) {

@@ -20,6 +20,8 @@ using boost::json::object;
 using std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds pause_between{200};
+/// The last look of a wait that is over.
+constexpr std::chrono::seconds answer_timeout_min{1};
 
 std::optional<ErrorRule> rule_named(std::string_view kind) {
   const auto rules = error_rules();
@@ -69,8 +71,10 @@ MirrorError timed_out(const WaitOptions& options, const array& mirrors) {
 
 }  // namespace
 
-Result<AdminAnswer> ask_mirrors(const AdminOptions& options, const std::string& name) {
+Result<AdminAnswer> ask_mirrors(const AdminOptions& options, const std::string& name,
+                                steady_clock::duration timeout) {
   AdminRequest request;
+  request.timeout = timeout;
   request.path = name.empty() ? std::string("/v1/mirrors") : "/v1/mirrors/" + name;
   auto answer = ask_node(options, request);
   if (!answer || answer->exit_code) return answer;
@@ -115,7 +119,12 @@ WaitEnd wait_until_following(const WaitOptions& options) {
   const auto begin = steady_clock::now();
   LiveLine line(options.shown);
   while (true) {
-    auto asked = ask_mirrors(options.admin, options.name);
+    auto patience = steady_clock::duration(admin_look_timeout);
+    if (options.timeout) {
+      const auto left = *options.timeout - (steady_clock::now() - begin);
+      patience = std::clamp<steady_clock::duration>(left, answer_timeout_min, admin_look_timeout);
+    }
+    auto asked = ask_mirrors(options.admin, options.name, patience);
     const bool late = options.timeout && steady_clock::now() - begin >= *options.timeout;
     if (!asked) {
       if (late || !may_come(asked.error())) return {{{{"mirrors", array{}}}, std::nullopt}, asked.error()};

@@ -11,7 +11,8 @@
 namespace crosslink::cli {
 
 /// {"mirrors":[...]}, of all mirrors or the one named.
-Result<AdminAnswer> ask_mirrors(const AdminOptions& options, const std::string& name);
+Result<AdminAnswer> ask_mirrors(const AdminOptions& options, const std::string& name,
+                                std::chrono::steady_clock::duration timeout = admin_look_timeout);
 
 /// Why one mirror never comes to Following without an operator; absent: it may. Errors of its own kind. `refusals_end`:
 /// also when its source refuses it, which a change at the source could mend.

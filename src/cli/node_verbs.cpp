@@ -107,7 +107,7 @@ struct DatabaseOptions {
 
 int list_databases(const Globals& globals, const DatabaseOptions& options) {
   return ask_and_report(
-      globals, options.admin, {AdminMethod::get, "/v1/databases", {}, admin_answer_timeout},
+      globals, options.admin, {AdminMethod::get, "/v1/databases", {}, admin_look_timeout},
       [](const auto& body) { return database_table(array_field(body, "databases")) + not_open_text(body); });
 }
 
