@@ -90,6 +90,9 @@ struct DatabaseSourceOptions {
   /// The history changed by itself (SourceEngine::watch_history): what mirrors said before does not count. On the
   /// thread that found it; must not block. Empty (the default): not called.
   std::function<void()> on_history_change = {};
+  /// Entries were committed, or applied by this database as a mirror (SourceEngine::watch_log). On the thread that did
+  /// it, for each group; must not block. Empty (the default): not called.
+  std::function<void(const CommittedLog&)> on_log = {};
 };
 
 /// One mirror that is being served.

@@ -53,7 +53,10 @@ DatabaseSource::DatabaseSource(SourceEngine& engine, VerifiableEngine* verifiabl
                                boost::asio::any_io_executor engine_executor, DatabaseSourceOptions options)
     : impl_(std::make_shared<Impl>(engine, verifiable, std::move(engine_executor), std::move(options))) {
   engine.watch_log([weak = std::weak_ptr<Impl>(impl_)](const CommittedLog& log) {
-    if (const auto impl = weak.lock()) impl->on_log(log);
+    const auto impl = weak.lock();
+    if (!impl) return;
+    impl->on_log(log);
+    if (impl->options.on_log) impl->options.on_log(log);
   });
   engine.watch_history([weak = std::weak_ptr<Impl>(impl_)] {
     const auto impl = weak.lock();

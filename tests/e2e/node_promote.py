@@ -26,6 +26,30 @@ class Promote(MirroredTest):
         eventually(lambda: self.mirror.verb("promote", "packages", "--dry-run"), lambda said: "lost          nothing that the source had " in said,
                    "the command to say so")
 
+    def test_a_watch_at_a_mirror_did_not_see_what_was_applied_and_a_promotion_lost_an_update(self):
+        with client(self.source) as one:
+            one.set("stock", 100)
+            one.set("other", 1)
+        self.follow()
+        with client(self.mirror) as seller, client(self.mirror) as reader:
+            for watching in (seller, reader):
+                watching.execute_command("WATCH", "stock")
+                self.assertEqual(watching.execute_command("GET", "stock"), b"100")
+            with client(self.source) as one:
+                one.set("other", 2)
+            self.mirror.await_following("packages", self.source)
+            reader.execute_command("MULTI")
+            reader.execute_command("GET", "other")
+            self.assertEqual(reader.execute_command("EXEC"), [b"2"], "it watches another key")
+            with client(self.source) as one:
+                one.set("stock", 60)
+            self.mirror.await_following("packages", self.source)
+            self.mirror.verb("promote", "packages", "--yes")
+            seller.execute_command("MULTI")
+            seller.execute_command("SET", "stock", 99)
+            self.assertIsNone(seller.execute_command("EXEC"))
+            self.assertEqual(seller.execute_command("GET", "stock"), b"60")
+
     def test_what_a_source_wrote_before_it_died_unheard_is_not_called_nothing(self):
         self.fill(self.source)
         self.follow()

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <utility>
+#include <vector>
+
+#include "crosslink/entry.hpp"
 
 #include "node/hosting/hosted_database.hpp"
 
@@ -45,6 +48,19 @@ void ClientDatabase::lift_fence() {
 
 void ClientDatabase::on_history_change() {
   watches_.touch_all();  // what the disk had not confirmed is gone
+}
+
+/// Clients of a mirror watch what its source's clients write.
+void ClientDatabase::on_applied(const CommittedLog& log) {
+  if (!watches_.has_any()) return;
+  if (log.entries.empty()) return watches_.touch_all();  // it is in the engine's log only
+  std::vector<Operation> operations;
+  for (auto rest = log.entries; !rest.empty();) {
+    const auto entry = read_entry(rest);
+    if (!entry) return watches_.touch_all();
+    entry->for_each([&](const Operation& operation) { operations.push_back(operation); });
+  }
+  watches_.touch(operations);
 }
 
 ClientDatabasePointer client_database(DatabasePointer hosted) {

@@ -51,6 +51,7 @@ class ClientDatabase final : public DatabaseClients {
   void fence() override;
   void lift_fence() override;
   void on_history_change() override;
+  void on_applied(const CommittedLog& log) override;
 
  private:
   struct Count {

@@ -35,6 +35,8 @@ class WatchTable {
   /// False: it watches the key already.
   bool watch(const std::shared_ptr<Watch>& watch, std::string_view key);
   void unwatch(const std::shared_ptr<Watch>& watch);
+  /// Does a connection watch a key?
+  bool has_any() const { return watched_ > 0; }
   /// These were, or may have been, written.
   void touch(std::span<const Operation> operations);
   /// Any key may be another now.

@@ -4,6 +4,8 @@
 #include <functional>
 #include <memory>
 
+#include "crosslink/engine.hpp"
+
 namespace crosslink::node {
 
 class HostedDatabase;
@@ -24,6 +26,8 @@ class DatabaseClients {
   /// Another history began: any key may be another than it was read, and a commit may be gone. Never blocks. Any
   /// thread.
   virtual void on_history_change() = 0;
+  /// As a mirror it applied these. On the thread that did; must not block.
+  virtual void on_applied(const CommittedLog& log) = 0;
 };
 
 /// Called for each database when it is opened, before it is in the list. What it gets has its engine and its gate, not

@@ -59,6 +59,9 @@ DatabaseSourceOptions HostedDatabase::source_options(const HostingContext& conte
     gate_->on_mirror_at(progress.peer_names, progress.mirror, {progress.incarnation, progress.durable},
                         {now.history.newest().incarnation, now.head});
   };
+  options.on_log = [this](const CommittedLog& log) {
+    if (clients_ && !takes_writes()) clients_->on_applied(log);
+  };
   options.on_history_change = [this] {
     if (clients_) clients_->on_history_change();
     if (gate_) gate_->on_history_change();
