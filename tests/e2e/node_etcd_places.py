@@ -1,10 +1,12 @@
 """Where a mirror in etcd is kept, and what of others stands there: shown before it is made, and not deleted unasked later."""
 
+import itertools
 import json
+import threading
 import unittest
 
 from cli_support import run, unused_port
-from node_etcd_support import PREFIX, EtcdNodeTest
+from node_etcd_support import PREFIX, EtcdNodeTest, place
 from node_support import eventually
 
 
@@ -56,6 +58,133 @@ class NodeEtcdPlaces(EtcdNodeTest):
         self.assertIn("the mirror registry keeps", made.stderr)
         self.await_applied(standby, source.now())
         self.assertEqual(source.pairs("/copy/"), {"/copy/a": "1"})
+
+    # --- loops through two etcds: what a mirror writes reaches its source by another mirror
+
+    def mirror_node(self, cluster):
+        self.made(run("certs", "issue", "--dir", self.certificates, "--name", cluster))
+        self.addCleanup(lambda: [(self.certificates / f"{cluster}.{end}").unlink() for end in ("pem", "key")])
+        return self.node(cluster, cluster=cluster, databases=())
+
+    def close_loop(self, node, source, database, etcd):
+        """Makes the mirror that closes it, by a node to which no name in the chain is known."""
+        made = run("mirror", "create", "closing", "--from", f"{source.cluster}/{database}", "--addr", source.mirrors,
+                   *self.admin(node), "--into", "etcd", "--endpoints", etcd.endpoints, "--prefix", PREFIX, "--yes")
+        self.assertEqual(made.returncode, 0, made)
+
+    def await_halted(self, node):
+        halted = node.await_mirror("closing", lambda one: one["status"] == "Halted", "the loop to be found")
+        self.assertIn("comes back to it", halted["reason"])
+
+    def await_pairs(self, etcds, pairs):
+        """No copy of a marker stays anywhere."""
+        for etcd in etcds:
+            eventually(lambda etcd=etcd: etcd.pairs(PREFIX), lambda found: found == pairs, f"{pairs} in each etcd")
+
+    def test_a_loop_through_two_etcds_halts_before_any_client_writes(self):
+        source, target = self.cluster(), self.cluster()
+        prod = self.etcd_node(source)
+        source.put(f"{PREFIX}a", "1")
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        self.follow(standby, prod, target)
+        other = self.mirror_node("us-2")
+        self.close_loop(other, standby, "registry", source)
+        self.await_halted(other)
+        self.await_applied(standby, source.put(f"{PREFIX}a", "2"))
+        self.await_pairs((source, target), {f"{PREFIX}a": "2"})
+        self.assert_verified(standby)
+
+    def test_a_loop_through_two_etcds_halts_while_clients_write_so_that_the_middle_folds(self):
+        source, target = self.cluster(), self.cluster()
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        keys, resting = [f"{PREFIX}{i}" for i in range(5)], threading.Event()
+        source.txn([(key, "") for key in keys])
+        self.follow(standby, prod, target)
+        other = self.mirror_node("us-2")
+
+        def write():
+            for number in itertools.count():
+                if resting.is_set():
+                    return
+                source.put(keys[number % len(keys)], str(number))
+
+        writer = threading.Thread(target=write)
+        self.addCleanup(writer.join)
+        self.addCleanup(resting.set)
+        writer.start()
+        self.close_loop(other, standby, "registry", source)
+        self.await_halted(other)
+        resting.set()
+        writer.join()
+        self.await_applied(standby, source.put(f"{PREFIX}last", "1"))
+        self.await_pairs((source, target), {key: value for key, value in source.pairs(PREFIX).items() if "crosslink" not in key})
+        self.assert_verified(standby)
+
+    def test_a_loop_that_ends_at_a_root_of_the_node_is_refused_before_anything_is_written(self):
+        source, target = self.cluster(), self.cluster()
+        prod = self.etcd_node(source)
+        source.put(f"{PREFIX}a", "1")
+        standby = self.node("eu-1", cluster="eu-1", databases=())
+        self.follow(standby, prod, target)
+        words = ["mirror", "create", "closing", "--from", "eu-1/registry", "--addr", standby.mirrors, *self.admin(prod),
+                 "--into", "etcd", "--endpoints", source.endpoints, "--yes"]
+        dry = run(*words, "--dry-run", "-o", "json")
+        self.assertNotEqual(dry.returncode, 0, dry)
+        target_check = {one["check"]: one for one in json.loads(dry.stdout)["checks"]}["target"]
+        self.assertFalse(target_check["ok"], dry)
+        self.assertIn("the source follows prod-us/registry", target_check["detail"])
+        made = run(*words)
+        self.assertNotEqual(made.returncode, 0, made)
+        self.assertIn("the source follows prod-us/registry", made.stderr)
+        self.assertEqual(source.pairs("/crosslink/"), {})
+        self.assertEqual(run(*words, "--prefix", "/copy/", "--wait").returncode, 0)
+        self.assertEqual(source.pairs("/copy/"), {"/copy/a": "1"})
+
+    def test_a_loop_of_three_nodes_halts_where_it_is_closed(self):
+        first, second, third = self.cluster(), self.cluster(), self.cluster()
+        prod = self.etcd_node(first)
+        first.put(f"{PREFIX}a", "1")
+        middle, last = self.node("eu-1", cluster="eu-1", databases=()), self.mirror_node("eu-2")
+        self.follow(middle, prod, second)
+        last.create_mirror("registry", middle, "registry", into="etcd", etcd={"endpoints": third.endpoints.split(",")})
+        last.await_following("registry")
+        other = self.mirror_node("us-2")
+        self.close_loop(other, last, "registry", first)
+        self.await_halted(other)
+        first.put(f"{PREFIX}b", "2")
+        self.await_pairs((first, second, third), {f"{PREFIX}a": "1", f"{PREFIX}b": "2"})
+
+    def test_a_loop_through_rocksdb_in_which_keys_grow_with_each_round_halts(self):
+        etcd = self.cluster()
+        prod = self.etcd_node(etcd)
+        etcd.put(f"{PREFIX}a", "1")
+        middle = self.node("eu-1", cluster="eu-1", databases=())
+        self.follow(middle, prod)
+        other = self.mirror_node("us-2")
+        self.close_loop(other, middle, "registry", etcd)
+        self.await_halted(other)
+        etcd.put(f"{PREFIX}b", "2")
+        self.assertLess(len(etcd.pairs(PREFIX)), 10)
+
+    def test_a_loop_through_a_database_that_is_served_over_a_mirrors_keys_halts_after_some_writes(self):
+        source, target = self.cluster(), self.cluster()
+        prod = self.etcd_node(source)
+        standby = self.node("eu-1", cluster="eu-1", databases=("back",), per_database='engine = "etcd"\n' + place(target))
+        source.put(f"{PREFIX}a", "1")
+        self.follow(standby, prod, target)
+        other = self.mirror_node("us-2")
+        self.close_loop(other, standby, "back", source)
+        other.await_following("closing")
+        before = source.now()
+        source.put(f"{PREFIX}a", "2")
+        # Either of them breaks it, whichever looks first.
+        both = (other, "closing"), (standby, "registry")
+        halted = eventually(lambda: [one for one in (node.mirror(name) for node, name in both) if one["status"] == "Halted"],
+                            lambda found: found, "the loop to be found")
+        self.assertIn("comes back to it", halted[0]["reason"])
+        self.assertLess(source.now() - before, 100)
+        self.await_pairs((source, target), {f"{PREFIX}a": "2"})
 
     def test_a_place_with_keys_of_others_is_shown_and_not_taken_unasked(self):
         source, target = self.cluster(), self.cluster()

@@ -268,7 +268,7 @@ class EtcdDatabase::Impl::Difference {
   Result<void> put_value(const std::string& key, const KeyValue& pair) {
     if (auto room = make_room({1, operation_bytes + key.size() + pair.value.size()}); !room) return room;
     ++written_;
-    builder_.put(key, std::string(pair.value));
+    builder_.put(key, std::string(pair.value), impl_->lease_of_copy(key));
     return {};
   }
 
@@ -336,6 +336,7 @@ Result<EtcdDatabase::Impl::Pairs> EtcdDatabase::Impl::check_pairs() {
     if (!*pair) return has;
     const auto key = keys.own((*pair)->key);
     if (!key) return key.error();
+    if (is_own_loop_marker((*pair)->key)) return found_loop();
     has.has_plain_neighbours |= neighbour_of(keys.prefix, *key) == *key;
   }
 }
@@ -384,6 +385,7 @@ Result<void> EtcdDatabase::Impl::switch_received() {
   if (auto fixed = check_prefixes(facts); !fixed) return fixed;
   const auto old_prefix = keys.prefix, old_source_prefix = keys.offered_prefix;
   use_keys(options.prefix.value_or(facts.key_prefix), facts.key_prefix);
+  end_loop_look();
   auto good = check_neighbours(keys.prefix);
   if (good) {
     const auto pairs = check_pairs();
@@ -435,6 +437,9 @@ Result<void> EtcdDatabase::Impl::write_received(const SnapshotFacts& facts) {
   if (auto removed = notes.drop_split(); !removed) return removed;
   if (auto removed = notes.write_agreement(0); !removed) return removed;
   auto dropped = partial.drop();
+  // An idle source brings no group that would do it. When it fails the first one does.
+  loop_look.begun = false;
+  static_cast<void>(look_for_loop(*record.position));
   const std::scoped_lock holding(mutex);
   shown_partial = partial.partial();
   shown_deletions = 0;

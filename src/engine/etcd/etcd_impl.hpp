@@ -19,6 +19,7 @@
 #include "engine/etcd/keys.hpp"
 #include "engine/etcd/lease_keeper.hpp"
 #include "engine/etcd/log_store.hpp"
+#include "engine/etcd/loop_marker.hpp"
 #include "engine/etcd/notes.hpp"
 #include "engine/etcd/partial.hpp"
 #include "engine/etcd/record.hpp"
@@ -159,8 +160,18 @@ struct EtcdDatabase::Impl {
   Result<void> check_deletions(const Pairs& pairs);
 
   // loop_marker.cpp: with write_mutex held
-  Result<void> look_for_loop(const ApplyGroup& group);
-  Result<void> write_loop_marker();
+  Result<void> look_for_loop(const Position& position);
+  bool may_come_through_others(const Position& position) const;
+  Result<void> show_loop_marker();
+  Result<void> leave_loop_marker();
+  void note_returned(std::span<const etcd::Change> changes);
+  bool is_own_loop_marker(std::string_view offered_key) const;
+  MirrorError found_loop();
+  void end_loop_look(const std::set<std::string>& copies = {});
+  /// Takes write_mutex itself, if it is free.
+  void end_late_loop_look();
+  /// Another mirror's marker that is mirrored goes with this one, also when its deletion does not come; else 0.
+  std::int64_t lease_of_copy(std::string_view key) const;
 
   // external_writes.cpp
   void every_round(void (Impl::*work)());
@@ -199,14 +210,24 @@ struct EtcdDatabase::Impl {
   std::map<std::uint64_t, std::int64_t> uses;                ///< how many of `leased` have it
   std::map<std::uint64_t, std::uint64_t> announced;          ///< told by the source
   Lsn received_consistent_lsn;
-  std::string loop_marker;  ///< a key that only this process wrote; empty: not yet
-  bool loop_marker_gone = false;
+  struct LoopLook {
+    bool begun = false;      ///< what there is to be done at the beginning
+    std::int64_t lease = 0;  ///< of the marker that stands; 0: none does
+    std::chrono::steady_clock::time_point until, next;
+    std::chrono::minutes pause{10};
+    std::uint64_t patience = etcd::drawn_patience();  ///< so many more must be given again before it is looked
+    std::uint64_t returned = 0;                       ///< values that the source gave again, since it was last looked
+    etcd::ReturnedWrites written;
+    std::set<std::string> copies;  ///< markers of others that were mirrored and are not deleted yet
+  };
+  LoopLook loop_look;
   std::unique_ptr<etcd::LeaseKeeper> lease_keeper;  ///< of a promotion that was begun here
 
   mutable std::mutex mutex;
   etcd::KeySpace keys;
-  std::shared_ptr<etcd::Tail> tail;        ///< of a root and of a promoted database
-  std::shared_ptr<etcd::PastLog> history;  ///< of a mirror
+  std::string loop_marker = etcd::new_loop_marker();  ///< the end of a key that only this process writes
+  std::shared_ptr<etcd::Tail> tail;                   ///< of a root and of a promoted database
+  std::shared_ptr<etcd::PastLog> history;             ///< of a mirror
   etcd::Record record;
   std::int64_t record_revision = 0;
   std::uint64_t target_gone_back = 0;        ///< how often

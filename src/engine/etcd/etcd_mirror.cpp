@@ -86,7 +86,7 @@ Result<void> EtcdDatabase::Impl::apply(const ApplyGroup& group) {
   if (auto owned = ensure_owned(false); !owned) return owned;
   if (!record.position || record.bootstrapping)
     return MirrorError::configuration("there is no data yet to apply entries to");
-  if (auto other = look_for_loop(group); !other) return other;
+  if (auto looked = look_for_loop(group.position); !looked) return looked;
   if (auto ends = check_split(group); !ends) return ends;
   const bool direct =
       group.position.origin == group.position.incarnation || group.position.origin_lsn == group.position.applied_lsn;
@@ -107,8 +107,12 @@ Result<void> EtcdDatabase::Impl::apply(const ApplyGroup& group) {
         here.last_entry = entry->id();
         here.origin_lsn = direct ? entry->lsn() : record.position->origin_lsn;
       }
-      bool ranges = false;
-      entry->for_each([&](const Operation& one) { ranges |= one.kind == OperationKind::erase_range; });
+      bool ranges = false, comes_back = false;
+      entry->for_each([&](const Operation& one) {
+        ranges |= one.kind == OperationKind::erase_range;
+        comes_back |= is_own_loop_marker(one.key);
+      });
+      if (comes_back) return found_loop();
       // A range is expanded by what the target holds: everything before it must be there.
       if (ranges) {
         if (auto flushed = flush_fold(reached); !flushed) return flushed;
@@ -171,12 +175,13 @@ void EtcdDatabase::Impl::add_granted(TxnBuilder& builder, std::uint64_t lease, S
 }
 
 void EtcdDatabase::Impl::add_change(TxnBuilder& builder, const Change& change, SideTable& side) const {
+  const auto copy = lease_of_copy(change.key);
   if (change.value) {
-    builder.put(change.key, *change.value);
+    builder.put(change.key, *change.value, copy);
   } else {
     builder.erase(change.key);
   }
-  add_leased(builder, change.key, change.value ? change.lease : 0, side);
+  add_leased(builder, change.key, change.value && copy == 0 ? change.lease : 0, side);
 }
 
 /// Once all changes are in it: a transaction names each key once.
@@ -240,6 +245,7 @@ Result<void> EtcdDatabase::Impl::flush(std::vector<Change> changes, const Positi
   if (!done && is_too_large(done.error())) done = commit_alone(changes, std::move(next), side, done.error());
   if (!done) return too_large(done.error(), changes, position.applied_lsn);
   take_over(std::move(side));
+  note_returned(changes);
   return ends_split ? notes.drop_split() : done;
 }
 

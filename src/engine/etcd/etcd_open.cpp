@@ -48,6 +48,7 @@ EtcdDatabase::Impl::~Impl() {
   for (auto* thread : {&keeper, &maintainer}) {
     if (thread->joinable()) thread->join();
   }
+  if (loop_look.lease != 0) client->revoke_at_end(loop_look.lease);
   if (client && !root) release(AtEnd::yes);
 }
 

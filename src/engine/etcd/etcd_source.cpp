@@ -230,7 +230,8 @@ Result<std::shared_ptr<const DataView>> EtcdDatabase::view() {
     head = lsn_of(found->record_revision);
   }
   const std::scoped_lock holding(impl_->mutex);
-  return make_view(impl_->client, impl_->keys, head, shown);
+  return make_view(impl_->client, impl_->keys, head, shown,
+                   now.role == DatabaseRole::mirror ? impl_->loop_marker : std::string());
 }
 
 }  // namespace crosslink

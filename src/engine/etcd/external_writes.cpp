@@ -45,6 +45,7 @@ void EtcdDatabase::Impl::note_owner() {
 void EtcdDatabase::Impl::look_after_target() {
   note_owner();
   watch_record();
+  end_late_loop_look();
   find_external_writes();
   compact_target();
 }
@@ -125,7 +126,7 @@ Result<void> EtcdDatabase::Impl::scan_external_writes(Gap& gap) {
       for (end = begin; end < events.size() && events[end].kv().mod_revision() == revision; ++end) {
         const auto& key = events[end].kv().key();
         ours |= key == own || key == bootstrap;
-        if (keys.contains(key)) touched = &key;
+        if (keys.contains(key) && !is_loop_marker(key)) touched = &key;
       }
       at = lsn_of(revision);
       {

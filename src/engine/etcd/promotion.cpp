@@ -202,6 +202,7 @@ Result<PromotedFrom> EtcdDatabase::Impl::promote(const std::string& source_clust
   if (auto owned = ensure_owned(false); !owned) return owned.error();
   if (!record.position) return MirrorError::configuration("there is no mirrored data to promote");
   if (auto finished = finish_split(); !finished) return finished.error();
+  end_loop_look();
   if (!record.promoting || !record.lease_seed) {
     auto begun = record;
     begun.promoting = true;
