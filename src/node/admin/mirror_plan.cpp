@@ -262,6 +262,31 @@ Result<TargetFacts> ask_opened(const DatabaseEngine& opened, const MirrorRequest
   return facts;
 }
 
+/// A root of this node that the source has its data from, when the mirror would be kept over that root's keys. Other
+/// nodes' roots are found by the engine, once what it wrote comes back.
+Result<void> check_own_roots(const Hosting& hosting, const MirrorRequest& request,
+                             const replication::SourceFacts& source) {
+  const auto& target = *request.etcd;
+  const auto prefix = target.prefix.value_or(source.key_prefix.value_or(""));
+  for (const auto& [name, place] : hosting.etcd_places()) {
+    const auto database = hosting.databases().find(name);
+    const auto full_name = hosting.context().cluster_id + "/" + name;
+    if (!database || database->kind() != DatabaseKind::root || !follows(source, full_name)) continue;
+    const auto keys = place.prefix.value_or("");
+    const auto& there = place.cluster.endpoints;
+    const bool same_etcd =
+        std::ranges::find_first_of(target.cluster.endpoints, there) != target.cluster.endpoints.end();
+    if (!same_etcd || (!keys.starts_with(prefix) && !prefix.starts_with(keys))) continue;
+    return MirrorError(
+        ErrorKind::UnsupportedOperation, CausedBy::us,
+        fmt::format("the source follows {}, which is kept in that etcd, with keys in common: what the mirror writes "
+                    "would come back to it without end; choose another cluster, or a prefix that has no key in common "
+                    "with \"{}\"",
+                    full_name, escape(keys, 200)));
+  }
+  return {};
+}
+
 }  // namespace
 
 namespace {
@@ -289,6 +314,9 @@ Result<TargetFacts> ask_target(const Hosting& hosting, const MirrorRequest& requ
   EngineRequest engine;
   engine.entry = entry_of(request);
   if (!kept_elsewhere(engine.entry)) return TargetFacts{"RocksDB, in data_dir", {}};
+  if (source != nullptr) {
+    if (auto good = check_own_roots(hosting, request, *source); !good) return good.error();
+  }
   // One of its own for each that asks; what a kill leaves goes at the next start.
   engine.data_dir = context.data_dir / "asked" / to_string(base::random_id<SnapshotId>());
   engine.cluster_id = context.cluster_id;

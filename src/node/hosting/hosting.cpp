@@ -182,6 +182,7 @@ Result<std::unique_ptr<Hosting>> Hosting::open(const NodeConfig& config, quic::E
 
 std::size_t Hosting::opening() const { return impl_->opening_since_start.size(); }
 DatabaseList& Hosting::databases() { return impl_->list; }
+const DatabaseList& Hosting::databases() const { return impl_->list; }
 const HostingContext& Hosting::context() const { return impl_->context; }
 bool Hosting::is_kept_elsewhere(const std::string& name) const {
   const auto entry = impl_->catalog.find(name);

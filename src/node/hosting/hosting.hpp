@@ -67,6 +67,7 @@ class Hosting {
   /// How many databases were not open yet when open() returned. Before run().
   std::size_t opening() const;
   DatabaseList& databases();
+  const DatabaseList& databases() const;
   const HostingContext& context() const;
   /// May a mirror with one of these certificate names see that database? False also when there is none. Any thread.
   bool allows(std::span<const std::string> names, const std::string& database) const;
