@@ -137,6 +137,7 @@ std::string promote_text(const object& promoted) {
     page += fmt::format("\n  leases        {}, each {} for its whole TTL", grouped(*leases),
                         flag(promoted, "promoted") ? "granted anew" : "would be granted anew");
   if (const auto why = text(promoted, "inconsistent", 4096); !why.empty()) page += "\n  consistent    NO: " + why;
+  if (const auto about = text(promoted, "detail", 4096); !about.empty()) page += "\n  known of it   " + about;
   if (const auto* lost = object_field(promoted, "lost")) page += "\n  lost          " + lost_text(*lost);
   if (const auto* sync = object_field(promoted, "sync"); sync != nullptr && !flag(promoted, "again")) {
     const auto missing = text(*sync, "missing");

@@ -271,6 +271,15 @@ void check_admin(const NodeConfig& config, Table& listen) {
   if (error || address.is_unspecified()) listen.fail("admin", "must be one IP address and a port");
 }
 
+/// Two that cannot both be listened at.
+void check_apart(const NodeConfig& config, Table& listen) {
+  boost::system::error_code error;
+  const bool any = boost::asio::ip::make_address(config.clients.host, error).is_unspecified();
+  if (config.admin.port != 0 && config.admin.port == config.clients.port &&
+      (any || config.admin.host == config.clients.host))
+    listen.fail("admin", "is the address of listen.clients, too");
+}
+
 /// The client port has no TLS: in the open it wants a password, and a name could come to stand for any address.
 void check_clients(const NodeConfig& config, Table& listen) {
   boost::system::error_code error;
@@ -329,6 +338,7 @@ Result<NodeConfig> parse_config(std::string_view text, const std::filesystem::pa
   config.admin = address("admin");
   check_clients(config, listen);
   check_admin(config, listen);
+  check_apart(config, listen);
 
   auto tls = root.table("tls");
   config.tls.ca = path(tls.required_text("ca"));

@@ -54,6 +54,20 @@ class NodeEtcdStandby(EtcdNodeTest):
         self.assertEqual(made.returncode, 0, made)
         self.assertEqual(target.pairs(PREFIX), {f"{PREFIX}a": "1"})
 
+    def test_a_promotion_said_nothing_of_keys_that_others_deleted_from_the_mirror(self):
+        source, target = self.cluster(), self.cluster()
+        prod = self.etcd_node(source)
+        for key in "abc":
+            source.put(f"{PREFIX}{key}", "1")
+        node = self.node("eu-1", cluster="eu-1", databases=())
+        self.follow(node, prod, target)
+        target.delete(f"{PREFIX}b")
+        node.await_mirror("registry", lambda one: "not crosslink's" in one["reason"], "the deletion to be noticed")
+        for words in (("--dry-run",), ("--yes",)):
+            said = node.verb("promote", "registry", *words)
+            self.assertIn("known of it   1 writes that were not crosslink's changed this mirror", said)
+        self.assertEqual(node.mirror("registry")["reason"], "it was promoted and takes writes")
+
     def test_a_delete_at_a_standby_leaves_the_record_of_what_another_node_promoted(self):
         owner, standby, target = self.promoted_by_another()
         refused = run("mirror", "delete", "registry", "--yes", *self.admin(standby))

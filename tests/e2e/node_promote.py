@@ -1,15 +1,28 @@
 """What a promotion says of what is lost: never more than is known; and what it is not asked for."""
 
 import json
+import pathlib
 import shutil
 import signal
 import socket
+import subprocess
 import threading
 import unittest
 
 import redis
 
+from cli_support import PROGRAM
 from node_support import DEADLINE_S, MirroredTest, client, eventually
+
+
+def unread_bytes(port):
+    """What came to connections that were accepted at this port of loopback, or wait for that, and was not read."""
+    unread = 0
+    for line in pathlib.Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()[1:]:
+        fields = line.split()
+        if int(fields[1].split(":")[1], 16) == port and fields[3] == "01":
+            unread += int(fields[4].split(":")[1], 16)
+    return unread
 
 
 class Promote(MirroredTest):
@@ -25,6 +38,22 @@ class Promote(MirroredTest):
         self.assertEqual(seen["source_lsn"], seen["lsn"])
         eventually(lambda: self.mirror.verb("promote", "packages", "--dry-run"), lambda said: "lost          nothing that the source had " in said,
                    "the command to say so")
+
+    def test_a_command_whose_caller_left_while_the_node_hung_was_carried_out_later(self):
+        self.follow()
+        words = ["promote", "packages", "--yes", "--admin", self.mirror.admin, "--token-file",
+                 self.mirror.folder / "data" / "admin.token"]
+        self.mirror.signal(signal.SIGSTOP)
+        try:
+            with subprocess.Popen([PROGRAM, *map(str, words)], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL) as caller:
+                port = int(self.mirror.admin.rsplit(":", 1)[1])
+                eventually(lambda: unread_bytes(port), lambda unread: unread > 0, "the request to be sent")
+                caller.kill()
+        finally:
+            self.mirror.signal(signal.SIGCONT)
+        self.mirror.await_log("a command was dropped: its caller left before it began command=promote")
+        self.assertEqual(self.mirror.mirror("packages")["status"], "Following")
 
     def test_a_watch_at_a_mirror_did_not_see_what_was_applied_and_a_promotion_lost_an_update(self):
         with client(self.source) as one:
@@ -166,7 +195,7 @@ class Promote(MirroredTest):
         for method, path, body in (("DELETE", f"{mirror}?keep_data=true&keep_data=false", None),
                                    ("DELETE", f"{mirror}?keep_data=false&keep_data=true", None),
                                    ("DELETE", "/v1/databases/packages?followed=true&followed=true", None),
-                                   ("DELETE", mirror, {"keep_data": True}),
+                                   ("DELETE", mirror, {"keep_data": True}), ("DELETE", mirror, {}), ("GET", mirror, {}),
                                    ("POST", f"{mirror}/promote?dry_run=true", {}),
                                    ("GET", "/metrics?x", None), ("GET", "/readyz?x", None), ("GET", "/healthz?x=1", None),
                                    ("POST", "/v1/databases/packages/restamp", {"dry_run": True})):

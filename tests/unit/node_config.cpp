@@ -419,6 +419,13 @@ TEST(NodeConfig, a_key_that_must_be_there_is_missed_by_name) {
   }
 }
 
+TEST(NodeConfig, two_ports_at_one_address_passed_the_check_and_not_the_start) {
+  const auto clients = std::string("clients = \"127.0.0.1:6380\"");
+  ASSERT_NE(std::string(least).find(clients), std::string::npos);
+  EXPECT_EQ(error_of(with(clients, "clients = \"127.0.0.1:7401\"")),
+            "config: listen.admin: is the address of listen.clients, too");
+}
+
 TEST(NodeConfig, values_that_cannot_be_meant_are_named) {
   const auto database = [](const std::string& lines) {
     return error_of(with("name = \"packages\"", "name = \"p\"\n" + lines));

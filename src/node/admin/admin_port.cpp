@@ -203,6 +203,7 @@ awaitable<AdminResponse> AdminPort::Impl::answer(std::shared_ptr<Impl> self, Htt
     auto body = read_body(request.body);
     if (!body) co_return refusal(400, body.error().kind(), body.error().message());
     plain.body = *std::move(body);
+    plain.has_body = true;
   }
   auto answering = routes.answer(plain);
   co_return co_await std::move(answering);

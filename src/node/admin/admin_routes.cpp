@@ -41,7 +41,7 @@ json::object report_left(const std::string& kept_at, const Result<EtcdSurvey>& s
 std::optional<AdminResponse> refuse_unread(const AdminRequest& request) {
   if (!request.query.empty() && request.method != "DELETE")
     return failed(MirrorError::configuration("only a DELETE has a query; the others say it in the body"), exit_usage);
-  if (!request.body.empty() && request.method != "POST")
+  if (request.has_body && request.method != "POST")
     return failed(MirrorError::configuration("only a POST has a body; a DELETE says it in its query"), exit_usage);
   return std::nullopt;
 }
@@ -434,6 +434,7 @@ awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::
   }
   const auto status = mirror.status();
   const auto facts = mirror.facts();
+  const auto detail = database->engine().source->detail();
   const bool linked = mirror.link().state() == LinkState::connected;
   const bool again = status.kind == StatusKind::Promoted;
   if (!facts.position && facts.inconsistent.empty() && !again)
@@ -446,6 +447,7 @@ awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::
     auto report = promotion_report(name, spec, facts, status.lag, linked);
     report["dry_run"] = true;
     report["promoted"] = report["again"] = again;
+    report["detail"] = again ? std::string() : detail;
     if (again) report["lost"] = report["sync"] = nullptr;
     co_return object_answer(report);
   }
@@ -462,6 +464,7 @@ awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::
   const auto& position = promoted->from.position;
   report["dry_run"] = false;
   report["promoted"] = true;
+  report["detail"] = again ? std::string() : detail;
   report["again"] = again;
   // What it was then is not known any more.
   if (again) report["lost"] = report["sync"] = nullptr;

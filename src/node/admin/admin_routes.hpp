@@ -25,6 +25,7 @@ struct AdminRequest {
   std::string method, path;  ///< the path without what follows a '?'
   std::string query;
   boost::json::object body;
+  bool has_body = false;
   CommandCaller caller;
 };
 struct AdminResponse {

@@ -12,7 +12,6 @@ awaitable<CommandTurns::Held> CommandTurns::take(std::string database, CommandCa
   if (!place) place = std::make_shared<Turn>();
   const auto turn = place;
   const auto mine = ++turn->last;
-  const bool waits = mine != turn->now;
   async::Signal::Heard heard = 0;
   while (mine != turn->now) {
     // Cancelled: the command is begun all the same once it is its turn.
@@ -25,7 +24,7 @@ awaitable<CommandTurns::Held> CommandTurns::take(std::string database, CommandCa
     turn->freed.notify();
     if (turn->now > turn->last) turns->erase(database);
   });
-  const bool abandoned = waits && caller.gone && caller.gone();
+  const bool abandoned = caller.gone && caller.gone();
   if (abandoned && !makes(core::Mistake::abandoned_command_begun)) held.reset();
   co_return held;
 }

@@ -13,7 +13,7 @@ namespace crosslink::node {
 
 /// Who gave a command.
 struct CommandCaller {
-  /// Has he left? Asked when his command had to wait, before it is begun. Null: he has not.
+  /// Has the caller left? Asked before the command is begun. Null: no.
   std::function<bool()> gone;
 };
 
@@ -23,7 +23,7 @@ class CommandTurns {
   /// Held until it goes. It may outlive the turns.
   using Held = std::shared_ptr<void>;
 
-  /// Null: the caller left while it waited, and the command is not to be begun. Waiting is not cancelled otherwise.
+  /// Null: the caller left before it is begun, and it is not to be. Waiting is not cancelled otherwise.
   awaitable<Held> take(std::string database, CommandCaller caller = {});
   /// Does a command run, or wait?
   bool taken(const std::string& database) const { return turns_->contains(database); }

@@ -353,7 +353,8 @@ Result<CatalogEntry> Hosting::Impl::plan_delete_root(const std::string& name, bo
   const auto present = catalog.find(name);
   if (!present) return unknown(name);
   if (present->kind != DatabaseKind::root)
-    return MirrorError::configuration(fmt::format("'{}' is, or was, a mirror: `crosslink mirror delete`", name));
+    return MirrorError::configuration(fmt::format(
+        "'{}' is, or was, a mirror, or was found without a word of what it is: `crosslink mirror delete`", name));
   if (present->change != DatabaseChange::none) return unknown(name);
   if (auto good = check_not_in_config(name); !good) return good.error();
   const auto database = list.find(name);
