@@ -6,12 +6,12 @@ include(CMakePackageConfigHelpers)
 add_library(crosslink_all INTERFACE)
 add_library(crosslink::crosslink ALIAS crosslink_all)
 set_target_properties(crosslink_all PROPERTIES EXPORT_NAME crosslink)
-target_link_libraries(crosslink_all INTERFACE crosslink::engine_rocksdb crosslink::engine_memory crosslink::replication crosslink::link crosslink::quic crosslink::tls
-  crosslink::wire)
+target_link_libraries(crosslink_all INTERFACE crosslink::engine_rocksdb crosslink::engine_memory crosslink::replication crosslink::link
+  crosslink::quic crosslink::tls crosslink::wire)
 target_compile_features(crosslink_all INTERFACE cxx_std_23)
 
-install(TARGETS crosslink_all crosslink_engine_common crosslink_engine_memory crosslink_engine_rocksdb crosslink_engine_etcd crosslink_etcd_wire crosslink_replication crosslink_link crosslink_quic
-  crosslink_tls crosslink_async crosslink_session crosslink_base crosslink_wire crosslink_asio EXPORT crosslink
+install(TARGETS crosslink_all crosslink_engine_common crosslink_engine_memory crosslink_engine_rocksdb
+  crosslink_engine_etcd crosslink_etcd_wire crosslink_replication crosslink_link crosslink_quic crosslink_tls crosslink_async crosslink_session crosslink_base crosslink_wire crosslink_asio EXPORT crosslink
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY "${CMAKE_SOURCE_DIR}/include/crosslink" DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp")
 install(FILES "${CMAKE_BINARY_DIR}/include/crosslink/version.hpp" DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/crosslink)

@@ -32,7 +32,10 @@ start_cluster() {
   await 60 "the etcd cluster of $cluster" timeout 2 $client leader "$list"
   echo "etcd of $cluster: $list"
 }
-applied() { crosslink status registry -o json --config eu-standby/node.toml | python3 -c 'import json,sys; print(json.load(sys.stdin)["mirrors"][0]["applied_lsn"])'; }
+applied() {
+  crosslink status registry -o json --config eu-standby/node.toml |
+    python3 -c 'import json,sys; print(json.load(sys.stdin)["mirrors"][0]["applied_lsn"])'
+}
 applied_above() { [ "$(applied)" -gt "$1" ]; }
 
 say "Two etcd clusters of three members each, as $(etcd --version | head -n 1) brings them: nothing of crosslink in them."

@@ -69,8 +69,8 @@ struct DatabaseSourceOptions {
   /// delay log and snapshots.
   boost::asio::any_io_executor scan_executor = {};
   /// Entries kept encoded, for all mirrors together: the newest, which commits hand over, and what mirrors further
-  /// behind have read. Default 16 MiB, all of which is held once so much was committed. Raise it where several mirrors follow some seconds behind a busy source: they are then served from
-  /// memory and not from the engine's log.
+  /// behind have read. Default 16 MiB, all of which is held once so much was committed. Raise it where several mirrors
+  /// follow some seconds behind a busy source: they are then served from memory and not from the engine's log.
   std::uint64_t ring_bytes_max = 16ull * 1024 * 1024;
   /// The log that a bootstrapping mirror needs is held for so long while it is away, within the engine's budget.
   /// Default 24 hours. As long as the engine's window, else it is held for a shorter time than the log is at all. Costs

@@ -269,7 +269,7 @@ std::string database_table(const boost::json::array& databases) {
   }
   for (const auto& one : databases) {
     const auto* database = one.if_object();
-    const auto detail = database == nullptr ? std::string() : text(*database, "remark", 4096);
+    const auto detail = database == nullptr ? std::string() : text(*database, "detail", 4096);
     if (!detail.empty()) page += fmt::format("\n{}: {}", text(*database, "name"), detail);
   }
   return page;

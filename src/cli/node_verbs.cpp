@@ -49,9 +49,9 @@ int show(const Globals& globals, const StatusOptions& options, boost::json::obje
   auto page = page_of(options, body);
   page += not_open_text(body);
   if (code == exit_good && !array_field(body, "not_open").empty()) code = exit_disconnected;
-  for (const auto& one : array_field(body, "remarks")) {
+  for (const auto& one : array_field(body, "details")) {
     if (const auto* const database = one.if_object())
-      page += fmt::format("\n{}: {}", text(*database, "name"), text(*database, "remark", 4096));
+      page += fmt::format("\n{}: {}", text(*database, "name"), text(*database, "detail", 4096));
   }
   for (const auto& one : array_field(body, "certificate_warnings")) {
     if (one.is_string()) page += fmt::format("\nwarning: {}", printable(one.get_string(), 4096));

@@ -29,7 +29,7 @@ class PinKeeper {
   /// sessions stands in for it.
   Holders on_session_end(const std::string& holder, Instant now);
   Holders on_time(Instant now);
-  /// Everybody.
+  /// All holders.
   Holders on_stop();
   std::optional<Instant> next_deadline() const;
 

@@ -276,7 +276,7 @@ class NodeEtcdPlaces(EtcdNodeTest):
             target.put(theirs, "theirs")
             resync = run("resync", "registry", "--yes", *self.admin(standby))
             self.assertEqual(resync.returncode, 0, resync)
-            # The key stands in what is said of foreign writes as well, whatever the status.
+            # The key stands in what is said of external writes as well, whatever the status.
             halted = standby.await_mirror("registry", lambda one: one["status"] == "Halted" and
                                           "so they would be deleted" in one["reason"], "a mirror that refuses")
             self.assertIn(f'"{theirs}"', halted["reason"])

@@ -44,7 +44,7 @@ TEST_F(JudgeHello, accepts_by_any_of_the_names_and_asks_in_contract_order) {
 
 TEST_F(JudgeHello, refuses_version_then_cluster_then_authorization_then_database_then_limits) {
   hello = MirrorHello{ClusterId("prod-eu"), DatabaseId("nothing"), Lsn{5}, 2};
-  names = {"stranger"};
+  names = {"unknown"};
   policy.admit = [](const MirrorHello&, std::span<const std::string>) -> std::optional<MirrorError> {
     return MirrorError(ErrorKind::Busy, CausedBy::us, "full");
   };

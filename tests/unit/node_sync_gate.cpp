@@ -78,7 +78,7 @@ TEST_F(Gate, answers_ok_once_every_named_mirror_has_the_write) {
   write(*both, 5, one);
   write(*both, 9, two);
   mirror_at(*both, "EU-1", 9, 9);  // names of certificates know no case
-  mirror_at(*both, "stranger", 9, 9);
+  mirror_at(*both, "unknown", 9, 9);
   EXPECT_EQ(one.got(), waits);
   mirror_at(*both, "asia-1", 5, 9);
   EXPECT_EQ(one.got(), "+OK\r\n");

@@ -42,7 +42,7 @@ bool is_untouched(const std::string& detail) {
 }
 
 /// From 3.4.42, 3.5.28 and 3.6.0 on a member tells its status to administrators only, later ones (3.5.32, 3.6.12) again
-/// to everybody: a member that refuses is not older than the first of them.
+/// to all: a member that refuses is not older than the first of them.
 grpc::Status ask_status(const std::shared_ptr<grpc::Channel>& channel, grpc::ClientContext& context,
                         wire::StatusResponse& response) {
   auto status = etcdserverpb::Maintenance::NewStub(channel)->Status(&context, wire::StatusRequest(), &response);

@@ -147,8 +147,8 @@ bool EtcdDatabase::Impl::is_own_loop_marker(std::string_view offered_key) const 
   return offered_key.ends_with(loop_marker);
 }
 
-/// Nobody deletes the copies of others' markers in a mirror that halts. Its own counts no longer, so that a loop that was mended meanwhile is none after a resume, although the source's
-/// log still has this one.
+/// A mirror that halts deletes the copies of others' markers, for whose deletion it does not wait. Its own counts no
+/// longer: a loop that was mended meanwhile is none after a resume, although the source's log still has this one.
 MirrorError EtcdDatabase::Impl::found_loop() {
   end_loop_look(loop_look.copies);
   {

@@ -9,7 +9,7 @@
 
 namespace crosslink::etcd {
 
-/// The last part of a marker's key, which nobody else draws: "crosslink-loop-" and an id in hex.
+/// The last part of a marker's key, which no other mirror draws: "crosslink-loop-" and an id in hex.
 std::string new_loop_marker();
 /// Ends the key as a marker's does, of whichever mirror?
 bool is_loop_marker(std::string_view key);

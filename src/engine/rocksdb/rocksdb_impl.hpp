@@ -60,7 +60,7 @@ struct RocksdbDatabase::Impl {
   void look_after();
   /// Is there nothing that a look would find changed, but for what time alone brings?
   bool is_at_rest() const;
-  /// What nobody writes to gives its memory to those that are written to, once these need it.
+  /// A database that is not written to gives its memory to those that are, once these need it.
   void flush_if_idle();
   /// After an error of the disk: opens the data anew if it looks as if that went well. With write_mutex held. Errors:
   /// Storage; Busy, once, when the log had lost its tail: all is well again, but what its caller knew is of before.

@@ -117,7 +117,8 @@ json::array AdminRoutes::source_details() const {
   json::array details;
   for (const auto& database : hosting_->databases().all()) {
     auto detail = database->takes_writes() ? database->engine().source->detail() : std::string();
-    if (!detail.empty()) details.push_back(json::object{{"name", database->name()}, {"remark", std::move(detail)}});
+    // "remark" until 2026-12.
+    if (!detail.empty()) details.push_back({{"name", database->name()}, {"detail", detail}, {"remark", detail}});
   }
   return details;
 }
@@ -158,7 +159,8 @@ awaitable<AdminResponse> AdminRoutes::answer_mirrors(const AdminRequest& request
       if (database->mirror() != nullptr) mirrors.push_back(report_mirror(*database));
     }
     auto listed = with_not_open({{"mirrors", std::move(mirrors)}});
-    if (auto details = source_details(); !details.empty()) listed["remarks"] = std::move(details);
+    if (auto details = source_details(); !details.empty())
+      listed["details"] = listed["remarks"] = std::move(details);  // "remarks" until 2026-12
     if (auto warnings = certificate_warnings(); !warnings.empty()) listed["certificate_warnings"] = std::move(warnings);
     co_return object_answer(listed);
   }

@@ -196,13 +196,15 @@ json::object report_database(HostedDatabase& database) {
   for (const auto& one : database.source().mirrors()) {
     mirrors.push_back(report_follower(database, one));
   }
+  const auto detail = database.engine().source->detail();
   json::object report{
       {"name", database.name()},
       {"index", database.index()},
       {"kind", to_string(database.kind())},
       {"role", to_string(state.role)},
       {"kept_at", database.engine().kept_at},
-      {"remark", database.engine().source->detail()},
+      {"detail", detail},
+      {"remark", detail},  // its name until 2026-12
       {"head_lsn", state.head.value},
       {"oldest_lsn", state.oldest.value},
       {"incarnation",

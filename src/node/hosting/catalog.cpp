@@ -107,7 +107,7 @@ CatalogEntry read_entry(const json::object& from) {
   if (change_name(entry.change) != change) throw std::invalid_argument("change");
   entry.set_aside = text_of(from, "set_aside");
   if (entry.set_aside.find('/') != std::string::npos) throw std::invalid_argument("set_aside");
-  // Versions that did not say whether it was made made it at once, and let everybody in without a list.
+  // Versions that did not say whether it was made made it at once, and let every name in without a list.
   const bool older = !from.contains("made");
   entry.made = older || from.at("made").as_bool();
   entry.open_without_list = older || from.at("open_without_list").as_bool();

@@ -1,4 +1,4 @@
-// The databases of a node, for everybody who looks one up by name or by SELECT's index: those that are open, and why
+// The databases of a node, for all that look one up by name or by SELECT's index: those that are open, and why
 // others are not.
 #pragma once
 

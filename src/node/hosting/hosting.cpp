@@ -147,7 +147,7 @@ awaitable<std::optional<bool>> Hosting::Impl::retire(std::shared_ptr<Impl> self,
   const auto closed = database->closed();
   const auto took_writes = database->took_writes();
   database.reset();
-  // Everybody who holds it is on the way out; the deleter then closes it on an engine thread.
+  // Its holders are on the way out; the deleter then closes it on an engine thread.
   const bool is_closed = co_await closed->wait();
   co_return is_closed ? std::optional(took_writes->load()) : std::nullopt;
 }

@@ -64,7 +64,7 @@ Result<FolderContent> Hosting::Impl::look_into(const CatalogEntry& entry) const 
   std::error_code error;
   content.agreed = fs::exists(folder / agreed_name, error);
   if (content.agreed || (!content.data_id.empty() && content.data_id == entry.data_id)) return content;
-  const auto foreign = [&](const std::string& what) {
+  const auto not_its_own = [&](const std::string& what) {
     return MirrorError::configuration(fmt::format(
         "{} holds {}: move the folders back to where they belong. If '{}' is to have this data from now on, make an "
         "empty file `{}` in that folder",
@@ -72,14 +72,14 @@ Result<FolderContent> Hosting::Impl::look_into(const CatalogEntry& entry) const 
   };
   for (const auto& other : catalog.entries()) {
     const bool is_its = !content.data_id.empty() && other.data_id == content.data_id;
-    if (is_its && other.name != entry.name) return foreign(fmt::format("the data of '{}'", other.name));
+    if (is_its && other.name != entry.name) return not_its_own(fmt::format("the data of '{}'", other.name));
   }
   const auto beside = read_beside(folder);
   if (beside.entry && beside.entry->name != entry.name)
-    return foreign(fmt::format("what belongs to '{}' by its {}", beside.entry->name, beside_data));
+    return not_its_own(fmt::format("what belongs to '{}' by its {}", beside.entry->name, beside_data));
   // A root's stays the same; a mirror that bootstraps has other data each time.
   if (entry.kind == DatabaseKind::root && !entry.data_id.empty() && !content.data_id.empty())
-    return foreign(fmt::format("another database than the one that '{}' was when it was last open", entry.name));
+    return not_its_own(fmt::format("another database than the one that '{}' was when it was last open", entry.name));
   return content;
 }
 
