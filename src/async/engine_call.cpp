@@ -15,6 +15,7 @@ awaitable<void> run_on_engine(boost::asio::any_io_executor engine_executor, std:
                                          boost::asio::execution::outstanding_work.tracked);
     auto run = [work = std::move(work), resume_on = std::move(resume_on), handler = std::move(handler)]() mutable {
       work();
+      work = nullptr;  // the caller may count on it that what was captured is gone
       boost::asio::post(resume_on, [handler = std::move(handler)]() mutable { std::move(handler)(); });
     };
     boost::asio::post(engine_executor, std::move(run));

@@ -14,13 +14,13 @@ namespace crosslink::async {
 
 namespace detail {
 
-/// Runs `work` on `engine_executor` and resumes where it was awaited.
+/// Runs `work` on `engine_executor`, destroys it there, and then resumes where it was awaited.
 awaitable<void> run_on_engine(boost::asio::any_io_executor engine_executor, std::move_only_function<void()> work);
 
 }  // namespace detail
 
-/// Runs `work` on `engine_executor` to its end, whatever is cancelled meanwhile, and resumes where it was awaited.
-/// `work` must not throw.
+/// Runs `work` on `engine_executor` to its end, whatever is cancelled meanwhile, and resumes where it was awaited. What
+/// `work` captured is released before. `work` must not throw, nor may the destructors of what it captured.
 template <class Work>
 awaitable<std::invoke_result_t<Work&>> call_engine(boost::asio::any_io_executor engine_executor, Work work) {
   // Shared: should the awaiting coroutine be destroyed meanwhile, the engine's thread still has where to answer.
