@@ -38,6 +38,9 @@ using SharedBytes = std::shared_ptr<const std::vector<std::byte>>;
 /// The snapshot format that every engine reads and writes: sorted pairs (docs/protocol.md, "Forms").
 inline constexpr std::string_view kv_format = "kv";
 
+/// What a snapshot that is received leaves free on a disk that other databases write to, where the caller says nothing.
+inline constexpr std::uint64_t min_free_bytes_default = 1024ull * 1024 * 1024;
+
 /// What a database is to others.
 enum class DatabaseRole : std::uint8_t {
   root,      ///< takes writes, follows no source

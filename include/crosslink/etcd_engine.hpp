@@ -119,7 +119,7 @@ struct EtcdOptions {
   /// the log is shorter, its oldest part first, and detail() says so; a snapshot, written or received, and a revision
   /// that goes in several transactions are refused (Storage) and tried again, and what was received stays. Raise it
   /// where other databases write much while a mirror bootstraps. Default 1 GiB.
-  std::uint64_t min_free_bytes = 1024ull * 1024 * 1024;
+  std::uint64_t min_free_bytes = min_free_bytes_default;
   /// How many bytes are free at a folder. Called from any thread; must not call back. Null (the default): asks
   /// the system. Set it where a quota, and not the disk, is the limit.
   std::function<Result<std::uint64_t>(const std::filesystem::path& folder)> free_bytes = nullptr;

@@ -72,7 +72,7 @@ struct MirrorOptions {
   boost::asio::any_io_executor scan_executor = {};
   /// What a file in spill_folder leaves free on its disk: an entry that does not fit is refused (Storage), and asked
   /// for again. Default 1 GiB. Raise it where other databases on that disk must always be able to write.
-  std::uint64_t min_free_bytes = 1024ull * 1024 * 1024;
+  std::uint64_t min_free_bytes = min_free_bytes_default;
   /// Offer zstd for batches of the log. Default: yes. No on lines faster than about 1 Gbit/s, where the processors of
   /// both sides are the limit.
   bool zstd = true;

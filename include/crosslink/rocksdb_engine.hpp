@@ -117,7 +117,7 @@ struct RocksdbOptions {
   /// What a snapshot that is received leaves free on the disk, for the databases that take writes there: what does not
   /// fit is refused (Storage) and tried again, and what was received stays. Writes and applied entries are not held to
   /// it. Default 1 GiB. Raise it where other databases write much while a mirror bootstraps.
-  std::uint64_t min_free_bytes = 1024ull * 1024 * 1024;
+  std::uint64_t min_free_bytes = min_free_bytes_default;
   /// Where RocksDB reads and writes, for an encrypting one for instance; null (the default): the system's files. Must
   /// outlive the database. The folder's lock is made past it.
   rocksdb::Env* env = nullptr;

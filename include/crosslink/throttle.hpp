@@ -6,13 +6,9 @@
 #include <memory>
 
 #include "crosslink/awaitable.hpp"
+#include "crosslink/bytes_in_flight.hpp"
 
 namespace crosslink {
-
-/// Default cap, and the share of it at or below which sending resumes. Both ends count by the same rule, so the share
-/// is no option: a sender that resumed at once would send in small pieces around the cap.
-inline constexpr std::uint64_t throttle_cap_bytes_default = 64ull * 1024 * 1024;
-inline constexpr std::uint64_t throttle_resume_percent = 75;
 
 /// Copies share one counter. Every member may be called from any thread at any time.
 ///
@@ -33,11 +29,7 @@ class SendThrottle {
   /// receiver takes to apply.
   explicit SendThrottle(std::uint64_t cap_bytes = throttle_cap_bytes_default);
 
-  /// What was charged, and during which stretch (between two resets). A plain value.
-  struct Ticket {
-    std::uint64_t bytes = 0;
-    std::uint64_t stretch = 0;
-  };
+  using Ticket = ThrottleTicket;
 
   /// Counts bytes that are about to be sent; never waits and never refuses.
   [[nodiscard]] Ticket charge(std::uint64_t bytes);
@@ -48,7 +40,7 @@ class SendThrottle {
   void ack(std::uint64_t bytes);
   /// in_flight() < cap()
   bool can_send() const;
-  /// in_flight() <= 75 % of cap()
+  /// in_flight() <= throttle_resume_percent of cap()
   bool can_resume() const;
   /// Forgets all bytes in flight and starts a new stretch; wakes every waiter.
   void reset();

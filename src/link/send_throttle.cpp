@@ -10,13 +10,12 @@ SendThrottle::SendThrottle(std::uint64_t cap_bytes) : state_(std::make_shared<St
 
 SendThrottle::Ticket SendThrottle::charge(std::uint64_t bytes) {
   const std::scoped_lock lock(state_->mutex);
-  const auto ticket = state_->account.charge(bytes);
-  return {ticket.bytes, ticket.stretch};
+  return state_->account.charge(bytes);
 }
 
 void SendThrottle::ack(const Ticket& ticket) {
   const std::scoped_lock lock(state_->mutex);
-  state_->account.ack(core::ThrottleAccount::Ticket{ticket.bytes, ticket.stretch});
+  state_->account.ack(ticket);
   state_->wake_if_resumable();
 }
 

@@ -19,7 +19,7 @@ struct SendThrottle::State final : core::Throttle {
     account.agree(cap_bytes);
     wake_if_resumable();
   }
-  [[nodiscard]] core::Throttle::Ticket hold(const core::Throttle::Ticket& held, std::uint64_t bytes) override {
+  [[nodiscard]] Ticket hold(const Ticket& held, std::uint64_t bytes) override {
     const std::scoped_lock lock(mutex);
     const auto ticket = account.hold(held, bytes);
     wake_if_resumable();

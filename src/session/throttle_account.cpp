@@ -4,9 +4,6 @@
 #include <limits>
 
 namespace crosslink::core {
-namespace {
-constexpr std::uint64_t resume_percent = 75;  // contract
-}
 
 ThrottleAccount::Ticket ThrottleAccount::charge(std::uint64_t bytes) {
   const auto room = std::numeric_limits<std::uint64_t>::max() - in_flight_bytes_;
@@ -39,7 +36,7 @@ bool ThrottleAccount::may_go_on() {
 
 bool ThrottleAccount::can_resume() const {
   // Split so that no cap overflows.
-  const auto mark = cap_bytes_ / 100 * resume_percent + cap_bytes_ % 100 * resume_percent / 100;
+  const auto mark = cap_bytes_ / 100 * throttle_resume_percent + cap_bytes_ % 100 * throttle_resume_percent / 100;
   return in_flight_bytes_ <= mark;
 }
 

@@ -4,16 +4,15 @@
 
 #include <cstdint>
 
+#include "crosslink/bytes_in_flight.hpp"
+
 namespace crosslink::core {
 
 /// The account that a mirror's machine keeps what it holds in: in the product that of its link's SendThrottle, which
 /// other threads read and wait for.
 class Throttle {
  public:
-  struct Ticket {
-    std::uint64_t bytes = 0;
-    std::uint64_t stretch = 0;
-  };
+  using Ticket = ThrottleTicket;
   virtual ~Throttle() = default;
   Throttle(const Throttle&) = default;
   Throttle& operator=(const Throttle&) = default;
