@@ -185,12 +185,9 @@ class Reader final : public SnapshotReader {
 
 SnapshotStore::~SnapshotStore() = default;
 
-std::shared_ptr<SnapshotReader> SnapshotStore::read(Kept& kept) {
-  kept.used = std::chrono::steady_clock::now();
-  if (auto reader = kept.reader.lock()) return reader;
-  const auto reader = std::make_shared<Reader<Writing>>(kept.writing);
-  kept.reader = reader;
-  return reader;
+Result<std::shared_ptr<SnapshotReader>> SnapshotStore::read(Kept::Kept& kept) {
+  return kept_.read(kept,
+                    [](const std::shared_ptr<Writing>& writing) { return std::make_shared<Reader<Writing>>(writing); });
 }
 
 Result<std::shared_ptr<SnapshotReader>> SnapshotStore::open(const Source& source, std::span<const std::string> formats,
@@ -198,32 +195,23 @@ Result<std::shared_ptr<SnapshotReader>> SnapshotStore::open(const Source& source
   if (std::ranges::find(formats, kv_format) == formats.end())
     return MirrorError(ErrorKind::UnsupportedOperation, CausedBy::peer, "etcd's databases write kv snapshots only");
   const std::scoped_lock lock(mutex_);
-  std::erase_if(kept_, [](const Kept& kept) { return kept.writing->failed() && kept.reader.expired(); });
-  for (auto& kept : kept_) {
-    const auto& facts = kept.writing->facts();
-    if (facts.incarnation != source.facts.incarnation || kept.writing->failed()) continue;
+  kept_.drop_unread_if([](const auto& writing) { return writing->failed(); });
+  auto* const found = kept_.find([&](const std::shared_ptr<Writing>& writing) {
+    const auto& facts = writing->facts();
+    if (facts.incarnation != source.facts.incarnation || writing->failed()) return false;
     const bool current = !wanted && facts.snapshot_lsn == source.facts.snapshot_lsn;
-    if ((wanted && facts.id == *wanted) || current) return read(kept);
-  }
-  const auto is_open = [](const Kept& kept) { return !kept.reader.expired(); };
-  if (static_cast<std::size_t>(std::ranges::count_if(kept_, is_open)) >= options_.snapshots_max)
-    return MirrorError(ErrorKind::Busy, CausedBy::us, "as many snapshots as may be are being read; retry later");
-  while (kept_.size() >= options_.snapshots_max) {
-    auto oldest = kept_.end();
-    for (auto kept = kept_.begin(); kept != kept_.end(); ++kept) {
-      if (!is_open(*kept) && (oldest == kept_.end() || kept->used < oldest->used)) oldest = kept;
-    }
-    if (oldest == kept_.end()) break;
-    kept_.erase(oldest);
-  }
+    return (wanted && facts.id == *wanted) || current;
+  });
+  if (found != nullptr) return read(*found);
+  if (auto free = kept_.check_read(options_.snapshots_max); !free) return free.error();
+  kept_.make_room(options_.snapshots_max);
   auto described = source;
   described.facts.id = base::random_id<SnapshotId>();
   described.facts.format = std::string(kv_format);
   const auto path = folder_ / to_string(described.facts.id);
-  Kept fresh{std::make_shared<Writing>(described, files_, path, options_, disk_bytes_), {}, {}};
-  if (auto started = fresh.writing->start(); !started) return started.error();
-  kept_.push_back(std::move(fresh));
-  return read(kept_.back());
+  auto fresh = std::make_shared<Writing>(described, files_, path, options_, disk_bytes_);
+  if (auto started = fresh->start(); !started) return started.error();
+  return read(kept_.add(std::move(fresh)));
 }
 
 void SnapshotStore::clear() {
@@ -233,14 +221,7 @@ void SnapshotStore::clear() {
 
 void SnapshotStore::prune(const Incarnation& incarnation) {
   const std::scoped_lock lock(mutex_);
-  const auto now = std::chrono::steady_clock::now();
-  std::erase_if(kept_, [&](Kept& kept) {
-    if (!kept.reader.expired()) {
-      kept.used = now;
-      return false;
-    }
-    return now - kept.used >= options_.kept || kept.writing->facts().incarnation != incarnation;
-  });
+  kept_.prune(options_.kept, [&](const auto& writing) { return writing->facts().incarnation == incarnation; });
 }
 
 }  // namespace crosslink::etcd

@@ -4,13 +4,13 @@
 
 #include <chrono>
 #include <condition_variable>
-#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
 
 #include "base/files.hpp"
+#include "engine/common/kept_snapshots.hpp"
 #include "engine/etcd/history.hpp"
 #include "engine/etcd/shortage.hpp"
 
@@ -44,17 +44,13 @@ class SnapshotStore {
 
  private:
   class Writing;
-  struct Kept {
-    std::shared_ptr<Writing> writing;
-    std::weak_ptr<SnapshotReader> reader;
-    std::chrono::steady_clock::time_point used;
-  };
-  std::shared_ptr<SnapshotReader> read(Kept& kept);
+  using Kept = KeptSnapshots<std::shared_ptr<Writing>>;
+  Result<std::shared_ptr<SnapshotReader>> read(Kept::Kept& kept);
   const base::Files files_;
   const base::Path folder_;
   const Options options_;
   std::mutex mutex_;
-  std::list<Kept> kept_;
+  Kept kept_;
   std::shared_ptr<std::atomic<std::uint64_t>> disk_bytes_ = std::make_shared<std::atomic<std::uint64_t>>(0);
 };
 

@@ -69,31 +69,22 @@ Result<Pairs> decode_pairs(std::span<const std::byte> bytes) {
   return pairs;
 }
 
-std::shared_ptr<SnapshotReader> SnapshotStore::read(Kept& kept) {
-  auto reader = kept.reader.lock();
-  if (!reader) {
-    reader = std::make_shared<BytesReader>(kept.facts, kept.bytes);
-    kept.reader = reader;
-  }
-  return reader;
+Result<std::shared_ptr<SnapshotReader>> SnapshotStore::read(KeptSnapshots<Made>::Kept& kept) {
+  return kept_.read(kept, [](const Made& made) { return std::make_shared<BytesReader>(made.facts, made.bytes); });
 }
 
 Result<std::shared_ptr<SnapshotReader>> SnapshotStore::open(const Image& image, const std::optional<SnapshotId>& wanted,
                                                             SnapshotId fresh_id) {
-  for (auto& kept : kept_) {
-    const bool asked_for = wanted && kept.facts.id == *wanted;
-    const bool current = kept.facts.snapshot_lsn == image.head && kept.facts.origin_lsn == image.origin_lsn &&
-                         kept.facts.incarnation == image.history.newest().incarnation;
-    if (asked_for || (current && !wanted)) return read(kept);
-  }
-  const auto is_open = [](const Kept& kept) { return !kept.reader.expired(); };
-  if (static_cast<std::size_t>(std::ranges::count_if(kept_, is_open)) >= open_max_)
-    return MirrorError(ErrorKind::Busy, CausedBy::us, "as many snapshots as may be are being read; retry later");
-  while (kept_.size() >= open_max_) {
-    const auto unread = std::ranges::find_if_not(kept_, is_open);
-    kept_.erase(unread);
-  }
-  Kept fresh;
+  auto* const found = kept_.find([&](const Made& made) {
+    const bool asked_for = wanted && made.facts.id == *wanted;
+    const bool current = made.facts.snapshot_lsn == image.head && made.facts.origin_lsn == image.origin_lsn &&
+                         made.facts.incarnation == image.history.newest().incarnation;
+    return asked_for || (current && !wanted);
+  });
+  if (found != nullptr) return read(*found);
+  if (auto free = kept_.check_read(open_max_); !free) return free.error();
+  kept_.make_room(open_max_);
+  Made fresh;
   fresh.bytes = encode_pairs(image.pairs);
   fresh.facts = {.id = fresh_id,
                  .format = std::string(kv_format),
@@ -104,8 +95,7 @@ Result<std::shared_ptr<SnapshotReader>> SnapshotStore::open(const Image& image, 
                  .incarnation = image.history.newest().incarnation,
                  .total_bytes = fresh.bytes->size(),
                  .consistent_lsn = image.head};
-  kept_.push_back(std::move(fresh));
-  return read(kept_.back());
+  return read(kept_.add(std::move(fresh)));
 }
 
 std::shared_ptr<const DataView> make_view(const Image& image) {

@@ -1,10 +1,10 @@
 // Snapshots of a database in memory: made whole when they are opened, then only read.
 #pragma once
 
-#include <list>
 #include <memory>
 #include <optional>
 
+#include "engine/common/kept_snapshots.hpp"
 #include "engine/memory/memory_image.hpp"
 
 namespace crosslink::memory {
@@ -24,14 +24,13 @@ class SnapshotStore {
   void clear() { kept_.clear(); }
 
  private:
-  struct Kept {
+  struct Made {
     SnapshotFacts facts;
     SharedBytes bytes;
-    std::weak_ptr<SnapshotReader> reader;
   };
-  static std::shared_ptr<SnapshotReader> read(Kept& kept);
+  Result<std::shared_ptr<SnapshotReader>> read(KeptSnapshots<Made>::Kept& kept);
   std::size_t open_max_;
-  std::list<Kept> kept_;  ///< newest last
+  KeptSnapshots<Made> kept_;
 };
 
 /// A copy of the pairs, for verify.

@@ -252,7 +252,10 @@ Result<CheckpointFiles> decode_checkpoint_head(std::span<const std::byte> bytes)
 }
 
 SnapshotStore::SnapshotStore(Path folder, Options options)
-    : folder_(std::move(folder)), options_(std::move(options)), disk_(files_of(options_.to_open.env)) {}
+    : folder_(std::move(folder)),
+      options_(std::move(options)),
+      disk_(files_of(options_.to_open.env)),
+      kept_([this](const Made& made) { static_cast<void>(disk_.remove_tree(made.folder)); }) {}
 
 Result<void> SnapshotStore::adopt(const History& history, Lsn head) {
   if (auto made = disk_.make_folder(folder_); !made) return made;
@@ -268,29 +271,23 @@ Result<void> SnapshotStore::adopt(const History& history, Lsn head) {
       static_cast<void>(disk_.remove_tree(folder));
       continue;
     }
-    kept_.push_back({*facts, folder, Clock::now(), {}});
+    kept_.add({*facts, folder});
   }
   return {};
 }
 
-Result<std::shared_ptr<SnapshotReader>> SnapshotStore::read(Kept& kept) {
-  kept.used = Clock::now();
-  if (auto reader = kept.reader.lock()) return reader;
-  std::shared_ptr<SnapshotReader> reader;
-  if (kept.facts.format == kv_format) {
-    auto checkpoint = Live::open_read_only(kept.folder, options_.to_open, options_.kind);
-    if (!checkpoint) return checkpoint.error();
-    reader = std::make_shared<KvReader>(kept.facts, *std::move(checkpoint));
-  } else {
-    auto opened = CheckpointReader::open(kept.facts, disk_, kept.folder);
-    if (!opened) return opened.error();
-    reader = *std::move(opened);
-  }
-  kept.reader = reader;
-  return reader;
+Result<std::shared_ptr<SnapshotReader>> SnapshotStore::read(Kept::Kept& kept) {
+  return kept_.read(kept, [this](const Made& made) { return open_made(made); });
 }
 
-Result<SnapshotStore::Kept> SnapshotStore::make(const Source& source, const std::string& format) {
+Result<std::shared_ptr<SnapshotReader>> SnapshotStore::open_made(const Made& made) const {
+  if (made.facts.format != kv_format) return CheckpointReader::open(made.facts, disk_, made.folder);
+  auto checkpoint = Live::open_read_only(made.folder, options_.to_open, options_.kind);
+  if (!checkpoint) return checkpoint.error();
+  return std::shared_ptr<SnapshotReader>(std::make_shared<KvReader>(made.facts, *std::move(checkpoint)));
+}
+
+Result<SnapshotStore::Made> SnapshotStore::make(const Source& source, const std::string& format) {
   const auto id = base::random_id<SnapshotId>();
   const auto folder = folder_ / to_string(id);
   if (auto room = source.live.check_room_to_flush(); !room) return room.error();
@@ -319,7 +316,7 @@ Result<SnapshotStore::Kept> SnapshotStore::make(const Source& source, const std:
   facts.format = format;
   facts.consistent_lsn = facts.snapshot_lsn;
   if (auto written = disk_.replace(folder / manifest_name, encode_facts(facts)); !written) return fail(written.error());
-  return Kept{std::move(facts), folder, Clock::now(), {}};
+  return Made{std::move(facts), folder};
 }
 
 Result<std::shared_ptr<SnapshotReader>> SnapshotStore::open(const Source& source, std::span<const std::string> formats,
@@ -333,45 +330,31 @@ Result<std::shared_ptr<SnapshotReader>> SnapshotStore::open(const Source& source
         fmt::format("this database writes snapshots as {}{}{} only", own, own.empty() ? "" : " and ", kv_format));
   }
   const std::scoped_lock lock(mutex_);
-  for (auto& kept : kept_) {
-    if (!source.history.contains(kept.facts.incarnation) || kept.facts.snapshot_lsn < source.oldest) continue;
-    const bool asked_for = wanted && kept.facts.id == *wanted;
-    const bool current = !wanted && kept.facts.snapshot_lsn == source.head && kept.facts.format == *format &&
-                         kept.facts.incarnation == source.history.newest().incarnation;
-    if ((asked_for && std::ranges::find(formats, kept.facts.format) != formats.end()) || current) return read(kept);
-  }
-  const auto open = std::ranges::count_if(kept_, [](const Kept& kept) { return !kept.reader.expired(); });
-  if (static_cast<std::size_t>(open) >= options_.snapshots_max) {
-    return MirrorError(ErrorKind::Busy, CausedBy::us, "as many snapshots as may be are being read; retry later");
-  }
+  auto* const found = kept_.find([&](const Made& made) {
+    const auto& facts = made.facts;
+    if (!source.history.contains(facts.incarnation) || facts.snapshot_lsn < source.oldest) return false;
+    const bool asked_for = wanted && facts.id == *wanted && std::ranges::find(formats, facts.format) != formats.end();
+    const bool current = !wanted && facts.snapshot_lsn == source.head && facts.format == *format &&
+                         facts.incarnation == source.history.newest().incarnation;
+    return asked_for || current;
+  });
+  if (found != nullptr) return read(*found);
+  if (auto free = kept_.check_read(options_.snapshots_max); !free) return free.error();
   // A mirror that stopped reading goes on later if its snapshot is still here: the budget, in prune(), judges those.
-  while (kept_.size() >= kept_factor * options_.snapshots_max && drop_longest_unread()) {
-  }
+  kept_.make_room(kept_factor * options_.snapshots_max);
   auto made = make(source, *format);
   if (!made) return made.error();
-  kept_.push_back(*std::move(made));
-  return read(kept_.back());
+  return read(kept_.add(*std::move(made)));
 }
 
-bool SnapshotStore::drop_longest_unread() {
-  auto oldest = kept_.end();
-  for (auto kept = kept_.begin(); kept != kept_.end(); ++kept) {
-    if (kept->reader.expired() && (oldest == kept_.end() || kept->used < oldest->used)) oldest = kept;
-  }
-  if (oldest == kept_.end()) return false;
-  static_cast<void>(disk_.remove_tree(oldest->folder));
-  kept_.erase(oldest);
-  return true;
-}
-
-std::uint64_t SnapshotStore::held_alone(const Kept& kept) const {
+std::uint64_t SnapshotStore::held_alone(const Made& made) const {
   std::uint64_t bytes = 0;
-  const auto names = disk_.list(kept.folder);
+  const auto names = disk_.list(made.folder);
   if (!names) return 0;  // it cannot be read either: the reader is told
   for (const auto& name : *names) {
-    const auto links = disk_.names(kept.folder / name);
+    const auto links = disk_.names(made.folder / name);
     if (!links || *links != 1) continue;
-    const auto size = disk_.size(kept.folder / name);
+    const auto size = disk_.size(made.folder / name);
     if (size) bytes += *size;
   }
   return bytes;
@@ -379,31 +362,21 @@ std::uint64_t SnapshotStore::held_alone(const Kept& kept) const {
 
 void SnapshotStore::prune(const History& history, Lsn oldest) {
   const std::scoped_lock lock(mutex_);
-  std::erase_if(kept_, [&](Kept& kept) {
-    if (!kept.reader.expired()) {
-      kept.used = Clock::now();
-      return false;
-    }
-    const bool of_use = history.contains(kept.facts.incarnation) && kept.facts.snapshot_lsn >= oldest;
-    if (of_use && Clock::now() - kept.used < options_.kept) return false;
-    static_cast<void>(disk_.remove_tree(kept.folder));
-    return true;
+  kept_.prune(options_.kept, [&](const Made& made) {
+    return history.contains(made.facts.incarnation) && made.facts.snapshot_lsn >= oldest;
   });
   const auto over_budget = [this] {
-    if (std::ranges::none_of(kept_, [](const Kept& kept) { return kept.reader.expired(); })) return false;
+    if (!kept_.has_unread()) return false;
     std::uint64_t bytes = 0;
-    for (const auto& kept : kept_)
-      bytes += held_alone(kept);
+    kept_.for_each([&](const Made& made) { bytes += held_alone(made); });
     return bytes > options_.budget_bytes;
   };
-  while (over_budget() && drop_longest_unread()) {
+  while (over_budget() && kept_.drop_longest_unread()) {
   }
 }
 
 void SnapshotStore::clear() {
   const std::scoped_lock lock(mutex_);
-  for (const auto& kept : kept_)
-    static_cast<void>(disk_.remove_tree(kept.folder));
   kept_.clear();
 }
 

@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <functional>
-#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -12,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/common/kept_snapshots.hpp"
 #include "engine/rocksdb/env_disk.hpp"
 #include "engine/rocksdb/live.hpp"
 
@@ -72,24 +72,21 @@ class SnapshotStore {
   void clear();
 
  private:
-  using Clock = std::chrono::steady_clock;
-  struct Kept {
+  struct Made {
     SnapshotFacts facts;
     Path folder;
-    Clock::time_point used;
-    std::weak_ptr<SnapshotReader> reader;
   };
-  Result<std::shared_ptr<SnapshotReader>> read(Kept& kept);
-  Result<Kept> make(const Source& source, const std::string& format);
-  /// False when all are being read.
-  bool drop_longest_unread();
+  using Kept = KeptSnapshots<Made>;
+  Result<std::shared_ptr<SnapshotReader>> read(Kept::Kept& kept);
+  Result<std::shared_ptr<SnapshotReader>> open_made(const Made& made) const;
+  Result<Made> make(const Source& source, const std::string& format);
   /// Bytes of files that only this snapshot still has.
-  std::uint64_t held_alone(const Kept& kept) const;
+  std::uint64_t held_alone(const Made& made) const;
   Path folder_;
   Options options_;
   Files disk_;
   std::mutex mutex_;
-  std::list<Kept> kept_;
+  Kept kept_;
 };
 
 }  // namespace crosslink::rocks
