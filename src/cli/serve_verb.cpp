@@ -1,6 +1,7 @@
 // `crosslink serve`: a node.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <malloc.h>
 #include <sys/resource.h>
 
 #include <boost/asio/as_tuple.hpp>
@@ -111,7 +112,16 @@ awaitable<int> serve(const Globals& globals, const std::string& file, const node
   co_return exit_good;
 }
 
+/// Values, answers and entries are of megabytes and go soon. glibc would keep as many in each of its arenas as were ever
+/// there at once, one of them for a few threads: from here on such memory goes back to the system at once.
+void return_large_memory() {
+  constexpr int large_bytes = 4 * 1024 * 1024, kept_bytes = 8 * 1024 * 1024;
+  ::mallopt(M_MMAP_THRESHOLD, large_bytes);
+  ::mallopt(M_TRIM_THRESHOLD, kept_bytes);  // which glibc else sets by the first
+}
+
 int run(const Globals& globals, const std::string& file) {
+  return_large_memory();
   node::set_log_severity(severity_of(globals.log_level));
   const auto config = node::load_config(file);
   if (!config) return report_error(globals, config.error());

@@ -71,7 +71,7 @@ class Node:
         self.process = None
         self.start()
 
-    def start(self, command=None, opening_s=5):
+    def start(self, command=None, opening_s=DEADLINE_S):
         self.log = open(self.folder / "log", "a", encoding="utf-8")
         self.process = subprocess.Popen(command or [PROGRAM, "serve", "--config", str(self.config)], stdout=subprocess.PIPE,
                                         stderr=self.log, text=True)

@@ -165,6 +165,8 @@ struct EtcdDatabase::Impl {
   Result<void> show_loop_marker();
   Result<void> leave_loop_marker();
   void note_returned(std::span<const etcd::Change> changes);
+  /// The mirror goes back: what the source sends again for that says nothing of a loop.
+  void expect_again();
   bool is_own_loop_marker(std::string_view offered_key) const;
   MirrorError found_loop();
   void end_loop_look(const std::set<std::string>& copies = {});

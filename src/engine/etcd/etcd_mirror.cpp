@@ -347,6 +347,7 @@ Result<void> EtcdDatabase::step_back(Lsn from) {
   auto next = impl_->record;
   if (next.position->origin_lsn == next.position->applied_lsn) next.position->origin_lsn = from;  // a direct mirror
   next.position->applied_lsn = from;
+  impl_->expect_again();
   return impl_->commit({}, std::move(next));
 }
 

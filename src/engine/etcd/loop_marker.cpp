@@ -143,6 +143,11 @@ void EtcdDatabase::Impl::note_returned(std::span<const Change> changes) {
   }
 }
 
+void EtcdDatabase::Impl::expect_again() {
+  loop_look.written = {};
+  loop_look.returned = 0;
+}
+
 bool EtcdDatabase::Impl::is_own_loop_marker(std::string_view offered_key) const {
   return offered_key.ends_with(loop_marker);
 }

@@ -95,6 +95,7 @@ void EtcdDatabase::Impl::note_moved(const Record& next) {
   if (next.position == record.position && next.bootstrapping == record.bootstrapping && next.role == record.role)
     return;
   moved = true;
+  expect_again();
   use_keys(next.prefix, next.source_prefix);
 }
 

@@ -34,6 +34,7 @@ bool EtcdDatabase::Impl::is_gone_back(const Found& found) const {
 }
 
 MirrorError EtcdDatabase::Impl::take_gone_back(const Found& found) {
+  expect_again();
   const auto was = applied_in(record);
   const auto& now = found.record ? found.record->position : std::nullopt;
   auto note = !now ? fmt::format(
