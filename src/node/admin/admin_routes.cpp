@@ -159,8 +159,10 @@ awaitable<AdminResponse> AdminRoutes::answer_mirrors(const AdminRequest& request
       if (database->mirror() != nullptr) mirrors.push_back(report_mirror(*database));
     }
     auto listed = with_not_open({{"mirrors", std::move(mirrors)}});
-    if (auto details = source_details(); !details.empty())
-      listed["details"] = listed["remarks"] = std::move(details);  // "remarks" until 2026-12
+    if (auto details = source_details(); !details.empty()) {
+      listed["remarks"] = details;  // its name until 2026-12
+      listed["details"] = std::move(details);
+    }
     if (auto warnings = certificate_warnings(); !warnings.empty()) listed["certificate_warnings"] = std::move(warnings);
     co_return object_answer(listed);
   }
@@ -421,6 +423,12 @@ awaitable<AdminResponse> AdminRoutes::make_mirror(const AdminRequest& request, c
   co_return mirror_now(wanted.name, std::move(more));
 }
 
+/// Of a mirror that was promoted before: what it was then is not known any more.
+static void clear_loss(json::object& report) {
+  report["lost"] = nullptr;
+  report["sync"] = nullptr;
+}
+
 awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::string name) {
   const auto database = hosting_->databases().find(name);
   if (!database || database->mirror() == nullptr) co_return no_mirror(name);
@@ -448,9 +456,10 @@ awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::
     if (auto refused = again ? std::nullopt : too_old(wanted->options, status)) co_return *std::move(refused);
     auto report = promotion_report(name, spec, facts, status.lag, linked);
     report["dry_run"] = true;
-    report["promoted"] = report["again"] = again;
+    report["promoted"] = again;
+    report["again"] = again;
     report["detail"] = again ? std::string() : detail;
-    if (again) report["lost"] = report["sync"] = nullptr;
+    if (again) clear_loss(report);
     co_return object_answer(report);
   }
   auto promoting = hosting_->promote(name, wanted->options, request.caller);
@@ -468,8 +477,7 @@ awaitable<AdminResponse> AdminRoutes::promote(const AdminRequest& request, std::
   report["promoted"] = true;
   report["detail"] = again ? std::string() : detail;
   report["again"] = again;
-  // What it was then is not known any more.
-  if (again) report["lost"] = report["sync"] = nullptr;
+  if (again) clear_loss(report);
   report["lsn"] = position.applied_lsn.value;
   report["incarnation"] = to_string(position.incarnation);
   report["origin"] = to_string(position.origin);
