@@ -478,7 +478,8 @@ json::value list_replaced(const DatabasePointer& present, const Result<replicati
   report["applied_lsn_there"] = after.value;
   report["first_lsn"] = after.value + 1;
   if (state.head <= after) {
-    report["entries"] = report["keys_total"] = 0;
+    report["entries"] = 0;
+    report["keys_total"] = 0;
     report["keys"] = json::array();
     report["keys_known"] = true;
     report["detail"] = "nothing here is missing at the new source";
