@@ -71,8 +71,7 @@ MirrorError timed_out(const WaitOptions& options, const array& mirrors) {
 
 }  // namespace
 
-Result<AdminAnswer> ask_mirrors(const AdminOptions& options, const std::string& name,
-                                steady_clock::duration timeout) {
+Result<AdminAnswer> ask_mirrors(const AdminOptions& options, const std::string& name, steady_clock::duration timeout) {
   AdminRequest request;
   request.timeout = timeout;
   request.path = name.empty() ? std::string("/v1/mirrors") : "/v1/mirrors/" + name;
