@@ -233,7 +233,7 @@ Result<DatabaseConfig> read_database(Table table, const DatabaseConfig& defaults
   }
   if (const auto sync = table.parsed("sync", parse_sync)) database.sync = *sync;
   if (const auto chosen = table.parsed("compression", parse_compression)) database.compression = *chosen;
-  if (const auto bytes = table.parsed("cache_bytes", parse_size)) database.cache_bytes = *bytes;
+  if (const auto bytes = table.parsed("cache_bytes", parse_size)) database.cache_bytes = bytes;
   if (const auto bytes = table.parsed("min_free_bytes", parse_size)) database.min_free_bytes = *bytes;
   auto& window = database.log_window;
   if (const auto bytes = table.parsed("log_window_bytes", parse_size)) window.bytes = *bytes;
