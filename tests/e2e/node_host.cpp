@@ -1,11 +1,14 @@
 // A node that is killed at a step: node_host CONFIG STEP. Else as `crosslink serve --config CONFIG`.
-//   node_host CONFIG STEP SECONDS   takes so long at that step, as with a disk that is busy, and goes on
+//   node_host CONFIG STEP SECONDS   says in its log that it is at that step, takes so long there, as with a disk that is
+//                                   busy, and goes on
 #include <fmt/format.h>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
 #include <boost/asio/this_coro.hpp>
+#include <boost/system/error_code.hpp>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -33,6 +36,7 @@ awaitable<void> serve(const node::NodeConfig& config, quic::Endpoint endpoint, A
   node::StepListener on_step = [at_step = std::move(at_step)](std::string_view step) {
     if (step != at_step.name) return;
     if (!at_step.slow) static_cast<void>(std::raise(SIGKILL));
+    fmt::print(stderr, "at the step {}\n", step);
     std::this_thread::sleep_for(*at_step.slow);
   };
   auto opened = node::Node::open(config, std::move(endpoint), *mirrors, executor, std::move(on_step));
@@ -40,6 +44,10 @@ awaitable<void> serve(const node::NodeConfig& config, quic::Endpoint endpoint, A
     fmt::print(stderr, "{}\n", opened.error().message());
     co_return;
   }
+  boost::asio::signal_set signals(executor, SIGTERM);
+  signals.async_wait([&served = **opened](boost::system::error_code error, int) {
+    if (!error) served.stop();
+  });
   const auto at = (*opened)->mirrors_address();
   const auto* const rest = (*opened)->opening() > 0 ? "; some still to open" : "";
   fmt::print("serving {}: mirrors at {}:{}, clients at {}, commands at {}{}\n", config.cluster_id,
@@ -47,6 +55,7 @@ awaitable<void> serve(const node::NodeConfig& config, quic::Endpoint endpoint, A
   std::fflush(stdout);
   auto running = (*opened)->run();
   const auto ended = co_await std::move(running);
+  signals.cancel();
   code = ended ? 0 : 1;
 }
 
