@@ -1,7 +1,6 @@
 // A mirror of one database: link, session and engine together, from the first dial to promotion.
 //
-// 1. make a CrossClusterLink (link.hpp), and have a MirrorEngine (engine.hpp; rocksdb_engine.hpp is one) and threads
-// that
+// 1. make a CrossClusterLink (link.hpp), and have a MirrorEngine (engine.hpp; rocksdb_engine.hpp is one) and threads that
 //    may block
 // 2. run() it
 // 3. status(), lag(); pause(), resume(), resync(), verify(); promote() makes it a database of its own

@@ -2,7 +2,8 @@
 // operator and the time in; frames, engine calls and dials out. Bytes and rules: docs/protocol.md, "Sessions".
 // No sockets, clocks or threads: a driver carries the actions out, in order, and says what came of them.
 //
-// It only connects small machines, each of which stands in core/mirror/ and knows none of the others:
+// It only connects small machines, each of which stands in session/mirror/. They share the account of
+// held bytes (flow_control.hpp), and a bootstrap the list of engine calls; else none knows another:
 //   link.hpp           down -> dialing -> beginning -> up -> closing -> down
 //   source_facts.hpp   what the source said of itself
 //   probe.hpp          lag, and whether the source is heard
